@@ -1,0 +1,181 @@
+"""A fixed budget of examples as compact arrays, drawn once, vectorised, checked against the oracle.
+
+Inputs are drawn with their pattern planted at random places; those in which the pattern occurs another
+number of times than asked for are drawn again, so the count is exact.  The work runs on arrays of shape
+(letters, examples), in which each letter position is one contiguous row of bytes.
+
+    >>> from unseen.instructions import draw_split
+    >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=6)
+    >>> examples = training_examples(task, draw_split(task))
+    >>> len(examples), examples.prompts.shape, examples.answers.shape
+    (6, (6, 19), (6, 11))
+    >>> line = examples.line(0)
+    >>> rule, text, answer = line.rule, line.text, line.answer
+    >>> rule.apply(text) == answer
+    True
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from unseen.encoding import Encoding
+from unseen.instructions import Instructions, Split, generator
+from unseen.rewriting import Rule
+from unseen.specs import EvaluationSpec, TaskSpec
+
+_CHUNK = 1 << 14  # examples drawn at a time: their arrays stay in the processor's cache
+
+
+class Line(NamedTuple):
+    """One example as plain strings."""
+
+    rule: Rule
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples as token ids: ``prompts`` (N, P) and ``answers`` (N, O), uint8; see ``encoding``.
+
+    ``rule`` (N,) is the index of each example's rule in the instructions it was drawn from, and
+    ``applies`` (N,) whether the pattern occurs in the input (False: a no-op).
+    """
+
+    encoding: Encoding
+    prompts: np.ndarray
+    answers: np.ndarray
+    rule: np.ndarray
+    applies: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def line(self, index: int) -> Line:
+        """The example at ``index`` as rule, input and answer."""
+        prompt = self.encoding.text(self.prompts[index])
+        x, y = self.encoding.pattern_length, self.encoding.replacement_length
+        rule = Rule(prompt[:x], prompt[x + 1 : x + 1 + y])
+        return Line(rule, prompt[x + y + 2 : -1], self.encoding.answer(self.answers[index]))
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """The letters of the inputs z, shape (N, |z|)."""
+        return self.prompts[:, -1 - self.encoding.input_length : -1]
+
+    def first(self, size: int) -> "Examples":
+        """The first ``size`` examples."""
+        parts = (self.prompts, self.answers, self.rule, self.applies)
+        return Examples(self.encoding, *(part[:size] for part in parts))
+
+    def tokens(self) -> np.ndarray:
+        """What a model is trained on: prompt and answer side by side, shape (N, P + O)."""
+        return np.concatenate([self.prompts, self.answers], axis=1)
+
+
+def training_examples(task: TaskSpec, split: Split) -> Examples:
+    """The whole training budget: N = ``task.examples`` examples, each seen rule featured N / I times.
+
+    Where I does not divide N, the first N mod I rules feature once more.
+    """
+    rules = np.arange(task.examples) % len(split.seen)
+    return draw(task, split.seen, np.sort(rules), generator(task.example_seed, "training examples"))
+
+
+def evaluation_examples(task: TaskSpec, split: Split, evaluation: EvaluationSpec) -> dict[str, Examples]:
+    """Fresh examples to score on: ``seen`` and ``unseen`` rules, taken in turn."""
+    return {
+        name: draw(task, rules, np.arange(evaluation.examples) % len(rules), generator(evaluation.seed, name))
+        for name, rules in (("seen", split.seen), ("unseen", split.unseen))
+    }
+
+
+def draw(task: TaskSpec, instructions: Instructions, rule: np.ndarray, rng: np.random.Generator) -> Examples:
+    """One example for each entry of ``rule`` (N,), the index of its instruction."""
+    encoding = Encoding.of(task)
+    size, answer_length = len(rule), encoding.answer_length
+    prompts = np.empty((size, encoding.prompt_length), np.uint8)
+    answers = np.empty((size, answer_length), np.uint8)
+    applies = rng.random(size) >= task.no_op_share
+    for start in range(0, size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        x = np.ascontiguousarray(instructions.patterns[rule[part]].T)  # (|x|, n)
+        y = np.ascontiguousarray(instructions.replacements[rule[part]].T)  # (|y|, n)
+        z = _inputs(task, x, applies[part], rng)  # (|z|, n)
+        prompts[part] = _layout(encoding, x, y, z).T
+        answers[part] = rewrite(x, y, z, answer_length, encoding.special("end")).T
+    return Examples(encoding, prompts, answers, rule.astype(np.int32), applies)
+
+
+def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) -> np.ndarray:
+    """The answers (length, n) to rules x (|x|, n) -> y (|y|, n) on inputs z (|z|, n), filled up with ``end``.
+
+    The vectorised twin of ``Rule.apply``.
+    """
+    found = _matches(x, z)  # (|z| - |x| + 1, n)
+    at = np.where(found.any(0), found.argmax(0), len(z)).astype(np.int16)  # (n,): no match lies behind the end
+    filled = np.full((length + len(x), z.shape[1]), end, np.uint8)
+    filled[: len(z)] = z
+    answer = filled[:length].copy()
+    shift = len(x) - len(y)
+    for j in range(length):
+        if shift and 0 <= j + shift:
+            np.copyto(answer[j], filled[j + shift], where=at + len(y) <= j)
+    for i in range(len(y)):
+        for j in range(i, min(length, len(z) - len(x) + 1 + i)):
+            np.copyto(answer[j], y[i], where=at == j - i)
+    return answer
+
+
+def _layout(encoding: Encoding, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The prompts (P, n) of rules and inputs given as letters."""
+    arrow, given, gives = (np.full((1, z.shape[1]), encoding.special(name), np.uint8)
+                           for name in ("arrow", "given", "gives"))  # fmt: skip
+    return np.concatenate([x, arrow, y, given, z, gives])
+
+
+def _inputs(task: TaskSpec, x: np.ndarray, applies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Inputs (|z|, n) that hold their pattern exactly as often as asked: draw, count, draw the wrong ones again."""
+    wanted = np.where(applies, task.occurrences, 0)
+    z = _plant(task, x, applies, rng)
+    while (bad := np.flatnonzero(count(x, z) != wanted)).size:
+        z[:, bad] = _plant(task, x[:, bad], applies[bad], rng)
+    return z
+
+
+def _plant(task: TaskSpec, x: np.ndarray, applies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random inputs (|z|, n), with the pattern written at non-overlapping random places where it applies."""
+    size = x.shape[1]
+    z = rng.integers(0, len(task.alphabet), (task.input_length, size), np.uint8)
+    rows = np.flatnonzero(applies)
+    slots = task.input_length - task.occurrences * (len(x) - 1)  # places left when each pattern shrinks to one letter
+    if task.occurrences == 1:
+        places = rng.integers(0, slots, (1, len(rows)))
+    else:
+        places = np.sort(rng.random((slots, len(rows))).argsort(0)[: task.occurrences], axis=0)
+    for i, place in enumerate(places):
+        for j, letter in enumerate(x):
+            z[place + i * (len(x) - 1) + j, rows] = letter[rows]
+    return z
+
+
+def _matches(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Whether the pattern stands at each place of the input: (|z| - |x| + 1, n), bool."""
+    places = len(z) - len(x) + 1
+    found = z[:places] == x[0]
+    for j in range(1, len(x)):
+        found &= z[j : j + places] == x[j]
+    return found
+
+
+def count(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """How often each pattern x (|x|, n) occurs in its input z (|z|, n), from the left without overlap: (n,)."""
+    total = np.zeros(z.shape[1], np.int64)
+    free = np.zeros(z.shape[1], np.int64)  # the next place at which a match may start
+    for place, found in enumerate(_matches(x, z)):
+        hit = found & (free <= place)
+        total += hit
+        free[hit] = place + len(x)
+    return total

@@ -1,0 +1,94 @@
+"""Between text and token ids: the vocabulary, the layout of a prompt, what counts in the loss.
+
+One example is one line of text, one token a character::
+
+    x→y|z=out.        e.g.  aa→bac|caaba=cbacba.
+
+Everything up to and with ``=`` is the prompt, the rest the answer.  A model reads the prompt and the
+answer but its last token, and the loss counts exactly the answer (the positions from ``=`` on).
+
+    >>> encoding = Encoding.of(TaskSpec(alphabet="abc", pattern_length=2, input_length=5, unseen_instructions=1,
+    ...                                 instructions=2))
+    >>> encoding.prompt(Rule("aa", "bac"), "caaba")
+    'aa→bac|caaba='
+    >>> encoding.text(encoding.ids("aa→bac|caaba="))
+    'aa→bac|caaba='
+    >>> encoding.prompt_length, encoding.answer_length
+    (13, 7)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unseen.rewriting import Rule
+from unseen.specs import SPECIAL, TaskSpec
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The vocabulary (letters first, then the four special tokens) and the fixed layout of a task."""
+
+    alphabet: str
+    pattern_length: int
+    replacement_length: int
+    input_length: int
+    output_length: int
+
+    @classmethod
+    def of(cls, task: TaskSpec) -> "Encoding":
+        """The encoding that a task needs."""
+        return cls(task.alphabet, task.pattern_length, task.replacement_length, task.input_length, task.output_length)
+
+    @property
+    def vocabulary(self) -> str:
+        """All tokens in the order of their ids."""
+        return self.alphabet + "".join(SPECIAL.values())
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of ``x→y|z=``."""
+        return self.pattern_length + self.replacement_length + self.input_length + 3
+
+    @property
+    def answer_length(self) -> int:
+        """Tokens of the longest answer with its end token; shorter ones are filled up with end tokens."""
+        return self.output_length + 1
+
+    @property
+    def context(self) -> int:
+        """Tokens a model reads at once: the prompt and the answer but its last token."""
+        return self.prompt_length + self.answer_length - 1
+
+    def special(self, name: str) -> int:
+        """The id of a special token: ``arrow``, ``given``, ``gives`` or ``end``."""
+        return len(self.alphabet) + list(SPECIAL).index(name)
+
+    def prompt(self, rule: Rule, text: str) -> str:
+        """The prompt for one rule and one input.
+
+        Raises ``ValueError`` when a part has the wrong length or a letter outside the alphabet.
+        """
+        parts = {"pattern": (rule.pattern, self.pattern_length), "input": (text, self.input_length),
+                 "replacement": (rule.replacement, self.replacement_length)}  # fmt: skip
+        for name, (part, length) in parts.items():
+            if unknown := sorted(set(part) - set(self.alphabet)):
+                raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {self.alphabet!r}")
+            if len(part) != length:
+                raise ValueError(f"{name}: {len(part)} letters, but this model reads exactly {length}")
+        return f"{rule.pattern}{SPECIAL['arrow']}{rule.replacement}{SPECIAL['given']}{text}{SPECIAL['gives']}"
+
+    def ids(self, text: str) -> np.ndarray:
+        """Token ids of a text, shape (T,), uint8; raises ``ValueError`` on a character without an id."""
+        lookup = {token: i for i, token in enumerate(self.vocabulary)}
+        if unknown := [c for c in text if c not in lookup]:
+            raise ValueError(f"no token for {unknown[0]!r}; the vocabulary is {self.vocabulary!r}")
+        return np.array([lookup[c] for c in text], dtype=np.uint8)
+
+    def text(self, ids: np.ndarray) -> str:
+        """The text of token ids (T,)."""
+        return "".join(self.vocabulary[i] for i in ids)
+
+    def answer(self, ids: np.ndarray) -> str:
+        """The answer in token ids (T,): the text before the first end token."""
+        return self.text(ids).split(SPECIAL["end"], 1)[0]

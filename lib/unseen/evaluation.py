@@ -1,0 +1,110 @@
+"""Scoring: greedy decoding of whole answers, exact match by split, baselines and intervals.
+
+An answer counts when every one of its tokens is right, the end included.  Paper, section 2.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import norm
+
+from unseen.datasets import Examples, rewrite
+from unseen.instructions import Instructions, nearest_rules
+from unseen.model import Cache, Transformer
+
+_CHUNK = 512  # examples decoded at a time
+
+
+@torch.no_grad()
+def greedy_answers(model: Transformer, prompts: np.ndarray) -> np.ndarray:
+    """The model's own answers (N, O), uint8, to prompts (N, P): the likeliest token, fed back, O times."""
+    device = next(model.parameters()).device
+    length = model.shape.context - model.shape.prompt + 1
+    parts = []
+    for chunk in np.array_split(prompts, range(_CHUNK, len(prompts), _CHUNK)):
+        cache, tokens = Cache(len(model.blocks)), torch.from_numpy(chunk).to(device, torch.long)
+        answer = []
+        for _ in range(length):
+            tokens = model(tokens, cache)[:, -1].argmax(-1, keepdim=True)  # (N, 1)
+            answer.append(tokens)
+        parts.append(torch.cat(answer, 1).to("cpu", torch.uint8).numpy())
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def all_right(model: Transformer, examples: Examples) -> np.ndarray:
+    """Whether each answer is exactly right (N,), from one reading of the right answers.
+
+    Equal to exact match of ``greedy_answers`` (as long as every token so far is right, greedy decoding
+    reads the same text) at a tenth of the time; the history of a run uses it.
+    """
+    device = next(model.parameters()).device
+    parts = []
+    tokens = examples.tokens()
+    for chunk in np.array_split(tokens, range(_CHUNK, len(tokens), _CHUNK)):
+        ids = torch.from_numpy(chunk).to(device, torch.long)
+        parts.append((model(ids[:, :-1]).argmax(-1) == ids[:, model.shape.prompt :]).all(1).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def exact_match(answers: np.ndarray, examples: Examples) -> np.ndarray:
+    """Whether each answer (N, O) is right up to and with its end token: (N,), bool.
+
+    What a model writes behind the end of its answer does not count.
+    """
+    end = examples.encoding.special("end")
+    ended = np.cumsum(examples.answers == end, axis=1) > 1  # behind the first end token
+    return ((answers == examples.answers) | ended).all(1)
+
+
+def baselines(examples: Examples, instructions: Instructions, known: Instructions) -> dict[str, np.ndarray]:
+    """Answers (N, O) that need no learning, to examples drawn from ``instructions``.
+
+    ``oracle`` applies the rule; ``copy`` repeats the input; ``nearest rule`` replaces what the *known*
+    rule with the most similar pattern would put there: a perfect memory of the training rules.
+    """
+    encoding, z = examples.encoding, examples.inputs.T
+    end, length = encoding.special("end"), encoding.answer_length
+    x, y = instructions.patterns[examples.rule].T, instructions.replacements[examples.rule].T
+    remembered = known.replacements[nearest_rules(instructions.patterns, known)][examples.rule].T
+    copied = np.full((length, len(examples)), end, np.uint8)
+    copied[: min(len(z), length)] = z[:length]
+    return {
+        "oracle": rewrite(x, y, z, length, end).T,
+        "copy": copied.T,
+        "nearest rule": rewrite(x, remembered, z, length, end).T,
+    }
+
+
+def score(answers: np.ndarray, examples: Examples) -> dict[str, float]:
+    """Exact match of answers, with its 95 % interval, as columns of a tidy frame."""
+    right = exact_match(answers, examples)
+    low, high = wilson(int(right.sum()), len(right))
+    return {"accuracy": float(right.mean()), "low": low, "high": high, "examples": len(right)}
+
+
+def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval for a share, sound also at 0 and 1.
+
+    >>> [round(bound, 3) for bound in wilson(0, 2000)]
+    [0.0, 0.002]
+    """
+    z = norm.ppf((1 + level) / 2)
+    share, spread = right / total, z * z / total
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * np.sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def examples_table(model: Transformer, examples: Examples, rows: int = 10) -> pd.DataFrame:
+    """The first answers of a model beside the right ones, as text."""
+    few = examples.first(rows)
+    answers = greedy_answers(model, few.prompts)
+    lines = [few.line(i) for i in range(len(few))]
+    return pd.DataFrame({
+        "rule": [str(line.rule) for line in lines],
+        "input": [line.text for line in lines],
+        "right answer": [line.answer for line in lines],
+        "model's answer": [few.encoding.answer(answer) for answer in answers],
+        "right": exact_match(answers, few),
+    })  # fmt: skip

@@ -1,0 +1,62 @@
+"""Muon for many small matrices, in step with AdamW for everything else.
+
+``torch.optim.Muon`` treats one matrix at a time and in bfloat16, which on a processor takes a third of
+a training step at these sizes.  This one does the same arithmetic (Jordan et al., 2024) in the
+parameters' own precision, for all matrices of one shape at once; the tests hold the two against each other.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+_COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the quintic iteration, from the same source
+
+
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """The nearest (semi-)orthogonal matrices to ``matrices`` (K, R, C), R <= C, by Newton-Schulz iteration.
+
+    Singular values come out between about 0.7 and 1.2, which is all that Muon needs.
+    """
+    a, b, c = _COEFFICIENTS
+    x = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT  # (K, R, R)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, then orthogonalised updates (no weight decay), batched over matrices of one shape."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """One update of every matrix that has a gradient."""
+        for group in self.param_groups:
+            same_shape = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    same_shape[p.shape].append(p)
+            for parameters in same_shape.values():
+                self._update(parameters, group["lr"], group["momentum"])
+
+    def _update(self, parameters: list[nn.Parameter], lr: float, momentum: float) -> None:
+        rows, columns = parameters[0].shape
+        gradients = torch.stack([p.grad for p in parameters])  # (K, R, C)
+        buffers = torch.stack([self._buffer(p) for p in parameters]).lerp_(gradients, 1 - momentum)
+        updates = gradients.lerp_(buffers, momentum)  # Nesterov's look ahead
+        updates = orthogonalise(updates.mT).mT if rows > columns else orthogonalise(updates)
+        scale = max(1.0, rows / columns) ** 0.5
+        for p, buffer, update in zip(parameters, buffers, updates, strict=True):
+            self.state[p]["momentum"].copy_(buffer)
+            p.add_(update, alpha=-lr * scale)
+
+    def _buffer(self, p: nn.Parameter) -> Tensor:
+        state = self.state[p]
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+        return state["momentum"]

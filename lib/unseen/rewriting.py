@@ -1,0 +1,144 @@
+"""The oracle: string rewriting and Markov algorithms on plain strings, slow and obvious.
+
+Everything else in this library is checked against the few lines of this module.
+The task is the one of Zhang, Wang and Charton (arXiv 2402.10891, section 2): a model reads a rule
+``x -> y`` and an input ``z`` and writes ``z`` with its *leftmost* ``x`` replaced by ``y``.
+
+    >>> Rule("aa", "bac").apply("caaba")
+    'cbacba'
+"""
+
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_ARROW = re.compile(r"^(?P<pattern>.*?\S)[ \t]+->(?:[ \t]+(?P<replacement>.*))?$")
+_ARROW_FIRST = re.compile(r"^[ \t]*->(?:[ \t]+(?P<replacement>.*))?$")
+
+
+@dataclass(frozen=True, order=True)
+class Rule:
+    """One instruction ``pattern -> replacement``, applied to the leftmost occurrence of the pattern.
+
+    >>> Rule("iss", "art").apply("mississippi")
+    'martissippi'
+    >>> Rule("iss", "art").apply("canada")      # no occurrence: a no-op
+    'canada'
+    >>> Rule("", "x").apply("abc")              # the empty pattern occurs before the first letter
+    'xabc'
+    """
+
+    pattern: str
+    replacement: str
+    terminating: bool = False
+
+    def applies_to(self, text: str) -> bool:
+        """Whether the pattern occurs in ``text``."""
+        return self.pattern in text
+
+    def apply(self, text: str) -> str:
+        """``text`` with the leftmost occurrence of the pattern replaced, or unchanged without one."""
+        return text.replace(self.pattern, self.replacement, 1)
+
+    def __str__(self) -> str:
+        return f"{self.pattern} -> {'.' if self.terminating else ''}{self.replacement}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a Markov algorithm: which rule fired where, and the string it left.
+
+    ``number`` counts from 1; ``position`` is the index of the match in the string before the step.
+    """
+
+    number: int
+    rule: Rule
+    position: int
+    text: str
+
+
+class StepLimitExceeded(RuntimeError):
+    """A Markov algorithm was still running after the allowed number of steps; ``text`` is its string then."""
+
+    def __init__(self, limit: int, text: str):
+        super().__init__(f"no rule terminated within {limit} steps; the string was then {text[:60]!r}")
+        self.limit = limit
+        self.text = text
+
+
+@dataclass(frozen=True)
+class MarkovAlgorithm:
+    """An ordered list of rules; at each step the first rule that applies rewrites its leftmost match.
+
+    It halts after a terminating rule, or when no rule applies (Markov, 1954).
+
+    >>> shop = MarkovAlgorithm.parse('''
+    ...     # from the customary collection
+    ...     A -> apple
+    ...     B -> bag
+    ...     S -> .shop
+    ... ''')
+    >>> shop.run("a B of A from S")
+    'a bag of apple from shop'
+    >>> [step.text for step in shop.steps("B A")]
+    ['B apple', 'bag apple']
+    """
+
+    rules: tuple[Rule, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "MarkovAlgorithm":
+        """Read the customary notation: one rule a line, white space on both sides of ``->``.
+
+        A dot before the replacement marks a terminating rule, the right side may be empty, lines that
+        start with ``#`` are comments.  The first arrow with white space around it divides the line, so
+        a pattern may hold arrows (``a->b -> c``) and dots.  Indentation common to all lines is dropped.
+
+        Raises ``ValueError`` naming the number of the first malformed line.
+
+        >>> MarkovAlgorithm.parse("-> -> x").rules[0].pattern
+        '->'
+        >>> MarkovAlgorithm.parse("ab = c")
+        Traceback (most recent call last):
+        ...
+        ValueError: line 1: no '->' with white space around it in 'ab = c'
+        """
+        lines = textwrap.dedent(text).splitlines()
+        rules = (_parse_line(number, line) for number, line in enumerate(lines, start=1))
+        return cls(tuple(rule for rule in rules if rule is not None))
+
+    def steps(self, text: str, limit: int = 100_000) -> Iterator[Step]:
+        """Yield every step of the run on ``text``, in order.
+
+        Raises ``StepLimitExceeded`` when a step beyond ``limit`` would be taken.
+        """
+        number = 0
+        while rule := next((rule for rule in self.rules if rule.applies_to(text)), None):
+            if number == limit:
+                raise StepLimitExceeded(limit, text)
+            number += 1
+            position, text = text.index(rule.pattern), rule.apply(text)
+            yield Step(number, rule, position, text)
+            if rule.terminating:
+                return
+
+    def run(self, text: str, limit: int = 100_000) -> str:
+        """The string on which the algorithm halts; raises ``StepLimitExceeded`` as ``steps`` does."""
+        for step in self.steps(text, limit):
+            text = step.text
+        return text
+
+
+def _parse_line(number: int, line: str) -> Rule | None:
+    if not line.strip() or line.lstrip().startswith("#"):
+        return None
+    match = _ARROW.match(line) or _ARROW_FIRST.match(line)
+    if match is None:
+        raise ValueError(f"line {number}: no '->' with white space around it in {line!r}")
+    replacement = match["replacement"] or ""
+    return Rule(
+        pattern=match.groupdict().get("pattern") or "",
+        replacement=replacement.removeprefix("."),
+        terminating=replacement.startswith("."),
+    )

@@ -1,0 +1,234 @@
+"""What a run is: frozen dataclasses for the task, the model, the training and the evaluation.
+
+A ``RunSpec`` holds everything that decides the numbers of a run; ``digest()`` names its folder in the
+store.  Nothing here draws, trains or reads files.  Impossible settings raise ``ValueError`` when the
+spec is built, naming the field, the value and the bound, so nothing starts on a bad one.
+
+    >>> TaskSpec(instructions=100).examples_per_instruction
+    960.0
+    >>> TaskSpec(pattern_length=11)
+    Traceback (most recent call last):
+    ...
+    ValueError: TaskSpec.pattern_length=11: 1 pattern(s) of 11 letters do not fit in input_length=10
+"""
+
+import hashlib
+import json
+import string
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+RECIPES = ("modern", "gpt2")
+SPECIAL = {"arrow": "→", "given": "|", "gives": "=", "end": "."}  # never letters of an alphabet
+FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
+
+
+class _Checked:
+    """Shared by the specs: typed fields, errors that name the field, copies with changes."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is float and type(value) is int:
+                object.__setattr__(self, field.name, float(value))
+            elif isinstance(field.type, type) and type(value) is not field.type:
+                self._refuse(field.name, f"expected {field.type.__name__}, got {type(value).__name__}")
+        self._check()
+
+    def _check(self) -> None:
+        """Raise through ``_refuse`` or ``_within`` when the values cannot work together."""
+
+    def _refuse(self, name: str, why: str) -> None:
+        raise ValueError(f"{type(self).__name__}.{name}={getattr(self, name)!r}: {why}")
+
+    def _within(self, name: str, low: float, high: float = float("inf")) -> None:
+        if not low <= getattr(self, name) <= high:
+            self._refuse(name, f"must be at least {low:g}" + (f" and at most {high:g}" if high < float("inf") else ""))
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with some fields changed, checked again."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class TaskSpec(_Checked):
+    """The task world and the training budget: ``examples`` N = ``instructions`` I x S.
+
+    Lengths are in letters.  Each input holds the pattern exactly ``occurrences`` times (counted from
+    the left without overlap), except a share ``no_op_share`` of inputs, which hold it not at all.
+    ``rule_seed`` draws the instructions, ``example_seed`` the training examples.
+    Paper, section 2: inputs of 50 letters, patterns of 20, N = 10^6.
+    """
+
+    instructions: int = 1_000
+    examples: int = 96_000
+    alphabet: str = string.ascii_lowercase
+    pattern_length: int = 3
+    replacement_length: int = 3
+    input_length: int = 10
+    occurrences: int = 1
+    no_op_share: float = 0.0
+    unseen_instructions: int = 1_000
+    rule_seed: int = 0
+    example_seed: int = 0
+
+    @property
+    def examples_per_instruction(self) -> float:
+        """S = N / I, the mean number of training examples of one instruction."""
+        return self.examples / self.instructions
+
+    @property
+    def output_length(self) -> int:
+        """Letters of the longest answer: a no-op keeps its length, one rewrite swaps x for y."""
+        rewritten = self.input_length - self.pattern_length + self.replacement_length
+        return max(rewritten, self.input_length if self.no_op_share else 0)
+
+    def _check(self) -> None:
+        for name in ("instructions", "examples", "pattern_length", "replacement_length", "input_length",
+                     "occurrences", "unseen_instructions"):  # fmt: skip
+            self._within(name, 1)
+        for name in ("rule_seed", "example_seed"):
+            self._within(name, 0)
+        self._within("no_op_share", 0, 1)
+        self._check_alphabet()
+        if self.occurrences * self.pattern_length > self.input_length:
+            self._refuse("pattern_length", f"{self.occurrences} pattern(s) of {self.pattern_length} letters "
+                         f"do not fit in input_length={self.input_length}")  # fmt: skip
+        if self.examples < self.instructions:
+            self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
+        if self.no_op_share and len(self.alphabet) == 1:
+            self._refuse("no_op_share", "with one letter every input holds every pattern, so no no-op exists")
+        self._check_room()
+
+    def _check_alphabet(self) -> None:
+        if not self.alphabet or len(set(self.alphabet)) < len(self.alphabet):
+            self._refuse("alphabet", "must hold at least one letter, each once")
+        if unknown := [c for c in self.alphabet if not c.isalnum()]:
+            self._refuse("alphabet", f"only letters and digits are allowed, not {''.join(unknown)!r}")
+        if len(self.alphabet) > 200:
+            self._refuse("alphabet", "at most 200 letters (ids are single bytes)")
+
+    def _check_room(self) -> None:
+        """Seen and unseen strings must be disjoint, so there must exist enough of them."""
+        patterns = len(self.alphabet) ** self.pattern_length
+        replacements = len(self.alphabet) ** self.replacement_length
+        shared = self.pattern_length == self.replacement_length
+        needed = max(self.instructions, 2) + self.unseen_instructions * (2 if shared else 1)
+        if needed > patterns:
+            self._refuse("instructions", f"only {patterns} strings of pattern_length={self.pattern_length} exist, and "
+                         f"{needed} are needed with unseen_instructions={self.unseen_instructions} held out")  # fmt: skip
+        if self.unseen_instructions + 2 > replacements:
+            self._refuse("unseen_instructions", f"only {replacements} strings of "
+                         f"replacement_length={self.replacement_length} exist")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelSpec(_Checked):
+    """One transformer.  ``recipe`` chooses its parts: ``gpt2`` as in the paper, or ``modern``.
+
+    ``seed`` draws the initial weights.  Paper, section 2: 6 layers, 256 dimensions, 4 heads.
+    """
+
+    recipe: str = "modern"
+    layers: int = 3
+    width: int = 64
+    heads: int = 4
+    seed: int = 0
+
+    def _check(self) -> None:
+        if self.recipe not in RECIPES:
+            self._refuse("recipe", f"known recipes are {', '.join(RECIPES)}")
+        for name in ("layers", "width", "heads"):
+            self._within(name, 1)
+        self._within("seed", 0)
+        if self.width % (2 * self.heads):
+            self._refuse("width", f"must be a multiple of 2 x heads={self.heads}")
+
+
+@dataclass(frozen=True)
+class TrainingSpec(_Checked):
+    """How a model is trained.  ``learning_rate`` is AdamW's; ``matrix_learning_rate`` is Muon's, for the
+    weight matrices of the ``modern`` recipe (0 gives them to AdamW, as ``gpt2`` does).
+
+    Rates stay constant and fall linearly to zero over the last ``decay_share`` of ``steps``; 1 is the
+    paper's linear schedule.  ``evaluate_every`` (steps) sets the rows of the history,
+    ``checkpoint_every`` (steps) how much an interrupted run can lose.
+    """
+
+    steps: int = 750
+    batch: int = 128
+    learning_rate: float = 3e-3
+    matrix_learning_rate: float = 0.04
+    decay_share: float = 0.3
+    evaluate_every: int = 50
+    checkpoint_every: int = 250
+
+    def _check(self) -> None:
+        for name in ("steps", "batch", "evaluate_every", "checkpoint_every"):
+            self._within(name, 1)
+        self._within("learning_rate", 1e-8, 1)
+        self._within("matrix_learning_rate", 0, 1)
+        self._within("decay_share", 0, 1)
+
+
+@dataclass(frozen=True)
+class EvaluationSpec(_Checked):
+    """Fresh examples for the score: ``examples`` of seen and as many of unseen rules, drawn by ``seed``."""
+
+    examples: int = 2_000
+    seed: int = 1_000_000
+
+    def _check(self) -> None:
+        self._within("examples", 1)
+        self._within("seed", 0)
+
+
+@dataclass(frozen=True)
+class RunSpec(_Checked):
+    """Everything that decides the numbers of one run.
+
+    >>> RunSpec().digest() == RunSpec(task=TaskSpec()).digest()
+    True
+    >>> RunSpec().digest() == RunSpec(task=TaskSpec(instructions=999)).digest()
+    False
+    >>> RunSpec.from_dict(RunSpec().to_dict()) == RunSpec()
+    True
+    """
+
+    task: TaskSpec = TaskSpec()
+    model: ModelSpec = ModelSpec()
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+    def _check(self) -> None:
+        if self.evaluation.seed == self.task.example_seed:
+            raise ValueError(f"EvaluationSpec.seed={self.evaluation.seed}: must differ from TaskSpec.example_seed, "
+                             "or the model would be scored on its training examples")  # fmt: skip
+
+    def with_seed(self, seed: int) -> "RunSpec":
+        """The same run with other rules, other examples and other initial weights."""
+        task = self.task.but(rule_seed=seed, example_seed=seed)
+        return self.but(task=task, model=self.model.but(seed=seed))
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain nested dictionaries, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, dict[str, Any]]) -> "RunSpec":
+        """The inverse of ``to_dict``; raises ``ValueError`` naming an unknown or missing field."""
+        parts = {"task": TaskSpec, "model": ModelSpec, "training": TrainingSpec, "evaluation": EvaluationSpec}
+        _same_names("RunSpec", data, parts)
+        for name, part in parts.items():
+            _same_names(part.__name__, data[name], [field.name for field in fields(part)])
+        return cls(**{name: part(**data[name]) for name, part in parts.items()})
+
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that name this run: SHA-256 of its canonical JSON."""
+        text = json.dumps({"format": FORMAT, **self.to_dict()}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _same_names(where: str, given: Any, known: Any) -> None:
+    if odd := set(given) ^ set(known):
+        raise ValueError(f"{where}: unknown or missing {sorted(odd)}; the fields are {sorted(known)}")

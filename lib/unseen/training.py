@@ -1,0 +1,174 @@
+"""The one training loop of the repository.
+
+``start`` gives the state of a run before its first step, ``train`` carries a state on to its last one,
+calling back for every row of the history and at every checkpoint.  The order of the examples follows
+from the spec and the step alone, so a state that went through ``to_tensors`` and back (``store`` does
+that) continues exactly as if nothing had happened.
+
+    >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=64)
+    >>> spec = RunSpec(task=task, training=TrainingSpec(steps=4, batch=32, evaluate_every=2))
+    >>> state = train(spec, start(spec), data_of(spec))
+    >>> state.step, [row["step"] for row in state.history]
+    (4, [2, 4])
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unseen.datasets import Examples, evaluation_examples, training_examples
+from unseen.encoding import Encoding
+from unseen.evaluation import all_right
+from unseen.instructions import Split, draw_split, generator
+from unseen.model import Shape, Transformer, build
+from unseen.optim import Muon
+from unseen.specs import RunSpec, TaskSpec, TrainingSpec
+
+Row = dict[str, float]  # of the history: step, loss, seen, unseen, seconds
+_MONITOR = 256  # examples of each split behind a row of the history
+
+
+class Diverged(RuntimeError):
+    """The loss became infinite or not a number; the last checkpoint is the last finite state."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on and is scored on, and the instructions they were drawn from."""
+
+    split: Split
+    training: Examples
+    evaluation: dict[str, Examples]
+
+
+@dataclass
+class State:
+    """A model in training: after ``step`` steps, with its optimizers and the history so far."""
+
+    model: Transformer
+    optimizers: list[torch.optim.Optimizer]
+    step: int = 0
+    history: list[Row] = field(default_factory=list)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the state by name: weights and what the optimizers remember."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for number, optimizer in enumerate(self.optimizers):
+            for parameter, memory in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{number}.{parameter}.{name}": value for name, value in memory.items()}
+        return tensors
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what ``to_tensors`` gave; raises ``RuntimeError`` when names or shapes do not fit."""
+        prefix = "model."
+        self.model.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        for number, optimizer in enumerate(self.optimizers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                if name.startswith(f"optimizer.{number}."):
+                    _, _, parameter, key = name.split(".")
+                    state.setdefault(int(parameter), {})[key] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def data_of(spec: RunSpec) -> Data:
+    """Draw the instructions and examples of a run."""
+    split = draw_split(spec.task)
+    evaluation = evaluation_examples(spec.task, split, spec.evaluation)
+    return Data(split, training_examples(spec.task, split), evaluation)
+
+
+def start(spec: RunSpec, device: str = "cpu") -> State:
+    """The state of a run before its first step, on any device torch knows."""
+    model = build(spec.model, Shape.of(Encoding.of(spec.task))).to(device)
+    return State(model, optimizers_of(model, spec.training))
+
+
+def optimizers_of(model: Transformer, training: TrainingSpec) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for the weight matrices of the blocks and AdamW for the rest."""
+    matrices = [p for p in model.blocks.parameters() if p.ndim == 2] if training.matrix_learning_rate else []
+    taken = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in taken]
+    betas = (0.9, 0.95) if matrices else (0.9, 0.999)
+    adamw = torch.optim.AdamW(rest, lr=training.learning_rate, betas=betas, weight_decay=0.0, fused=True)
+    return [adamw, Muon(matrices, lr=training.matrix_learning_rate)] if matrices else [adamw]
+
+
+def schedule(training: TrainingSpec, step: int) -> float:
+    """The factor on both learning rates at a step: 1, then linearly down to 0 over the last ``decay_share``.
+
+    >>> [schedule(TrainingSpec(steps=8, decay_share=0.5), step) for step in (0, 4, 5, 7)]
+    [1.0, 1.0, 0.75, 0.25]
+    """
+    return min(1.0, (1 - step / training.steps) / training.decay_share) if training.decay_share else 1.0
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, size: int) -> np.ndarray:
+    return generator(seed, f"order of epoch {epoch}").permutation(size)
+
+
+def batch_rows(task: TaskSpec, training: TrainingSpec, step: int) -> np.ndarray:
+    """Which training examples (B,) a step reads: a new order every epoch, an incomplete last batch left out."""
+    batch = min(training.batch, task.examples)
+    epoch, number = divmod(step, task.examples // batch)
+    return _order(task.example_seed, epoch, task.examples)[number * batch : (number + 1) * batch]
+
+
+def loss_of(model: Transformer, tokens: Tensor) -> Tensor:
+    """Mean cross-entropy over the answer positions of examples (B, P + O)."""
+    answers = tokens[:, model.shape.prompt :]  # (B, O)
+    return F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), answers.flatten())
+
+
+def train(
+    spec: RunSpec,
+    state: State,
+    data: Data,
+    watch: Callable[[Row], Any] = lambda row: None,
+    save: Callable[[State], Any] = lambda state: None,
+) -> State:
+    """Train until the last step of the spec; the state is changed in place and returned.
+
+    ``watch`` is called with every new row of the history, ``save`` at every checkpoint and at the end.
+    An exception from either (a person's stop, say) leaves the state whole between two steps.
+    Raises ``Diverged`` when the loss is no longer finite.
+    """
+    model, training = state.model, spec.training
+    device = next(model.parameters()).device
+    tokens = torch.from_numpy(data.training.tokens())
+    monitor = {name: examples.first(_MONITOR) for name, examples in data.evaluation.items()}
+    rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers_of(model, training)]
+    losses, begun = [], time.perf_counter()
+    spent = state.history[-1]["seconds"] if state.history else 0.0
+    while state.step < training.steps:
+        batch = tokens[batch_rows(spec.task, training, state.step)].to(device, torch.long, non_blocking=True)
+        loss = loss_of(model, batch)
+        for optimizer, rate in zip(state.optimizers, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate * schedule(training, state.step)
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in state.optimizers:
+            optimizer.step()
+        losses.append(loss.detach())
+        state.step += 1
+        if state.step % training.evaluate_every == 0 or state.step == training.steps:
+            mean = torch.stack(losses).mean().item()
+            if not math.isfinite(mean):
+                raise Diverged(f"the loss is {mean} by step {state.step} of {training.steps}")
+            spent, losses = spent + time.perf_counter() - begun, []
+            scores = {name: float(all_right(model, examples).mean()) for name, examples in monitor.items()}
+            state.history.append({"step": state.step, "loss": mean, **scores, "seconds": round(spent, 3)})
+            watch(state.history[-1])
+            begun = time.perf_counter()
+        if state.step % training.checkpoint_every == 0 or state.step == training.steps:
+            save(state)
+    return state
