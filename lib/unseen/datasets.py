@@ -26,6 +26,7 @@ from unseen.rewriting import Rule
 from unseen.specs import EvaluationSpec, TaskSpec
 
 _CHUNK = 1 << 14  # examples drawn at a time: their arrays stay in the processor's cache
+_ROUNDS = 10_000  # draws before inputs of the asked kind are taken to be too rare to find
 
 
 class Line(NamedTuple):
@@ -121,7 +122,7 @@ def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) 
     answer = filled[:length].copy()
     shift = len(x) - len(y)
     for j in range(length):
-        if shift and 0 <= j + shift:
+        if shift and j + shift >= 0:
             np.copyto(answer[j], filled[j + shift], where=at + len(y) <= j)
     for i in range(len(y)):
         for j in range(i, min(length, len(z) - len(x) + 1 + i)):
@@ -140,9 +141,14 @@ def _inputs(task: TaskSpec, x: np.ndarray, applies: np.ndarray, rng: np.random.G
     """Inputs (|z|, n) that hold their pattern exactly as often as asked: draw, count, draw the wrong ones again."""
     wanted = np.where(applies, task.occurrences, 0)
     z = _plant(task, x, applies, rng)
-    while (bad := np.flatnonzero(count(x, z) != wanted)).size:
+    bad = np.flatnonzero(count(x, z) != wanted)
+    for _ in range(_ROUNDS):
+        if not bad.size:
+            return z
         z[:, bad] = _plant(task, x[:, bad], applies[bad], rng)
-    return z
+        bad = bad[count(x[:, bad], z[:, bad]) != wanted[bad]]
+    raise ValueError(f"TaskSpec.input_length={task.input_length}: too few inputs over {task.alphabet!r} hold a pattern "
+                     f"of {len(x)} letters exactly as often as asked ({task.occurrences}, no-ops 0) to find them")  # fmt: skip
 
 
 def _plant(task: TaskSpec, x: np.ndarray, applies: np.ndarray, rng: np.random.Generator) -> np.ndarray:

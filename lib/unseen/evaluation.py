@@ -9,8 +9,10 @@ import torch
 from scipy.stats import norm
 
 from unseen.datasets import Examples, rewrite
+from unseen.encoding import Encoding
 from unseen.instructions import Instructions, nearest_rules
 from unseen.model import Cache, Transformer
+from unseen.rewriting import Rule
 
 _CHUNK = 512  # examples decoded at a time
 
@@ -39,12 +41,11 @@ def all_right(model: Transformer, examples: Examples) -> np.ndarray:
     reads the same text) at a tenth of the time; the history of a run uses it.
     """
     device = next(model.parameters()).device
-    parts = []
-    tokens = examples.tokens()
+    answers, tokens = [], examples.tokens()
     for chunk in np.array_split(tokens, range(_CHUNK, len(tokens), _CHUNK)):
         ids = torch.from_numpy(chunk).to(device, torch.long)
-        parts.append((model(ids[:, :-1]).argmax(-1) == ids[:, model.shape.prompt :]).all(1).cpu().numpy())
-    return np.concatenate(parts)
+        answers.append(model(ids[:, :-1]).argmax(-1).to("cpu", torch.uint8).numpy())
+    return exact_match(np.concatenate(answers), examples)
 
 
 def exact_match(answers: np.ndarray, examples: Examples) -> np.ndarray:
@@ -93,7 +94,7 @@ def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
     share, spread = right / total, z * z / total
     middle = (share + spread / 2) / (1 + spread)
     half = z * np.sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    return min(share, max(0.0, float(middle - half))), max(share, min(1.0, float(middle + half)))  # rounding
 
 
 def examples_table(model: Transformer, examples: Examples, rows: int = 10) -> pd.DataFrame:
@@ -108,3 +109,12 @@ def examples_table(model: Transformer, examples: Examples, rows: int = 10) -> pd
         "model's answer": [few.encoding.answer(answer) for answer in answers],
         "right": exact_match(answers, few),
     })  # fmt: skip
+
+
+def answer(model: Transformer, encoding: Encoding, rule: Rule, text: str) -> str:
+    """What a model answers to one rule and one input, as text.
+
+    Raises ``ValueError`` when a part has the wrong length or an unknown letter.
+    """
+    prompt = encoding.ids(encoding.prompt(rule, text))
+    return encoding.answer(greedy_answers(model, prompt[None])[0])

@@ -22,6 +22,7 @@ from unseen.rewriting import Rule
 from unseen.specs import TaskSpec
 
 _ENUMERABLE = 1 << 22  # up to this many strings a permutation of all of them is cheap
+_BLOCK = 1 << 16  # strings drawn at a time above that
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,12 @@ def leaks(split: Split) -> int:
     return len(seen & unseen)
 
 
-def nearest_rules(patterns: np.ndarray, known: Instructions, chunk: int = 256) -> np.ndarray:
+def nearest_rules(patterns: np.ndarray, known: Instructions) -> np.ndarray:
     """For each pattern (R, |x|) the index (R,) of the known rule whose pattern differs in fewest letters.
 
     Ties go to the first.  This is all that a model which had memorised its training rules could use.
     """
+    chunk = max(1, (1 << 24) // known.patterns.size)  # bounds the memory of one comparison to 16 MiB
     parts = [(patterns[i : i + chunk, None] != known.patterns[None]).sum(-1).argmin(1)
              for i in range(0, len(patterns), chunk)]  # fmt: skip
     return np.concatenate(parts)
@@ -109,12 +111,13 @@ def _distinct(
         drawn = (codes[:, None] // letters ** np.arange(length) % letters).astype(np.uint8)
         return drawn[~np.isin(_keys(drawn), _keys(exclude))][:count]
     drawn = np.empty((0, length), np.uint8)
-    while len(drawn) < count:
-        drawn = np.concatenate([drawn, rng.integers(0, letters, (count - len(drawn), length), np.uint8)])
+    while len(drawn) < count:  # in whole blocks: the first strings do not depend on ``count``
+        blocks = [rng.integers(0, letters, (_BLOCK, length), np.uint8) for _ in range(len(drawn), count, _BLOCK)]
+        drawn = np.concatenate([drawn, *blocks])
         _, first = np.unique(_keys(drawn), return_index=True)
         drawn = drawn[np.sort(first)]
         drawn = drawn[~np.isin(_keys(drawn), _keys(exclude))]
-    return drawn
+    return drawn[:count]
 
 
 def _replacements(

@@ -102,7 +102,9 @@ class _Block(nn.Module):
         """(B, T, C) -> (B, H, T, D)"""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def forward(self, x: Tensor, skip: int, start: int, mask: Tensor, cache: Cache | None, record: list | None) -> Tensor:
+    def forward(
+        self, x: Tensor, skip: int, start: int, mask: Tensor, cache: Cache | None, record: list | None
+    ) -> Tensor:
         """Residual stream (B, n, C) in, (B, n - skip, C) out: the first ``skip`` positions only give keys and values."""
         q, k, v = self.queries_keys_values(self.norm_attention(x), skip, start)
         if cache is not None:

@@ -104,7 +104,7 @@ class MarkovAlgorithm:
         ...
         ValueError: line 1: no '->' with white space around it in 'ab = c'
         """
-        lines = textwrap.dedent(text).splitlines()
+        lines = textwrap.dedent("\n".join(text.splitlines())).splitlines()  # dedent knows no \r\n
         rules = (_parse_line(number, line) for number, line in enumerate(lines, start=1))
         return cls(tuple(rule for rule in rules if rule is not None))
 

@@ -37,7 +37,7 @@ _MONITOR = 256  # examples of each split behind a row of the history
 
 
 class Diverged(RuntimeError):
-    """The loss became infinite or not a number; the last checkpoint is the last finite state."""
+    """The loss or a weight became infinite or not a number; the last checkpoint is the last finite state."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class State:
             for name, value in tensors.items():
                 if name.startswith(f"optimizer.{number}."):
                     _, _, parameter, key = name.split(".")
-                    state.setdefault(int(parameter), {})[key] = value
+                    state.setdefault(int(parameter), {})[key] = value.clone()  # load_state_dict would share it
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -140,7 +140,7 @@ def train(
 
     ``watch`` is called with every new row of the history, ``save`` at every checkpoint and at the end.
     An exception from either (a person's stop, say) leaves the state whole between two steps.
-    Raises ``Diverged`` when the loss is no longer finite.
+    Raises ``Diverged`` when the loss, or a weight about to be saved, is no longer finite.
     """
     model, training = state.model, spec.training
     device = next(model.parameters()).device
@@ -170,5 +170,7 @@ def train(
             watch(state.history[-1])
             begun = time.perf_counter()
         if state.step % training.checkpoint_every == 0 or state.step == training.steps:
+            if not all(p.isfinite().all() for p in model.parameters()):
+                raise Diverged(f"a weight is not finite after step {state.step} of {training.steps}")
             save(state)
     return state

@@ -1,0 +1,117 @@
+"""The one dial: ``smoke | quick | full | paper`` decides the size of everything.
+
+>>> scale("quick").instructions
+(10, 50, 100, 150, 200, 300, 500, 1000, 3000)
+>>> scale("fast")
+Traceback (most recent call last):
+...
+ValueError: scale='fast': known scales are smoke, quick, full, paper
+"""
+
+from dataclasses import dataclass
+
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way to run the threshold study: one base run, varied in its number of instructions and seed."""
+
+    name: str
+    base: RunSpec
+    instructions: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+    def runs(self) -> list[RunSpec]:
+        """The runs of this setting, first seeds first, so that a study cut short has a whole curve."""
+        return [
+            self.base.but(task=self.base.task.but(instructions=number)).with_seed(seed)
+            for seed in self.seeds
+            for number in self.instructions
+        ]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a study is: the first setting is the main one, the others stand beside it."""
+
+    name: str
+    minutes: str
+    settings: tuple[Setting, ...]
+
+    @property
+    def main(self) -> Setting:
+        """The setting of the main curve."""
+        return self.settings[0]
+
+    @property
+    def instructions(self) -> tuple[int, ...]:
+        """The numbers of instructions of the main curve."""
+        return self.main.instructions
+
+    def runs(self) -> list[RunSpec]:
+        """All runs of the study, the main setting first."""
+        return [run for setting in self.settings for run in setting.runs()]
+
+    def run(self, instructions: int, seed: int = 0) -> RunSpec:
+        """One run of the main setting, on or off its axis."""
+        task = self.main.base.task.but(instructions=instructions)
+        return self.main.base.but(task=task).with_seed(seed)
+
+
+def scale(name: str) -> Scale:
+    """The scale of a name; raises ``ValueError`` listing the known ones."""
+    if name not in SCALES:
+        raise ValueError(f"scale={name!r}: known scales are {', '.join(SCALES)}")
+    return SCALES[name]
+
+
+_QUICK = RunSpec()  # the defaults: one pass over a budget of 60,000 examples
+_GPT2 = TrainingSpec(steps=4_000, batch=128, learning_rate=1e-3, matrix_learning_rate=0.0, decay_share=1.0)
+_SMOKE = RunSpec(
+    task=TaskSpec(instructions=8, examples=640, alphabet="abcdefgh", unseen_instructions=50),
+    model=ModelSpec(layers=2, width=16, heads=2),
+    training=TrainingSpec(steps=12, batch=32, evaluate_every=4),
+    evaluation=EvaluationSpec(examples=100),
+)
+_PAPER = RunSpec(
+    task=TaskSpec(examples=1_000_000, pattern_length=20, replacement_length=20, input_length=50,
+                  unseen_instructions=100_000),
+    model=ModelSpec("gpt2", layers=6, width=256, heads=4),
+    training=TrainingSpec(steps=97_650, batch=512, learning_rate=1e-3, matrix_learning_rate=0.0, decay_share=1.0,
+                          evaluate_every=500, checkpoint_every=2_000),
+    evaluation=EvaluationSpec(examples=100_000),
+)  # fmt: skip
+_STEP = (10, 50, 100, 150, 200, 300, 500, 1_000, 3_000)
+
+SCALES = {
+    each.name: each
+    for each in (
+        Scale("smoke", "seconds", (Setting("main", _SMOKE, (2, 8, 64), (0, 1)),)),
+        Scale("quick", "about 10 minutes", (Setting("main", _QUICK, _STEP, (0, 1, 2)),)),
+        Scale(
+            "full",
+            "about an hour",
+            (
+                Setting("main", _QUICK, (10, 50, 75, 100, 125, 150, 200, 250, 300, 500, 1_000, 3_000), (0, 1, 2, 3, 4)),
+                Setting(
+                    "longer strings",
+                    _QUICK.but(
+                        task=_QUICK.task.but(pattern_length=4, replacement_length=4, input_length=20),
+                        training=_QUICK.training.but(steps=2 * _QUICK.training.steps),
+                    ),
+                    (50, 100, 200, 300, 500, 1_000, 3_000),
+                    (0, 1),
+                ),
+                Setting("wider", _QUICK.but(model=ModelSpec(width=96)), (50, 100, 150, 200, 300, 1_000), (0, 1)),
+                Setting("gpt2", _QUICK.but(model=ModelSpec("gpt2"), training=_GPT2), (50, 200, 500, 1_000, 3_000), (0,)),
+            ),
+        ),
+        Scale(
+            "paper",
+            "days on one GPU",
+            (Setting("main", _PAPER, (10, 20, 50, 100, 200, 300, 400, 500, 600, 1_000, 2_000, 2_500, 5_000, 10_000,
+                                      100_000, 1_000_000), (0,)),),
+        ),
+    )
+}  # fmt: skip

@@ -1,0 +1,24 @@
+"""What every test shares: deterministic examples, one thread."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "house",
+    max_examples=60,
+    deadline=None,  # a busy machine is not a failure
+    derandomize=True,  # the same examples every time
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Sums in one order on every machine, and none of the neighbours' processors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,175 @@
+"""Scores: the fast one equals the real one, and the trivial baselines are what they should be."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from strategies import tasks
+from unseen import evaluation
+from unseen.datasets import training_examples
+from unseen.evaluation import all_right, answer, baselines, exact_match, examples_table, greedy_answers, score, wilson
+from unseen.instructions import draw_split
+from unseen.model import Shape
+from unseen.specs import RECIPES, EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.training import data_of, start, train
+
+NO_OPS = TaskSpec(alphabet="abcd", instructions=4, unseen_instructions=2, examples=400, pattern_length=2,
+                  replacement_length=1, input_length=3, no_op_share=0.5)  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def trained(request):
+    """A model stopped half way, and examples on which it is sometimes right."""
+    rate = 0.0 if request.param == "gpt2" else 0.04
+    spec = RunSpec(
+        NO_OPS, ModelSpec(request.param, 2, 16, 2), TrainingSpec(30, 32, 0.01, rate, 0.3), EvaluationSpec(600)
+    )
+    data = data_of(spec)
+    return train(spec, start(spec), data).model, data
+
+
+def test_one_reading_tells_what_greedy_decoding_would(trained):
+    model, data = trained
+    right = {name: exact_match(greedy_answers(model, examples.prompts), examples).tolist()
+             for name, examples in data.evaluation.items()}  # fmt: skip
+    assert right == {name: all_right(model, examples).tolist() for name, examples in data.evaluation.items()}
+    assert set(right["seen"]) == {True, False}
+
+
+def test_greedy_answers_feed_the_likeliest_token_back(trained):
+    model, data = trained
+    prompts = data.evaluation["unseen"].prompts[:20]
+    answers = greedy_answers(model, prompts)
+    assert (answers.dtype, answers.shape) == (np.uint8, (20, data.training.encoding.answer_length))
+    for prompt, answer in zip(prompts, answers, strict=True):
+        tokens = list(prompt)
+        for token in answer:  # without a cache, without a batch
+            assert token == model(torch.tensor([tokens], dtype=torch.long))[0, -1].argmax()
+            tokens.append(token)
+
+
+def test_chunks_do_not_show(trained, monkeypatch):
+    model, data = trained
+    examples = data.evaluation["seen"]
+    answers, right = greedy_answers(model, examples.prompts), all_right(model, examples)
+    for size in (7, len(examples), len(examples) + 1):
+        monkeypatch.setattr(evaluation, "_CHUNK", size)
+        assert (greedy_answers(model, examples.prompts) == answers).all()
+        assert (all_right(model, examples) == right).all()
+
+
+class Parrot(torch.nn.Module):
+    """Says the given answers, whatever it reads."""
+
+    def __init__(self, answers, encoding):
+        super().__init__()
+        self.said, self.shape = torch.from_numpy(answers).long(), Shape.of(encoding)
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, tokens):
+        return torch.nn.functional.one_hot(self.said, self.shape.vocabulary).float()
+
+
+def test_what_follows_the_end_does_not_count():
+    examples = training_examples(NO_OPS, draw_split(NO_OPS))
+    end = examples.encoding.special("end")
+    answers = examples.answers.copy()
+    behind = np.cumsum(answers == end, axis=1) > 1
+    assert behind.any()
+    answers[behind] = 0
+    assert exact_match(answers, examples).all()
+    assert all_right(Parrot(answers[:500], examples.encoding), examples).all()
+
+
+def test_every_token_up_to_and_with_the_end_counts():
+    examples = training_examples(NO_OPS, draw_split(NO_OPS))
+    ends = (examples.answers == examples.encoding.special("end")).argmax(1)
+    for position in range(examples.answers.shape[1]):
+        answers = examples.answers.copy()
+        answers[:, position] = (answers[:, position] + 1) % len(examples.encoding.vocabulary)
+        assert (exact_match(answers, examples) == (position > ends)).all()
+        assert (all_right(Parrot(answers, examples.encoding), examples) == (position > ends)).all()
+
+
+@given(tasks(examples=60))
+def test_baselines(task):
+    split = draw_split(task)
+    examples = training_examples(task, split)
+    answers = baselines(examples, split.seen, split.seen)
+    right = {name: exact_match(answer, examples) for name, answer in answers.items()}
+    assert all(answer.shape == examples.answers.shape for answer in answers.values())
+    assert right["oracle"].all()
+    assert right["nearest rule"].all()  # of a known rule, itself
+    assert (right["copy"] == ~examples.applies).all()
+
+
+@given(tasks(examples=60))
+def test_the_nearest_known_rule_is_wrong_about_unseen_rules(task):
+    split = draw_split(task)
+    examples = training_examples(task, type(split)(split.unseen, split.seen))
+    right = {
+        name: exact_match(answer, examples) for name, answer in baselines(examples, split.unseen, split.seen).items()
+    }
+    assert right["oracle"].all()
+    assert (right["nearest rule"] == ~examples.applies).all()  # no unseen replacement is a known one
+
+
+@pytest.mark.parametrize(
+    ("right", "total", "low", "high"),
+    [
+        (0, 10, 0, 0.2775),
+        (10, 10, 0.7225, 1),
+        (5, 10, 0.2366, 0.7634),
+        (1, 20, 0.0089, 0.2361),
+        (81, 263, 0.2553, 0.3662),
+    ],
+)
+def test_wilsons_interval_is_the_published_one(right, total, low, high):
+    assert wilson(right, total) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))),
+       st.sampled_from([0.5, 0.95, 0.99]))  # fmt: skip
+def test_wilsons_interval_is_scipys(case, level):
+    right, total = case
+    expected = binomtest(right, total).proportion_ci(level, method="wilson")
+    assert wilson(right, total, level) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+@given(st.integers(1, 10_000))
+def test_an_interval_holds_its_share_without_rounding(total):
+    for right in (0, 1, total - 1, total):
+        low, high = wilson(right, total)
+        assert 0 <= low <= right / total <= high <= 1  # else an error bar would have a negative length
+
+
+def test_score():
+    examples = training_examples(NO_OPS, draw_split(NO_OPS)).first(10)
+    answers = examples.answers.copy()
+    answers[:3, 0] = examples.encoding.special("arrow")
+    low, high = wilson(7, 10)
+    assert score(answers, examples) == {"accuracy": 0.7, "low": low, "high": high, "examples": 10}
+
+
+def test_the_table_shows_rules_inputs_and_answers(trained):
+    model, data = trained
+    examples = data.evaluation["seen"]
+    table = examples_table(model, examples, rows=25)
+    assert list(table.columns) == ["rule", "input", "right answer", "model's answer", "right"]
+    line = examples.line(24)
+    assert table.loc[24, ["rule", "input", "right answer"]].tolist() == [str(line.rule), line.text, line.answer]
+    assert table["right"].tolist() == all_right(model, examples)[:25].tolist()
+    assert (table["right"] == (table["right answer"] == table["model's answer"])).all()
+    assert len(examples_table(model, examples.first(3))) == 3
+
+
+def test_one_question_is_answered_as_in_a_batch(trained):
+    model, data = trained
+    encoding = data.training.encoding
+    table = examples_table(model, data.evaluation["unseen"])
+    lines = [data.evaluation["unseen"].line(i) for i in range(len(table))]
+    assert [answer(model, encoding, line.rule, line.text) for line in lines] == table["model's answer"].tolist()
+    with pytest.raises(ValueError, match=r"^input: 1 letters"):
+        answer(model, encoding, lines[0].rule, "a")

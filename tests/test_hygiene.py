@@ -1,0 +1,190 @@
+"""What a stranger who clones the repository relies on: it installs, it is small, it says what is in it."""
+
+import ast
+import fnmatch
+import json
+import os
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = {path.name: json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+LARGEST = 2 * 2**20  # bytes of one file
+UNTRACKED = {".git", ".venv", "runs", "build", "__pycache__", ".ipynb_checkpoints", ".hypothesis", ".ruff_cache"}
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+REQUIREMENTS = [*PROJECT["dependencies"], *(r for extra in PROJECT["optional-dependencies"].values() for r in extra)]
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def tracked_files() -> list[Path]:
+    """What git would hand out, or every file where this is no checkout."""
+    try:
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        files = [ROOT / name for name in listed.split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):
+        files = []
+    return [path for path in files or walked_files() if path.is_file()]
+
+
+def walked_files() -> list[Path]:
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in UNTRACKED and not name.endswith(".egg-info")]
+        found += [Path(folder) / name for name in names]
+    return found
+
+
+# Installing
+
+
+def pip_arguments(line: str) -> list[str]:
+    """What an install line installs, without the options that only make it quiet."""
+    words = shlex.split(line.split("pip install", 1)[-1])
+    return sorted(word for word in words if not word.startswith("--"))
+
+
+def test_conda_installs_what_make_installs():
+    environment = yaml.safe_load(read("environment.yml"))
+    (recipe,) = re.findall(r"^\$\(READY\):.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)
+    (made,) = [pip_arguments(line) for line in recipe.splitlines() if "pip install" in line]
+    (pip,) = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]
+    assert pip_arguments(" ".join(pip)) == made
+    assert environment["dependencies"][:-1] == ["python=3.11", "pip"]
+    assert environment["name"] == "unseen"
+    assert environment["channels"] == ["conda-forge"]
+
+
+def pins() -> dict[str, str]:
+    lines = [line.split("#")[0].strip() for line in read("constraints.txt").splitlines()]
+    requirements = [Requirement(line) for line in lines if line]
+    assert all([s.operator for s in r.specifier] == ["=="] for r in requirements), "constraints.txt pins by == only"
+    return {canonicalize_name(r.name): next(iter(r.specifier)).version for r in requirements}
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS)
+def test_every_requirement_is_pinned_within_its_range(requirement):
+    wanted = Requirement(requirement)
+    pinned = pins().get(canonicalize_name(wanted.name))
+    assert pinned is not None, f"{wanted.name} is not in constraints.txt"
+    assert wanted.specifier.contains(pinned, prereleases=True), f"{wanted} is not satisfied by the pin {pinned}"
+
+
+def ignores(pattern: str, path: str) -> bool:
+    """Whether a line of an ignore file hides a path, by git's rules without the rarer ones."""
+    parts = path.split("/")
+    name = pattern.strip("/")
+    if pattern.startswith("/") or "/" in name:
+        return any(fnmatch.fnmatch("/".join(parts[:n]), name) for n in range(1, len(parts) + 1))
+    return any(fnmatch.fnmatch(part, name) for part in parts)
+
+
+def test_the_library_is_not_ignored():
+    patterns = [line for line in read(".gitignore").splitlines() if line and not line.startswith("#")]
+    for path in ("lib/unseen/model.py", "notebooks/00_start_here.ipynb", "data/results/x.csv", "tests/conftest.py"):
+        assert [pattern for pattern in patterns if ignores(pattern, path)] == []
+    assert any(ignores(pattern, "runs/abc/weights.safetensors") for pattern in patterns)
+    for stock in ("lib", "lib/", "/lib/", "*.py", "lib/*"):
+        assert ignores(stock, "lib/unseen/model.py")  # the check itself
+
+
+# Files
+
+
+def test_no_file_is_large():
+    assert {
+        str(path.relative_to(ROOT)): path.stat().st_size for path in tracked_files() if path.stat().st_size > LARGEST
+    } == {}
+
+
+def test_no_path_of_one_machine():
+    private = re.compile(rb"(?<![\w.~-])/(?:work|root)/")
+    texts = {path: path.read_bytes() for path in tracked_files()}
+    found = [str(path.relative_to(ROOT)) for path, text in texts.items() if b"\0" not in text and private.search(text)]
+    assert found == []
+    assert private.search(b"in '/" + b"work/main'")  # the check itself
+    assert not private.search(b"https://example.org/" + b"work/")
+
+
+# Notebooks
+
+
+def code_cells(notebook: dict) -> list[dict]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def functions(cell: dict) -> list[ast.FunctionDef]:
+    code = "\n".join(line for line in source(cell).splitlines() if not line.lstrip().startswith(("%", "!")))
+    return [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+NOTEBOOK_FAULTS = {
+    "outputs are stripped": lambda nb: [
+        c["id"] for c in code_cells(nb) if c["outputs"] or c["execution_count"] is not None
+    ],
+    "one cell is tagged parameters": lambda nb: [n for n in [parameter_cells(nb)] if n != 1],
+    "the kernel is python3": lambda nb: [
+        n for n in [nb["metadata"].get("kernelspec", {}).get("name")] if n != "python3"
+    ],
+    "no function is longer than six lines": lambda nb: [
+        f.name for c in code_cells(nb) for f in functions(c) if f.end_lineno - f.lineno + 1 > 6
+    ],
+    "no code cell is longer than twelve lines": lambda nb: [
+        source(c) for c in code_cells(nb) if sum(bool(line.strip()) for line in source(c).splitlines()) > 12
+    ],
+    "every cell has an id": lambda nb: [source(c) for c in nb["cells"] if not c.get("id")],
+}
+
+
+def parameter_cells(notebook: dict) -> int:
+    return sum("parameters" in cell["metadata"].get("tags", []) for cell in code_cells(notebook))
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("promise", NOTEBOOK_FAULTS)
+def test_in_every_notebook(promise):
+    faults = {name: NOTEBOOK_FAULTS[promise](notebook) for name, notebook in NOTEBOOKS.items()}
+    assert {name: fault for name, fault in faults.items() if fault} == {}
+
+
+def test_the_notebook_checks_notice_a_bad_notebook():
+    long_cell = "def f():\n" + "    x = 1\n" * 12
+    bad = {"metadata": {"kernelspec": {"name": "my-laptop"}}, "cells": [
+        {"cell_type": "code", "metadata": {}, "source": long_cell, "outputs": [], "execution_count": 1, "id": ""},
+    ]}  # fmt: skip
+    assert [promise for promise, faults in NOTEBOOK_FAULTS.items() if not faults(bad)] == []
+
+
+# README
+
+
+def tree_in_readme() -> str:
+    blocks = re.findall(r"^```.*?\n(.*?)^```", read("README.md"), re.MULTILINE | re.DOTALL)
+    trees = [block for block in blocks if "lib/unseen" in block]
+    assert trees, "README.md holds no fenced tree with lib/unseen in it"
+    return trees[0]
+
+
+def test_the_tree_in_the_readme_is_complete():
+    tree = tree_in_readme()
+    modules = [path.stem for path in sorted((ROOT / "lib" / "unseen").glob("*.py")) if path.stem != "__init__"]
+    notebooks = [name.removesuffix(".ipynb") for name in NOTEBOOKS]
+    assert [name for name in [*modules, *notebooks] if not re.search(rf"\b{name}\b", tree)] == []

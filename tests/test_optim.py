@@ -1,0 +1,102 @@
+"""The batched Muon against torch's."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from unseen.optim import Muon, orthogonalise
+
+SHAPES = [(8, 8), (8, 8), (32, 8), (8, 32), (32, 8)]  # square, tall and wide, some of them twice
+
+
+def matrices(seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return [nn.Parameter(torch.randn(shape, generator=rng)) for shape in SHAPES]
+
+
+def walk(optimizer, parameters, steps, seed=1):
+    """Some steps on random gradients of different sizes."""
+    rng = torch.Generator().manual_seed(seed)
+    for step in range(steps):
+        for p in parameters:
+            p.grad = 2.0**step * torch.randn(p.shape, generator=rng)
+        optimizer.step()
+
+
+def apart(mine, theirs):
+    """The largest distance of two walks from one start, as a share of the way gone."""
+    return max(
+        ((a - b).norm() / (b - start).norm()).item() for a, b, start in zip(mine, theirs, matrices(), strict=True)
+    )
+
+
+def test_muon_goes_where_torchs_goes():
+    mine, theirs, plain = matrices(), matrices(), matrices()
+    walk(Muon(mine, lr=0.1), mine, 6)
+    settings = {"lr": 0.1, "weight_decay": 0.0, "momentum": 0.95}
+    walk(torch.optim.Muon(theirs, **settings, nesterov=True), theirs, 6)
+    walk(torch.optim.Muon(plain, **settings, nesterov=False), plain, 6)
+    assert apart(mine, theirs) < 0.045  # theirs rounds to bfloat16
+    assert apart(mine, plain) > 0.3  # so the tolerance would notice
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 8, 32), (2, 1, 5), (1, 64, 256)])
+def test_orthogonalised_matrices_keep_directions_and_lose_sizes(shape):
+    m = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    left, sizes, right = torch.linalg.svd(m, full_matrices=False)
+    m = 1e-3 * left * torch.linspace(0.1, 1, sizes.size(-1)) @ right
+    core = left.mT @ orthogonalise(m) @ right.mT  # diagonal when the directions are kept
+    sizes = core.diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(core, torch.diag_embed(sizes), atol=1e-4, rtol=0)
+    assert sizes.min() > 0.6
+    assert sizes.max() < 1.3
+
+
+def test_matrices_in_a_batch_do_not_meet():
+    m = torch.randn(4, 6, 9, generator=torch.Generator().manual_seed(3)) * torch.tensor([1e-4, 1, 10, 1e3]).view(
+        4, 1, 1
+    )
+    torch.testing.assert_close(orthogonalise(m), torch.cat([orthogonalise(m[i : i + 1]) for i in range(4)]))
+
+
+def test_nothing_moves_without_a_gradient():
+    assert not orthogonalise(torch.zeros(2, 3, 3)).any()
+    parameters = matrices()
+    for p in parameters[1:]:
+        p.grad = torch.zeros_like(p)
+    optimizer = Muon(parameters, lr=0.1)
+    optimizer.step()
+    assert all(torch.equal(p, start) for p, start in zip(parameters, matrices(), strict=True))
+    assert parameters[0] not in optimizer.state
+
+
+def test_gradients_are_left_as_they_were():
+    parameters = matrices()
+    for p in parameters:
+        p.grad = torch.ones_like(p)
+    Muon(parameters, lr=0.1).step()
+    assert all((p.grad == 1).all() for p in parameters)
+
+
+def test_the_step_follows_the_learning_rate():
+    slow, fast = matrices(), matrices()
+    walk(Muon(slow, lr=0.01), slow, 1)
+    walk(Muon(fast, lr=0.03), fast, 1)
+    for a, b, start in zip(slow, fast, matrices(), strict=True):
+        torch.testing.assert_close(3 * (a - start), b - start, atol=1e-5, rtol=1e-3)
+
+
+def test_a_saved_optimizer_goes_on_as_if_nothing_had_happened():
+    whole, halved = matrices(), matrices()
+    first = Muon(whole, lr=0.1)
+    walk(first, whole, 3)
+    before = Muon(halved, lr=0.1)
+    walk(before, halved, 3)
+    after, forgetful = Muon(halved, lr=0.5), [nn.Parameter(p.detach().clone()) for p in halved]
+    after.load_state_dict(copy.deepcopy(before.state_dict()))
+    walk(first, whole, 2, seed=9)
+    walk(after, halved, 2, seed=9)
+    walk(Muon(forgetful, lr=0.1), forgetful, 2, seed=9)
+    assert all(torch.equal(a, b) for a, b in zip(whole, halved, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(whole, forgetful, strict=True))

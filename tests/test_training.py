@@ -1,0 +1,267 @@
+"""One loop for both recipes: what it reads, when it stops, and that an interruption leaves no trace."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from unseen import evaluation, training
+from unseen.model import Shape, build
+from unseen.specs import RECIPES, EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.training import Diverged, batch_rows, data_of, loss_of, optimizers_of, schedule, start, train
+
+TASK = TaskSpec(alphabet="abcdef", instructions=8, unseen_instructions=4, examples=64)
+STEPS = TrainingSpec(steps=12, batch=16, learning_rate=0.01, matrix_learning_rate=0.04, decay_share=0.5,
+                     evaluate_every=2, checkpoint_every=6)  # fmt: skip  # 4 steps an epoch: 6 is amid the second
+
+
+def run_of(recipe, **values):
+    steps = STEPS.but(**({"matrix_learning_rate": 0.0} if recipe == "gpt2" else {}) | values)
+    model = ModelSpec(recipe, layers=2, width=16, heads=2)
+    return RunSpec(TASK, model, steps, EvaluationSpec(examples=16))
+
+
+def copied(state):
+    return {name: value.clone() for name, value in state.to_tensors().items()}
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Recorded:
+    """A finished run with what it passed to ``save`` and ``watch``."""
+
+    def __init__(self, recipe, **values):
+        self.spec = run_of(recipe, **values)
+        self.data = data_of(self.spec)
+        self.saved, self.rows = {}, []
+        self.state = train(self.spec, start(self.spec), self.data, self.rows.append, self.save)
+        self.final = copied(self.state)
+
+    def save(self, state):
+        self.saved[state.step] = copied(state), list(state.history)
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def recorded(request):
+    return Recorded(request.param)
+
+
+def resumed(recorded, step=6, optimizers=True):
+    tensors, history = recorded.saved[step]
+    state = start(recorded.spec)
+    state.load_tensors({n: t for n, t in tensors.items() if optimizers or n.startswith("model.")})
+    state.step, state.history = step, list(history)
+    return state
+
+
+def losses(state):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in state.history]
+
+
+def test_a_resumed_run_ends_with_the_same_bits(recorded):
+    state = train(recorded.spec, resumed(recorded), recorded.data)
+    assert equal(state.to_tensors(), recorded.final)
+    assert losses(state) == losses(recorded.state)
+
+
+def test_the_optimizers_memory_is_part_of_the_state(recorded):
+    state = train(recorded.spec, resumed(recorded, optimizers=False), recorded.data)
+    assert not equal(state.to_tensors(), recorded.final)
+
+
+def test_loaded_tensors_are_copies(recorded):
+    source = resumed(recorded)
+    before, state = copied(source), start(recorded.spec)
+    state.load_tensors(source.to_tensors())
+    state.step = 6
+    train(recorded.spec, state, recorded.data)
+    assert equal(source.to_tensors(), before)
+
+
+def test_a_stop_leaves_a_state_that_goes_on(recorded):
+    class Stop(Exception):
+        pass
+
+    def stop(row):
+        if row["step"] == 8:
+            raise Stop
+
+    state = start(recorded.spec)
+    with pytest.raises(Stop):
+        train(recorded.spec, state, recorded.data, stop)
+    assert (state.step, len(state.history)) == (8, 4)
+    train(recorded.spec, state, recorded.data)
+    assert equal(state.to_tensors(), recorded.final)
+    assert losses(state) == losses(recorded.state)
+
+
+def test_training_is_reproducible_and_leaves_the_global_random_state_alone(recorded):
+    torch.manual_seed(1)
+    np.random.seed(1)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    state = train(recorded.spec, start(recorded.spec), data_of(recorded.spec))
+    assert equal(state.to_tensors(), recorded.final)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]
+
+
+def test_rows_and_checkpoints_come_when_asked_for(recorded):
+    assert [row["step"] for row in recorded.rows] == [2, 4, 6, 8, 10, 12]
+    assert recorded.rows == recorded.state.history
+    assert list(recorded.saved) == [6, 12]
+    assert {tuple(row) for row in recorded.rows} == {("step", "loss", "seen", "unseen", "seconds")}
+    assert all(a["seconds"] <= b["seconds"] for a, b in zip(recorded.rows, recorded.rows[1:], strict=False))
+
+
+def test_the_last_step_is_always_a_row_and_a_checkpoint():
+    recorded = Recorded("modern", steps=5, evaluate_every=3, checkpoint_every=4)
+    assert [row["step"] for row in recorded.rows] == [3, 5]
+    assert list(recorded.saved) == [4, 5]
+
+
+def test_a_finished_run_takes_no_further_step(recorded):
+    state = train(recorded.spec, resumed(recorded, step=12), recorded.data)
+    assert equal(state.to_tensors(), recorded.final)
+    assert len(state.history) == 6
+
+
+def test_a_row_scores_the_model_of_its_step(recorded):
+    for name, examples in recorded.data.evaluation.items():
+        assert recorded.rows[-1][name] == evaluation.all_right(recorded.state.model, examples).mean()
+
+
+def test_a_state_of_another_model_is_refused(recorded):
+    other = start(recorded.spec.but(model=recorded.spec.model.but(width=32)))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        other.load_tensors(recorded.final)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        resumed(recorded).load_tensors({n: t for n, t in recorded.final.items() if "embedding" not in n})
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_tiny_dataset_is_learnt_by_heart(recipe):
+    spec = run_of(recipe, steps=120, evaluate_every=20, decay_share=1.0)
+    spec = spec.but(task=TASK.but(examples=16), model=spec.model.but(width=32))
+    data = data_of(spec)
+    state = train(spec, start(spec), data)
+    assert state.history[-1]["loss"] < 0.25 * state.history[0]["loss"]
+    assert evaluation.all_right(state.model, data.training).mean() > 0.5
+
+
+# What a step reads
+
+
+def test_every_epoch_reads_each_example_once_in_another_order():
+    epochs = [np.concatenate([batch_rows(TASK, STEPS, 4 * epoch + i) for i in range(4)]) for epoch in range(3)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(64))
+    assert len({tuple(epoch) for epoch in [*epochs, range(64)]}) == 4
+
+
+def test_an_incomplete_last_batch_is_left_out():
+    task, steps = TASK.but(examples=70), STEPS.but(batch=32)
+    first, second, third = (batch_rows(task, steps, step) for step in range(3))
+    assert len(first) == len(second) == len(third) == 32
+    assert not set(first) & set(second)
+    assert set(third) & (set(first) | set(second))  # the next epoch
+
+
+def test_a_batch_is_never_larger_than_the_budget():
+    for step in range(2):
+        assert sorted(batch_rows(TASK, STEPS.but(batch=1_000), step)) == list(range(64))
+
+
+def test_the_order_follows_from_the_example_seed_and_the_step_alone():
+    late = batch_rows(TASK, STEPS, 9).copy()
+    training._order.cache_clear()
+    assert (batch_rows(TASK.but(rule_seed=3), STEPS.but(steps=99), 9) == late).all()
+    assert (batch_rows(TASK.but(example_seed=1), STEPS, 9) != late).any()
+
+
+@pytest.mark.parametrize(
+    ("share", "factors"),
+    [(0.0, [1] * 10), (0.2, [1] * 9 + [0.5]), (1.0, [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])],
+)
+def test_rates_stay_and_then_fall_to_zero(share, factors):
+    steps = TrainingSpec(steps=10, decay_share=share)
+    assert [schedule(steps, step) for step in range(10)] == pytest.approx(factors)
+
+
+def test_the_schedule_moves_both_rates(recorded):
+    rates = [optimizer.param_groups[0]["lr"] for optimizer in recorded.state.optimizers]
+    last = schedule(recorded.spec.training, 11)
+    assert 0 < last < 1
+    asked = [recorded.spec.training.learning_rate, recorded.spec.training.matrix_learning_rate]
+    assert rates == [rate * last for rate in asked[: len(rates)]]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("rate", [0.0, 0.04])
+def test_every_weight_is_trained_by_one_optimizer(recipe, rate):
+    model = build(ModelSpec(recipe), Shape(10, 9, 15))
+    optimizers = optimizers_of(model, TrainingSpec(matrix_learning_rate=rate))
+    trained = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(trained) == sorted(id(p) for p in model.parameters())
+    assert len(optimizers) == (2 if rate else 1)
+    assert all(p.ndim == 2 for optimizer in optimizers[1:] for p in optimizer.param_groups[0]["params"])
+
+
+# The loss
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_loss_counts_each_answer_token_and_nothing_else(recipe):
+    spec = run_of(recipe)
+    model, tokens = start(spec).model, torch.from_numpy(data_of(spec).training.tokens()).long()
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 0.1
+            p[..., 0] -= 0.5
+        everything = model(tokens[:, :-1], record=[]).log_softmax(-1)  # every position, the prompt's too
+        loss = loss_of(model, tokens).item()
+    told = everything.gather(-1, tokens[:, 1:, None]).squeeze(-1)[:, model.shape.prompt - 1 :]
+    assert told.shape == (64, data_of(spec).training.encoding.answer_length)
+    assert loss == pytest.approx(-told.mean().item(), rel=1e-5)
+
+
+def test_the_loss_of_a_model_that_knows():
+    class Knowing(torch.nn.Module):
+        shape = Shape(vocabulary=10, prompt=4, context=6)
+
+        def forward(self, tokens):
+            return 50.0 * F.one_hot((tokens[:, 3:] + 1) % 10, 10)
+
+    assert loss_of(Knowing(), torch.tensor([[9, 0, 9, 4, 5, 6, 7]])).item() == pytest.approx(0, abs=1e-6)
+    assert loss_of(Knowing(), torch.tensor([[9, 0, 9, 4, 5, 6, 6]])).item() == pytest.approx(50 / 3, rel=1e-5)
+
+
+# Divergence
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_loss_that_is_not_finite_stops_the_run(recipe, value):
+    spec, saved = run_of(recipe, checkpoint_every=1), []
+    state = start(spec)
+    with torch.no_grad():
+        state.model.embedding[0, 0] = value
+    with pytest.raises(Diverged, match=r"of 12$"):
+        train(spec, state, data_of(spec), save=saved.append)
+    assert saved == []
+
+
+def test_what_broke_at_the_very_last_step_is_not_saved(monkeypatch):
+    spec, saved = run_of("modern"), []
+    state = start(spec)
+    broken = state.optimizers[0].step
+
+    def step():
+        broken()
+        if state.step == 11:
+            state.model.head.data.fill_(float("nan"))  # the losses so far were finite
+
+    monkeypatch.setattr(state.optimizers[0], "step", step)
+    with pytest.raises(Diverged, match="after step 12 of 12"):
+        train(spec, state, data_of(spec), save=lambda state: saved.append(state.step))
+    assert saved == [6]
