@@ -117,7 +117,7 @@ def test_attention_equals_torchs(length):
 
 
 def test_a_gpt2_block_equals_torchs_encoder_layer():
-    model = shaken("gpt2", layers=1)
+    model = shaken("gpt2", layers=1, mlp_ratio=4)
     block, x = model.blocks[0], torch.randn(3, 15, 16, generator=torch.Generator().manual_seed(4))
     theirs = nn.TransformerEncoderLayer(
         16, 2, 64, 0.0, lambda h: F.gelu(h, approximate="tanh"), batch_first=True, norm_first=True
@@ -180,9 +180,18 @@ def test_layers_start_with_different_weights(recipe):
 
 def test_gpt2_has_the_parameters_of_the_paper():
     layers, width, vocabulary, context = 6, 256, 30, 143
-    model = build(ModelSpec("gpt2", layers, width), Shape(vocabulary, 93, context))
+    model = build(ModelSpec("gpt2", layers, width, mlp_ratio=4), Shape(vocabulary, 93, context))
     expected = (vocabulary + context) * width + layers * (12 * width**2 + 13 * width) + 2 * width
     assert sum(p.numel() for p in model.parameters()) == expected
+
+
+@both
+def test_the_mlp_ratio_widens_nothing_but_the_mlp(recipe):
+    shapes = [{name: tuple(p.shape) for name, p in build(ModelSpec(recipe, mlp_ratio=ratio), SHORT).named_parameters()}
+              for ratio in (1, 3)]  # fmt: skip
+    other = {name.split(".", 2)[-1] for name in shapes[0] if shapes[0][name] != shapes[1][name]}
+    assert other == ({"up", "down"} if recipe == "modern" else {"mlp.0.weight", "mlp.0.bias", "mlp.2.weight"})
+    assert {max(shape) for name, shape in shapes[1].items() if name.split(".", 2)[-1] in other} == {3 * 64}
 
 
 def test_gpt2_starts_as_gpt2_does():

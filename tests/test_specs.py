@@ -36,7 +36,7 @@ REFUSED = [
     (TaskSpec, {"instructions": 15_577, "examples": 15_577}, "only 17576 strings .* unseen_instructions=1000"),
     (TaskSpec, {"unseen_instructions": 25, "replacement_length": 1}, "only 26 strings of replacement_length=1"),
     (ModelSpec, {"recipe": "gpt3"}, "modern, gpt2"),
-    *[(ModelSpec, {name: 0}, "at least 1") for name in ("layers", "width", "heads")],
+    *[(ModelSpec, {name: 0}, "at least 1") for name in ("layers", "width", "heads", "mlp_ratio")],
     (ModelSpec, {"seed": -1}, "at least 0"),
     (ModelSpec, {"width": 60, "heads": 4}, "2 x heads=4"),
     *[(TrainingSpec, {name: 0}, "at least 1") for name in ("steps", "batch", "evaluate_every", "checkpoint_every")],

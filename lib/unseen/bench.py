@@ -12,11 +12,8 @@ Face's GPT-2 in Hugging Face's Trainer, the paper's recipe again).
 
 import argparse
 import json
-import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +23,27 @@ import torch
 from unseen import bench_measures as measures
 from unseen.bench_huggingface import INSTALL, HuggingFace, difference, installed
 from unseen.bench_measures import ACCURACY, Contender, Learned, Library
-from unseen.encoding import Encoding
-from unseen.model import Shape
 from unseen.specs import RunSpec, TaskSpec
-from unseen.training import Data, data_of
+from unseen.training import Data, data_of, start
 
 SCORED = 512  # unseen examples behind each look at the accuracy
+SOONER = 15  # times: the target for time to accuracy
 FAITHFUL = 1e-4  # bound on the logits' difference between our gpt2 and Hugging Face's
 NAMES = ("modern", "gpt2", "transformers")
 QUICK = {"steps": 10, "rounds": 2, "block": 6, "every": 5, "loop": 2_000, "fast": 100_000}
-WHOLE = {"steps": 9_000, "rounds": 5, "block": 25, "every": 25, "loop": 20_000, "fast": 1_000_000}
+WHOLE = {"steps": 12_000, "rounds": 5, "block": 25, "every": 25, "loop": 20_000, "fast": 1_000_000}
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, with the defaults of a quick or a whole bench filled in."""
     parser = argparse.ArgumentParser("unseen.bench", description="Speed, side by side in one run.")
-    parser.add_argument("--quick", action="store_true", help="a minute, to see that it works: no time to accuracy")
-    parser.add_argument("--steps", type=_positive, help=f"length of the paper's linear schedule ({WHOLE['steps']}: about "
-                        "the fewest with which it reaches the accuracy)")  # fmt: skip
+    parser.add_argument(
+        "--quick", action="store_true", help="under a minute, to see that it works; nobody gets accurate"
+    )
+    parser.add_argument("--steps", type=_positive, help="length of the paper's linear schedule, and so where those "
+                        f"who follow it are stopped ({WHOLE['steps']})")  # fmt: skip
+    parser.add_argument("--examples", type=_positive, default=TaskSpec().examples,
+                        help=f"training examples to draw from, for all alike ({TaskSpec().examples})")  # fmt: skip
     parser.add_argument("--rounds", type=_positive, help=f"alternating rounds of each measure ({WHOLE['rounds']})")
     parser.add_argument("--skip", nargs="+", choices=NAMES, default=[], help="leave out their time to accuracy")
     parser.add_argument("--seed", type=int, default=0, help="of rules, examples and initial weights (0)")
@@ -97,15 +97,15 @@ def pace_table(rounds: pd.DataFrame, contenders: dict[str, Contender]) -> pd.Dat
     return table
 
 
-def share_table(rounds: pd.DataFrame, specs: dict[str, RunSpec], data: Data) -> pd.DataFrame:
+def share_table(rounds: pd.DataFrame, specs: dict[str, RunSpec]) -> pd.DataFrame:
     """Counted arithmetic of forward and backward pass over what the peak would do in a step's time."""
     rows = {}
     for name in NAMES[:-1]:
-        spec, mine = specs[name], rounds[rounds.contender == name]
-        counted = measures.multiply_adds(spec.model, Shape.of(Encoding.of(spec.task)), spec.training.batch)
+        model, batch = start(specs[name]).model, specs[name].training.batch
+        counted, mine = measures.multiply_adds(model, batch), rounds[rounds.contender == name]
         rows[name] = {
             "Gmul-add/step": counted / 1e9,
-            "torch counts": measures.counted_by_torch(spec, data) / 1e9,
+            "torch counts": measures.counted_by_torch(model, batch) / 1e9,
             "at Gmul-add/s": (counted / mine.seconds).median() / 1e9,
             "peak Gmul-add/s": mine.peak.median() / 1e9,
             "share": (counted / (mine.seconds * mine.peak)).median(),
@@ -133,14 +133,16 @@ def speed_up(learned: dict[str, Learned]) -> tuple[float | None, str]:
     if not mine.reached:
         return 0.0, f"modern reached {mine.accuracy:.3f}"
     ratio = theirs.seconds / mine.seconds
-    return ratio, f"{'' if theirs.reached else '> '}{ratio:.1f}x"
+    if theirs.reached:
+        return ratio, f"{ratio:.1f}x"
+    return ratio if ratio >= SOONER else None, f"> {ratio:.1f}x"  # they were stopped: no more than a bound
 
 
 def targets_table(learned: dict[str, Learned], share: float, generator: float) -> pd.DataFrame:
     """What was aimed at beside what was measured."""
     ratio, words = speed_up(learned)
     rows = {
-        f"{ACCURACY:.0%} on unseen rules: modern sooner than transformers": ("15x", words, ratio, 15),
+        f"{ACCURACY:.0%} on unseen rules: modern sooner than transformers": (f"{SOONER}x", words, ratio, SOONER),
         "arithmetic of modern as a share of the machine's peak": ("60 %", f"{share:.0%}", share, 0.6),
         "generator faster than the oracle loop (table)": ("50x", f"{generator:.1f}x", generator, 50),
     }
@@ -152,36 +154,8 @@ def targets_table(learned: dict[str, Learned], share: float, generator: float) -
 
 def _verdict(value: float | None, least: float) -> str:
     if value is None:
-        return "not measured"
+        return "open"
     return "met" if value >= least else "not met"
-
-
-def machine() -> dict[str, str]:
-    """Versions, processor and commit, as far as they can be known."""
-    found = {"python": platform.python_version(), "processor": _processor(), "commit": _commit()}
-    for name in ("torch", "numpy", "transformers", "accelerate"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
-def _processor() -> str:
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return (
-            subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
-            or "unknown"
-        )
-    except OSError:  # no git here
-        return "unknown"
 
 
 def describe(specs: dict[str, RunSpec], about: dict[str, str]) -> str:
@@ -211,7 +185,7 @@ def run(chosen: argparse.Namespace, specs: dict[str, RunSpec]) -> dict[str, Any]
     contenders = contenders_of(specs, data)
     rounds = measures.measure_rounds(contenders, chosen.rounds, chosen.block)
     show(f"Pace: medians of {chosen.rounds} rounds of {chosen.block} steps in turn", pace_table(rounds, contenders))
-    shares = share_table(rounds, specs, data)
+    shares = share_table(rounds, specs)
     show("Arithmetic of forward and backward pass (multiply-adds), beside a float32 product of 1024 in turn", shares)
     drawn = measures.measure_generator(data, specs["modern"].task, chosen.rounds, chosen.loop, chosen.fast)
     show(f"Generator: examples/s of {chosen.fast:,} drawn, in turn with {chosen.loop:,} in a loop", drawn.round(1))
@@ -234,9 +208,9 @@ def run(chosen: argparse.Namespace, specs: dict[str, RunSpec]) -> dict[str, Any]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the bench and write ``--out``."""
-    chosen, about = options(arguments), machine()
+    chosen, about = options(arguments), measures.machine()
     torch.set_num_threads(1)
-    modern = RunSpec(task=TaskSpec(instructions=3_000)).with_seed(chosen.seed)
+    modern = RunSpec(task=TaskSpec(instructions=3_000, examples=chosen.examples)).with_seed(chosen.seed)
     if chosen.quick:
         modern = modern.but(training=modern.training.but(steps=min(chosen.steps, modern.training.steps)))
     specs = specs_of(modern, chosen.steps)

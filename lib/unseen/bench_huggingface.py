@@ -43,21 +43,26 @@ def gpt2_of(spec: RunSpec) -> nn.Module:
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    encoding = Encoding.of(spec.task)
+    ours = _ours(spec)
     config = GPT2Config(
-        vocab_size=len(encoding.vocabulary),
-        n_positions=encoding.context + 1,
+        vocab_size=ours.shape.vocabulary,
+        n_positions=ours.shape.context + 1,
         n_embd=spec.model.width,
+        n_inner=ours.blocks[0].mlp[0].out_features,
         n_layer=spec.model.layers,
         n_head=spec.model.heads,
         **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
-        **dict.fromkeys(("bos_token_id", "eos_token_id"), encoding.special("end")),
+        **dict.fromkeys(("bos_token_id", "eos_token_id"), Encoding.of(spec.task).special("end")),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.model.seed)
         model = GPT2LMHeadModel(config)
     model.loss_type = "ForCausalLM"  # what transformers takes anyway, but with a warning
     return model
+
+
+def _ours(spec: RunSpec) -> Transformer:
+    return build(spec.model.but(recipe="gpt2"), Shape.of(Encoding.of(spec.task)))
 
 
 def copy_weights(source: nn.Module, model: Transformer) -> None:
@@ -79,7 +84,7 @@ def difference(spec: RunSpec, examples: Examples) -> float:
 
     Every weight is drawn wide, biases and norms included, so that no part can hide behind a zero.
     """
-    theirs, ours = gpt2_of(spec).eval(), build(spec.model.but(recipe="gpt2"), Shape.of(Encoding.of(spec.task)))
+    theirs, ours = gpt2_of(spec).eval(), _ours(spec)
     rng = torch.Generator().manual_seed(spec.model.seed)
     for parameter in theirs.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=rng) / 2)

@@ -3,18 +3,25 @@
 A machine shared with others is noisy, so whatever is compared is measured in alternating short blocks,
 and ratios are taken within a round.
 
-    >>> multiply_adds(ModelSpec(), Shape(vocabulary=30, prompt=19, context=29), batch=1)
-    11448576
+    >>> from unseen.model import Shape, build
+    >>> from unseen.specs import ModelSpec
+    >>> model = build(ModelSpec(), Shape(vocabulary=30, prompt=19, context=29))
+    >>> multiply_adds(model, batch=2) == counted_by_torch(model, batch=2)
+    True
 """
 
+import platform
 import random
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,9 +33,9 @@ from unseen.bench_huggingface import WARM_UP
 from unseen.datasets import Examples, training_examples
 from unseen.encoding import Encoding
 from unseen.evaluation import all_right
-from unseen.model import Shape
+from unseen.model import Transformer
 from unseen.rewriting import Rule
-from unseen.specs import SPECIAL, ModelSpec, RunSpec, TaskSpec
+from unseen.specs import SPECIAL, RunSpec, TaskSpec
 from unseen.training import Data, Row, loss_of, start, train
 
 ACCURACY = 0.95  # of unseen rules: where the clock stops
@@ -46,7 +53,7 @@ class Contender(Protocol):
         """Train from new until ``enough`` of a row (step, unseen, seconds) says so, or to the last step."""
 
 
-class _Enough(Exception):  # noqa: N818 - no error
+class _Enough(Exception):
     """Stops ``training.train`` from within."""
 
 
@@ -89,33 +96,32 @@ class Learned:
         return self.accuracy >= ACCURACY
 
 
-def multiply_adds(spec: ModelSpec, shape: Shape, batch: int) -> int:
+def multiply_adds(model: Transformer, batch: int) -> int:
     """Multiply-adds of all matrix products in one step's forward and backward pass, from the shapes alone.
 
-    With n positions computed in a layer (T, but O in the last, which works for the answer alone), forward
-    for one example::
+    A layer works for n positions: all T, in the last one only the O that answer.  Forward, one example::
 
-        each layer    keys, values 2 T C^2    queries n C^2    output n C^2    MLP 8 n C^2    attention 2 n T C
+        every layer   n x (entries of its matrices) + (T - n) x (entries of those that read all positions)
+        attention     2 n T C
         head          O C V
 
-    (``gpt2`` multiplies queries together with keys and values, so for T positions in the last layer too.)
+    Keys and values read all positions, 2 C^2 entries, in ``gpt2`` 3 C^2: queries are in the same product.
     Backward is two products of the same size for each, hence three times the sum.  Norms, softmax,
     activations, embeddings and the optimizer are not counted: they are what keeps the share below one.
     """
-    width, context, answer = spec.width, shape.context, shape.context - shape.prompt + 1
-    total = answer * width * shape.vocabulary
-    for layer in range(spec.layers):
-        n = answer if layer == spec.layers - 1 else context
-        queries = context if spec.recipe == "gpt2" else n
-        total += (2 * context + queries + n + 8 * n) * width**2 + 2 * n * context * width
+    width, context, answer = model.spec.width, model.shape.context, model.shape.context - model.shape.prompt + 1
+    total = answer * width * model.shape.vocabulary
+    for block in model.blocks:
+        n = answer if block is model.blocks[-1] else context
+        entries = sum(p.numel() for p in block.parameters() if p.ndim == 2)
+        total += n * entries + (context - n) * (2 if model.modern else 3) * width**2 + 2 * n * context * width
     return 3 * batch * total
 
 
-def counted_by_torch(spec: RunSpec, data: Data) -> int:
+def counted_by_torch(model: Transformer, batch: int) -> int:
     """The same number from torch's own counter, watching one step."""
-    tokens = torch.from_numpy(data.training.tokens()[: spec.training.batch]).long()
     with FlopCounterMode(display=False) as counter:
-        loss_of(start(spec).model, tokens).backward()
+        loss_of(model, torch.zeros(batch, model.shape.context + 1, dtype=torch.long)).backward()
     return counter.get_total_flops() // 2
 
 
@@ -194,3 +200,33 @@ def _seconds(call: Callable[[], Any]) -> float:
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
+
+
+def machine() -> dict[str, str]:
+    """Versions, processor and commit, as far as they can be known."""
+    found = {"python": platform.python_version(), "processor": _processor(), "commit": _commit()}
+    for name in ("torch", "numpy", "transformers", "accelerate"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return (
+            subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
+            or "unknown"
+        )
+    except OSError:  # no git here
+        return "unknown"

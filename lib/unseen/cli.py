@@ -79,7 +79,7 @@ def _study(options: argparse.Namespace) -> None:
 def _keep(options: argparse.Namespace) -> None:
     chosen, data = scale(options.scale), project_folder() / "data"
     for path in sorted((runs_folder() / chosen.name).glob("[0-9][0-9]_*")):
-        if path.suffix in (".csv", ".json") and not path.name.endswith(".success.json"):
+        if path.suffix in (".csv", ".json", ".png") and not path.name.endswith(".success.json"):
             target = data / "results" / chosen.name / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

@@ -30,8 +30,8 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum, then orthogonalised updates (no weight decay), batched over matrices of one shape."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95):
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, ns_steps: int = 5):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "ns_steps": ns_steps})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -42,14 +42,15 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None:
                     same_shape[p.shape].append(p)
             for parameters in same_shape.values():
-                self._update(parameters, group["lr"], group["momentum"])
+                self._update(parameters, group)
 
-    def _update(self, parameters: list[nn.Parameter], lr: float, momentum: float) -> None:
+    def _update(self, parameters: list[nn.Parameter], group: dict[str, float]) -> None:
+        lr, momentum, steps = group["lr"], group["momentum"], group["ns_steps"]
         rows, columns = parameters[0].shape
         gradients = torch.stack([p.grad for p in parameters])  # (K, R, C)
         buffers = torch.stack([self._buffer(p) for p in parameters]).lerp_(gradients, 1 - momentum)
         updates = gradients.lerp_(buffers, momentum)  # Nesterov's look ahead
-        updates = orthogonalise(updates.mT).mT if rows > columns else orthogonalise(updates)
+        updates = orthogonalise(updates.mT, steps).mT if rows > columns else orthogonalise(updates, steps)
         scale = max(1.0, rows / columns) ** 0.5
         for p, buffer, update in zip(parameters, buffers, updates, strict=True):
             self.state[p]["momentum"].copy_(buffer)

@@ -37,7 +37,7 @@ class Board:
     >>> board.take(Event("started", runs[0].digest()))
     >>> board.take(Event("step", runs[0].digest(), 100))
     >>> board.line().split(",")[:2]
-    ['0 of 3 runs done', ' 1 running (modern I=1000 seed 0: 100/937)']
+    ['0 of 3 runs done', ' 1 running (modern I=1000 seed 0: 100/703)']
     """
 
     missing: list[RunSpec]

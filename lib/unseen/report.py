@@ -37,12 +37,14 @@ def write_report(scale: Scale, notebooks: list[Path], seconds: dict[str, float])
     threshold = diversity.main_threshold(results)
     plots.set_theme()
     ax = plots.accuracy_by_instructions(diversity.main_curve(results), baselines, threshold, INSTRUCTION_DIVERSITY)
+    picture = _png(ax.figure)
+    write(folder / "10_diversity_threshold.png", picture)
     step = f"Half accuracy at {threshold}." if threshold else "No step to fit at this scale."
     readings = diversity.readings(results, INSTRUCTION_DIVERSITY)
     parts = [
         "<h1>Do models follow instructions they have never seen?</h1>",
         f"<p class='lead'>Instruction diversity, scale <code>{scale.name}</code>: {html.escape(step)}</p>",
-        _picture(ax.figure, "Exact match against the number of different training instructions"),
+        _picture(picture, "Exact match against the number of different training instructions"),
         "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in readings) + "</ul>",
         f"<p class='note'>Published range: {html.escape(INSTRUCTION_DIVERSITY.source)}.</p>",
         "<h2>Mean exact match</h2>",
@@ -68,7 +70,7 @@ def _settings(results: pd.DataFrame) -> list[str]:
     fitted = table[table["note"] == ""]
     figure = plots.threshold_by_setting(fitted).figure
     shown = table[["setting", "middle", "low", "high", "top", "seeds", "note"]]
-    return ["<h2>Other settings</h2>", _picture(figure, "Thresholds of all settings"), _table(shown)]
+    return ["<h2>Other settings</h2>", _picture(_png(figure), "Thresholds of all settings"), _table(shown)]
 
 
 def _means(results: pd.DataFrame) -> pd.DataFrame:
@@ -84,13 +86,16 @@ def _table(frame: pd.DataFrame) -> str:
     return f"<div class='scroll'>{frame.to_html(index=False, border=0, float_format='{:.3f}'.format, na_rep='')}</div>"
 
 
-def _picture(figure: Figure, title: str) -> str:
-    """A figure inside the page."""
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight")
+    figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f"<p><img alt='{html.escape(title)}' src='data:image/png;base64,{data}'></p>"
+    return buffer.getvalue()
+
+
+def _picture(png: bytes, title: str) -> str:
+    """A picture inside the page."""
+    return f"<p><img alt='{html.escape(title)}' src='data:image/png;base64,{base64.b64encode(png).decode()}'></p>"
 
 
 def _link(path: Path, seconds: dict[str, float]) -> str:

@@ -66,7 +66,7 @@ def scale(name: str) -> Scale:
     return SCALES[name]
 
 
-_QUICK = RunSpec()  # the defaults: one pass over a budget of 60,000 examples
+_QUICK = RunSpec()  # the defaults: one pass over a budget of 45,000 examples
 _GPT2 = TrainingSpec(steps=4_000, batch=128, learning_rate=1e-3, matrix_learning_rate=0.0, decay_share=1.0)
 _SMOKE = RunSpec(
     task=TaskSpec(instructions=8, examples=640, alphabet="abcdefgh", unseen_instructions=50),
@@ -77,7 +77,7 @@ _SMOKE = RunSpec(
 _PAPER = RunSpec(
     task=TaskSpec(examples=1_000_000, pattern_length=20, replacement_length=20, input_length=50,
                   unseen_instructions=100_000),
-    model=ModelSpec("gpt2", layers=6, width=256, heads=4),
+    model=ModelSpec("gpt2", layers=6, width=256, heads=4, mlp_ratio=4),
     training=TrainingSpec(steps=97_650, batch=512, learning_rate=1e-3, matrix_learning_rate=0.0, decay_share=1.0,
                           evaluate_every=500, checkpoint_every=2_000),
     evaluation=EvaluationSpec(examples=100_000),
@@ -104,7 +104,7 @@ SCALES = {
                     (0, 1),
                 ),
                 Setting("wider", _QUICK.but(model=ModelSpec(width=96)), (50, 100, 150, 200, 300, 1_000), (0, 1)),
-                Setting("gpt2", _QUICK.but(model=ModelSpec("gpt2"), training=_GPT2), (50, 200, 500, 1_000, 3_000), (0,)),
+                Setting("gpt2", _QUICK.but(model=ModelSpec("gpt2", layers=3, mlp_ratio=4), training=_GPT2), (50, 200, 500, 1_000, 3_000), (0,)),
             ),
         ),
         Scale(

@@ -56,7 +56,9 @@ def compare(demo: Demo, rule: Rule, text: str) -> pd.DataFrame:
     """
     demo.encoding.prompt(rule, text)
     right = rule.apply(text)
-    answers = {"oracle": right} | {name: answer(model, demo.encoding, rule, text) for name, model in demo.models.items()}
+    answers = {"oracle": right} | {
+        name: answer(model, demo.encoding, rule, text) for name, model in demo.models.items()
+    }
     return pd.DataFrame([{"who": who, "answer": each, "right": each == right} for who, each in answers.items()])
 
 
@@ -71,7 +73,9 @@ def compared_html(rule: Rule, text: str, answers: pd.DataFrame) -> str:
         pairs = zip_longest(line.answer, right, fillvalue="·")
         letters = [(mine, "" if line.who == "oracle" else "right" if mine == best else "wrong") for mine, best in pairs]
         wrong = sum(mark == "wrong" for _, mark in letters)
-        rows.append(_letters(line.who, letters, "" if line.who == "oracle" else "✓ right" if line.right else f"✗ {wrong} wrong"))
+        rows.append(
+            _letters(line.who, letters, "" if line.who == "oracle" else "✓ right" if line.right else f"✗ {wrong} wrong")
+        )
     return f"<table style='border-spacing:2px;border-collapse:separate'>{''.join(rows)}</table>"
 
 
@@ -101,7 +105,9 @@ class RuleExplorer(ipw.VBox):
         self.pattern = ipw.Text(rule.pattern, description="replace", **make)
         self.replacement = ipw.Text(rule.replacement, description="by", **make)
         self.text = ipw.Text(text, description="in", **make)
-        self.random = ipw.Button(description="another example", icon="random", tooltip="an unseen rule and a random input")
+        self.random = ipw.Button(
+            description="another example", icon="random", tooltip="an unseen rule and a random input"
+        )
         self.message, self.answers = ipw.HTML(), ipw.HTML()
         self.fields = {"pattern": self.pattern, "replacement": self.replacement, "input": self.text}
         for field in self.fields.values():
@@ -153,7 +159,9 @@ class LiveTraining(ipw.VBox):
         self.stop.on_click(lambda _: self.stopping.set())
         self.stopping, self.job = threading.Event(), None
         self.rows: list[Row] = []
-        super().__init__([ipw.HBox([self.choice, self.train, self.stop]), ipw.HBox([self.bar, self.message]), self.picture])
+        super().__init__(
+            [ipw.HBox([self.choice, self.train, self.stop]), ipw.HBox([self.bar, self.message]), self.picture]
+        )
 
     def begin(self) -> None:
         """Start training in the background, unless a job is running already."""

@@ -70,7 +70,7 @@ class Processes:
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs, several at a time, in order; returns when all have ended."""
         waiting, tries = deque(specs), dict.fromkeys(specs, 0)
-        crew = [_Worker(trainer) for _ in range(min(self.workers, len(specs)))]
+        crew = [_Worker(trainer, number) for number in range(min(self.workers, len(specs)))]
         try:
             for worker in crew:
                 worker.take(waiting)
@@ -81,7 +81,7 @@ class Processes:
                     if event is None:
                         tries[worker.spec] += 1
                         event = self._bury(worker, waiting, tries[worker.spec])
-                        crew[crew.index(worker)] = worker = _Worker(trainer)
+                        crew[crew.index(worker)] = worker = _Worker(trainer, worker.number)
                     report(event)
                     if worker.spec is None or event.kind in ("done", "failed"):
                         worker.take(waiting)
@@ -101,11 +101,12 @@ class Processes:
 class _Worker:
     """A worker process and the pipe to it, seen from the parent."""
 
-    def __init__(self, trainer: Trainer):
+    def __init__(self, trainer: Trainer, number: int):
         context = multiprocessing.get_context("spawn")
         self.spec: RunSpec | None = None
+        self.number = number
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, trainer), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, trainer, number), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -137,12 +138,13 @@ class _Worker:
             self.process.kill()
 
 
-def _work(connection: Connection, trainer: Trainer) -> None:
+def _work(connection: Connection, trainer: Trainer, number: int) -> None:
     """The life of a worker: receive a spec, train it, report; end when the parent is gone or asks."""
     asked_to_stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which asks each worker
     signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
     torch.set_num_threads(1)
+    _stay_on_core(number)
 
     def report(event: Event) -> None:
         if asked_to_stop.is_set():
@@ -170,6 +172,13 @@ def _run_one(spec: RunSpec, trainer: Trainer, report: Report) -> None:
         report(Event("failed", digest, reason=f"{type(error).__name__}: {error}"))
     else:
         report(Event("done", digest))
+
+
+def _stay_on_core(number: int) -> None:
+    """Give each worker a core of its own: some virtual machines leave two of them on one core for minutes."""
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {allowed[number % len(allowed)]})
 
 
 def cores() -> int:
