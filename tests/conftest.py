@@ -15,6 +15,13 @@ settings.register_profile(
 settings.load_profile("house")
 
 
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """A runs folder of this test's own."""
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "runs"))
+    return (tmp_path / "runs").resolve()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Sums in one order on every machine, and none of the neighbours' processors."""

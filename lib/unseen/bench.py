@@ -23,6 +23,7 @@ import torch
 from unseen import bench_measures as measures
 from unseen.bench_huggingface import INSTALL, HuggingFace, difference, installed
 from unseen.bench_measures import ACCURACY, Contender, Learned, Library
+from unseen.scales import GPT2, GPT2_TRAINING
 from unseen.specs import RunSpec, TaskSpec
 from unseen.training import Data, data_of, start
 
@@ -62,8 +63,7 @@ def _positive(text: str) -> int:
 
 def specs_of(modern: RunSpec, steps: int) -> dict[str, RunSpec]:
     """``modern`` as given, and the paper's recipe (section 2: AdamW 1e-3, linear schedule) over ``steps``."""
-    recipe = {"steps": steps, "learning_rate": 1e-3, "matrix_learning_rate": 0.0, "decay_share": 1.0}
-    paper = modern.but(model=modern.model.but(recipe="gpt2"), training=modern.training.but(**recipe))
+    paper = modern.but(model=GPT2.but(seed=modern.model.seed), training=GPT2_TRAINING.but(steps=steps))
     return dict(zip(NAMES, (modern, paper, paper), strict=True))
 
 
@@ -85,13 +85,14 @@ def contenders_of(specs: dict[str, RunSpec], data: Data) -> dict[str, Contender]
 
 
 def pace_table(rounds: pd.DataFrame, contenders: dict[str, Contender]) -> pd.DataFrame:
-    """Medians over the rounds; ratios to transformers are taken within each round first."""
+    """Medians over the rounds; ratios of tokens/s to transformers' are taken within each round first."""
     seconds = rounds.pivot(index="round", columns="contender", values="seconds")[list(contenders)]
     table = pd.DataFrame({"ms/step": (1e3 * seconds.median()).round(1), "steps/s": (1 / seconds).median().round(2)})
     table["tokens/step"] = [contender.tokens for contender in contenders.values()]
     table["tokens/s"] = (table["tokens/step"] / seconds.median()).round(-1).astype(int)
     if NAMES[-1] in seconds:
-        ratios = seconds.rdiv(seconds[NAMES[-1]], axis=0)
+        per_token = seconds / table["tokens/step"]
+        ratios = per_token.rdiv(per_token[NAMES[-1]], axis=0)
         table["x transformers"] = ratios.median().round(2)
         table["per round"] = [" ".join(f"{ratio:.2f}" for ratio in ratios[name]) for name in contenders]
     return table

@@ -13,7 +13,7 @@ from unseen.headless import BadParameters, NotebookFailed, run_notebook
 from unseen.progress import duration
 from unseen.report import write_report
 from unseen.scales import SCALES, scale
-from unseen.store import Store, export_model, project_folder, runs_folder
+from unseen.store import BrokenRun, Store, export_model, project_folder, runs_folder
 
 STUDY = ("10_diversity_threshold", "00_start_here", "01_string_rewrites", "02_instruction_sets",
          "03_a_small_transformer", "04_training_one_model")  # fmt: skip
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (BadParameters, ValueError) as error:
         print(f"unseen: {error}", file=sys.stderr)
         return 2
-    except NotebookFailed as error:
+    except (NotebookFailed, BrokenRun) as error:
         print(f"unseen: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -61,15 +61,18 @@ def _run(options: argparse.Namespace) -> None:
         if not equals:
             raise BadParameters(f"-p {text!r} must be NAME=VALUE")
         given[name] = value
+    if "scale" in given:
+        scale(given["scale"])  # refuses an unknown one before a kernel starts
     print(run_notebook(options.notebook, given, options.into))
 
 
 def _study(options: argparse.Namespace) -> None:
     """The main notebook first, then the tour, which finds its models in the store."""
     chosen, executed, seconds = scale(options.scale), [], {}
+    print(f"== scale {chosen.name}: {chosen.minutes}; runs folder {runs_folder()}", flush=True)
     for name in STUDY:
         began = time.monotonic()
-        print(f"== {name} (scale {chosen.name})", flush=True)
+        print(f"== {name}", flush=True)
         executed.append(run_notebook(name, {"scale": chosen.name}))
         seconds[name] = time.monotonic() - began
     path = write_report(chosen, executed, seconds)
@@ -78,12 +81,16 @@ def _study(options: argparse.Namespace) -> None:
 
 def _keep(options: argparse.Namespace) -> None:
     chosen, data = scale(options.scale), project_folder() / "data"
-    for path in sorted((runs_folder() / chosen.name).glob("[0-9][0-9]_*")):
-        if path.suffix in (".csv", ".json", ".png") and not path.name.endswith(".success.json"):
-            target = data / "results" / chosen.name / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-            print(target)
+    folder = runs_folder() / chosen.name
+    kept = [path for path in sorted(folder.glob("[0-9][0-9]_*"))
+            if path.suffix in (".csv", ".json", ".png") and not path.name.endswith(".success.json")]  # fmt: skip
+    if not kept:
+        raise BadParameters(f"nothing to keep in {folder}: 'unseen study --scale {chosen.name}' makes it")
+    for path in kept:
+        target = data / "results" / chosen.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        print(target)
     if chosen.name == "quick":
         _keep_models(chosen.name, data / "checkpoints")
 
@@ -91,7 +98,12 @@ def _keep(options: argparse.Namespace) -> None:
 def _keep_models(name: str, folder: Path) -> None:
     for which, instructions in DEMO.items():
         spec = scale(name).run(instructions)
-        scores = {line["split"]: line["accuracy"] for line in Store().manifest(spec)["scores"]}
+        manifest = Store().manifest(spec)
+        if manifest is None:
+            raise BadParameters(
+                f"no run on {instructions:,} instructions in the store: 'unseen study --scale {name}' makes it"
+            )
+        scores = {line["split"]: line["accuracy"] for line in manifest["scores"]}
         export_model(Store().model(spec), spec, folder / f"{which}.safetensors", accuracy=scores)
         print(folder / f"{which}.safetensors")
 

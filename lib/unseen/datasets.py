@@ -116,7 +116,9 @@ def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) 
     The vectorised twin of ``Rule.apply``.
     """
     found = _matches(x, z)  # (|z| - |x| + 1, n)
-    at = np.where(found.any(0), found.argmax(0), len(z)).astype(np.int16)  # (n,): no match lies behind the end
+    at = np.full(z.shape[1], len(z), np.int16)  # (n,): where the leftmost match starts; behind the end without one
+    for place in reversed(range(len(found))):
+        np.copyto(at, place, where=found[place])
     filled = np.full((length + len(x), z.shape[1]), end, np.uint8)
     filled[: len(z)] = z
     answer = filled[:length].copy()
@@ -124,9 +126,10 @@ def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) 
     for j in range(length):
         if shift and j + shift >= 0:
             np.copyto(answer[j], filled[j + shift], where=at + len(y) <= j)
-    for i in range(len(y)):
-        for j in range(i, min(length, len(z) - len(x) + 1 + i)):
-            np.copyto(answer[j], y[i], where=at == j - i)
+    for place in range(len(found)):
+        here = at == place
+        for i in range(min(len(y), length - place)):
+            np.copyto(answer[place + i], y[i], where=here)
     return answer
 
 
@@ -178,10 +181,13 @@ def _matches(x: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def count(x: np.ndarray, z: np.ndarray) -> np.ndarray:
     """How often each pattern x (|x|, n) occurs in its input z (|z|, n), from the left without overlap: (n,)."""
-    total = np.zeros(z.shape[1], np.int64)
-    free = np.zeros(z.shape[1], np.int64)  # the next place at which a match may start
-    for place, found in enumerate(_matches(x, z)):
-        hit = found & (free <= place)
-        total += hit
+    found = _matches(x, z)
+    total = found.sum(0, dtype=np.int16)
+    several = np.flatnonzero(total > 1)  # only these can overlap
+    free = np.zeros(len(several), np.int16)  # the next place at which a match may start
+    total[several] = 0
+    for place in range(len(found)):
+        hit = found[place, several] & (free <= place)
+        total[several] += hit
         free[hit] = place + len(x)
     return total

@@ -65,8 +65,8 @@ def thresholds(results: pd.DataFrame) -> pd.DataFrame:
         try:
             found.append({"setting": setting, **vars(fit_threshold(part)), "note": ""})
         except NoThreshold as reason:
-            found.append({"setting": setting, "middle": np.nan, "low": np.nan, "high": np.nan,
-                          "seeds": part["seed"].nunique(), "note": str(reason)})  # fmt: skip
+            missing = dict.fromkeys(("middle", "low", "high", "steepness", "top"), np.nan)
+            found.append({"setting": setting, **missing, "seeds": part["seed"].nunique(), "note": str(reason)})
     return pd.DataFrame(found)
 
 
@@ -104,7 +104,7 @@ def _reads_ends(curve: pd.DataFrame) -> str:
     ends = _ends(curve)
     few, many = ends.unseen[ends.fewest], ends.unseen[ends.most]
     verb = "follow" if few > 0.5 else "do not follow"
-    then = "do" if many > 0.5 else "still do not"
+    then = "do" if many > 0.5 else "do not" if few > 0.5 else "still do not"
     return (f"Models that trained on {ends.fewest} different instructions {verb} unseen ones ({few:.1%} right, against "
             f"{ends.seen[ends.fewest]:.1%} on seen ones); models that trained on {ends.most:,} {then} "
             f"({many:.1%}, against {ends.seen[ends.most]:.1%}).")  # fmt: skip
@@ -113,26 +113,28 @@ def _reads_ends(curve: pd.DataFrame) -> str:
 def _reads_step(curve: pd.DataFrame, threshold: Threshold | None, published: PublishedThreshold) -> str:
     unseen = _ends(curve).unseen
     if threshold is None:
-        return (f"Between them there is no step to fit: the mean accuracy on unseen instructions runs from "
-                f"{unseen.min():.1%} to {unseen.max():.1%}.")  # fmt: skip
+        return (f"Between them there is no step to fit: the mean accuracy on unseen instructions lies between "
+                f"{unseen.min():.1%} and {unseen.max():.1%}.")  # fmt: skip
     low, high = unseen[unseen < 0.1 * threshold.top], unseen[unseen > 0.9 * threshold.top]
-    width = f"from under a tenth of its height at {low.index.max():,} to over nine tenths at {high.index.min():,}, " \
-        if len(low) and len(high) else ""  # fmt: skip
+    half = "Half"
+    if len(low) and len(high) and low.index.max() < high.index.min():
+        half = (f"The step is from under a tenth of its height at {low.index.max():,} to over nine tenths at "
+                f"{high.index.min():,}, with half")  # fmt: skip
     if threshold.middle < published.never_below:
         against = f"below the {published.never_below:,} under which the paper, at its size, saw none generalise"
     elif threshold.middle > published.always_from:
         against = f"above the {published.always_from:,} from which the paper, at its size, saw all generalise"
     else:
         against = f"inside the paper's own range of {published.never_below:,} to {published.always_from:,}"
-    return f"The step is {width}with half accuracy at {threshold}, {against}."
+    return f"{half} accuracy is at {threshold}, {against}."
 
 
 def _reads_budget(curve: pd.DataFrame) -> str:
     ends, each = _ends(curve), curve.groupby("instructions")["examples_per_instruction"].first()
-    best = ends.unseen.idxmax()
-    if best == ends.fewest:
-        return (f"At this fixed budget more different instructions did not help: the best accuracy on unseen ones, "
-                f"{ends.unseen[best]:.1%}, came with the fewest.")  # fmt: skip
+    best, few = ends.unseen.idxmax(), ends.unseen[ends.fewest]
+    if ends.unseen[best] - few < 0.05:
+        return (f"At this fixed budget more different instructions did not help: the best accuracy on unseen ones is "
+                f"{ends.unseen[best]:.1%}, that with the fewest {few:.1%}.")  # fmt: skip
     return (f"The budget is the same everywhere, so this is diversity and not amount: {each[best]:,.0f} examples of each "
             f"of {best:,} instructions gave {ends.unseen[best]:.1%} on unseen ones, {each[ends.fewest]:,.0f} examples "
-            f"of each of {ends.fewest} gave {ends.unseen[ends.fewest]:.1%}.")  # fmt: skip
+            f"of each of {ends.fewest} gave {few:.1%}.")  # fmt: skip

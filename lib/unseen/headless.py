@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,18 +65,20 @@ def parameters(path: Path) -> dict[str, Parameter]:
     tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise BadParameters(f"{path.name} has {len(tagged)} cells tagged 'parameters'; it must have one")
-    return {each.name: each for each in map(_parameter, ast.parse(tagged[0]).body)}
+    try:
+        lines = ast.parse(tagged[0]).body
+    except SyntaxError as error:
+        raise BadParameters(f"{path.name}: parameters cell, line {error.lineno}: {error.msg}") from error
+    return {each.name: each for each in map(_parameter, lines)}
 
 
 def _parameter(line: ast.stmt) -> Parameter:
-    target = (
-        line.target if isinstance(line, ast.AnnAssign) else line.targets[0] if isinstance(line, ast.Assign) else None
-    )
+    targets = [line.target] if isinstance(line, ast.AnnAssign) else getattr(line, "targets", [])
     try:
-        default = ast.literal_eval(line.value)
+        (target,), default = targets, ast.literal_eval(line.value)
         kind = _TYPES[line.annotation.id] if isinstance(line, ast.AnnAssign) else type(default)
         return Parameter(target.id, kind, default)
-    except (AttributeError, KeyError, ValueError) as error:
+    except (AttributeError, KeyError, ValueError, TypeError) as error:
         raise BadParameters(f"parameters cell, line {line.lineno}: only 'name: type = literal' is allowed, with a type of "
                             f"{', '.join(_TYPES)}") from error  # fmt: skip
 
@@ -94,16 +96,19 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
             raise BadParameters(f"{path.name} has no parameter {name!r}; it has {exists}")
         kind = declared[name].kind
         if isinstance(value, str) and kind is not str:
-            try:
-                value = ast.literal_eval(value.title() if kind is bool else value)
-            except (ValueError, SyntaxError):
-                pass  # stays text, which the next check refuses
+            with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+                value = ast.literal_eval(value.title() if kind is bool else value)  # else text, refused below
         if kind is float and type(value) is int:
             value = float(value)
-        if type(value) is not kind:
+        if type(value) is not kind or not _plain(value):
             raise BadParameters(f"{path.name}: {name}={value!r} must be {kind.__name__}; the notebook has {exists}")
         values[name] = value
     return values
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value, and all that it holds, goes into the notebook and into the marker as it is."""
+    return all(map(_plain, value)) if isinstance(value, list | tuple) else type(value) in _TYPES.values()
 
 
 def output_folder(name: str) -> Path:
@@ -120,6 +125,7 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
 
     It goes to ``<runs>/<into>/`` (by default the notebook's ``scale``, else ``notebooks``) together with
     ``<name>.success.json``, which is removed first and written by the notebook's last act.
+    The kernel writes its runs where this process would.
     Raises ``BadParameters`` before anything starts, ``NotebookFailed`` when it does not reach its end.
     """
     path = notebook_path(name)
@@ -137,11 +143,12 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     source = folder / f".{path.stem}.input.ipynb"
     write(source, nbformat.writes(book))
     try:
-        with _environment(UNSEEN_HEADLESS="1"):
-            papermill.execute_notebook(str(source), str(target), parameters=values, cwd=str(path.parent),
+        with _environment(UNSEEN_HEADLESS="1", UNSEEN_RUNS=str(runs_folder())):
+            papermill.execute_notebook(_literal(source), _literal(target), parameters=values, cwd=str(path.parent),
                                        kernel_name="python3", progress_bar=False, config=_KERNEL,
                                        stdout_file=sys.stdout, stderr_file=sys.stderr)  # fmt: skip
     except Exception as error:
+        marker.unlink(missing_ok=True)  # a kernel can die behind the last cell
         raise NotebookFailed(f"{path.name} stopped before its end ({type(error).__name__}): {error}\n"
                              f"what it did so far: {target}") from error  # fmt: skip
     finally:
@@ -150,6 +157,11 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
         raise NotebookFailed(f"{path.name} did not reach its end; what it did so far: {target}")
     write_html(target)
     return target
+
+
+def _literal(path: Path) -> str:
+    """A path for papermill, which puts parameters where it finds braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def write_html(path: Path) -> Path:

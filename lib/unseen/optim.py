@@ -28,10 +28,19 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, then orthogonalised updates (no weight decay), batched over matrices of one shape."""
+    """Momentum, then orthogonalised updates, decoupled weight decay; batched over matrices of one shape."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, ns_steps: int = 5):
-        super().__init__(parameters, {"lr": lr, "momentum": momentum, "ns_steps": ns_steps})
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        ns_steps: int = 5,
+        weight_decay: float = 0.1,
+    ):
+        super().__init__(
+            parameters, {"lr": lr, "momentum": momentum, "ns_steps": ns_steps, "weight_decay": weight_decay}
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -45,7 +54,7 @@ class Muon(torch.optim.Optimizer):
                 self._update(parameters, group)
 
     def _update(self, parameters: list[nn.Parameter], group: dict[str, float]) -> None:
-        lr, momentum, steps = group["lr"], group["momentum"], group["ns_steps"]
+        lr, momentum, steps, weight_decay = (group[name] for name in ("lr", "momentum", "ns_steps", "weight_decay"))
         rows, columns = parameters[0].shape
         gradients = torch.stack([p.grad for p in parameters])  # (K, R, C)
         buffers = torch.stack([self._buffer(p) for p in parameters]).lerp_(gradients, 1 - momentum)
@@ -54,7 +63,7 @@ class Muon(torch.optim.Optimizer):
         scale = max(1.0, rows / columns) ** 0.5
         for p, buffer, update in zip(parameters, buffers, updates, strict=True):
             self.state[p]["momentum"].copy_(buffer)
-            p.add_(update, alpha=-lr * scale)
+            p.mul_(1 - lr * weight_decay).add_(update, alpha=-lr * scale)
 
     def _buffer(self, p: nn.Parameter) -> Tensor:
         state = self.state[p]

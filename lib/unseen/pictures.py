@@ -8,18 +8,29 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from unseen.encoding import Encoding
+from unseen.model import Transformer
 from unseen.plots import COLOURS
 from unseen.rewriting import MarkovAlgorithm, Rule
 
 INCH = 0.31  # the side of one cell
+SHAPE_LETTERS = {  # of ``model``'s docstring
+    "B": "examples of a batch", "T": "tokens read (the context)", "P": "tokens of the prompt", "O": "tokens of the answer",
+    "C": "width", "H": "heads", "D": "width of one head, C / H", "V": "vocabulary", "L": "layers",
+}  # fmt: skip
 _KEPT, _INK, _FAINT = (0.93, 0.93, 0.93), (0.15, 0.15, 0.15), (0.6, 0.6, 0.6)
 _EMPTY = "(empty)"
+_PARTS = {  # parameters of both recipes, by the name of the part that holds them
+    **dict.fromkeys(("q", "k", "v", "out", "inputs", "output"), "attention"), **dict.fromkeys(("up", "down", "mlp"), "MLP"),
+    **dict.fromkeys(("norm_attention", "norm_mlp", "norm"), "norms"), "embedding": "token embedding",
+    "before": "tokens before it", "positions": "positions", "head": "output head",
+}  # fmt: skip
 
 
 def _tint(name: str) -> tuple[float, ...]:
@@ -228,3 +239,18 @@ def _label_colours(encoding: Encoding, size: int) -> list[object]:
     special = {x, x + 1 + y, encoding.prompt_length - 1}
     parts = {i: COLOURS["pattern"] for i in range(x)} | {x + 1 + i: COLOURS["replacement"] for i in range(y)}
     return [_FAINT if i in special else parts.get(i, _INK) for i in range(size)]
+
+
+def parameter_counts(model: Transformer) -> pd.Series:
+    """How many parameters each kind of part has, over all layers.
+
+    >>> from unseen.model import Shape, build
+    >>> from unseen.specs import ModelSpec
+    >>> parameter_counts(build(ModelSpec(layers=2, width=8, heads=2, mlp_ratio=2), Shape(10, 9, 15))).to_dict()
+    {'attention': 512, 'MLP': 512, 'token embedding': 80, 'tokens before it': 160, 'output head': 80}
+    """
+    counts = dict.fromkeys(_PARTS.values(), 0)
+    for name, parameter in model.named_parameters():
+        part = name.split(".")[2 if name.startswith("blocks.") else 0]
+        counts[_PARTS[part]] += parameter.numel()
+    return pd.Series({part: count for part, count in counts.items() if count})

@@ -77,7 +77,8 @@ class Board:
         if event.kind in ("started", "step"):
             self.running[digest] = event.step
             if event.kind == "step":
-                self.resumed.setdefault(digest, event.step - self.specs[digest].training.evaluate_every)
+                begun = max(0, event.step - self.specs[digest].training.evaluate_every)
+                self.resumed.setdefault(digest, begun)
             return
         self.running.pop(digest, None)
         if event.kind == "done":

@@ -68,9 +68,11 @@ def _settings(results: pd.DataFrame) -> list[str]:
         return []
     table = diversity.thresholds(results)
     fitted = table[table["note"] == ""]
+    shown = _table(table[["setting", "middle", "low", "high", "top", "seeds", "note"]])
+    if fitted.empty:
+        return ["<h2>Other settings</h2>", shown]
     figure = plots.threshold_by_setting(fitted).figure
-    shown = table[["setting", "middle", "low", "high", "top", "seeds", "note"]]
-    return ["<h2>Other settings</h2>", _picture(_png(figure), "Thresholds of all settings"), _table(shown)]
+    return ["<h2>Other settings</h2>", _picture(_png(figure), "Thresholds of all settings"), shown]
 
 
 def _means(results: pd.DataFrame) -> pd.DataFrame:
@@ -110,7 +112,7 @@ def _origin(results: pd.DataFrame) -> str:
     lines = [
         f"{results['run'].nunique()} trained models, {duration(trained.sum())} of training in all, "
         f"{trained.mean():.0f} s each; each scored on {results['examples'].min():,} examples a split",
-        f"{versions}; commit {origin['commit']}; {origin['processor']}, {origin['cores']} cores",
+        html.escape(f"{versions}; commit {origin['commit']}; {origin['processor']}, {origin['cores']} cores"),
         "every number: <a href='10_diversity_threshold.csv'>10_diversity_threshold.csv</a>, its origin in "
         "<a href='10_diversity_threshold.json'>10_diversity_threshold.json</a>",
     ]

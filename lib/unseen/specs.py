@@ -152,7 +152,8 @@ class ModelSpec(_Checked):
 @dataclass(frozen=True)
 class TrainingSpec(_Checked):
     """How a model is trained.  ``learning_rate`` is AdamW's; ``matrix_learning_rate`` is Muon's, for the
-    weight matrices of the ``modern`` recipe (0 gives them to AdamW, as ``gpt2`` does).
+    weight matrices of the ``modern`` recipe (0 gives them to AdamW, as ``gpt2`` does); only what Muon trains
+    has ``weight_decay``.
 
     Rates stay constant and fall linearly to zero over the last ``decay_share`` of ``steps``; 1 is the
     paper's linear schedule.  ``evaluate_every`` (steps) sets the rows of the history,
@@ -163,6 +164,7 @@ class TrainingSpec(_Checked):
     batch: int = 64
     learning_rate: float = 0.015
     matrix_learning_rate: float = 0.02
+    weight_decay: float = 0.1
     decay_share: float = 0.6
     evaluate_every: int = 50
     checkpoint_every: int = 250
@@ -172,6 +174,7 @@ class TrainingSpec(_Checked):
             self._within(name, 1)
         self._within("learning_rate", 1e-8, 1)
         self._within("matrix_learning_rate", 0, 1)
+        self._within("weight_decay", 0, 1)
         self._within("decay_share", 0, 1)
 
 

@@ -9,8 +9,8 @@
         history.csv                one row each ``evaluate_every`` steps
         manifest.json              written last: scores, file hashes, versions, device, commit, times
 
-A run is done exactly when its manifest stands and every file has the hash written there.  All files are
-written beside their place and moved into it, so a reader sees the old file or the new one, never half.
+A run is done exactly when its manifest stands and every file, the manifest too, has the hash written there.
+All files are written beside their place and moved into it: a reader sees the old file or the new one, never half.
 """
 
 import hashlib
@@ -129,8 +129,12 @@ class Store:
             return None
         try:
             manifest = json.loads(path.read_bytes())
+            if manifest.pop("seal") != _seal(manifest):
+                raise ValueError("its hash does not match")
+            if manifest["digest"] != spec.digest():
+                raise ValueError(f"it is of run {manifest['digest']}")
             hashes = dict(manifest["files"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BrokenRun(f"{path} is not a manifest ({error}); delete its folder to train this run again") from error
         for name, expected in hashes.items():
             file = path.with_name(name)
@@ -176,6 +180,8 @@ class Store:
                     raise ValueError("its hash does not match")
                 size = int.from_bytes(content[:8], "little")
                 head = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["state"])
+                if head["digest"] != spec.digest():
+                    raise ValueError(f"it is of run {head['digest']}")
                 state.load_tensors(load(content))
             except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
                 said.append(f"skipped {path.name}: {error}")
@@ -198,7 +204,7 @@ class Store:
         }
         manifest = {"digest": spec.digest(), "spec": spec.to_dict(), "scores": scores, **more,
                     **provenance(), "files": hashes}  # fmt: skip
-        write(folder / "manifest.json", json.dumps(manifest, indent=1))
+        write(folder / "manifest.json", json.dumps({**manifest, "seal": _seal(manifest)}, indent=1))
         for path in self._checkpoints(spec):
             path.unlink(missing_ok=True)
         return manifest
@@ -217,11 +223,15 @@ def export_model(model: Transformer, spec: RunSpec, path: Path, **more: Any) -> 
 
 
 def import_model(path: Path) -> tuple[Transformer, RunSpec]:
-    """The model and spec that ``export_model`` wrote; raises ``BrokenRun`` when the file was changed."""
-    described = json.loads(path.with_suffix(".json").read_bytes())
-    if hashlib.sha256(path.read_bytes()).hexdigest() != described["sha256"]:
+    """The model and spec that ``export_model`` wrote; raises ``BrokenRun`` when a file is missing or was changed."""
+    try:
+        described = json.loads(path.with_suffix(".json").read_bytes())
+        whole = hashlib.sha256(path.read_bytes()).hexdigest() == described["sha256"]
+        spec = RunSpec.from_dict(described["spec"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BrokenRun(f"{path} and {path.with_suffix('.json').name} are not an exported model: {error}") from error
+    if not whole:
         raise BrokenRun(f"{path} is not the file that {path.with_suffix('.json').name} describes")
-    spec = RunSpec.from_dict(described["spec"])
     return read_model(path, spec), spec
 
 
@@ -233,6 +243,11 @@ def read_model(path: Path, spec: RunSpec) -> Transformer:
     except (RuntimeError, SafetensorError) as error:
         raise BrokenRun(f"{path} does not hold the weights of its spec: {error}") from error
     return model.eval()
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    """The hash of all that a manifest says."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

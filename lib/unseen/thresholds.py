@@ -28,6 +28,8 @@ class Threshold:
         return _logistic(np.log(instructions), np.log(self.middle), np.log(self.steepness), self.top)
 
     def __str__(self) -> str:
+        if self.seeds == 1:
+            return f"{self.middle:.0f} instructions (one seed, no interval)"
         return f"{self.middle:.0f} instructions (95 % interval {self.low:.0f} to {self.high:.0f}, {self.seeds} seeds)"
 
 
@@ -38,7 +40,8 @@ class NoThreshold(ValueError):
 def fit_threshold(frame: pd.DataFrame, split: str = "unseen") -> Threshold:
     """Fit the accuracy of one setting (columns instructions, seed, split, accuracy), seed by seed.
 
-    Raises ``NoThreshold`` when the mean accuracy does not pass from below to above one half.
+    Raises ``NoThreshold`` when the mean accuracy does not pass from below to above one half, or that of
+    a seed never does: such a seed has no step that an interval could count.
 
     >>> sizes = np.array([10, 30, 100, 300, 1000, 3000])
     >>> curve = 1 / (1 + (200 / sizes) ** 4)
@@ -48,9 +51,14 @@ def fit_threshold(frame: pd.DataFrame, split: str = "unseen") -> Threshold:
     """
     frame = frame[frame["split"] == split]
     means = frame.groupby("instructions")["accuracy"].mean()
-    if means.empty or means.iloc[0] > 0.5 or means.max() < 0.5:
+    if means.empty or means.iloc[0] > 0.5 or means.max() <= 0.5:
         ends = "there are no rows" if means.empty else f"it runs from {means.iloc[0]:.2f} to {means.iloc[-1]:.2f}"
         raise NoThreshold(f"the {split} curve does not pass from below to above one half: {ends}")
+    tops = frame.groupby("seed")["accuracy"].max()
+    if len(low := tops[tops <= 0.5]):
+        raise NoThreshold(
+            f"the {split} curve of seed {low.index[0]} never rises above one half: its best is {low.iloc[0]:.2f}"
+        )
     fits = np.array([_fit(part) for _, part in frame.groupby("seed")])  # (seeds, 3)
     middle, steepness, top = fits.mean(0)
     if len(fits) == 1:

@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
@@ -114,7 +114,8 @@ class _Worker:
         """Start on the next waiting run, if there is one."""
         self.spec = waiting.popleft() if waiting else None
         if self.spec:
-            self.connection.send(self.spec)
+            with suppress(OSError):  # it has just died: ``news`` will tell
+                self.connection.send(self.spec)
 
     def news(self) -> Event | None:
         """The next event, or None when the process is gone."""

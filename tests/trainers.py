@@ -1,0 +1,44 @@
+"""The smallest runs there are, and trainers that go wrong; worker processes import them from here."""
+
+import os
+import signal
+import time
+
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.sweep import train_one
+
+SMALL = RunSpec(
+    task=TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=64),
+    model=ModelSpec(layers=1, width=16, heads=2),
+    training=TrainingSpec(steps=12, batch=16, evaluate_every=2, checkpoint_every=4),
+    evaluation=EvaluationSpec(examples=20),
+)
+GOOD, DEADLY, KILLED, WRONG, ASKED = (SMALL.with_seed(seed) for seed in range(5))
+
+
+def wild(spec, tell, store):
+    """Trains; but DEADLY always ends its process, KILLED is killed once after step 6, ASKED once asked to stop
+    there, and WRONG raises."""
+    if spec == DEADLY:
+        os._exit(7)
+    if spec == WRONG:
+        raise ValueError("one bad run")
+    once = store.root / f"{spec.digest()}.once"
+
+    def told(step):
+        tell(step)
+        if spec in (KILLED, ASKED) and step == 6 and not once.exists():
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL if spec == KILLED else signal.SIGTERM)
+
+    train_one(spec, told, store)
+
+
+def slow(spec, tell, store):
+    """Trains with a pause after each row of the history, so that there is time to interrupt."""
+
+    def told(step):
+        tell(step)
+        time.sleep(0.1)
+
+    train_one(spec, told, store)
