@@ -241,14 +241,18 @@ def test_the_loss_of_a_model_that_knows():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_loss_that_is_not_finite_stops_the_run(recipe, value):
-    spec, saved = run_of(recipe, checkpoint_every=1), []
+@pytest.mark.parametrize(
+    ("checkpoint_every", "message"),
+    [(6, "^the loss is (nan|inf) by step 2 of 12$"), (1, "^a weight is not finite after step 1 of 12$")],
+)
+def test_a_loss_that_is_not_finite_stops_the_run(recipe, value, checkpoint_every, message):
+    spec, saved, rows = run_of(recipe, checkpoint_every=checkpoint_every), [], []
     state = start(spec)
     with torch.no_grad():
         state.model.embedding[0, 0] = value
-    with pytest.raises(Diverged, match=r"of 12$"):
-        train(spec, state, data_of(spec), save=saved.append)
-    assert saved == []
+    with pytest.raises(Diverged, match=message):
+        train(spec, state, data_of(spec), rows.append, saved.append)
+    assert saved == rows == state.history == []
 
 
 def test_what_broke_at_the_very_last_step_is_not_saved(monkeypatch):

@@ -111,3 +111,13 @@ def answers_with(replacements: np.ndarray, examples: Examples) -> Examples:
         x.T, replacements[examples.rule].T, examples.inputs.T, encoding.answer_length, encoding.special("end")
     )
     return replace(examples, answers=taught.T)
+
+
+def rows_of(heads: pd.DataFrame, weights: Sequence[np.ndarray], encoding: Encoding) -> dict[str, np.ndarray]:
+    """The attention (O, T) of the heads of ``best_heads`` while they write the answer of the first example.
+
+    Named after job, layer and head; each row is the attention of the token read before one is written.
+    """
+    places = [(job, int(row["layer"]), int(row["head"])) for job, row in heads.iterrows()]
+    return {f"{job} letters: layer {layer}, head {head}": weights[layer - 1][0, head - 1, encoding.prompt_length - 1 :]
+            for job, layer, head in places}  # fmt: skip

@@ -217,7 +217,7 @@ def looks(
     """
     high = 0.24 * len(answer) + 0.5
     figure, axes = plt.subplots(len(weights), 1, figsize=(0.27 * len(tokens) + 1.4, high * len(weights) + 0.4),
-                                squeeze=False, sharex=True, layout="constrained")  # fmt: skip
+                                squeeze=False, layout="constrained")  # fmt: skip
     for ax, (name, part) in zip(axes[:, 0], weights.items(), strict=True):
         picture = ax.imshow(part, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         _token_axes(ax, tokens, answer)

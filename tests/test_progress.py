@@ -1,0 +1,116 @@
+"""What a sweep says of itself."""
+
+import pytest
+from trainers import SMALL
+from unseen import progress
+from unseen.progress import Board, duration, headless
+from unseen.workers import Event
+
+SPECS = [SMALL.with_seed(seed) for seed in range(4)]
+A, B, C, D = (spec.digest() for spec in SPECS)
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    monkeypatch.setenv("UNSEEN_HEADLESS", "1")
+
+
+def told(board, *events):
+    for event in events:
+        board.take(Event(*event))
+    return board.line()
+
+
+def test_the_line_counts_every_run_once(clock):
+    board = Board(SPECS)
+    assert told(board) == "0 of 4 runs done, 4 left"
+    assert told(board, ("started", A)) == "0 of 4 runs done, 1 running (modern I=3 seed 0: 0/12), 3 left"
+    board.take(Event("started", B))
+    assert (
+        told(board, ("failed", A, 0, "no")) == "0 of 4 runs done, 1 failed, 1 running (modern I=3 seed 1: 0/12), 2 left"
+    )
+    assert told(board, ("lost", B, 0, "died")) == "0 of 4 runs done, 1 failed, 3 left"
+    for digest in (B, C, D):
+        told(board, ("started", digest), ("done", digest))
+    assert board.line() == "3 of 4 runs done, 1 failed"
+    assert board.failed == {A: "no"}
+
+
+def test_the_time_left_follows_from_the_work_done(clock):
+    board = Board(SPECS[:2])
+    board.take(Event("started", A))
+    clock.now += 10
+    assert "about" not in board.line()  # nothing is done yet
+    assert told(board, ("step", A, 6)).endswith("about 30 s")  # half of one of two in ten seconds
+    assert told(board, ("done", A)).endswith("about 10 s")
+    assert "about" not in told(board, ("done", B))
+
+
+def test_steps_of_an_earlier_sweep_do_not_count_as_done_in_this_one(clock):
+    board = Board(SPECS[:1])
+    board.take(Event("started", A))
+    clock.now += 10
+    assert told(board, ("step", A, 10)).endswith("about 10 s")  # went on from 8: two steps took ten seconds
+
+
+def test_a_run_that_tells_only_its_end_started_at_zero(clock):
+    board = Board([SMALL.but(training=SMALL.training.but(evaluate_every=500)), *SPECS[1:2]])
+    clock.now += 10
+    digest = board.missing[0].digest()
+    assert told(board, ("started", digest), ("step", digest, 12), ("done", digest)).endswith("about 10 s")
+
+
+def test_larger_runs_weigh_more(clock):
+    large = SPECS[1].but(model=SMALL.model.but(width=32))
+    board = Board([SPECS[0], large])
+    clock.now += 10
+    assert told(board, ("step", A, 12), ("done", A)).endswith("about 40 s")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (600, "10 min"), (3_599, "60 min"), (5_400, "1.5 h")]
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_headless_there_is_a_line_now_and_then(clock, alone, capsys):
+    with Board(SPECS) as board:
+        for step in range(2, 13, 2):
+            clock.now += 4
+            board.report(Event("step", A, step))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4  # at once, after 12 and 24 seconds, at the end
+    assert lines[0] == "0 of 4 runs done, 4 left"
+    assert [line.split("seed 0: ")[1].split(")")[0] for line in lines[1:]] == ["6/12", "12/12", "12/12"]
+    assert board.bar is None
+
+
+def test_a_reason_is_told_at_once(clock, alone, capsys):
+    with Board(SPECS) as board:
+        board.report(Event("failed", A, reason="ValueError: no luck"))
+        assert capsys.readouterr().out.splitlines()[1:] == [f"run {A} failed: ValueError: no luck"]
+
+
+def test_a_person_sees_a_bar(monkeypatch, capsys):
+    monkeypatch.delenv("UNSEEN_HEADLESS", raising=False)
+    assert not headless()
+    with Board(SPECS) as board:
+        for event in (Event("step", A, 6), Event("done", B), Event("failed", C, reason="no")):
+            board.report(event)
+        assert board.bar.n == pytest.approx(2.5)
+        assert board.bar.total == 4
+    seen = capsys.readouterr()
+    assert "1 of 4 runs done, 1 failed" in seen.err
+    assert seen.out == f"run {C} failed: no\n"
