@@ -188,11 +188,11 @@ def masks(visible: Mapping[str, np.ndarray], tokens: str, prompt: int) -> Figure
                                 sharey=True, layout="constrained")  # fmt: skip
     for ax, (name, may) in zip(axes[0], visible.items(), strict=True):
         ax.imshow(may, cmap=ListedColormap(["white", _tint("unseen")]), vmin=0, vmax=1)
-        ax.set(title=name, xlabel="looks at")
+        ax.set(title=name, xlabel="may look at")
         _token_axes(ax, tokens, tokens)
         ax.axhline(prompt - 0.5, color=_INK, lw=1)
         ax.axvline(prompt - 0.5, color=_INK, lw=1)
-    axes[0, 0].set_ylabel("a token here (from its row)")
+    axes[0, 0].set_ylabel("this token")
     return figure
 
 
