@@ -100,7 +100,7 @@ SCALES = {
             "full",
             "about 45 minutes on two cores",
             (
-                Setting("main", _QUICK, (*_STEP[:3], 125, 150, 200, 250, *_STEP[5:]), (0, 1, 2, 3, 4)),
+                Setting("main", _QUICK, (*_STEP[:3], 125, 150, 200, 250, *_STEP[5:]), (0, 1, 2, 3)),
                 Setting("longer strings", _LONGER, (100, 300, 500, 1_000), (0, 1)),
                 Setting("wider", _QUICK.but(model=ModelSpec(width=96)), (100, 200, 300, 1_000), (0, 1)),
                 Setting("gpt2", _QUICK.but(model=GPT2, training=GPT2_TRAINING), (50, 300, 1_000, 3_000), (0,)),
