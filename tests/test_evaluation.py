@@ -24,7 +24,10 @@ def trained(request):
     """A model stopped half way, and examples on which it is sometimes right."""
     rate = 0.0 if request.param == "gpt2" else 0.04
     spec = RunSpec(
-        NO_OPS, ModelSpec(request.param, 2, 16, 2), TrainingSpec(30, 32, 0.01, rate, 0.3), EvaluationSpec(600)
+        NO_OPS,
+        ModelSpec(request.param, 2, 16, 2),
+        TrainingSpec(steps=30, batch=32, learning_rate=0.01, matrix_learning_rate=rate, decay_share=0.3),
+        EvaluationSpec(600),
     )
     data = data_of(spec)
     return train(spec, start(spec), data).model, data

@@ -176,15 +176,13 @@ def test_the_notebook_checks_notice_a_bad_notebook():
 # README
 
 
-def tree_in_readme() -> str:
-    blocks = re.findall(r"^```.*?\n(.*?)^```", read("README.md"), re.MULTILINE | re.DOTALL)
-    trees = [block for block in blocks if "lib/unseen" in block]
-    assert trees, "README.md holds no fenced tree with lib/unseen in it"
-    return trees[0]
+def test_the_tree_in_the_readme_names_every_module():
+    (tree,) = [
+        block for block in re.findall(r"^```.*?\n(.*?)^```", read("README.md"), re.M | re.S) if "lib/unseen" in block
+    ]
+    modules = [path.name for path in sorted((ROOT / "lib" / "unseen").glob("*.py")) if path.stem != "__init__"]
+    assert [name for name in modules if not re.search(rf"\b{re.escape(name)}\b", tree)] == []
 
 
-def test_the_tree_in_the_readme_is_complete():
-    tree = tree_in_readme()
-    modules = [path.stem for path in sorted((ROOT / "lib" / "unseen").glob("*.py")) if path.stem != "__init__"]
-    notebooks = [name.removesuffix(".ipynb") for name in NOTEBOOKS]
-    assert [name for name in [*modules, *notebooks] if not re.search(rf"\b{name}\b", tree)] == []
+def test_the_readme_links_every_notebook_and_none_that_is_missing():
+    assert set(re.findall(r"\]\(notebooks/([^)#]+)\)", read("README.md"))) == set(NOTEBOOKS)

@@ -14,7 +14,7 @@ short_and_long = pytest.mark.parametrize("shape", [SHORT, LONG], ids=["short", "
 
 def shaken(recipe, shape=SHORT, **values):
     """A model in which no weight is zero: some are at the start, and would hide what flows through them."""
-    model = build(ModelSpec(recipe, **({"layers": 2, "width": 16, "heads": 2} | values)), shape)
+    model = build(ModelSpec(recipe, **({"layers": 2, "width": 16, "heads": 2, "mlp_ratio": 3} | values)), shape)
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in model.parameters():

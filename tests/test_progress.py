@@ -52,7 +52,7 @@ def test_the_time_left_follows_from_the_work_done(clock):
     board.take(Event("started", A))
     clock.now += 10
     assert "about" not in board.line()  # nothing is done yet
-    assert told(board, ("step", A, 6)).endswith("about 30 s")  # half of one of two in ten seconds
+    assert told(board, ("step", A, 2), ("step", A, 6)).endswith("about 30 s")  # half of one of two in ten seconds
     assert told(board, ("done", A)).endswith("about 10 s")
     assert "about" not in told(board, ("done", B))
 
@@ -75,7 +75,7 @@ def test_larger_runs_weigh_more(clock):
     large = SPECS[1].but(model=SMALL.model.but(width=32))
     board = Board([SPECS[0], large])
     clock.now += 10
-    assert told(board, ("step", A, 12), ("done", A)).endswith("about 40 s")
+    assert told(board, ("step", A, 2), ("done", A)).endswith("about 40 s")
 
 
 @pytest.mark.parametrize(

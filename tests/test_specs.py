@@ -43,9 +43,10 @@ REFUSED = [
     (TrainingSpec, {"learning_rate": 0.0}, "at least 1e-08 and at most 1"),
     (TrainingSpec, {"learning_rate": 1.5}, "at most 1"),
     (TrainingSpec, {"matrix_learning_rate": -0.1}, "at least 0"),
+    (TrainingSpec, {"weight_decay": -0.1}, "at least 0"),
     (TrainingSpec, {"decay_share": 1.1}, "at most 1"),
     *[(TrainingSpec, {name: float("nan")}, "at least")
-      for name in ("learning_rate", "matrix_learning_rate", "decay_share")],
+      for name in ("learning_rate", "matrix_learning_rate", "weight_decay", "decay_share")],
     (TrainingSpec, {"learning_rate": float("inf")}, "at most 1"),
     (EvaluationSpec, {"examples": 0}, "at least 1"),
     (EvaluationSpec, {"seed": -1}, "at least 0"),

@@ -210,7 +210,7 @@ if __name__ == "__main__":
 """
 
 
-def until(true, seconds=60):
+def until(true, seconds=300):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "waited too long"
@@ -234,13 +234,12 @@ def test_workers_do_not_outlive_a_killed_driver(tmp_path):
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=120)
     assert alive == []
     assert all(store.manifest(spec) is None for spec in specs)
-    once = Store(tmp_path / "once")
     for spec in specs:
-        steps = []
-        manifest = ensure(spec, store, lambda row: steps.append(row["step"]), device="cpu")
-        assert len(steps) < 100  # it went on from what the orphan saved
-        expected = ensure(spec, once, device="cpu")
+        rows = []
+        manifest = ensure(spec, store, rows.append, device="cpu")
+        assert len(rows) < 100  # it went on from what the orphan saved
+        expected = ensure(spec, Store(tmp_path / "once"), device="cpu")
         assert manifest["files"]["weights.safetensors"] == expected["files"]["weights.safetensors"]

@@ -200,11 +200,12 @@ def test_the_schedule_moves_both_rates(recorded):
 @pytest.mark.parametrize("rate", [0.0, 0.04])
 def test_every_weight_is_trained_by_one_optimizer(recipe, rate):
     model = build(ModelSpec(recipe), Shape(10, 9, 15))
-    optimizers = optimizers_of(model, TrainingSpec(matrix_learning_rate=rate))
+    optimizers = optimizers_of(model, TrainingSpec(matrix_learning_rate=rate, weight_decay=0.3))
     trained = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
     assert sorted(trained) == sorted(id(p) for p in model.parameters())
     assert len(optimizers) == (2 if rate else 1)
     assert all(p.ndim == 2 for optimizer in optimizers[1:] for p in optimizer.param_groups[0]["params"])
+    assert [optimizer.param_groups[0]["weight_decay"] for optimizer in optimizers] == [0.0, 0.3][: len(optimizers)]
 
 
 # The loss

@@ -87,9 +87,12 @@ def test_serial_stops_when_it_is_told(stop):
 
 
 def test_threads_are_given_back_after_an_error():
-    with pytest.raises(RuntimeError, match="in between"), threads(2):
-        assert torch.get_num_threads() == 2
-        raise RuntimeError("in between")
+    def inside():
+        with threads(2):
+            raise RuntimeError(f"with {torch.get_num_threads()} threads")
+
+    with pytest.raises(RuntimeError, match="with 2 threads"):
+        inside()
     assert torch.get_num_threads() == 1
 
 

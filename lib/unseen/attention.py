@@ -7,17 +7,14 @@ Letters for shapes are those of ``model``: B examples, H heads, T tokens read, O
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
 
-from unseen.datasets import Examples, rewrite
+from unseen.datasets import Examples
 from unseen.encoding import Encoding
 from unseen.model import Transformer
-from unseen.rewriting import Rule
-from unseen.specs import SPECIAL
 
 JOBS = ("copied", "replaced")
 
@@ -32,18 +29,6 @@ def attention(model: Transformer, tokens: np.ndarray) -> list[np.ndarray]:
     device = next(model.parameters()).device
     model(torch.from_numpy(tokens).to(device, torch.long)[:, : model.shape.context], record=record)
     return [layer.float().cpu().numpy() for layer in record]
-
-
-def one_example(encoding: Encoding, rule: Rule, text: str) -> Examples:
-    """A rule and an input of one's own as examples (B = 1); raises ``ValueError`` where they do not fit the encoding.
-
-    >>> from unseen.specs import TaskSpec
-    >>> one_example(Encoding.of(TaskSpec()), Rule("iss", "art"), "kissmeonce").line(0).answer
-    'kartmeonce'
-    """
-    prompt, answer = encoding.prompt(rule, text), rule.apply(text).ljust(encoding.answer_length, SPECIAL["end"])
-    return Examples(encoding, encoding.ids(prompt)[None], encoding.ids(answer)[None, : encoding.answer_length],
-                    np.zeros(1, np.int32), np.array([rule.applies_to(text)]))  # fmt: skip
 
 
 def sources(examples: Examples) -> np.ndarray:
@@ -97,20 +82,6 @@ def on_source(weights: Sequence[np.ndarray], examples: Examples) -> pd.DataFrame
 def best_heads(frame: pd.DataFrame) -> pd.DataFrame:
     """For each job of ``on_source`` the row of the head that puts most attention on the right letter."""
     return frame.loc[frame.groupby("job")["attention"].idxmax()].set_index("job")
-
-
-def answers_with(replacements: np.ndarray, examples: Examples) -> Examples:
-    """The same prompts with the answers that other ``replacements`` (R, |y|) of their rules would give.
-
-    What a model writes that knows its rules by heart and does not read y: its prompts ask for one
-    replacement, these answers hold the one it was taught.
-    """
-    encoding = examples.encoding
-    x = examples.prompts[:, : encoding.pattern_length]
-    taught = rewrite(
-        x.T, replacements[examples.rule].T, examples.inputs.T, encoding.answer_length, encoding.special("end")
-    )
-    return replace(examples, answers=taught.T)
 
 
 def rows_of(heads: pd.DataFrame, weights: Sequence[np.ndarray], encoding: Encoding) -> dict[str, np.ndarray]:

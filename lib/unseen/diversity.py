@@ -116,17 +116,17 @@ def _reads_step(curve: pd.DataFrame, threshold: Threshold | None, published: Pub
         return (f"Between them there is no step to fit: the mean accuracy on unseen instructions lies between "
                 f"{unseen.min():.1%} and {unseen.max():.1%}.")  # fmt: skip
     low, high = unseen[unseen < 0.1 * threshold.top], unseen[unseen > 0.9 * threshold.top]
-    half = "Half"
+    width = ""
     if len(low) and len(high) and low.index.max() < high.index.min():
-        half = (f"The step is from under a tenth of its height at {low.index.max():,} to over nine tenths at "
-                f"{high.index.min():,}, with half")  # fmt: skip
+        width = (f", from under a tenth of its height at {low.index.max():,} to over nine tenths at "
+                 f"{high.index.min():,} instructions")  # fmt: skip
     if threshold.middle < published.never_below:
         against = f"below the {published.never_below:,} under which the paper, at its size, saw none generalise"
     elif threshold.middle > published.always_from:
         against = f"above the {published.always_from:,} from which the paper, at its size, saw all generalise"
     else:
         against = f"inside the paper's own range of {published.never_below:,} to {published.always_from:,}"
-    return f"{half} accuracy is at {threshold}, {against}."
+    return f"The curve reaches half of its height at {threshold}{width}; that is {against}."
 
 
 def _reads_budget(curve: pd.DataFrame) -> str:

@@ -168,7 +168,7 @@ def write_html(path: Path) -> Path:
     """An executed notebook as one HTML file beside it, without the cells that ``run_notebook`` added."""
     book = nbformat.read(path, as_version=4)
     book.cells = [cell for cell in book.cells if not {"success-marker"} & set(cell.metadata.get("tags", []))]
-    html, _ = HTMLExporter(embed_images=True).from_notebook_node(book, {"metadata": {"name": path.stem}})
+    html, _ = HTMLExporter().from_notebook_node(book, {"metadata": {"name": path.stem}})
     write(path.with_suffix(".html"), html)
     return path.with_suffix(".html")
 

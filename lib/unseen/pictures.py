@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
@@ -205,6 +206,22 @@ def _token_axes(ax: Axes, columns: str, rows: str) -> None:
     ax.grid(False)
     ax.grid(which="minor", color=_KEPT, lw=0.5)
     ax.set_axisbelow(False)
+
+
+def jobs(frame: pd.DataFrame) -> Figure:
+    """How much of its attention each head puts on the letter to be written next (``attention.on_source``),
+    one panel a job: a row is a layer, a column a head."""
+    names = frame["job"].unique()
+    layers, heads = frame["layer"].max(), frame["head"].max()
+    figure, axes = plt.subplots(1, len(names), figsize=((0.7 * heads + 0.8) * len(names), 0.42 * layers + 1),
+                                squeeze=False, sharey=True, layout="constrained")  # fmt: skip
+    for ax, name in zip(axes[0], names, strict=True):
+        table = frame[frame["job"] == name].pivot(index="layer", columns="head", values="attention")
+        sns.heatmap(table, ax=ax, annot=True, fmt=".2f", cmap="Blues", vmin=0, vmax=1, cbar=False, linewidths=1)
+        ax.set(title=f"{name} letters", ylabel="")
+        ax.tick_params(length=0, rotation=0)
+    axes[0, 0].set_ylabel("layer")
+    return figure
 
 
 def looks(

@@ -120,7 +120,7 @@ def _instruction_axis(ax: Axes, frame: pd.DataFrame) -> None:
     upper.set_xlabel(f"examples of each (budget {budget:,.0f})")
 
 
-def _spaced(sizes: Sequence[int], apart: float = 1.3) -> list[int]:
+def _spaced(sizes: Sequence[int], apart: float = 1.4) -> list[int]:
     """Of sorted sizes those that are far enough apart on a log axis for their labels not to touch."""
     kept: list[int] = []
     for size in sizes:
@@ -178,9 +178,7 @@ def attention_maps(
                                 sharex=True, squeeze=False, layout="constrained")  # fmt: skip
     for layer, (ax, part) in enumerate(zip(axes[:, 0], weights, strict=True)):
         shown = part.mean(0) if heads is None else part[heads[layer]]
-        sns.heatmap(
-            shown[answer_from:], ax=ax, cmap="rocket_r", vmin=0, vmax=1, cbar=False, square=True, linewidths=0.4
-        )
+        sns.heatmap(shown[answer_from:], ax=ax, cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, linewidths=0.4)
         ax.set(
             title=f"layer {layer + 1}" + ("" if heads is None else f", head {heads[layer] + 1}"), ylabel="after reading"
         )

@@ -15,6 +15,7 @@ from unseen.claims import INSTRUCTION_DIVERSITY
 from unseen.progress import duration
 from unseen.scales import Scale
 from unseen.store import provenance, runs_folder, write
+from unseen.sweep import best_device
 
 _STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 2.5rem auto; padding: 0 1.2rem; color: #222; }
@@ -127,6 +128,6 @@ def write_results(scale: Scale, results: pd.DataFrame, baselines: pd.DataFrame) 
     write(folder / "10_baselines.csv", baselines.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     settings = {setting.name: {"base": setting.base.to_dict(), "instructions": setting.instructions,
                                "seeds": setting.seeds} for setting in scale.settings}  # fmt: skip
-    about = {"command": f"make study SCALE={scale.name}", "settings": settings, **provenance()}
+    about = {"command": f"make study SCALE={scale.name}", "settings": settings, "device": best_device(), **provenance()}
     write(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
     return path

@@ -110,8 +110,9 @@ class RuleExplorer(ipw.VBox):
         )
         self.message, self.answers = ipw.HTML(), ipw.HTML()
         self.fields = {"pattern": self.pattern, "replacement": self.replacement, "input": self.text}
+        self.showing = False  # while all fields change together
         for field in self.fields.values():
-            field.observe(lambda _: self.refresh(), "value")
+            field.observe(lambda _: self.showing or self.refresh(), "value")
         super().__init__([*self.fields.values(), self.random, self.message, self.answers])
         self.refresh()
 
@@ -128,7 +129,10 @@ class RuleExplorer(ipw.VBox):
 
     def show(self, rule: Rule, text: str) -> None:
         """Put a rule and an input into the fields and answer them."""
+        self.showing = True
         self.pattern.value, self.replacement.value, self.text.value = rule.pattern, rule.replacement, text
+        self.showing = False
+        self.refresh()
 
 
 def rule_explorer(demo: Demo, examples: list[tuple[Rule, str]]) -> RuleExplorer:

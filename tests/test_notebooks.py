@@ -1,0 +1,72 @@
+"""Every notebook runs from its first cell to its last, by both ways in which it is run without a person."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from unseen.cli import STUDY
+from unseen.headless import parameters, run_notebook
+from unseen.store import Store, project_folder
+
+NOTEBOOKS = {path.stem: path for path in sorted((project_folder() / "notebooks").glob("*.ipynb"))}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One runs folder for all, so that the models of the main notebook are trained once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs").resolve()))
+        yield
+
+
+def outputs(path):
+    return [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+
+
+def test_the_study_runs_every_notebook():
+    assert set(STUDY) == set(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_by_default_a_notebook_takes_seconds(name):
+    assert parameters(NOTEBOOKS[name])["scale"].default == "smoke"  # nbval cannot set it
+
+
+@pytest.mark.parametrize("name", STUDY)
+def test_headless(shared, name):
+    target = run_notebook(name, {"scale": "smoke"})
+    assert target == Store().root.parent / "smoke" / f"{name}.ipynb"
+    marker = json.loads(target.with_suffix(".success.json").read_text())
+    assert marker["parameters"] == {"scale": "smoke"}
+    assert [output for output in outputs(target) if output.output_type == "error"] == []
+    assert [output.text for output in outputs(target) if output.get("name") == "stderr"] == []
+    page = target.with_suffix(".html").read_text("utf-8")
+    assert "Traceback" not in page
+    assert "success.json" not in page
+    assert "<h1" in page
+
+
+def test_nbval(shared):
+    environment = {name: value for name, value in os.environ.items() if name != "UNSEEN_HEADLESS"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval-lax",
+        "-o",
+        "addopts=",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "notebooks",
+    ]
+    ended = subprocess.run(command, cwd=project_folder(), env=environment, capture_output=True, text=True)
+    cells = sum(
+        cell.cell_type == "code" for path in NOTEBOOKS.values() for cell in nbformat.read(path, as_version=4).cells
+    )
+    assert ended.returncode == 0, ended.stdout[-6_000:] + ended.stderr[-2_000:]
+    assert re.search(rf"^{cells} passed", ended.stdout, re.M), ended.stdout[-500:]
