@@ -1,6 +1,7 @@
 """Small random task worlds for hypothesis: every one of them is possible."""
 
 from hypothesis import strategies as st
+
 from unseen.specs import TaskSpec
 
 

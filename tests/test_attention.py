@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
+
 from strategies import tasks
 from unseen.attention import attention, best_heads, on_source, rows_of, sources
 from unseen.datasets import training_examples

@@ -5,6 +5,7 @@ from dataclasses import replace
 from importlib.metadata import entry_points
 
 import pytest
+
 from unseen import cli
 from unseen.headless import BadParameters, NotebookFailed
 from unseen.scales import SCALES, scale

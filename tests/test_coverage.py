@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from hypothesis import given
+
 from strategies import tasks
 from unseen.coverage import (
     KINDS,

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+
 from curves import results, step_at
 from unseen import diversity
 from unseen.claims import INSTRUCTION_DIVERSITY, PublishedThreshold

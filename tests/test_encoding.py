@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from strategies import tasks
 from unseen.encoding import Encoding
 from unseen.rewriting import Rule

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+
 from strategies import tasks
 from unseen import evaluation
 from unseen.datasets import training_examples

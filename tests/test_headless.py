@@ -6,6 +6,7 @@ import sys
 
 import nbformat
 import pytest
+
 from unseen import headless
 from unseen.headless import (
     BadParameters,

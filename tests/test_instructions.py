@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from strategies import tasks
 from unseen import instructions
 from unseen.instructions import Instructions, Split, draw_split, generator, leaks, nearest_rules

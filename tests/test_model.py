@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+
 from unseen.model import Cache, Shape, _SquaredReLUMLP, attend, build
 from unseen.specs import RECIPES, ModelSpec
 

@@ -8,6 +8,7 @@ import sys
 
 import nbformat
 import pytest
+
 from unseen.cli import STUDY
 from unseen.headless import parameters, run_notebook
 from unseen.store import Store, project_folder

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+
 from unseen.optim import Muon, orthogonalise
 
 SHAPES = [(8, 8), (8, 8), (32, 8), (8, 32), (32, 8)]  # square, tall and wide, some of them twice

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyBboxPatch, Rectangle
+
 from unseen import pictures
 from unseen.encoding import Encoding
 from unseen.model import Shape, build

@@ -6,8 +6,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from curves import SIZES, baselines, results, step_at
 from matplotlib import pyplot as plt
+
+from curves import SIZES, baselines, results, step_at
 from unseen import plots
 from unseen.claims import INSTRUCTION_DIVERSITY
 from unseen.diversity import thresholds

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from unseen import probes
 from unseen.encoding import Encoding
 from unseen.evaluation import exact_match

@@ -1,6 +1,7 @@
 """What a sweep says of itself."""
 
 import pytest
+
 from trainers import SMALL
 from unseen import progress
 from unseen.progress import Board, duration, headless

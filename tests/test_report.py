@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from curves import baselines, results, step_at
 from matplotlib import pyplot as plt
+
+from curves import baselines, results, step_at
 from unseen import report
 from unseen.scales import scale
 from unseen.specs import RunSpec

@@ -1,6 +1,7 @@
 """One dial: what its settings promise each other."""
 
 import pytest
+
 from unseen.cli import DEMO
 from unseen.instructions import draw_split, leaks
 from unseen.scales import SCALES, scale

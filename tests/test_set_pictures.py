@@ -7,6 +7,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.patches import Rectangle
+
 from unseen import coverage, set_pictures
 from unseen.instructions import draw_split
 from unseen.specs import TaskSpec

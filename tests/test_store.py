@@ -9,6 +9,7 @@ import threading
 
 import pytest
 import torch
+
 from trainers import SMALL
 from unseen import store as store_module
 from unseen.evaluation import greedy_answers

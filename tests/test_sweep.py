@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from trainers import SMALL
 from unseen import sweep
 from unseen.store import BrokenRun, Store

@@ -6,9 +6,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from curves import SIZES, results, step_at
 from hypothesis import given
 from hypothesis import strategies as st
+
+from curves import SIZES, results, step_at
 from unseen.thresholds import NoThreshold, Threshold, fit_threshold
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+
 from unseen import evaluation, training
 from unseen.model import Shape, build
 from unseen.specs import RECIPES, EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec

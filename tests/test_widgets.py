@@ -5,6 +5,7 @@ import json
 import threading
 
 import pytest
+
 from trainers import SMALL
 from unseen import widgets
 from unseen.datasets import evaluation_examples

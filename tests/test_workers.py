@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+
 from trainers import ASKED, DEADLY, GOOD, KILLED, WRONG, slow, wild
 from unseen import workers
 from unseen.progress import Board
