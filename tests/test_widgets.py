@@ -171,7 +171,7 @@ def test_train_trains_the_chosen_run_and_shows_it(live):
     assert live.message.value == f"done: {seen:.1%} on seen, {unseen:.1%} on unseen instructions"
     assert (live.bar.value, live.bar.max) == (12, 12)
     assert [row["step"] for row in live.rows] == [2, 4, 6, 8, 10, 12]
-    assert live.picture.value.startswith(PNG)
+    assert bytes(live.picture.value).startswith(PNG)
     assert ready(live)
 
 
@@ -180,7 +180,7 @@ def test_a_finished_run_comes_from_the_store(live, monkeypatch):
     monkeypatch.setattr("unseen.sweep.train", lambda *_: pytest.fail("it was trained again"))
     press(live)
     assert live.message.value.startswith("from the store: ")
-    assert live.picture.value.startswith(PNG)
+    assert bytes(live.picture.value).startswith(PNG)
     assert ready(live)
 
 
