@@ -79,8 +79,9 @@ def _settings(results: pd.DataFrame) -> list[str]:
 def _means(results: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy by setting, number of instructions and split, over seeds."""
     keys = ["setting", "instructions", "examples_per_instruction"]
-    table = results.pivot_table("accuracy", keys, "split", sort=True).reset_index()
-    seeds = results.groupby(keys)["seed"].nunique().reset_index(name="seeds")
+    results = results.assign(setting=pd.Categorical(results["setting"], results["setting"].unique()))
+    table = results.pivot_table("accuracy", keys, "split", observed=True).reset_index()
+    seeds = results.groupby(keys, observed=True)["seed"].nunique().reset_index(name="seeds")
     return table.merge(seeds, on=keys)
 
 
