@@ -36,26 +36,27 @@ def write_report(scale: Scale, notebooks: list[Path], seconds: dict[str, float])
     results = pd.read_csv(folder / "10_diversity_threshold.csv")
     baselines = pd.read_csv(folder / "10_baselines.csv")
     threshold = diversity.main_threshold(results)
-    plots.set_theme()
-    ax = plots.accuracy_by_instructions(diversity.main_curve(results), baselines, threshold, INSTRUCTION_DIVERSITY)
-    picture = _png(ax.figure)
-    write(folder / "10_diversity_threshold.png", picture)
-    step = f"Half accuracy at {threshold}." if threshold else "No step to fit at this scale."
-    readings = diversity.readings(results, INSTRUCTION_DIVERSITY)
-    parts = [
-        "<h1>Do models follow instructions they have never seen?</h1>",
-        f"<p class='lead'>Instruction diversity, scale <code>{scale.name}</code>: {html.escape(step)}</p>",
-        _picture(picture, "Exact match against the number of different training instructions"),
-        "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in readings) + "</ul>",
-        f"<p class='note'>Published range: {html.escape(INSTRUCTION_DIVERSITY.source)}.</p>",
-        "<h2>Mean exact match</h2>",
-        _table(_means(results)),
-        *_settings(results),
-        "<h2>Notebooks of this run</h2>",
-        "<ul>" + "".join(_link(path, seconds) for path in notebooks) + "</ul>",
-        "<h2>Where the numbers come from</h2>",
-        _origin(results),
-    ]
+    with plt.rc_context():  # the theme of the page is not the caller's
+        plots.set_theme()
+        ax = plots.accuracy_by_instructions(diversity.main_curve(results), baselines, threshold, INSTRUCTION_DIVERSITY)
+        picture = _png(ax.figure)
+        write(folder / "10_diversity_threshold.png", picture)
+        step = f"Half accuracy at {threshold}." if threshold else "No step to fit at this scale."
+        readings = diversity.readings(results, INSTRUCTION_DIVERSITY)
+        parts = [
+            "<h1>Do models follow instructions they have never seen?</h1>",
+            f"<p class='lead'>Instruction diversity, scale <code>{scale.name}</code>: {html.escape(step)}</p>",
+            _picture(picture, "Exact match against the number of different training instructions"),
+            "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in readings) + "</ul>",
+            f"<p class='note'>Published range: {html.escape(INSTRUCTION_DIVERSITY.source)}.</p>",
+            "<h2>Mean exact match</h2>",
+            _table(_means(results)),
+            *_settings(results),
+            "<h2>Notebooks of this run</h2>",
+            "<ul>" + "".join(_link(path, seconds) for path in notebooks) + "</ul>",
+            "<h2>Where the numbers come from</h2>",
+            _origin(results),
+        ]
     page = (f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>unseen: {scale.name}</title>"
             f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head>"
             f"<body>{''.join(parts)}</body></html>")  # fmt: skip
