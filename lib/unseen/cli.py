@@ -13,7 +13,7 @@ from unseen.headless import BadParameters, NotebookFailed, run_notebook
 from unseen.progress import duration
 from unseen.report import write_report
 from unseen.scales import SCALES, scale
-from unseen.store import BrokenRun, Store, export_model, project_folder, runs_folder
+from unseen.store import BrokenRun, Store, export_model, project_folder, provenance, runs_folder
 
 STUDY = ("10_diversity_threshold", "00_start_here", "01_string_rewrites", "02_instruction_sets",
          "03_a_small_transformer", "04_training_one_model")  # fmt: skip
@@ -103,8 +103,9 @@ def _keep_models(name: str, folder: Path) -> None:
             raise BadParameters(
                 f"no run on {instructions:,} instructions in the store: 'unseen study --scale {name}' makes it"
             )
+        trained_by = {key: manifest[key] for key in (*provenance(), "device", "threads")}
         scores = {line["split"]: line["accuracy"] for line in manifest["scores"]}
-        export_model(Store().model(spec), spec, folder / f"{which}.safetensors", accuracy=scores)
+        export_model(Store().model(spec), spec, folder / f"{which}.safetensors", accuracy=scores, **trained_by)
         print(folder / f"{which}.safetensors")
 
 

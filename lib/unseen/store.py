@@ -215,10 +215,13 @@ class Store:
 
 
 def export_model(model: Transformer, spec: RunSpec, path: Path, **more: Any) -> None:
-    """Write a model for the demonstration: half-precision weights, and what they are as JSON beside them."""
+    """Write a model for the demonstration: half-precision weights, and what they are as JSON beside them.
+
+    ``more`` goes into the JSON; what trained the model may stand there in place of what writes it now.
+    """
     weights = {name: value.half() for name, value in model.state_dict().items()}
     digest = write(path, save(_contiguous(weights)))
-    described = {"spec": spec.to_dict(), "sha256": digest, **more, **provenance()}
+    described = {"spec": spec.to_dict(), "sha256": digest, **provenance(), **more}
     write(path.with_suffix(".json"), json.dumps(described, indent=1) + "\n")
 
 
