@@ -35,7 +35,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "plots": {"claims", "thresholds"},
     "pictures": {"encoding", "model", "plots", "rewriting"},
     "set_pictures": {"coverage", "instructions", "plots"},
-    "widgets": {"encoding", "evaluation", "model", "plots", "progress", "rewriting", "scales", "store", "sweep",
+    "widgets": {"encoding", "evaluation", "model", "plots", "progress", "rewriting", "scales", "specs", "store", "sweep",
                 "training", "workers"},
     "headless": {"store"},
     "report": {"claims", "diversity", "plots", "progress", "scales", "store", "sweep"},

@@ -1,7 +1,6 @@
 """Every notebook runs from its first cell to its last, by both ways in which it is run without a person."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,10 +17,33 @@ NOTEBOOKS = {path.stem: path for path in sorted((project_folder() / "notebooks")
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """One runs folder for all, so that the models of the main notebook are trained once."""
+    """One runs folder for all, so that each model is trained once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs").resolve()))
         yield
+
+
+@pytest.fixture(scope="module")
+def nbval(shared, tmp_path_factory):
+    """nbval over all notebooks and where it writes, on the other core meanwhile; the store's locks keep the two apart."""
+    log = tmp_path_factory.mktemp("nbval") / "log.txt"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval-lax",
+        "-o",
+        "addopts=",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "notebooks",
+    ]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=project_folder(), stdout=file, stderr=subprocess.STDOUT)
+        yield process, log
+        process.terminate()
+        process.wait()
 
 
 def outputs(path):
@@ -38,7 +60,7 @@ def test_by_default_a_notebook_takes_seconds(name):
 
 
 @pytest.mark.parametrize("name", STUDY)
-def test_headless(shared, name):
+def test_headless(nbval, name):
     target = run_notebook(name, {"scale": "smoke"})
     assert target == Store().root.parent / "smoke" / f"{name}.ipynb"
     marker = json.loads(target.with_suffix(".success.json").read_text())
@@ -51,23 +73,10 @@ def test_headless(shared, name):
     assert "<h1" in page
 
 
-def test_nbval(shared):
-    environment = {name: value for name, value in os.environ.items() if name != "UNSEEN_HEADLESS"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval-lax",
-        "-o",
-        "addopts=",
-        "-p",
-        "no:cacheprovider",
-        "-q",
-        "notebooks",
-    ]
-    ended = subprocess.run(command, cwd=project_folder(), env=environment, capture_output=True, text=True)
+def test_nbval(nbval):
+    process, log = nbval
     cells = sum(
         cell.cell_type == "code" for path in NOTEBOOKS.values() for cell in nbformat.read(path, as_version=4).cells
     )
-    assert ended.returncode == 0, ended.stdout[-6_000:] + ended.stderr[-2_000:]
-    assert re.search(rf"^{cells} passed", ended.stdout, re.M), ended.stdout[-500:]
+    assert process.wait() == 0, log.read_text()[-8_000:]
+    assert re.search(rf"^{cells} passed", log.read_text(), re.M), log.read_text()[-500:]

@@ -206,8 +206,7 @@ from unseen.workers import Processes
 
 if __name__ == "__main__":
     long = SMALL.but(training=SMALL.training.but(steps=200))
-    specs = [long.with_seed(seed) for seed in range(2)]
-    Processes(2).run(specs, partial(slow, store=Store(Path(sys.argv[1]))), print)
+    Processes(1).run([long], partial(slow, store=Store(Path(sys.argv[1]))), print)
 """
 
 
@@ -220,8 +219,7 @@ def until(true, seconds=300):
 
 def test_workers_do_not_outlive_a_killed_driver(tmp_path):
     (tmp_path / "driver.py").write_text(DRIVER)
-    store = Store(tmp_path / "store")
-    specs = [SMALL.but(training=SMALL.training.but(steps=200)).with_seed(seed) for seed in range(2)]
+    store, spec = Store(tmp_path / "store"), SMALL.but(training=SMALL.training.but(steps=200))
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     driver = subprocess.Popen(
         [sys.executable, tmp_path / "driver.py", store.root],
@@ -229,18 +227,17 @@ def test_workers_do_not_outlive_a_killed_driver(tmp_path):
         stdout=subprocess.DEVNULL,
     )
     try:
-        until(lambda: all(list(store.folder(spec).glob("checkpoint-*")) for spec in specs))
+        until(lambda: list(store.folder(spec).glob("checkpoint-*")))
         children = psutil.Process(driver.pid).children(recursive=True)
-        assert len(children) >= 2
+        assert children
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait()
     _, alive = psutil.wait_procs(children, timeout=120)
     assert alive == []
-    assert all(store.manifest(spec) is None for spec in specs)
-    for spec in specs:
-        rows = []
-        manifest = ensure(spec, store, rows.append, device="cpu")
-        assert len(rows) < 100  # it went on from what the orphan saved
-        expected = ensure(spec, Store(tmp_path / "once"), device="cpu")
-        assert manifest["files"]["weights.safetensors"] == expected["files"]["weights.safetensors"]
+    assert store.manifest(spec) is None
+    rows = []
+    manifest = ensure(spec, store, rows.append, device="cpu")
+    assert len(rows) < 100  # it went on from what the orphan saved
+    expected = ensure(spec, Store(tmp_path / "once"), device="cpu")
+    assert manifest["files"]["weights.safetensors"] == expected["files"]["weights.safetensors"]

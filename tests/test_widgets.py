@@ -14,7 +14,7 @@ from unseen.evaluation import exact_match, greedy_answers
 from unseen.instructions import draw_split
 from unseen.model import Shape, build
 from unseen.rewriting import Rule
-from unseen.scales import Scale, Setting
+from unseen.scales import Scale, Setting, scale
 from unseen.specs import ModelSpec, TaskSpec
 from unseen.store import BrokenRun, Store, import_model, project_folder
 from unseen.sweep import ensure
@@ -283,3 +283,18 @@ def test_a_committed_model_that_was_changed_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(widgets, "project_folder", lambda: tmp_path)
     with pytest.raises(BrokenRun, match=r"low\.safetensors"):
         load_demo()
+
+
+def test_a_run_that_goes_on_keeps_its_curve_and_another_starts_afresh(runs):
+    live = widgets.LiveTraining(scale("smoke"))
+    assert live.picture.layout.display == "none"  # no broken picture before there is one
+    first = live.scale.run(live.choice.value)
+    live.spec, live.rows = first, [{"step": 4, "loss": 1.0, "seen": 0.0, "unseen": 0.0, "seconds": 0.1}]
+    live._work = lambda spec: None
+    live.begin()
+    live.job.join()
+    assert [row["step"] for row in live.rows] == [4]
+    live.choice.value = live.scale.instructions[0]
+    live.begin()
+    live.job.join()
+    assert live.rows == []

@@ -7,12 +7,12 @@ from functools import partial
 import pytest
 import torch
 
-from trainers import ASKED, DEADLY, GOOD, KILLED, WRONG, slow, wild
+from trainers import DEADLY, GOOD, KILLED, WRONG, slow, wild
 from unseen import workers
 from unseen.progress import Board
 from unseen.store import Store
 from unseen.sweep import ensure, train_one
-from unseen.workers import RETRIES, Event, Processes, Serial, Stopped, cores, threads
+from unseen.workers import Event, Processes, Serial, Stopped, cores, threads
 
 SPECS = [GOOD.with_seed(seed) for seed in (5, 6, 7)]
 
@@ -109,23 +109,25 @@ def test_by_default_there_is_a_worker_for_each_core(monkeypatch):
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory):
-    """What a crew of two reports and stores for runs that end in every way."""
+    """What a crew of two, with one retry, reports and stores for runs that end in every way."""
     store, reports = Store(tmp_path_factory.mktemp("lived")), Reports()
     store.root.mkdir(exist_ok=True)
-    specs = [KILLED, DEADLY, WRONG, ASKED, GOOD]
+    specs = [KILLED, DEADLY, WRONG, GOOD]
     board = Board(specs)
 
     def report(event):
         reports(event)
         board.take(event)
 
-    Processes(2).run(specs, partial(wild, store=store), report)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "RETRIES", 1)
+        Processes(2).run(specs, partial(wild, store=store), report)
     return store, reports, board
 
 
 def test_every_run_ends_and_no_worker_stays(lived):
     _, _, board = lived
-    assert board.done == {spec.digest() for spec in (KILLED, ASKED, GOOD)}
+    assert board.done == {spec.digest() for spec in (KILLED, GOOD)}
     assert set(board.failed) == {spec.digest() for spec in (DEADLY, WRONG)}
     assert board.running == {}
     assert multiprocessing.active_children() == []
@@ -141,26 +143,16 @@ def test_a_killed_workers_run_goes_on_from_its_checkpoint(lived, tmp_path):
     store, reports, _ = lived
     assert reports.story(KILLED) == "started 2 4 6 lost started 6 8 10 12 done"
     assert [event.reason for event in reports.of(KILLED) if event.reason] == [
-        "its worker died (exit code -9), try 1 of 3"
+        "its worker died (exit code -9), try 1 of 2"
     ]
     ensure(KILLED, Store(tmp_path), device="cpu")
     assert weights(store, KILLED) == weights(Store(tmp_path), KILLED)
 
 
-def test_a_worker_that_is_asked_to_stop_leaves_a_checkpoint(lived, tmp_path):
-    store, reports, _ = lived
-    assert reports.story(ASKED) == "started 2 4 6 lost started 10 12 done"  # stopped, and saved, when it told step 8
-    assert [event.reason for event in reports.of(ASKED) if event.reason] == [
-        "its worker died (exit code 0), try 1 of 3"
-    ]
-    ensure(ASKED, Store(tmp_path), device="cpu")
-    assert weights(store, ASKED) == weights(Store(tmp_path), ASKED)
-
-
 def test_a_run_that_always_kills_its_worker_has_failed_at_last(lived):
     _, reports, board = lived
-    assert reports.story(DEADLY) == "started lost " * RETRIES + "started failed"
-    assert board.failed[DEADLY.digest()] == f"its worker died (exit code 7), try {RETRIES + 1} of {RETRIES + 1}"
+    assert reports.story(DEADLY) == "started lost started failed"
+    assert board.failed[DEADLY.digest()] == "its worker died (exit code 7), try 2 of 2"
 
 
 def test_an_error_is_not_tried_again(lived):

@@ -22,6 +22,7 @@ from unseen.model import Transformer
 from unseen.progress import headless
 from unseen.rewriting import Rule
 from unseen.scales import Scale
+from unseen.specs import RunSpec
 from unseen.store import Store, import_model, project_folder
 from unseen.sweep import ensure
 from unseen.training import Row
@@ -158,11 +159,12 @@ class LiveTraining(ipw.VBox):
         self.stop = ipw.Button(description="Stop", icon="stop", disabled=True)
         self.bar = ipw.IntProgress(min=0, max=1, layout=ipw.Layout(width="20em"))
         self.message = ipw.HTML("ready")
-        self.picture = ipw.Image(format="png", layout=ipw.Layout(max_width="46em"))
+        self.picture = ipw.Image(format="png", layout=ipw.Layout(max_width="46em", display="none"))
         self.train.on_click(lambda _: self.begin())
         self.stop.on_click(lambda _: self.stopping.set())
         self.stopping, self.job = threading.Event(), None
         self.rows: list[Row] = []
+        self.spec: RunSpec | None = None  # of the rows
         super().__init__(
             [ipw.HBox([self.choice, self.train, self.stop]), ipw.HBox([self.bar, self.message]), self.picture]
         )
@@ -173,11 +175,14 @@ class LiveTraining(ipw.VBox):
             return
         self.stopping.clear()
         self.train.disabled, self.stop.disabled = True, False
-        self.rows, self.message.value, self.picture.value = [], "drawing the data …", b""
-        self.job = threading.Thread(target=self._work, args=(self.scale.run(self.choice.value),), daemon=True)
+        spec = self.scale.run(self.choice.value)
+        if spec != self.spec:  # a stopped run goes on with the curve it has
+            self.spec, self.rows, self.picture.layout.display = spec, [], "none"
+        self.message.value = "drawing the data …"
+        self.job = threading.Thread(target=self._work, args=(spec,), daemon=True)
         self.job.start()
 
-    def _work(self, spec) -> None:
+    def _work(self, spec: RunSpec) -> None:
         self.bar.max, self.bar.value = spec.training.steps, 0
         try:
             known = self.store.manifest(spec) is not None
@@ -202,7 +207,7 @@ class LiveTraining(ipw.VBox):
             raise Stopped
 
     def _draw(self) -> None:
-        self.picture.value = curve_picture(self.rows)
+        self.picture.value, self.picture.layout.display = curve_picture(self.rows), None
 
 
 def curve_picture(rows: list[Row]) -> bytes:
