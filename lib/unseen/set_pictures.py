@@ -94,7 +94,9 @@ def coverage_curves(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
         xlabel="different instructions in training",
         ylabel="share that occurs in them",
     )
-    ax.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45 if len(sizes) > 5 else 0)
+    close = [False, *(np.diff(np.log(sizes)) < 0.4)]
+    labels = ["" if too_close else f"{size:,}" for size, too_close in zip(sizes, close, strict=True)]
+    ax.set_xticks(sizes, labels, rotation=45 if len(sizes) > 5 else 0)
     ax.minorticks_off()
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     return ax
