@@ -4,13 +4,18 @@ import json
 from dataclasses import replace
 from importlib.metadata import entry_points
 
+import pandas as pd
 import pytest
 
 from unseen import cli
+from unseen.checkpoints import SpecChanged
+from unseen.files import BrokenRun, CannotWrite
 from unseen.headless import BadParameters, NotebookFailed
 from unseen.scales import SCALES, scale
-from unseen.store import BrokenRun, Store, import_model
+from unseen.store import Store
 from unseen.sweep import ensure
+from unseen.weights import import_model
+from unseen.workers import Terminated
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def test_run_passes_parameters_on_and_prints_where_the_result_is(ran, capsys, tm
     [
         (["run", "77"], "notebook '77' is not one of: 00_start_here"),
         (["run", "10", "-p", "scale"], "-p 'scale' must be NAME=VALUE"),
-        (["run", "10", "-p", "scale=fast"], "scale='fast': known scales are smoke, quick, full, paper"),
+        (["run", "10", "-p", "scale=fast"], "scale='fast' must be one of 'smoke', 'quick', 'full', 'paper'"),
         (["run", "10", "-p", "sice=3"], "10_diversity_threshold.ipynb has no parameter 'sice'; it has scale: str"),
         (["run", "10", "-p", "=3"], "has no parameter ''"),
         (["run", "04", "-p", "seed=many"], "seed='many' must be int"),
@@ -63,7 +68,7 @@ def test_run_passes_parameters_on_and_prints_where_the_result_is(ran, capsys, tm
     ],
 )
 def test_bad_input_is_told_and_nothing_starts(runs, monkeypatch, capsys, arguments, message):
-    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **__: pytest.fail("it was started"))
+    monkeypatch.setattr("unseen.headless.execute", lambda *_, **__: pytest.fail("it was started"))
     assert cli.main(arguments) == 2
     told = capsys.readouterr()
     assert told.err.startswith("unseen: ")
@@ -72,7 +77,7 @@ def test_bad_input_is_told_and_nothing_starts(runs, monkeypatch, capsys, argumen
     assert not runs.exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["train"], ["run"], ["run", "10", "-p"], ["study", "--fast"]])
+@pytest.mark.parametrize("arguments", [[], ["tarin"], ["run"], ["run", "10", "-p"], ["study", "--fast"]])
 def test_a_bad_command_line_exits_with_two(arguments, capsys):
     with pytest.raises(SystemExit) as exited:
         cli.main(arguments)
@@ -86,7 +91,10 @@ def test_a_bad_command_line_exits_with_two(arguments, capsys):
         (NotebookFailed("10 stopped"), 1, "unseen: 10 stopped\n"),
         (BrokenRun("weights are missing"), 1, "unseen: weights are missing\n"),
         (BadParameters("no such"), 2, "unseen: no such\n"),
+        (SpecChanged("steps: 1 before, 2 now"), 2, "unseen: steps: 1 before, 2 now\n"),
+        (CannotWrite(28, "the disk is full"), 1, "unseen: the disk is full\n"),
         (KeyboardInterrupt(), 130, "unseen: interrupted; the same command goes on from here\n"),
+        (Terminated(), 143, "unseen: terminated; the same command goes on from here\n"),
     ],
 )
 def test_exit_codes(monkeypatch, capsys, error, code, message):
@@ -110,6 +118,15 @@ def test_study_runs_the_main_notebook_first_and_reports(ran, monkeypatch, capsys
     assert notebooks == [tmp_path / f"{name}.ipynb" for name in cli.STUDY]
     assert list(seconds) == list(cli.STUDY)
     assert str(tmp_path / "report.html") in capsys.readouterr().out
+
+
+def test_study_hands_the_scheduler_to_the_notebooks_that_train(ran, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "write_report", lambda *_: tmp_path / "report.html")
+    assert cli.main(["study", "--scale", "smoke", "--scheduler", "serial"]) == 0
+    assert {name: given.get("scheduler") for name, given, _ in ran if "scheduler" in given} == {
+        "10_diversity_threshold": "serial"
+    }
+    assert cli.main(["study", "--scale", "smoke", "--scheduler", "slurm"]) == 2
 
 
 def test_study_stops_at_a_notebook_that_failed(monkeypatch):
@@ -153,3 +170,61 @@ def test_keep_of_quick_exports_two_models(runs, project, monkeypatch, capsys):
         assert import_model(path)[1] == scale("quick").run(size)
         scores = {line["split"]: line["accuracy"] for line in manifests[name]["scores"]}
         assert json.loads(path.with_suffix(".json").read_text())["accuracy"] == scores
+
+
+# unseen train, sweep
+
+
+def test_train_trains_one_run_and_prints_its_scores(runs, capsys):
+    assert cli.main(["train", "--scale", "smoke", "-p", "steps=4", "-p", "seed=3"]) == 0
+    told = capsys.readouterr().out
+    spec = scale("smoke").main.base
+    spec = spec.but(training=spec.training.but(steps=4)).with_seed(3)
+    assert Store().manifest(spec)
+    assert "step=4 loss=" in told
+    assert f"run {spec.digest()}: seen " in told
+    assert cli.main(["train", "--scale", "smoke", "-p", "steps=4", "-p", "seed=3"]) == 0
+    assert "step=4" not in capsys.readouterr().out  # it is in the store
+
+
+def test_a_sweep_leaves_its_results_under_its_name(runs, tmp_path, capsys):
+    table = tmp_path / "widths.csv"
+    table.write_text("width,steps\n16,4\n32,4\n")
+    arguments = ["sweep", str(table), "--scale", "smoke", "--scheduler", "serial"]
+    assert cli.main(arguments) == 0
+    path = runs / "sweeps" / "widths" / "results.csv"
+    assert str(path) in capsys.readouterr().out
+    results = pd.read_csv(path)
+    assert results["width"].tolist() == [16, 16, 32, 32]
+    assert results["state"].eq("done").all()
+    assert cli.main([*arguments, "--name", "again"]) == 0
+    assert (runs / "sweeps" / "again" / "results.csv").read_bytes() == path.read_bytes()  # not trained again
+
+
+def test_a_sweep_says_what_became_of_a_run_that_failed(runs, tmp_path, capsys):
+    table = tmp_path / "rates.csv"
+    table.write_text("learning_rate,matrix_learning_rate,steps\n0.015,0.02,8\n1.0,1.0,8\n")
+    code = cli.main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial", "--name", "rates"])
+    results = pd.read_csv(runs / "sweeps" / "rates" / "results.csv")
+    assert code == (0 if results["state"].eq("done").all() else 1)
+    assert set(results["state"]) <= {"done", "diverged"}
+
+
+# unseen status, verify, clean
+
+
+def test_the_store_is_looked_at(runs, capsys):
+    assert cli.main(["status"]) == 0
+    assert "no runs" in capsys.readouterr().out
+    cli.main(["train", "--scale", "smoke", "-p", "steps=4"])
+    capsys.readouterr()
+    assert cli.main(["status"]) == 0
+    told = capsys.readouterr().out
+    assert "1 done" in told
+    assert "4/4" in told
+    assert cli.main(["status", "--csv"]) == 0
+    assert capsys.readouterr().out.startswith("run,what,state,step,steps,age,size,reason\n")
+    assert cli.main(["verify"]) == 0
+    assert capsys.readouterr().out == "4 files are what was written, 0 are not\n"
+    assert cli.main(["clean", "--yes"]) == 0
+    assert capsys.readouterr().out == "0 files, 0 broken runs\n"

@@ -130,14 +130,14 @@ def test_no_name_is_evaluated(place, tmp_path):
      ({}, "store/x"), ({}, "")],
 )  # fmt: skip
 def test_nothing_starts_on_bad_input(book, runs, monkeypatch, given, into):
-    monkeypatch.setattr(headless.papermill, "execute_notebook", lambda *_, **__: pytest.fail("it was started"))
+    monkeypatch.setattr(headless, "execute", lambda *_, **__: pytest.fail("it was started"))
     with pytest.raises(BadParameters):
         run_notebook(book, given, into)
     assert not runs.exists()
 
 
 def test_nothing_starts_where_nothing_can_be_written(book, runs, monkeypatch):
-    monkeypatch.setattr(headless.papermill, "execute_notebook", lambda *_, **__: pytest.fail("it was started"))
+    monkeypatch.setattr(headless, "execute", lambda *_, **__: pytest.fail("it was started"))
     runs.mkdir()
     (runs / "taken").write_text("a file")
     with pytest.raises(CannotWrite, match="taken"):
@@ -201,7 +201,7 @@ def test_an_executed_copy_runs_anew(book, runs, monkeypatch):
         prepared.extend(read_notebook(Path(source)).cells)
         raise RuntimeError("far enough")
 
-    monkeypatch.setattr(headless.papermill, "execute_notebook", execute)
+    monkeypatch.setattr(headless, "execute", execute)
     with pytest.raises(NotebookFailed, match="far enough"):
         run_notebook(book, {"size": 4})
     told = [cell.source.splitlines() for cell in prepared]

@@ -9,8 +9,9 @@ import nbformat
 import pytest
 
 from unseen.cli import STUDY
+from unseen.files import project_folder
 from unseen.headless import parameters, run_notebook
-from unseen.store import Store, project_folder
+from unseen.store import Store
 
 NOTEBOOKS = {path.stem: path for path in sorted((project_folder() / "notebooks").glob("*.ipynb"))}
 

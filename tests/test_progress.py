@@ -106,6 +106,7 @@ def test_a_reason_is_told_at_once(clock, alone, capsys):
 
 def test_a_person_sees_a_bar(monkeypatch, capsys):
     monkeypatch.delenv("UNSEEN_HEADLESS", raising=False)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_BARS", 0)
     assert not headless()
     with Board(SPECS) as board:
         for event in (Event("step", A, 6), Event("done", B), Event("failed", C, reason="no")):

@@ -12,9 +12,9 @@ from matplotlib import pyplot as plt
 
 from curves import baselines, results, step_at
 from unseen import report
+from unseen.files import provenance
 from unseen.scales import scale
 from unseen.specs import RunSpec
-from unseen.store import provenance
 from unseen.thresholds import fit_threshold
 
 STUDY = scale("quick")

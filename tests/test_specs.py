@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies import tasks
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec, differences
 
 PARTS = {"task": TaskSpec, "model": ModelSpec, "training": TrainingSpec, "evaluation": EvaluationSpec}
 FIELDS = [(part, field) for part, cls in PARTS.items() for field in fields(cls)]
@@ -31,7 +31,12 @@ REFUSED = [
     (TaskSpec, {"alphabet": "ab c."}, "not ' .'"),
     (TaskSpec, {"alphabet": "".join(map(chr, range(0x4E00, 0x4E00 + 201)))}, "at most 200"),
     (TaskSpec, {"pattern_length": 11}, "input_length=10"),
-    (TaskSpec, {"pattern_length": 3, "occurrences": 4}, "input_length=10"),
+    (TaskSpec, {"occurrences": 4}, "4 pattern.* input_length=10"),
+    (TaskSpec, {"examples": 10**13}, "at most 1e.12"),
+    (TaskSpec, {"input_length": 100_001}, "at most 100000"),
+    (TaskSpec, {"no_op_share": 10**400}, "no such number"),
+    (ModelSpec, {"layers": 10**6}, "at most 1000"),
+    (ModelSpec, {"width": 10**9}, "at most 100000"),
     (TaskSpec, {"examples": 999}, "instructions=1000"),
     (TaskSpec, {"no_op_share": 0.5, "alphabet": "a"}, "one letter"),
     (TaskSpec, {"instructions": 15_577, "examples": 15_577}, "only 17576 strings .* unseen_instructions=1000"),
@@ -59,7 +64,7 @@ def test_an_impossible_value_is_refused_by_name_value_and_bound(cls, values, bou
     name, value = next(iter(values.items()))
     with pytest.raises(ValueError, match=bound) as refused:
         cls(**values)
-    assert str(refused.value).startswith(f"{cls.__name__}.{name}={value!r}: ")
+    assert str(refused.value).startswith(f"{cls.__name__}.{name}={value!r}"[:200])
     with pytest.raises(ValueError, match=bound):
         cls().but(**values)
 
@@ -197,3 +202,26 @@ def test_with_seed_changes_rules_examples_and_weights_but_not_the_evaluation():
 )
 def test_the_longest_answer(values, length):
     assert TaskSpec(**values).output_length == length
+
+
+@pytest.mark.parametrize("part", [None, 3, "text", [], [["steps", 3]]])
+def test_a_part_that_is_no_dictionary_is_refused(part):
+    with pytest.raises(ValueError, match="TrainingSpec: expected fields"):
+        RunSpec.from_dict(RunSpec().to_dict() | {"training": part})
+    with pytest.raises(ValueError, match="RunSpec: expected fields"):
+        RunSpec.from_dict(part)
+
+
+def test_differences_name_fields_that_one_side_lacks():
+    old, new = RunSpec().to_dict(), RunSpec().but(model=ModelSpec(width=96)).to_dict()
+    del old["task"]["occurrences"]
+    assert differences(old, new) == ["model.width: 64 before, 96 now", "task.occurrences: nothing before, 1 now"]
+    assert differences(new, new) == []
+
+
+def test_a_giant_value_is_cut_in_the_message():
+    with pytest.raises(ValueError, match=r"alphabet='a+\.\.\.: must hold") as refused:
+        TaskSpec(alphabet="a" * 10_000)
+    assert len(str(refused.value)) < 500
+    with pytest.raises(ValueError, match="a very large number"):
+        TaskSpec(no_op_share=10**5_000)

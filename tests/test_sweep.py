@@ -12,7 +12,8 @@ import pytest
 
 from trainers import SMALL
 from unseen import sweep
-from unseen.store import BrokenRun, Store
+from unseen.files import BrokenRun
+from unseen.store import Store
 from unseen.sweep import SweepFailed, best_device, ensure, frame, histories
 from unseen.workers import Processes, Serial, Stopped
 
@@ -137,7 +138,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(serial, tmp_path, capsys, stop, 
     expected = serial[0].manifest(SPECS[0])
     assert manifest["files"]["weights.safetensors"] == expected["files"]["weights.safetensors"]
     assert manifest["scores"] == expected["scores"]
-    assert capsys.readouterr().err == f"run {SPECS[0].digest()} goes on from step {step}\n"
+    assert capsys.readouterr().out == f"run {SPECS[0].digest()} goes on from step {step}\n"
 
 
 def test_an_error_in_the_watcher_is_no_reason_for_a_checkpoint(tmp_path):
@@ -146,7 +147,9 @@ def test_an_error_in_the_watcher_is_no_reason_for_a_checkpoint(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         ensure(SPECS[0], Store(tmp_path), watch, device="cpu")
-    assert not Store(tmp_path).folder(SPECS[0]).exists()
+    store = Store(tmp_path)
+    assert list(store.folder(SPECS[0]).glob("checkpoint-*")) == []
+    assert (store.state(SPECS[0])["state"], store.state(SPECS[0])["reason"]) == ("failed", "ZeroDivisionError: ")
 
 
 def test_the_score_is_of_the_whole_evaluation(serial, monkeypatch, tmp_path):

@@ -1,7 +1,6 @@
 """Executors: what they report, and what a dying, failing or interrupted worker does to the others."""
 
 import multiprocessing
-from collections import deque
 from functools import partial
 
 import pytest
@@ -12,7 +11,7 @@ from unseen import workers
 from unseen.progress import Board
 from unseen.store import Store
 from unseen.sweep import ensure, train_one
-from unseen.workers import Event, Processes, Serial, Stopped, cores, threads
+from unseen.workers import Event, Line, Processes, Serial, Stopped, cores, threads
 
 SPECS = [GOOD.with_seed(seed) for seed in (5, 6, 7)]
 
@@ -141,9 +140,10 @@ def test_a_run_is_not_harmed_by_what_happens_to_others(lived):
 
 def test_a_killed_workers_run_goes_on_from_its_checkpoint(lived, tmp_path):
     store, reports, _ = lived
-    assert reports.story(KILLED) == "started 2 4 6 lost started 6 8 10 12 done"
+    assert reports.story(KILLED) == "started 2 4 6 lost started note 6 8 10 12 done"
     assert [event.reason for event in reports.of(KILLED) if event.reason] == [
-        "its worker died (exit code -9), try 1 of 2"
+        "its worker died (exit code -9), try 1 of 2",
+        f"run {KILLED.digest()} goes on from step 4",
     ]
     ensure(KILLED, Store(tmp_path), device="cpu")
     assert weights(store, KILLED) == weights(Store(tmp_path), KILLED)
@@ -174,15 +174,15 @@ def test_an_interrupted_crew_leaves_checkpoints_and_nobody(tmp_path):
     assert store.manifest(spec) is None
     assert list(store.folder(spec).glob("checkpoint-*"))
     steps = []
-    train_one(spec, steps.append, store)
-    assert steps[0] > 2
+    train_one(spec, lambda step, note="": steps.append(step), store)
+    assert steps[1] > 2  # behind the note
 
 
 def test_a_worker_that_dies_before_it_gets_a_run_is_no_news():
     worker = workers._Worker(train_one, 0)
     worker.process.kill()
     worker.process.join(10)
-    worker.take(deque(SPECS))
+    worker.take(Line(SPECS))
     assert worker.spec == SPECS[0]
     assert worker.news() is None
     assert worker.exit_code() == -9

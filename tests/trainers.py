@@ -24,8 +24,8 @@ def wild(spec, tell, store):
         raise ValueError("one bad run")
     once = store.root / f"{spec.digest()}.once"
 
-    def told(step):
-        tell(step)
+    def told(step, note=""):
+        tell(step, note)
         if spec == KILLED and step == 6 and not once.exists():
             once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -36,8 +36,8 @@ def wild(spec, tell, store):
 def slow(spec, tell, store):
     """Trains with a pause after each row of the history, so that there is time to interrupt."""
 
-    def told(step):
-        tell(step)
+    def told(step, note=""):
+        tell(step, note)
         time.sleep(0.1)
 
     train_one(spec, told, store)

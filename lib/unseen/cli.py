@@ -1,19 +1,33 @@
-"""The ``unseen`` command: ``run`` a notebook headless, the whole ``study``, ``keep`` its results.
+"""The ``unseen`` command: notebooks headless, sweeps and single runs, and what lies in the store.
 
-Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
 """
 
 import argparse
 import shutil
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from unseen.headless import BadParameters, NotebookFailed, run_notebook
+from unseen import inventory, named, parallel
+from unseen.checkpoints import SpecChanged
+from unseen.cluster import executor
+from unseen.errors import Explained
+from unseen.files import project_folder, provenance, runs_folder
+from unseen.headless import notebook_path, run_notebook
+from unseen.parameters import BadParameters, parameters
 from unseen.progress import duration
 from unseen.report import write_report
 from unseen.scales import SCALES, scale
-from unseen.store import BrokenRun, Store, export_model, project_folder, provenance, runs_folder
+from unseen.store import Store
+from unseen.sweep import ensure
+from unseen.tables import read_table, run_of
+from unseen.weights import export_model
+from unseen.workers import Terminated, polite_stops, threads
 
 STUDY = ("10_diversity_threshold", "00_start_here", "01_string_rewrites", "02_instruction_sets",
          "03_a_small_transformer", "04_training_one_model")  # fmt: skip
@@ -24,59 +38,164 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, do it, and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        options.do(options)
-    except (BadParameters, ValueError) as error:
+        with _terminable():
+            return options.do(options) or 0
+    except Explained as error:
+        print(f"unseen: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError | SpecChanged) else 1
+    except ValueError as error:
         print(f"unseen: {error}", file=sys.stderr)
         return 2
-    except (NotebookFailed, BrokenRun) as error:
-        print(f"unseen: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("unseen: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    except KeyboardInterrupt as error:
+        what = "terminated" if isinstance(error, Terminated) else "interrupted"
+        print(f"unseen: {what}; the same command goes on from here", file=sys.stderr)
+        return 143 if isinstance(error, Terminated) else 130
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end things as Ctrl-C does: with checkpoints."""
+
+    def terminate(*_: Any) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("unseen", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        "unseen", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run one notebook headless")
+
+    def command(name: str, do: Any, text: str, *options: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(do=do)
+        for option in options:
+            made.add_argument(*option.split(), **_OPTIONS[option])
+        return made
+
+    run = command("run", _run, "run one notebook headless", "-p --parameter")
     run.add_argument("notebook", help="its number, name or path")
-    run.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
     run.add_argument("--into", help="folder under the runs folder (default: the notebook's scale)")
-    run.set_defaults(do=_run)
-    study = commands.add_parser("study", help="the main job and its report")
-    study.add_argument("--scale", default="quick", help=", ".join(SCALES))
-    study.set_defaults(do=_study)
-    keep = commands.add_parser("keep", help="copy the results of a study, and two models, to data/")
-    keep.add_argument("--scale", default="quick", help=", ".join(SCALES))
-    keep.set_defaults(do=_keep)
+    command("study", _study, "the main job and its report", "--scale", "--scheduler")
+    command("keep", _keep, "copy the results of a study, and two models, to data/", "--scale")
+    sweep = command("sweep", _sweep, "train every row of a table", "--scale", "--scheduler")
+    sweep.add_argument("table", type=Path, help="a CSV file, one run a row, columns named by fields of the spec")
+    sweep.add_argument("--name", help="folder under runs/sweeps/ (default: the table's)")
+    command("train", _train, "train one run, with torchrun on several GPUs or hosts", "--scale", "-p --parameter")
+    status = command("status", _status, "how every run of the store stands")
+    status.add_argument("--csv", action="store_true", help="all columns, as CSV")
+    command("verify", _verify, "check every hash of the store")
+    clean = command("clean", _clean, "show what the store can do without, and delete it with --yes")
+    clean.add_argument("--broken", action="store_true", help="also move runs that cannot be read to runs/broken/")
+    clean.add_argument("--yes", action="store_true", help="do it")
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--scale": {"default": "quick", "help": ", ".join(SCALES)},
+    "--scheduler": {"default": "", "help": "serial, processes, local (Dask here), or the address of a Dask scheduler"},
+    "-p --parameter": {"action": "append", "default": [], "metavar": "NAME=VALUE", "help": "as often as you like"},
+}
+
+
+def _given(options: argparse.Namespace) -> dict[str, str]:
     given = {}
     for text in options.parameter:
         name, equals, value = text.partition("=")
         if not equals:
             raise BadParameters(f"-p {text!r} must be NAME=VALUE")
         given[name] = value
-    if "scale" in given:
-        scale(given["scale"])  # refuses an unknown one before a kernel starts
-    print(run_notebook(options.notebook, given, options.into))
+    return given
+
+
+def _run(options: argparse.Namespace) -> None:
+    print(run_notebook(options.notebook, _given(options), options.into))
 
 
 def _study(options: argparse.Namespace) -> None:
     """The main notebook first, then the tour, which finds its models in the store."""
     chosen, executed, seconds = scale(options.scale), [], {}
+    executor(options.scheduler)  # refuses a bad one before anything starts
     print(f"== scale {chosen.name}: {chosen.minutes}; runs folder {runs_folder()}", flush=True)
     for name in STUDY:
         began = time.monotonic()
         print(f"== {name}", flush=True)
-        executed.append(run_notebook(name, {"scale": chosen.name}))
+        trains = "scheduler" in parameters(notebook_path(name)) and options.scheduler
+        given = {"scale": chosen.name} | ({"scheduler": options.scheduler} if trains else {})
+        executed.append(run_notebook(name, given))
         seconds[name] = time.monotonic() - began
     path = write_report(chosen, executed, seconds)
     print(f"== done in {duration(sum(seconds.values()))}; open {path}")
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    specs = read_table(options.table, scale(options.scale).main.base)
+    name = options.name if options.name is not None else options.table.stem
+    table = named.run(name, specs, Store(), executor(options.scheduler))
+    undone = table[table["state"] != "done"]
+    for line in undone.itertuples():
+        print(f"run {line.run} {line.state}: {line.reason}")
+    print(named.folder_of(name) / "results.csv")
+    return 1 if len(undone) else 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    spec = run_of(_given(options), scale(options.scale).main.base)
+    with parallel.crew() as crew, threads(1), polite_stops() as check:
+
+        def watch(row: dict[str, float]) -> None:
+            print(" ".join(f"{name}={value:g}" for name, value in row.items()), flush=True)
+            check()
+
+        manifest = ensure(spec, Store(), watch, crew=crew)
+        if crew.leads:
+            scores = ", ".join(f"{line['split']} {line['accuracy']:.1%}" for line in manifest["scores"])
+            print(f"run {spec.digest()}: {scores}; {Store().folder(spec)}")
+
+
+def _status(options: argparse.Namespace) -> None:
+    store = Store()
+    table = inventory.status(store)
+    if options.csv:
+        print(table.to_csv(index=False, lineterminator="\n"), end="")
+        return
+    counts = ", ".join(f"{count:,} {state}" for state, count in table["state"].value_counts().items())
+    print(f"{store.root}: {counts or 'no runs'}, {table['size'].sum() / 1e6:.1f} MB")
+    for line in table.head(_MOST_LINES).itertuples():
+        print(f"{line.run}  {line.state:<11}  {line.step:>7,}/{line.steps:<7,}  {duration(line.age):>7} ago  "
+              f"{line.size / 1e6:6.1f} MB  {line.what}{'  ' * bool(line.reason)}{line.reason}")  # fmt: skip
+    if len(table) > _MOST_LINES:
+        print(f"and {len(table) - _MOST_LINES:,} more; --csv shows all")
+
+
+_MOST_LINES = 200
+
+
+def _verify(options: argparse.Namespace) -> int:
+    good, bad = inventory.verify(Store())
+    for sentence in bad:
+        print(sentence)
+    print(f"{good:,} files are what was written, {len(bad):,} are not")
+    return 1 if bad else 0
+
+
+def _clean(options: argparse.Namespace) -> None:
+    store = Store()
+    litter, broken = inventory.litter(store), inventory.broken(store) if options.broken else []
+    will = "" if options.yes else "would "
+    for path in litter:
+        print(f"{will}delete {path} ({path.stat().st_size:,} bytes)")
+        if options.yes:
+            path.unlink(missing_ok=True)
+    for folder in broken:
+        print(f"{will}move {folder} to {inventory.put_aside(store, folder) if options.yes else 'runs/broken/'}")
+    print(f"{len(litter):,} files, {len(broken):,} broken runs" + ("" if options.yes else "; --yes does it"))
 
 
 def _keep(options: argparse.Namespace) -> None:

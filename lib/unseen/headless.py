@@ -8,27 +8,25 @@ notebook's own last act writes, never the output's existence.
 import json
 import os
 import secrets
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell
-from traitlets.config import Config
 
+from unseen.errors import Explained
 from unseen.files import project_folder, runs_folder, write
+from unseen.kernels import execute
 from unseen.names import BadName, check_name, shown
 from unseen.parameters import BadParameters, checked, is_parameters, parameters, read_notebook, tags_of
 
-_KERNEL = Config(KernelManager={"transport_encryption": "auto"})  # else every start warns of plain TCP
 _ADDED = {"injected-parameters", "success-marker"}  # tags of the cells that an executed notebook has more
 
 
-class NotebookFailed(RuntimeError):
+class NotebookFailed(Explained):
     """A notebook did not reach its end; the message tells where it stopped."""
 
 
@@ -68,6 +66,7 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     It goes to ``<runs>/<into>/`` (by default the notebook's ``scale``, else ``notebooks``) together with
     ``<name>.success.json``, which is removed first and written by the notebook's last act.
     The kernel writes its runs where this process would.
+    A signal lets runs under way write checkpoints, and is raised as ``KeyboardInterrupt`` or ``Terminated`` then.
     Raises ``BadParameters``, or ``CannotWrite`` for such a folder, before anything starts, and ``NotebookFailed``
     when it does not reach its end.
     """
@@ -82,9 +81,7 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     try:
         marker.unlink(missing_ok=True)
         with _environment(UNSEEN_HEADLESS="1", UNSEEN_RUNS=str(runs_folder())):
-            papermill.execute_notebook(_literal(source), _literal(target), cwd=str(path.parent),
-                                       kernel_name="python3", progress_bar=False, config=_KERNEL,
-                                       stdout_file=sys.stdout, stderr_file=sys.stderr)  # fmt: skip
+            execute(_literal(source), _literal(target), path.parent)
     except Exception as error:
         marker.unlink(missing_ok=True)  # a kernel can die behind the last cell
         raise NotebookFailed(f"{path.name} stopped before its end ({type(error).__name__}): {error}\n"

@@ -37,10 +37,6 @@ _ADDRESS = re.compile(r"(tcp|tls)://([A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa
 class BadParameters(Explained, ValueError):
     """A parameter, a notebook or an output place is not what it must be; the message lists what exists."""
 
-    def _render_traceback_(self) -> list[str]:
-        """What Jupyter shows: the sentence alone, as the frames that raised it are not the reader's."""
-        return [f"{type(self).__name__}: {self}"]
-
 
 @dataclass(frozen=True)
 class Parameter:

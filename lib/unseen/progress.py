@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 from unseen.specs import RunSpec
 from unseen.workers import Event
 
-SECONDS_BETWEEN_LINES = 10
+SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_BARS = 10, 0.2
 
 
 def headless() -> bool:
@@ -45,6 +45,7 @@ class Board:
     failed: dict[str, str] = field(default_factory=dict)  # digest -> reason
     done: set[str] = field(default_factory=set)
     resumed: dict[str, int] = field(default_factory=dict)  # digest -> the step it went on from
+    told: set[tuple[str, str]] = field(default_factory=set)  # what is said once
 
     def __post_init__(self) -> None:
         self.specs = {spec.digest(): spec for spec in self.missing}
@@ -66,14 +67,20 @@ class Board:
     def report(self, event: Event) -> None:
         """Take in an event and show it."""
         self.take(event)
-        if event.reason:
-            print(f"run {event.digest} {event.kind}: {event.reason}", flush=True)
-        if self.bar is not None or time.monotonic() - self.spoke >= SECONDS_BETWEEN_LINES:
+        if event.reason and (event.kind, event.digest) not in self.told:
+            what = "" if event.kind in ("note", "held") else f"run {event.digest} {event.kind}: "
+            print(f"{what}{event.reason}{'; asked again later' * (event.kind == 'held')}", flush=True)
+            self.told |= (
+                {(event.kind, event.digest)} if event.kind == "held" else set()
+            )  # once, however often it is asked
+        if time.monotonic() - self.spoke >= (SECONDS_BETWEEN_LINES if self.bar is None else SECONDS_BETWEEN_BARS):
             self._show()
 
     def take(self, event: Event) -> None:
         """Take in an event."""
         digest = event.digest
+        if event.kind == "note":
+            return
         if event.kind in ("started", "step"):
             self.running[digest] = event.step
             if event.kind == "step":

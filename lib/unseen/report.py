@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from unseen import diversity, plots
 from unseen.claims import INSTRUCTION_DIVERSITY
+from unseen.files import provenance, runs_folder, write
 from unseen.progress import duration
 from unseen.scales import Scale
-from unseen.store import provenance, runs_folder, write
 from unseen.sweep import best_device
 
 _STYLE = """

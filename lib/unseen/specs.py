@@ -20,6 +20,7 @@ from typing import Any, Self
 
 RECIPES = ("modern", "gpt2")
 SPECIAL = {"arrow": "→", "given": "|", "gives": "=", "end": "."}  # never letters of an alphabet
+_MOST, _LONGEST = 10**12, 100_000  # of anything counted; letters: a file may ask for anything, and gets an error
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
 
 
@@ -30,20 +31,26 @@ class _Checked:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type is float and type(value) in (int, float):
-                object.__setattr__(self, field.name, float(value) + 0.0)  # -0.0 is equal to 0.0: one digest for both
+                object.__setattr__(self, field.name, self._float(field.name, value))
             elif isinstance(field.type, type) and type(value) is not field.type:
                 self._refuse(field.name, f"expected {field.type.__name__}, got {type(value).__name__}")
         self._check()
+
+    def _float(self, name: str, value: float) -> float:
+        try:
+            return float(value) + 0.0  # -0.0 is equal to 0.0: one digest for both
+        except OverflowError:
+            self._refuse(name, "no such number")
 
     def _check(self) -> None:
         """Raise through ``_refuse`` or ``_within`` when the values cannot work together."""
 
     def _refuse(self, name: str, why: str) -> None:
-        raise ValueError(f"{type(self).__name__}.{name}={getattr(self, name)!r}: {why}")
+        raise ValueError(f"{type(self).__name__}.{name}={_short(getattr(self, name))}: {why}")
 
-    def _within(self, name: str, low: float, high: float = float("inf")) -> None:
+    def _within(self, name: str, low: float, high: float) -> None:
         if not low <= getattr(self, name) <= high:
-            self._refuse(name, f"must be at least {low:g}" + (f" and at most {high:g}" if high < float("inf") else ""))
+            self._refuse(name, f"must be at least {low:g} and at most {high:g}")
 
     def but(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked again."""
@@ -84,15 +91,17 @@ class TaskSpec(_Checked):
         return max(rewritten, self.input_length if self.no_op_share else 0)
 
     def _check(self) -> None:
-        for name in ("instructions", "examples", "pattern_length", "replacement_length", "input_length",
-                     "occurrences", "unseen_instructions"):  # fmt: skip
-            self._within(name, 1)
+        for name in ("instructions", "examples", "unseen_instructions"):
+            self._within(name, 1, _MOST)
+        for name in ("pattern_length", "replacement_length", "input_length", "occurrences"):
+            self._within(name, 1, _LONGEST)
         for name in ("rule_seed", "example_seed"):
-            self._within(name, 0)
+            self._within(name, 0, _MOST)
         self._within("no_op_share", 0, 1)
         self._check_alphabet()
         if self.occurrences * self.pattern_length > self.input_length:
-            self._refuse("pattern_length", f"{self.occurrences} pattern(s) of {self.pattern_length} letters "
+            name = "pattern_length" if self.pattern_length > self.input_length else "occurrences"
+            self._refuse(name, f"{self.occurrences} pattern(s) of {self.pattern_length} letters "
                          f"do not fit in input_length={self.input_length}")  # fmt: skip
         if self.examples < self.instructions:
             self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
@@ -142,9 +151,9 @@ class ModelSpec(_Checked):
     def _check(self) -> None:
         if self.recipe not in RECIPES:
             self._refuse("recipe", f"known recipes are {', '.join(RECIPES)}")
-        for name in ("layers", "width", "heads", "mlp_ratio"):
-            self._within(name, 1)
-        self._within("seed", 0)
+        for name, most in {"layers": 1_000, "width": 100_000, "heads": 1_000, "mlp_ratio": 100}.items():
+            self._within(name, 1, most)
+        self._within("seed", 0, _MOST)
         if self.width % (2 * self.heads):
             self._refuse("width", f"must be a multiple of 2 x heads={self.heads}")
 
@@ -171,7 +180,7 @@ class TrainingSpec(_Checked):
 
     def _check(self) -> None:
         for name in ("steps", "batch", "evaluate_every", "checkpoint_every"):
-            self._within(name, 1)
+            self._within(name, 1, _MOST)
         self._within("learning_rate", 1e-8, 1)
         self._within("matrix_learning_rate", 0, 1)
         self._within("weight_decay", 0, 1)
@@ -186,8 +195,8 @@ class EvaluationSpec(_Checked):
     seed: int = 1_000_000
 
     def _check(self) -> None:
-        self._within("examples", 1)
-        self._within("seed", 0)
+        self._within("examples", 1, _MOST)
+        self._within("seed", 0, _MOST)
 
 
 @dataclass(frozen=True)
@@ -236,6 +245,30 @@ class RunSpec(_Checked):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[str]:
+    """Where two specs, as ``to_dict`` gives them, differ: one line for each field.
+
+    >>> differences(RunSpec().to_dict(), RunSpec(training=TrainingSpec(steps=800)).to_dict())
+    ['training.steps: 703 before, 800 now']
+    """
+    flat = [{f"{part}.{name}": value for part, fields in spec.items() for name, value in fields.items()}
+            for spec in (before, now)]  # fmt: skip
+    names = sorted(set(flat[0]) | set(flat[1]))
+    said = [[repr(spec[name]) if name in spec else "nothing" for spec in flat] for name in names]
+    return [f"{name}: {old} before, {new} now" for name, (old, new) in zip(names, said, strict=True) if old != new]
+
+
+def _short(value: Any) -> str:
+    """A value as code, cut where a person stops reading."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = "a very large number"
+    return text if len(text) <= 250 else f"{text[:250]}..."
+
+
 def _same_names(where: str, given: Any, known: Any) -> None:
+    if not isinstance(given, dict):
+        raise ValueError(f"{where}: expected fields {sorted(known)}, got {_short(given)}")
     if odd := set(given) ^ set(known):
         raise ValueError(f"{where}: unknown or missing {sorted(odd)}; the fields are {sorted(known)}")

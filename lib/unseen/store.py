@@ -3,249 +3,271 @@
 ::
 
     runs/store/<digest>/
+        .lock                      held by the process that trains the run
         spec.json                  what the run is
-        checkpoint-<step>.safetensors   weights and optimizer state, the newest two, until the run is done
+        state.json                 running, interrupted, diverged or failed; who, since when, why
+        progress.csv               the history so far, a row appended every ``evaluate_every`` steps
+        checkpoint-<step>.safetensors   weights and optimizer state, the newest two
         weights.safetensors        the trained model
-        history.csv                one row each ``evaluate_every`` steps
+        history.csv                the whole history
         manifest.json              written last: scores, file hashes, versions, device, commit, times
 
-A run is done exactly when its manifest stands and every file, the manifest too, has the hash written there.
-All files are written beside their place and moved into it: a reader sees the old file or the new one, never half.
+A run is done exactly when its manifest stands; then state, progress and checkpoints go.  Whoever reads a file
+of a run checks its hash against the manifest first.
 """
 
+import errno
 import hashlib
+import io
 import json
+import math
 import os
 import platform
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from importlib.metadata import version
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from filelock import FileLock, Timeout
 
-from unseen.encoding import Encoding
-from unseen.model import Shape, Transformer, build
+from unseen.checkpoints import ADVICE, Found, go_on, keep, newest_first, same_spec
+from unseen.files import BrokenRun, CannotWrite, cannot_write, leftovers, provenance, read, runs_folder, write
+from unseen.model import Transformer
 from unseen.specs import RunSpec
-from unseen.training import State
+from unseen.training import Row, State
+from unseen.weights import read_model, to_bytes
+from unseen.workers import Held
 
-_KEPT_CHECKPOINTS = 2
-
-
-class BrokenRun(RuntimeError):
-    """A stored file is missing or is not what was written; the message names it and what to do."""
-
-
-def project_folder() -> Path:
-    """The root of the source checkout, or the working directory where the library is installed without one."""
-    root = Path(__file__).resolve().parents[2]
-    return root if (root / "pyproject.toml").is_file() else Path.cwd()
-
-
-def runs_folder() -> Path:
-    """Where everything that a run writes goes: ``$UNSEEN_RUNS``, or ``runs/`` of the project."""
-    return Path(os.environ.get("UNSEEN_RUNS") or project_folder() / "runs").resolve()
-
-
-def write(path: Path, content: bytes | str) -> str:
-    """Write a file so that it is whole or not there at all; returns its SHA-256."""
-    content = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o644)  # a teacher's folder is read by others
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-    return hashlib.sha256(content).hexdigest()
-
-
-@lru_cache(maxsize=1)
-def provenance() -> dict[str, Any]:
-    """What produced a result: versions of the libraries, processor, commit of the project."""
-    names = ("unseen", "torch", "numpy", "pandas", "scipy")
-    return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "commit": _commit(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    """The commit of the checkout, with ``-modified`` when tracked files differ from it."""
-    command = ["git", "-C", str(project_folder()), "describe", "--always", "--abbrev=12", "--dirty=-modified"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
+STATES = ("running", "interrupted", "diverged", "failed")  # of a run that is begun and not done
 
 
 class Store:
     """Runs on disk.  ``root`` is made on the first write, not before."""
 
     def __init__(self, root: Path | None = None):
-        self.root = Path(root) if root else runs_folder() / "store"
+        self.root = Path(root).absolute() if root else runs_folder() / "store"
 
     def folder(self, spec: RunSpec) -> Path:
         """The folder of a run."""
         return self.root / spec.digest()
 
-    @contextmanager
-    def lock(self, spec: RunSpec) -> Iterator[None]:
-        """Hold a run: whoever else wants the same one waits.  Freed by the system if the holder dies."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / f".{spec.digest()}.lock"):
-            yield
+    # Who works on a run
 
-    def manifest(self, spec: RunSpec) -> dict[str, Any] | None:
+    def check(self, needed: int = 0) -> None:
+        """Raise ``CannotWrite`` when the store cannot take ``needed`` bytes more, before any work starts."""
+        try:
+            write(self.root / ".probe", "")
+            (self.root / ".probe").unlink(missing_ok=True)
+            free = shutil.disk_usage(self.root).free
+        except OSError as error:
+            raise CannotWrite(error.errno, f"the runs folder {self.root} cannot be used ({os.strerror(error.errno)}); "
+                              "UNSEEN_RUNS chooses another place") from error  # fmt: skip
+        if free < needed:
+            raise CannotWrite(errno.ENOSPC, f"{self.root} has {free / 1e6:.1f} MB free and this run needs {needed / 1e6:.1f} MB; "
+                              "'unseen clean' shows what can go, UNSEEN_RUNS chooses another place")  # fmt: skip
+
+    @contextmanager
+    def probe(self) -> Iterator[str]:
+        """The name of a file in the store for a while, by which a worker elsewhere knows that it sees the same one."""
+        self.check()
+        path = self.root / f".probe-{uuid.uuid4().hex}"
+        write(path, platform.node())
+        try:
+            yield path.name
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def same_as(self, probe: str) -> None:
+        """Raise ``CannotWrite`` where this process does not see the driver's probe."""
+        if probe and not (self.root / probe).is_file():
+            raise CannotWrite(errno.ENOENT, f"process {os.getpid()} on {platform.node()} does not see the driver's {self.root}: "
+                              "all workers need one shared folder, which UNSEEN_RUNS names")  # fmt: skip
+
+    @contextmanager
+    def hold(self, spec: RunSpec, patience: float = math.inf, say: Callable[[str], Any] = print) -> Iterator[None]:
+        """Hold a run; the system frees it if the holder dies.
+
+        Whoever else wants it is told once who holds it, and waits up to ``patience`` seconds before ``Held`` is raised.
+        """
+        folder = self.folder(spec)
+        lock = FileLock(folder / ".lock")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not _taken(lock, 0):
+                who = f"run {spec.digest()} is {self.holder(spec)} (its lock: {lock.lock_file})"
+                if patience > 0:
+                    say(f"{who}; waiting")
+                if not _taken(lock, patience):
+                    raise Held(who)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def holder(self, spec: RunSpec) -> str:
+        """Who trains a run that is held, in words."""
+        state = self.state(spec)
+        if state.get("state") != "running":
+            return "held by a process that has just begun"
+        since = time.strftime("%d %b %H:%M:%S", time.localtime(state["since"]))
+        return f"trained by process {state.get('process')} on {state.get('host')} since {since}"
+
+    def state(self, spec: RunSpec) -> dict[str, Any]:
+        """What ``state.json`` of a run says; empty when there is none that can be read."""
+        try:
+            state = json.loads(read(self.folder(spec) / "state.json"))
+            time.localtime(state["since"])
+            return state if state["state"] in STATES else {}
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return {}
+
+    def note(self, spec: RunSpec, state: str, reason: str = "") -> None:
+        """Write down how a run stands."""
+        about = {"state": state, "reason": reason, "process": os.getpid(), "host": platform.node(),
+                 "since": time.time(), "versions": provenance()["versions"]}  # fmt: skip
+        write(self.folder(spec) / "state.json", json.dumps(about, indent=1))
+
+    # Finished runs
+
+    def manifest(self, spec: RunSpec, whole: bool = True) -> dict[str, Any] | None:
         """The manifest of a finished run, or None when there is none yet.
 
-        Raises ``BrokenRun`` when the manifest, or a file it lists, is not what was written.
+        Raises ``BrokenRun`` when the manifest is not what was written, or a file it lists is missing or has another
+        hash; with ``whole=False`` only another size is noticed, and a file's hash when that file is read.
         """
         path = self.folder(spec) / "manifest.json"
         if not path.is_file():
             return None
         try:
-            manifest = json.loads(path.read_bytes())
+            manifest = json.loads(read(path))
             if manifest.pop("seal") != _seal(manifest):
                 raise ValueError("its hash does not match")
             if manifest["digest"] != spec.digest():
                 raise ValueError(f"it is of run {manifest['digest']}")
-            hashes = dict(manifest["files"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BrokenRun(f"{path} is not a manifest ({error}); delete its folder to train this run again") from error
-        for name, expected in hashes.items():
+            sizes = {name: manifest["bytes"][name] for name in manifest["files"]}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BrokenRun(f"{path} is not a manifest ({error}); {ADVICE}") from error
+        for name, size in sizes.items():
             file = path.with_name(name)
-            if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected:
-                raise BrokenRun(f"{file} is missing or was changed since it was written; "
-                                "delete its folder to train this run again")  # fmt: skip
+            if not file.is_file() or file.stat().st_size != size or (whole and _hash(file) != manifest["files"][name]):
+                raise BrokenRun(f"{file} is missing or was changed since it was written; {ADVICE}")
         return manifest
 
     def history(self, spec: RunSpec) -> pd.DataFrame:
-        """The training history of a finished run: step, loss, seen, unseen, seconds."""
-        return pd.read_csv(self.folder(spec) / "history.csv")
+        """The training history of a run, finished or so far: step, loss, seen, unseen, seconds.
+
+        A last row that was cut while it was written is dropped, which ``attrs["note"]`` then says.
+        """
+        if manifest := self.manifest(spec, whole=False):
+            return pd.read_csv(io.BytesIO(self._whole(spec, "history.csv", manifest)))
+        return read_progress(self.folder(spec) / "progress.csv")
 
     def model(self, spec: RunSpec) -> Transformer:
         """The trained model of a finished run; raises ``KeyError`` when it is not done."""
-        if self.manifest(spec) is None:
+        manifest = self.manifest(spec, whole=False)
+        if manifest is None:
             raise KeyError(f"run {spec.digest()} is not finished in {self.root}")
+        self._whole(spec, "weights.safetensors", manifest)
         return read_model(self.folder(spec) / "weights.safetensors", spec)
 
-    def checkpoint(self, spec: RunSpec, state: State) -> None:
-        """Keep a state from which the run can go on, and drop all but the newest two."""
-        folder = self.folder(spec)
-        if not (folder / "spec.json").is_file():
-            write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1))
-        head = {"step": state.step, "history": state.history, "digest": spec.digest()}
-        content = save(_contiguous(state.to_tensors()), {"state": json.dumps(head)})
-        content += hashlib.sha256(content).digest()  # safetensors does not notice a flipped bit
-        write(folder / f"checkpoint-{state.step:09d}.safetensors", content)
-        for old in self._checkpoints(spec)[_KEPT_CHECKPOINTS:]:
-            old.unlink(missing_ok=True)
+    def _whole(self, spec: RunSpec, name: str, manifest: dict[str, Any]) -> bytes:
+        """The content of a file of a finished run, checked against its hash."""
+        content = read(self.folder(spec) / name, manifest["bytes"][name])
+        if hashlib.sha256(content).hexdigest() != manifest["files"][name]:
+            raise BrokenRun(f"{self.folder(spec) / name} was changed since it was written; {ADVICE}")
+        return content
 
-    def resume(self, spec: RunSpec, state: State) -> str | None:
-        """Carry ``state`` on to the newest whole checkpoint; returns a sentence on what was found.
+    # Runs under way
 
-        A broken checkpoint is named and skipped for the one before.  When all are broken ``BrokenRun``
-        is raised: a fresh start is never silent.
+    def begin(self, spec: RunSpec, state: State) -> Found | None:
+        """Make the folder ready for training and carry ``state`` on to the newest whole checkpoint, if there is one.
+
+        Raises ``SpecChanged`` when the folder was written for another spec, ``BrokenRun`` when no checkpoint is whole.
         """
-        said = []
-        for path in self._checkpoints(spec):
-            content = path.read_bytes()
-            content, seal = content[:-32], content[-32:]
-            try:
-                if hashlib.sha256(content).digest() != seal:
-                    raise ValueError("its hash does not match")
-                size = int.from_bytes(content[:8], "little")
-                head = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["state"])
-                if head["digest"] != spec.digest():
-                    raise ValueError(f"it is of run {head['digest']}")
-                state.load_tensors(load(content))
-            except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
-                said.append(f"skipped {path.name}: {error}")
-                continue
-            state.step, state.history = head["step"], head["history"]
-            return "; ".join([*said, f"goes on from step {state.step}"])
-        if said:
-            raise BrokenRun(f"no whole checkpoint in {self.folder(spec)} ({'; '.join(said)}); "
-                            "delete the folder to start this run afresh")  # fmt: skip
-        return None
+        folder = self.folder(spec)
+        same_spec(folder / "spec.json", spec)
+        for path in leftovers(folder):
+            path.unlink(missing_ok=True)
+        found = go_on(folder, spec, state)
+        write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1))
+        self.note(spec, "running")
+        write(folder / "progress.csv", _csv(state.history) if state.history else "")
+        return found
+
+    def append(self, spec: RunSpec, row: Row) -> None:
+        """Add a row to the history so far, for whoever looks meanwhile; a run does not read it again."""
+        path = self.folder(spec) / "progress.csv"
+        try:
+            with path.open("a", newline="") as file:
+                file.write(_csv([row], header=path.stat().st_size == 0))
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def checkpoint(self, spec: RunSpec, state: State, before: list[dict[str, Any]] | None = None) -> None:
+        """Keep a state from which the run can go on; see ``checkpoints``."""
+        keep(self.folder(spec), spec, state, before)
 
     def finish(self, spec: RunSpec, state: State, scores: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        """Write weights, history and, last of all, the manifest; then drop the checkpoints."""
+        """Write weights, history and, last of all, the manifest; then drop what only a run under way needs."""
         folder = self.folder(spec)
-        history = pd.DataFrame(state.history).to_csv(index=False, lineterminator="\n")
-        hashes = {
-            "spec.json": write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1)),
-            "weights.safetensors": write(folder / "weights.safetensors", save(_contiguous(state.model.state_dict()))),
-            "history.csv": write(folder / "history.csv", history),
+        files = {
+            "spec.json": json.dumps(spec.to_dict(), indent=1).encode(),
+            "weights.safetensors": to_bytes(state.model.state_dict()),
+            "history.csv": _csv(state.history).encode(),
         }
+        hashes = {name: write(folder / name, content) for name, content in files.items()}
+        sizes = {name: len(content) for name, content in files.items()}
         manifest = {"digest": spec.digest(), "spec": spec.to_dict(), "scores": scores, **more,
-                    **provenance(), "files": hashes}  # fmt: skip
-        write(folder / "manifest.json", json.dumps({**manifest, "seal": _seal(manifest)}, indent=1))
-        for path in self._checkpoints(spec):
-            path.unlink(missing_ok=True)
+                    **provenance(), "files": hashes, "bytes": sizes}  # fmt: skip
+        text = json.dumps({**manifest, "seal": _seal(manifest)}, indent=1, allow_nan=False)
+        write(folder / "manifest.json", text)
+        self.tidy(spec)
         return manifest
 
-    def _checkpoints(self, spec: RunSpec) -> list[Path]:
-        """Newest first, by step: a clock that was set back does not matter."""
-        return sorted(self.folder(spec).glob("checkpoint-*.safetensors"), reverse=True)
+    def tidy(self, spec: RunSpec) -> None:
+        """Delete what nobody needs of a finished run; its writer may have died over that."""
+        with suppress(OSError):
+            for path in self.superseded(spec):
+                path.unlink(missing_ok=True)
+
+    def superseded(self, spec: RunSpec) -> list[Path]:
+        """The files of a run that nobody needs once it is done."""
+        folder = self.folder(spec)
+        under_way = [path for name in ("state.json", "progress.csv") if (path := folder / name).is_file()]
+        return [*newest_first(folder), *under_way, *leftovers(folder)]
 
 
-def export_model(model: Transformer, spec: RunSpec, path: Path, **more: Any) -> None:
-    """Write a model for the demonstration: half-precision weights, and what they are as JSON beside them.
-
-    ``more`` goes into the JSON; what trained the model may stand there in place of what writes it now.
-    """
-    weights = {name: value.half() for name, value in model.state_dict().items()}
-    digest = write(path, save(_contiguous(weights)))
-    described = {"spec": spec.to_dict(), "sha256": digest, **provenance(), **more}
-    write(path.with_suffix(".json"), json.dumps(described, indent=1) + "\n")
-
-
-def import_model(path: Path) -> tuple[Transformer, RunSpec]:
-    """The model and spec that ``export_model`` wrote; raises ``BrokenRun`` when a file is missing or was changed."""
+def _taken(lock: FileLock, patience: float) -> bool:
+    """Whether the lock could be taken within ``patience`` seconds."""
     try:
-        described = json.loads(path.with_suffix(".json").read_bytes())
-        whole = hashlib.sha256(path.read_bytes()).hexdigest() == described["sha256"]
-        spec = RunSpec.from_dict(described["spec"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BrokenRun(f"{path} and {path.with_suffix('.json').name} are not an exported model: {error}") from error
-    if not whole:
-        raise BrokenRun(f"{path} is not the file that {path.with_suffix('.json').name} describes")
-    return read_model(path, spec), spec
+        lock.acquire(timeout=-1 if math.isinf(patience) else patience)
+    except Timeout:
+        return False
+    return True
 
 
-def read_model(path: Path, spec: RunSpec) -> Transformer:
-    """A model of ``spec`` with the weights in a safetensors file; raises ``BrokenRun`` when they do not fit."""
-    model = build(spec.model, Shape.of(Encoding.of(spec.task)))
+def read_progress(path: Path) -> pd.DataFrame:
+    """The rows of a history that is still written; a last row without its line end is dropped and ``attrs`` says so."""
     try:
-        model.load_state_dict({name: value.float() for name, value in load(path.read_bytes()).items()})
-    except (RuntimeError, SafetensorError) as error:
-        raise BrokenRun(f"{path} does not hold the weights of its spec: {error}") from error
-    return model.eval()
+        text = read(path).decode("utf-8", "replace")
+    except OSError:
+        text = ""
+    whole, _, cut = text.rpartition("\n")
+    frame = pd.read_csv(io.StringIO(whole)) if whole else pd.DataFrame(columns=["step", "loss", "seconds"])
+    if cut:
+        frame.attrs["note"] = f"{path}: a last row that is not whole was dropped"
+    return frame
+
+
+def _csv(rows: list[Row], header: bool = True) -> str:
+    return pd.DataFrame(rows).to_csv(index=False, header=header, lineterminator="\n")
 
 
 def _seal(manifest: dict[str, Any]) -> str:
@@ -253,5 +275,6 @@ def _seal(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,59 +3,123 @@
 ``frame(specs)`` is what the notebooks call.
 """
 
-import sys
+import math
+import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pandas as pd
 import torch
 
+from unseen.checkpoints import bytes_needed
+from unseen.errors import Explained
 from unseen.evaluation import greedy_answers, score
+from unseen.files import provenance
+from unseen.parallel import ALONE, Crew
 from unseen.progress import Board
 from unseen.specs import RunSpec
 from unseen.store import Store
-from unseen.training import Row, State, data_of, start, train
-from unseen.workers import Executor, Processes, Serial, Stopped
+from unseen.training import Diverged, Row, State, batch_size, data_of, start, train
+from unseen.workers import Executor, Processes, Serial, Stopped, Tell
 
 
-class SweepFailed(RuntimeError):
+class SweepFailed(Explained):
     """Some runs of a sweep failed; the message counts them and tells the reason of the first."""
 
 
 def ensure(
-    spec: RunSpec, store: Store, watch: Callable[[Row], Any] = lambda row: None, device: str = "auto"
+    spec: RunSpec,
+    store: Store,
+    watch: Callable[[Row], Any] = lambda row: None,
+    device: str = "auto",
+    patience: float = math.inf,
+    say: Callable[[str], Any] = print,
+    crew: Crew = ALONE,
 ) -> dict[str, Any]:
     """The manifest of a run: from the store if it is done, else trained now, on from its last checkpoint.
 
-    ``watch`` sees each new row of the history; a ``Stopped`` or ``KeyboardInterrupt`` that it raises
-    leaves a checkpoint behind.  Another process that trains the same run is waited for.
+    ``watch`` sees each new row of the history; a ``Stopped`` or ``KeyboardInterrupt`` that it raises leaves a checkpoint
+    behind.  Another process that trains the same run is waited for up to ``patience`` seconds, then ``Held`` is raised.
+    ``say`` is told what a person should know.  Raises ``CannotWrite``, ``BrokenRun``, ``SpecChanged`` or ``Diverged``.
+
+    Every member of a ``crew`` calls this for the same run; only the leader touches the store, watches and says.
     """
-    with store.lock(spec):
-        if manifest := store.manifest(spec):
-            return manifest
-        device = best_device() if device == "auto" else device
-        began, state, data = time.time(), start(spec, device), data_of(spec)
-        if found := store.resume(spec, state):
-            print(f"run {spec.digest()} {found}", file=sys.stderr, flush=True)
+    crew.check(batch_size(spec.task, spec.training))
+    device = crew.device or (best_device() if device == "auto" else device)
+    if not crew.leads:
+        return _helped(spec, device, crew)
+    if manifest := store.manifest(spec, whole=False):
+        store.tidy(spec)
+        return crew.same(manifest)
+    with store.hold(spec, patience, say):
+        if manifest := store.manifest(spec, whole=False):  # the one who held it has done it
+            return crew.same(manifest)
+        _refuse_known_divergence(spec, store)
+        store.check(bytes_needed(spec))
+        with _noted(spec, store):
+            return _trained(spec, store, watch, device, say, crew)
 
-        def watched(row: Row) -> None:
-            try:
-                watch(row)
-            except (Stopped, KeyboardInterrupt):
-                store.checkpoint(spec, state)
-                raise
 
-        def save(state: State) -> None:
-            if state.step < spec.training.steps:
-                store.checkpoint(spec, state)
+def _helped(spec: RunSpec, device: str, crew: Crew) -> dict[str, Any]:
+    """What the other members of a crew do: compute their shares, from the state in which the leader begins."""
+    if (manifest := crew.same(None)) is None:
+        train(spec, start(spec, device), data_of(spec), crew=crew)
+        manifest = crew.same(None)
+    return manifest
 
-        train(spec, state, data, watched, save)
-        scores = [{"split": name, **score(greedy_answers(state.model, part.prompts), part)}
-                  for name, part in data.evaluation.items()]  # fmt: skip
-        times = {"started": round(began), "train_seconds": state.history[-1]["seconds"]}
-        return store.finish(spec, state, scores, device=device, threads=torch.get_num_threads(), **times)
+
+def _refuse_known_divergence(spec: RunSpec, store: Store) -> None:
+    """Training is deterministic: what diverged with these versions would diverge again."""
+    state = store.state(spec)
+    if state.get("state") == "diverged" and state.get("versions") == provenance()["versions"]:
+        raise Diverged(f"{state.get('reason')} (known since the last try; delete {store.folder(spec)} to try again)")
+
+
+@contextmanager
+def _noted(spec: RunSpec, store: Store) -> Iterator[None]:
+    """Write down how a run ended that was not finished."""
+    try:
+        yield
+    except BaseException as error:
+        diverged, failed = isinstance(error, Diverged), isinstance(error, Exception)
+        state = "diverged" if diverged else "failed" if failed else "interrupted"
+        with suppress(OSError):  # what stopped it may be the disk
+            store.note(spec, state, f"{error}" if diverged else f"{type(error).__name__}: {error}")
+        raise
+
+
+def _trained(
+    spec: RunSpec, store: Store, watch: Callable[[Row], Any], device: str, say: Callable[[str], Any], crew: Crew
+) -> dict[str, Any]:
+    began, state = time.time(), start(spec, device)
+    found, before = store.begin(spec, state), []
+    if found:
+        say(f"run {spec.digest()} {found}")
+        before = [*found.before, {"step": found.step, "skipped": found.skipped, "host": platform.node(), **found.wrote}]
+    data = data_of(spec)
+
+    def watched(row: Row) -> None:
+        store.append(spec, row)
+        try:
+            watch(row)
+        except (Stopped, KeyboardInterrupt):
+            store.checkpoint(spec, state, before)
+            raise
+
+    def save(state: State) -> None:
+        if state.step < spec.training.steps:
+            store.checkpoint(spec, state, before)
+
+    crew.same(None)  # not done yet: the others train too
+    train(spec, state, data, watched, save, crew)
+    scores = [{"split": name, **score(greedy_answers(state.model, part.prompts), part)}
+              for name, part in data.evaluation.items()]  # fmt: skip
+    times = {"started": round(began), "train_seconds": state.history[-1]["seconds"]}
+    where = {"device": device, "threads": torch.get_num_threads(), "processes": crew.size}
+    return crew.same(store.finish(spec, state, scores, **where, **times, resumed=before))
 
 
 def frame(specs: Iterable[RunSpec], store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
@@ -66,27 +130,37 @@ def frame(specs: Iterable[RunSpec], store: Store | None = None, executor: Execut
     Raises ``SweepFailed`` when a run failed; all others are finished and kept first.
     """
     specs, store = list(dict.fromkeys(specs)), store or Store()
-    missing = [spec for spec in specs if store.manifest(spec) is None]
+    if failed := fill(specs, store, executor):
+        digest, reason = next(iter(failed.items()))
+        raise SweepFailed(f"{len(failed)} of {len(specs)} runs failed; the first, {digest}: {reason}")
+    return pd.DataFrame([row for spec in specs for row in rows(store.manifest(spec, whole=False))])
+
+
+def fill(specs: Iterable[RunSpec], store: Store, executor: Executor | None = None) -> dict[str, str]:
+    """Train the runs that the store lacks; returns the reasons of those that failed, by digest."""
+    specs = list(dict.fromkeys(specs))
+    missing = [spec for spec in specs if store.manifest(spec, whole=False) is None]
     print(f"{len(specs)} runs: {len(specs) - len(missing)} in the store, {len(missing)} to train", flush=True)
-    if missing:
-        executor = executor or (Processes() if best_device() == "cpu" else Serial())
-        with Board(missing) as board:
-            executor.run(missing, partial(train_one, store=store), board.report)
-        if board.failed:
-            digest, reason = next(iter(board.failed.items()))
-            raise SweepFailed(f"{len(board.failed)} of {len(missing)} runs failed; the first, {digest}: {reason}")
-    return pd.DataFrame([row for spec in specs for row in rows(store.manifest(spec))])
+    if not missing:
+        return {}
+    executor = executor or (Processes() if best_device() == "cpu" else Serial())
+    with store.probe() as probe, Board(missing) as board:
+        executor.run(missing, partial(train_one, store=store, probe=probe), board.report)
+    return board.failed
 
 
-def train_one(spec: RunSpec, tell: Callable[[int], Any], store: Store) -> None:
-    """What a worker does with a run: make sure that it is done, telling its step."""
-    ensure(spec, store, lambda row: tell(int(row["step"])))
+def train_one(spec: RunSpec, tell: Tell, store: Store, probe: str = "") -> None:
+    """What a worker does with a run: make sure that it is done, telling its step; ``Held`` when another one does it.
+
+    Raises ``CannotWrite`` when the worker does not see ``probe``, which the driver wrote into the store.
+    """
+    store.same_as(probe)
+    ensure(spec, store, lambda row: tell(int(row["step"])), patience=0, say=lambda note: tell(0, note))
 
 
-def rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tidy rows of a finished run, one for each split; see ``frame``."""
-    spec = RunSpec.from_dict(manifest["spec"])
-    about = {
+def about(spec: RunSpec) -> dict[str, Any]:
+    """The columns that tell which run a row is of."""
+    return {
         "recipe": spec.model.recipe,
         "layers": spec.model.layers,
         "width": spec.model.width,
@@ -96,8 +170,13 @@ def rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
         "examples_per_instruction": spec.task.examples_per_instruction,
         "seed": spec.task.rule_seed,
     }
+
+
+def rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tidy rows of a finished run, one for each split; see ``frame``."""
+    which = about(RunSpec.from_dict(manifest["spec"]))
     after = {"seconds": manifest["train_seconds"], "run": manifest["digest"]}
-    return [{**about, **line, **after} for line in manifest["scores"]]
+    return [{**which, **line, **after} for line in manifest["scores"]]
 
 
 def histories(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFrame:
@@ -107,9 +186,9 @@ def histories(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFr
     """
     store, parts = store or Store(), []
     for spec in specs:
-        about = {"recipe": spec.model.recipe, "instructions": spec.task.instructions, "seed": spec.task.rule_seed}
+        which = {name: about(spec)[name] for name in ("recipe", "instructions", "seed")}
         history = store.history(spec).melt(["step", "loss", "seconds"], ["seen", "unseen"], "split", "accuracy")
-        parts.append(history.assign(**about))
+        parts.append(history.assign(**which))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -3,7 +3,7 @@
 ``start`` gives the state of a run before its first step, ``train`` carries a state on to its last one,
 calling back for every row of the history and at every checkpoint.  The order of the examples follows
 from the spec and the step alone, so a state that went through ``to_tensors`` and back (``store`` does
-that) continues exactly as if nothing had happened.
+that) continues exactly as if nothing had happened.  Several processes may train one state together: see ``parallel``.
 
     >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=64)
     >>> spec = RunSpec(task=task, training=TrainingSpec(steps=4, batch=32, evaluate_every=2))
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unseen.datasets import Examples, evaluation_examples, training_examples
@@ -30,6 +30,7 @@ from unseen.evaluation import all_right
 from unseen.instructions import Split, draw_split, generator
 from unseen.model import Shape, Transformer, build
 from unseen.optim import Muon
+from unseen.parallel import ALONE, Crew
 from unseen.specs import RunSpec, TaskSpec, TrainingSpec
 
 Row = dict[str, float]  # of the history: step, loss, seen, unseen, seconds
@@ -51,16 +52,19 @@ class Data:
 
 @dataclass
 class State:
-    """A model in training: after ``step`` steps, with its optimizers and the history so far."""
+    """A model in training: after ``step`` steps, with its optimizers, the history so far, and the losses since its last row."""
 
     model: Transformer
     optimizers: list[torch.optim.Optimizer]
     step: int = 0
     history: list[Row] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)  # scalars
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Every tensor of the state by name: weights and what the optimizers remember."""
+        """Every tensor of the state by name: weights, what the optimizers remember, losses."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.losses:
+            tensors["losses"] = torch.stack(self.losses)
         for number, optimizer in enumerate(self.optimizers):
             for parameter, memory in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{number}.{parameter}.{name}": value for name, value in memory.items()}
@@ -76,7 +80,20 @@ class State:
                 if name.startswith(f"optimizer.{number}."):
                     _, _, parameter, key = name.split(".")
                     state.setdefault(int(parameter), {})[key] = value.clone()  # load_state_dict would share it
+            _check_memory(optimizer, state)
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        device = next(self.model.parameters()).device
+        self.losses = list(tensors["losses"].to(device)) if "losses" in tensors else []
+
+
+def _check_memory(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Tensor]]) -> None:
+    """Raise ``RuntimeError`` unless an optimizer's memory is of its own parameters: torch would take any."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    shapes = [{value.shape for value in state.get(i, {}).values() if value.ndim} for i in range(len(parameters))]
+    if state and (
+        len(state) != len(parameters) or any(s != {p.shape} for s, p in zip(shapes, parameters, strict=True))
+    ):
+        raise RuntimeError("what it holds of an optimizer is not of these weights")
 
 
 def data_of(spec: RunSpec) -> Data:
@@ -120,17 +137,33 @@ def _order(seed: int, epoch: int, size: int) -> np.ndarray:
     return generator(seed, f"order of epoch {epoch}").permutation(size)
 
 
+def batch_size(task: TaskSpec, training: TrainingSpec) -> int:
+    """How many examples B a step reads: never more than there are."""
+    return min(training.batch, task.examples)
+
+
 def batch_rows(task: TaskSpec, training: TrainingSpec, step: int) -> np.ndarray:
     """Which training examples (B,) a step reads: a new order every epoch, an incomplete last batch left out."""
-    batch = min(training.batch, task.examples)
+    batch = batch_size(task, training)
     epoch, number = divmod(step, task.examples // batch)
     return _order(task.example_seed, epoch, task.examples)[number * batch : (number + 1) * batch]
 
 
-def loss_of(model: Transformer, tokens: Tensor) -> Tensor:
-    """Mean cross-entropy over the answer positions of examples (B, P + O)."""
-    answers = tokens[:, model.shape.prompt :]  # (B, O)
-    return F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), answers.flatten())
+def loss_of(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Mean cross-entropy over the answer positions of examples (B, P + O); ``model`` may be wrapped by a ``Crew``."""
+    logits = model(tokens[:, :-1])  # (B, O, V)
+    return F.cross_entropy(logits.flatten(0, 1), tokens[:, -logits.size(1) :].flatten())
+
+
+def _follow(state: State, crew: Crew) -> None:
+    """Bring every member of a crew to the state of its leader, who alone may have read a checkpoint."""
+    if crew.size == 1:
+        return
+    tensors = {name: value.cpu() for name, value in state.to_tensors().items()} if crew.leads else {}
+    step, history, tensors = crew.same((state.step, list(state.history), tensors))
+    if not crew.leads:
+        state.load_tensors(tensors)
+        state.step, state.history = step, history
 
 
 def train(
@@ -139,42 +172,55 @@ def train(
     data: Data,
     watch: Callable[[Row], Any] = lambda row: None,
     save: Callable[[State], Any] = lambda state: None,
+    crew: Crew = ALONE,
 ) -> State:
     """Train until the last step of the spec; the state is changed in place and returned.
 
     ``watch`` is called with every new row of the history, ``save`` at every checkpoint and at the end.
     An exception from either (a person's stop, say) leaves the state whole between two steps.
     Raises ``Diverged`` when the loss, or a weight about to be saved, is no longer finite.
+
+    Every member of a ``crew`` calls this with the same spec and its own state, which first becomes the leader's.
+    Each trains on its share of every batch; only the leader scores, calls ``watch`` and ``save``, and gets new rows
+    of the history, whose loss is the mean over all.  Raises ``ValueError`` before anything else when the batch
+    cannot be shared evenly.
     """
+    crew.check(batch_size(spec.task, spec.training))
+    _follow(state, crew)
     model, training = state.model, spec.training
+    shared = crew.wrap(model)
     device = next(model.parameters()).device
     tokens = torch.from_numpy(data.training.tokens())
     monitor = {name: examples.first(_MONITOR) for name, examples in data.evaluation.items()}
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers_of(model, training)]
-    losses, begun = [], time.perf_counter()
+    begun = time.perf_counter()
     spent = state.history[-1]["seconds"] if state.history else 0.0
     while state.step < training.steps:
-        batch = tokens[batch_rows(spec.task, training, state.step)].to(device, torch.long, non_blocking=True)
-        loss = loss_of(model, batch)
+        rows = crew.share(batch_rows(spec.task, training, state.step))
+        loss = loss_of(shared, tokens[rows].to(device, torch.long, non_blocking=True))
         for optimizer, rate in zip(state.optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * schedule(training, state.step)
             optimizer.zero_grad()
         loss.backward()
         for optimizer in state.optimizers:
             optimizer.step()
-        losses.append(loss.detach())
+        state.losses.append(loss.detach())
         state.step += 1
         if state.step % training.evaluate_every == 0 or state.step == training.steps:
-            mean = torch.stack(losses).mean().item()
+            mean = crew.mean(torch.stack(state.losses).mean()).item()  # so that all diverge together
             if not math.isfinite(mean):
                 raise Diverged(f"the loss is {mean} by step {state.step} of {training.steps}")
-            spent, losses = spent + time.perf_counter() - begun, []
-            scores = {name: float(all_right(model, examples).mean()) for name, examples in monitor.items()}
-            state.history.append({"step": state.step, "loss": mean, **scores, "seconds": round(spent, 3)})
-            watch(state.history[-1])
+            spent, state.losses = spent + time.perf_counter() - begun, []
+            if crew.leads:
+                scores = {name: float(all_right(model, examples).mean()) for name, examples in monitor.items()}
+                state.history.append({"step": state.step, "loss": mean, **scores, "seconds": round(spent, 3)})
+                watch(state.history[-1])
             begun = time.perf_counter()
         if state.step % training.checkpoint_every == 0 or state.step == training.steps:
             if not all(p.isfinite().all() for p in model.parameters()):
                 raise Diverged(f"a weight is not finite after step {state.step} of {training.steps}")
-            save(state)
+            if state.losses:
+                state.losses = list(crew.mean(torch.stack(state.losses)))
+            if crew.leads:
+                save(state)
     return state

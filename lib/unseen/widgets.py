@@ -18,14 +18,16 @@ from matplotlib.figure import Figure
 from unseen import plots
 from unseen.encoding import Encoding
 from unseen.evaluation import answer
+from unseen.files import project_folder
 from unseen.model import Transformer
 from unseen.progress import headless
 from unseen.rewriting import Rule
 from unseen.scales import Scale
 from unseen.specs import RunSpec
-from unseen.store import Store, import_model, project_folder
+from unseen.store import Store
 from unseen.sweep import ensure
 from unseen.training import Row
+from unseen.weights import import_model
 from unseen.workers import Stopped
 
 _LONGEST = 200  # characters of a field that are looked at

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 
 import torch
 
+from unseen.errors import Explained
 from unseen.specs import RunSpec
 
 RETRIES = 2  # how often a run whose worker died is given to another
@@ -27,9 +29,18 @@ class Stopped(BaseException):
     """A person or the system asked a run to stop; its checkpoint is kept."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as ``KeyboardInterrupt`` is SIGINT."""
+
+
+class Held(Explained):
+    """Another process trains the run now; the message says which, where and since when."""
+
+
 @dataclass(frozen=True)
 class Event:
-    """News of one run: ``started``, ``step``, ``done`` or ``failed`` (with the reason)."""
+    """News of one run: ``started``, ``note`` (in ``reason``), ``step``, ``done``, ``failed`` (with the reason), ``lost``
+    (its worker died) or ``held`` (another process trains it); the last two are tried again."""
 
     kind: str
     digest: str
@@ -38,7 +49,53 @@ class Event:
 
 
 Report = Callable[[Event], Any]
-Trainer = Callable[[RunSpec, Callable[[int], Any]], Any]  # trains one run, telling its step now and then
+
+
+class Tell(Protocol):
+    """How a trainer tells its step now and then, or something that a person should know."""
+
+    def __call__(self, step: int, note: str = "") -> Any: ...
+
+
+Trainer = Callable[[RunSpec, Tell], Any]  # trains one run; raises ``Held`` when another process does
+
+
+class Line:
+    """The runs that wait, in order; those that another process trains wait at the end, to be asked for again.
+
+    >>> first, second = RunSpec(), RunSpec().with_seed(1)
+    >>> line = Line([first])
+    >>> line.next() == first, line.next()
+    (True, None)
+    >>> line.later(first)  # held: not before ``AGAIN`` seconds have gone
+    >>> line.next(), bool(line)
+    (None, True)
+    """
+
+    AGAIN = 2.0  # seconds between two tries
+
+    def __init__(self, specs: list[RunSpec]):
+        self.fresh: deque[RunSpec] = deque(specs)
+        self.held: deque[tuple[float, RunSpec]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self.fresh or self.held)
+
+    def next(self) -> RunSpec | None:
+        """The next run that may start now, taken out of the line."""
+        if self.fresh:
+            return self.fresh.popleft()
+        if self.held and self.held[0][0] <= time.monotonic():
+            return self.held.popleft()[1]
+        return None
+
+    def first(self, spec: RunSpec) -> None:
+        """Let a run wait at the front."""
+        self.fresh.appendleft(spec)
+
+    def later(self, spec: RunSpec) -> None:
+        """Let a run wait until its holder may be done."""
+        self.held.append((time.monotonic() + self.AGAIN, spec))
 
 
 class Executor(Protocol):
@@ -54,9 +111,22 @@ class Serial:
 
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs in order; a failed run is reported and the next one starts."""
-        with threads(1):
-            for spec in specs:
-                _run_one(spec, trainer, report)
+        line = Line(specs)
+        with threads(1), polite_stops() as check:
+
+            def checked(event: Event) -> None:
+                report(event)
+                check()
+
+            while line:
+                if (spec := line.next()) is None:
+                    time.sleep(0.1)
+                    check()
+                    continue
+                last = run_one(spec, trainer, checked)
+                if last.kind == "held":
+                    line.later(spec)
+                checked(last)
 
 
 class Processes:
@@ -69,32 +139,39 @@ class Processes:
 
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs, several at a time, in order; returns when all have ended."""
-        waiting, tries = deque(specs), dict.fromkeys(specs, 0)
+        line, tries = Line(specs), dict.fromkeys(specs, 0)
         crew = [_Worker(trainer, number) for number in range(min(self.workers, len(specs)))]
         try:
-            for worker in crew:
-                worker.take(waiting)
-            while busy := {worker.connection: worker for worker in crew if worker.spec}:
-                for connection in wait(list(busy)):
+            while True:
+                for worker in crew:
+                    if worker.spec is None:
+                        worker.take(line)
+                busy = {worker.connection: worker for worker in crew if worker.spec}
+                if not busy and not line:
+                    return
+                for connection in wait(list(busy), timeout=0.5 if line else None):
                     worker = busy[connection]
-                    event = worker.news()
-                    if event is None:
+                    if (event := worker.news()) is None:
                         tries[worker.spec] += 1
-                        event = self._bury(worker, waiting, tries[worker.spec])
-                        crew[crew.index(worker)] = worker = _Worker(trainer, worker.number)
+                        event = self._bury(worker, line, tries[worker.spec])
+                        crew[crew.index(worker)] = _Worker(trainer, worker.number)
+                    elif event.kind == "held":
+                        line.later(worker.spec)
                     report(event)
-                    if worker.spec is None or event.kind in ("done", "failed"):
-                        worker.take(waiting)
+                    if event.kind in ("done", "failed", "held"):
+                        worker.spec = None
         finally:
+            for worker in crew:
+                worker.ask()
             for worker in crew:
                 worker.stop()
 
-    def _bury(self, worker: "_Worker", waiting: deque[RunSpec], tries: int) -> Event:
+    def _bury(self, worker: "_Worker", line: Line, tries: int) -> Event:
         """A worker died: its run waits for another one, or has failed."""
         reason = f"its worker died (exit code {worker.exit_code()}), try {tries} of {RETRIES + 1}"
         if tries > RETRIES:
             return Event("failed", worker.spec.digest(), reason=reason)
-        waiting.appendleft(worker.spec)
+        line.first(worker.spec)
         return Event("lost", worker.spec.digest(), reason=reason)
 
 
@@ -110,9 +187,9 @@ class _Worker:
         self.process.start()
         theirs.close()
 
-    def take(self, waiting: deque[RunSpec]) -> None:
-        """Start on the next waiting run, if there is one."""
-        self.spec = waiting.popleft() if waiting else None
+    def take(self, line: Line) -> None:
+        """Start on the next run that may start now, if there is one."""
+        self.spec = line.next()
         if self.spec:
             with suppress(OSError):  # it has just died: ``news`` will tell
                 self.connection.send(self.spec)
@@ -129,11 +206,14 @@ class _Worker:
         self.process.join(5)
         return self.process.exitcode
 
-    def stop(self) -> None:
-        """Let an idle worker go home; ask a busy one for a checkpoint first."""
+    def ask(self) -> None:
+        """Ask a busy worker for a checkpoint, an idle one to go home."""
         if self.spec:
             self.process.terminate()
         self.connection.close()
+
+    def stop(self) -> None:
+        """Wait until it has gone, not for ever."""
         self.process.join(30)
         if self.process.is_alive():
             self.process.kill()
@@ -145,7 +225,7 @@ def _work(connection: Connection, trainer: Trainer, number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which asks each worker
     signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
     torch.set_num_threads(1)
-    _stay_on_core(number)
+    stay_on_core(number)
 
     def report(event: Event) -> None:
         if asked_to_stop.is_set():
@@ -157,25 +237,55 @@ def _work(connection: Connection, trainer: Trainer, number: int) -> None:
 
     try:
         while True:
-            _run_one(connection.recv(), trainer, report)
+            report(run_one(connection.recv(), trainer, report))
     except (EOFError, OSError, Stopped):
         return
 
 
-def _run_one(spec: RunSpec, trainer: Trainer, report: Report) -> None:
-    """Train one run; an error becomes an event, so that the others go on."""
+def run_one(spec: RunSpec, trainer: Trainer, report: Report) -> Event:
+    """Train one run and return its last event: an error becomes one too, so that the others go on."""
     digest = spec.digest()
     report(Event("started", digest))
     try:
-        trainer(spec, lambda step: report(Event("step", digest, step)))
+        trainer(spec, lambda step, note="": report(Event("note" if note else "step", digest, step, note)))
+    except Held as error:
+        return Event("held", digest, reason=str(error))
     except Exception as error:
-        traceback.print_exc()
-        report(Event("failed", digest, reason=f"{type(error).__name__}: {error}"))
-    else:
-        report(Event("done", digest))
+        if not isinstance(error, Explained):
+            traceback.print_exc()
+        return Event("failed", digest, reason=f"{type(error).__name__}: {error}")
+    return Event("done", digest)
 
 
-def _stay_on_core(number: int) -> None:
+@contextmanager
+def polite_stops() -> Iterator[Callable[[], None]]:
+    """Let SIGINT and SIGTERM wait for the next call of the function given; a second signal does not wait.
+
+    The call raises ``KeyboardInterrupt`` or ``Terminated``, between two steps, where a run can write a checkpoint.
+    In other threads than the main one, which get no signals, nothing changes.
+    """
+    asked: list[int] = []
+    kinds = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+
+    def ask(number: int, _: Any) -> None:
+        if asked:
+            raise kinds[number]
+        asked.append(number)
+
+    def check() -> None:
+        if asked:
+            raise kinds[asked[0]]
+
+    here = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, ask) for number in kinds} if here else {}
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stay_on_core(number: int) -> None:
     """Give each worker a core of its own: some virtual machines leave two of them on one core for minutes."""
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))

@@ -1,0 +1,9 @@
+"""Errors for people."""
+
+
+class Explained(Exception):
+    """Its message says to a person what is wrong and what to do; a traceback would add nothing."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows: the sentence alone."""
+        return [f"{type(self).__name__}: {self}"]

@@ -1,0 +1,120 @@
+"""Files that are whole or not there, folders that a person may choose, and what produced a result.
+
+Everything is written beside its place and moved into it, so a reader sees the old file or the new one and
+never half of one, whatever dies when.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import tempfile
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from unseen.errors import Explained
+
+_BESIDE = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # what ``write`` names a file that is not whole yet
+LARGEST_TEXT = 64 * 2**20  # bytes of a JSON, CSV or notebook file that are read at all
+
+
+class BrokenRun(Explained):
+    """A stored file is missing or is not what was written; the message names it and what to do."""
+
+
+class CannotWrite(Explained, OSError):
+    """A file or folder cannot be written; the message says which, why, and that the former state is intact."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class TooLarge(ValueError):
+    """A file is larger than anything this project writes in its place, so it is not even read."""
+
+
+def project_folder() -> Path:
+    """The root of the source checkout, or the working directory where the library is installed without one."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() else Path.cwd()
+
+
+def runs_folder() -> Path:
+    """Where everything that a run writes goes: ``$UNSEEN_RUNS``, or ``runs/`` of the project."""
+    return Path(os.environ.get("UNSEEN_RUNS") or project_folder() / "runs").resolve()
+
+
+def write(path: Path, content: bytes | str) -> str:
+    """Write a file so that it is whole or not there at all; returns its SHA-256.  Raises ``CannotWrite``."""
+    content = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(beside, 0o644)  # a teacher's folder is read by others
+            os.replace(beside, path)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return hashlib.sha256(content).hexdigest()
+
+
+def cannot_write(path: Path, error: OSError) -> CannotWrite:
+    """The error of a failed write, as a sentence for a person."""
+    return CannotWrite(
+        error.errno, f"cannot write {path}: {error.strerror or error}; what stood there before is intact"
+    )
+
+
+def read(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
+    """The bytes of a regular file; raises ``TooLarge`` before it reads more than ``at_most``, ``OSError`` as ever."""
+    if not path.is_file():  # a pipe in its place would be waited for, for ever
+        raise FileNotFoundError(2, "no such file", str(path))
+    with path.open("rb") as file:
+        content = file.read(at_most + 1)
+    if len(content) > at_most:
+        raise TooLarge(f"{path} is larger than {at_most:,} bytes")
+    return content
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What writers that were killed left in a folder: files that never became whole."""
+    return sorted(path for path in folder.glob(".*.part") if _BESIDE.fullmatch(path.name) and path.is_file())
+
+
+@lru_cache(maxsize=1)
+def provenance() -> dict[str, Any]:
+    """What produced a result: versions of the libraries, processor, commit of the project."""
+    names = ("unseen", "torch", "numpy", "pandas", "scipy")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The commit of the checkout, with ``-modified`` when tracked files differ from it."""
+    command = ["git", "-C", str(project_folder()), "describe", "--always", "--abbrev=12", "--dirty=-modified"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

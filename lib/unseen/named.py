@@ -1,0 +1,85 @@
+"""A sweep with a name: a table of runs, what became of each, in a folder of its own under the runs folder.
+
+The runs themselves lie in the store like all others, so two sweeps share what they have in common.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from unseen.checkpoints import SpecChanged
+from unseen.files import BrokenRun, read, runs_folder, write
+from unseen.inventory import entry
+from unseen.names import check_name
+from unseen.specs import RunSpec, differences
+from unseen.store import Store
+from unseen.sweep import about, fill, rows
+from unseen.workers import Executor
+
+
+def folder_of(name: str) -> Path:
+    """The folder of a sweep; raises ``BadName`` when the name is not fit for one, or a link leads out of its place."""
+    place = runs_folder() / "sweeps"
+    folder = place / check_name(name, "sweep name")
+    if "/" in name or place.resolve() not in folder.resolve().parents:
+        check_name("..", f"sweep name {name!r} is")
+    return folder
+
+
+def remember(name: str, specs: list[RunSpec]) -> Path:
+    """Write down which runs a sweep is made of; rows may be added to it later, and none changed.
+
+    Raises ``SpecChanged`` showing row and field where the sweep was begun with other runs, and writes nothing then.
+    """
+    path = folder_of(name) / "sweep.json"
+    try:
+        before = json.loads(read(path)) if path.is_file() else []
+        odd = _changed([RunSpec.from_dict(each) for each in before], specs)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise BrokenRun(f"{path} is not the list of a sweep's runs ({error}); choose another name") from error
+    if odd:
+        raise SpecChanged(f"sweep {name!r} was begun with another table: {'; '.join(odd)}. Choose another --name, or put "
+                          "the rows back; rows may be added")  # fmt: skip
+    write(path, json.dumps([spec.to_dict() for spec in specs], indent=1))
+    return path.parent
+
+
+def _changed(before: list[RunSpec], now: list[RunSpec]) -> list[str]:
+    """What a table says otherwise than it did: by row, whichever run stands there now."""
+    gone = set(before) - set(now)
+    said = []
+    for row, spec in enumerate(before, start=2):  # as a spreadsheet counts, the header being row 1
+        if spec in gone:
+            instead = now[row - 2] if row - 2 < len(now) else None
+            fields = differences(spec.to_dict(), instead.to_dict()) if instead and instead not in before else ["gone"]
+            said.append(f"row {row}: {', '.join(fields)}")
+    return said
+
+
+def run(name: str, specs: list[RunSpec], store: Store, executor: Executor | None = None) -> pd.DataFrame:
+    """Train what is missing of a sweep and write ``results.csv`` into its folder, also when it is interrupted."""
+    folder = remember(name, specs)
+    failed: dict[str, str] = {}
+    try:
+        failed = fill(specs, store, executor)
+    finally:
+        table = results(specs, store, failed)
+        write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
+    return table
+
+
+def results(specs: list[RunSpec], store: Store, failed: dict[str, str]) -> pd.DataFrame:
+    """The rows of ``sweep.frame`` with the state and reason of each run; one row, without scores, for one that is not done."""
+    found: list[dict[str, Any]] = []
+    for spec in specs:
+        if manifest := store.manifest(spec, whole=False):
+            found += [{**row, "state": "done", "reason": ""} for row in rows(manifest)]
+        elif spec.digest() in failed or store.folder(spec).is_dir():
+            stands = entry(store, store.folder(spec))
+            reason = failed.get(spec.digest(), stands.reason)
+            found.append({**about(spec), "run": spec.digest(), "state": stands.state, "reason": reason})
+        else:
+            found.append({**about(spec), "run": spec.digest(), "state": "waiting", "reason": ""})
+    return pd.DataFrame(found)

@@ -1,0 +1,82 @@
+"""``kill -9`` at any moment: the run goes on from its newest whole checkpoint to the same bits."""
+
+import os
+import signal
+import time
+
+import pytest
+from deeds import DONE, LONG, essence, files, finished, forked, train, train_until_call
+
+from unseen.checkpoints import newest_first
+from unseen.store import Store
+from unseen.sweep import ensure
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    began = time.monotonic()
+    result = finished(LONG, tmp_path_factory.mktemp("undisturbed"))
+    return result, time.monotonic() - began
+
+
+def check_done(store, expected):
+    manifest = store.manifest(LONG)
+    assert essence(manifest, store, LONG) == expected
+    assert files(store, LONG) == DONE  # no litter of the writers that were killed
+    return manifest
+
+
+def test_killed_at_random_moments_until_done(undisturbed, tmp_path, promise, amount, rng):
+    expected, seconds = undisturbed
+    kills = 0
+    for number in range(amount(2, 12, 120)):
+        store = Store(tmp_path / str(number))
+        while store.manifest(LONG) is None:
+            process = forked(train, LONG, store.root)
+            process.join(rng.uniform(0.02, seconds))
+            if process.is_alive():
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+            process.join()
+            assert process.exitcode in (0, -9)
+        resumed = check_done(store, expected)["resumed"]
+        assert [each["step"] for each in resumed] == sorted(each["step"] for each in resumed)
+    promise("kills at random moments", kills)
+    assert kills
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "unlink"])
+def test_killed_inside_a_write(undisturbed, tmp_path, promise, amount, call):
+    """In every call that makes a file whole or drops one: checkpoints, the end of epochs, the last files of all."""
+    kills, number = 0, 1
+    while True:
+        store = Store(tmp_path / f"{call}-{number}")
+        process = forked(train_until_call, LONG, store.root, call, number)
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -9
+        kept = newest_first(store.folder(LONG))
+        found = []
+        ensure(LONG, store, device="cpu", say=found.append)
+        if kept:  # nothing that was whole is lost
+            assert any(f"goes on from step {int(kept[0].stem[-12:])}" in sentence for sentence in found)
+        check_done(store, undisturbed[0])
+        kills += 1
+        number += amount(13, 3, 1)
+    promise(f"kills inside {call}", kills)
+    assert kills
+
+
+def test_killed_behind_the_last_step(undisturbed, tmp_path, promise, monkeypatch):
+    """The model is trained, its scores are not yet written."""
+    store = Store(tmp_path)
+    monkeypatch.setattr("unseen.sweep.score", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    process = forked(train, LONG, store.root)
+    process.join()
+    monkeypatch.undo()
+    assert process.exitcode == -9
+    assert store.manifest(LONG) is None
+    ensure(LONG, store, device="cpu", say=lambda _: None)
+    check_done(store, undisturbed[0])
+    promise("kills behind the last step")

@@ -1,0 +1,190 @@
+"""Disk full, folder read-only or missing: a clear error, the last good state intact, no litter."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deeds import DONE, LONG, essence, files, finished, forked
+
+from unseen.checkpoints import newest_first
+from unseen.cli import main
+from unseen.files import CannotWrite, leftovers
+from unseen.store import Store
+from unseen.sweep import SweepFailed, ensure, frame
+from unseen.workers import Serial, Stopped
+
+PATHS = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+SMALL_DISK = """
+import json
+import shutil
+import sys
+from pathlib import Path
+from deeds import LONG
+from unseen.files import CannotWrite, leftovers
+from unseen.store import Store
+from unseen.sweep import ensure
+
+place = Path(sys.argv[1])
+for number, room in enumerate(map(int, sys.argv[2:])):
+    store = Store(place / str(number))
+    store.check = lambda needed=0: None  # as if another program had filled the disk behind the check
+    free = shutil.disk_usage(place).free
+    (place / "ballast").write_bytes(bytes(max(0, free - room)))
+    try:
+        ensure(LONG, store, device="cpu", say=lambda _: None)
+        told = "nothing"
+    except CannotWrite as error:
+        told = str(error)
+    litter = len(leftovers(store.folder(LONG))) if store.folder(LONG).is_dir() else 0
+    (place / "ballast").unlink()
+    weights = ensure(LONG, store, device="cpu", say=lambda _: None)["files"]["weights.safetensors"]
+    print(json.dumps({"told": told, "litter": litter, "weights": weights}))
+    shutil.rmtree(store.root)
+"""
+
+
+def can_mount():
+    tried = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True)
+    return tried.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return finished(LONG, tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or not can_mount(),
+                    reason="needs a Linux that lets this user mount in a namespace (unshare -rm); RLIMIT_FSIZE is tried below")  # fmt: skip
+def test_on_a_disk_that_is_really_full(undisturbed, tmp_path, promise, amount, rng):
+    rooms = [str(rng.randrange(5, 130) * 1024) for _ in range(amount(3, 30, 300))]
+    command = f'mount -t tmpfs -o size=1m none "{tmp_path}" && exec "{sys.executable}" -c "$CODE" "$@"'
+    ran = subprocess.run(["unshare", "-rm", "sh", "-c", command, "sh", tmp_path, *rooms], capture_output=True, text=True,
+                         env={**os.environ, "CODE": SMALL_DISK, "PYTHONPATH": PATHS})  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    outcomes = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [(each["litter"], each["weights"]) for each in outcomes] == [(0, undisturbed[0])] * len(rooms)
+    stopped = [each["told"] for each in outcomes if each["told"] != "nothing"]
+    assert stopped
+    assert all("No space left on device; what stood there before is intact" in each for each in stopped)
+    promise("runs on a full disk", len(stopped))
+
+
+def limited(root, most):
+    """Train where no file may become larger than ``most`` bytes: to a program the same as a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    store = Store(root)
+    store.check = lambda needed=0: None
+    try:
+        ensure(LONG, store, device="cpu", say=lambda _: None)
+    except CannotWrite as error:
+        os._exit(3 if "File too large" in str(error) else 4)
+    os._exit(0)
+
+
+def test_where_files_cannot_grow(undisturbed, tmp_path, promise, amount, rng):
+    for number in range(amount(3, 20, 200)):
+        store, most = Store(tmp_path / str(number)), rng.randrange(0, 60_000)
+        process = forked(limited, store.root, most)
+        process.join()
+        assert process.exitcode in (0, 3)
+        if store.folder(LONG).is_dir():
+            assert leftovers(store.folder(LONG)) == []
+        manifest = ensure(LONG, store, device="cpu", say=lambda _: None)
+        assert essence(manifest, store, LONG) == undisturbed
+        assert files(store, LONG) == DONE
+        promise("runs with files cut short", process.exitcode == 3)
+
+
+def test_a_disk_fills_between_two_checkpoints(undisturbed, tmp_path, promise, monkeypatch):
+    """The newest checkpoints stay, and the state says why the run stopped."""
+    store, real = Store(tmp_path), os.fsync
+    calls = [0]
+
+    def full(descriptor):
+        calls[0] += 1
+        if calls[0] > 12:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CannotWrite, match="No space left on device"):
+        ensure(LONG, store, device="cpu")
+    kept = newest_first(store.folder(LONG))
+    assert len(kept) == 2
+    monkeypatch.undo()
+    said = []
+    manifest = ensure(LONG, store, device="cpu", say=said.append)
+    assert f"goes on from step {int(kept[0].stem[-12:])}" in said[0]
+    assert essence(manifest, store, LONG) == undisturbed
+    promise("runs stopped by a disk that fills")
+
+
+def test_too_little_room_is_told_before_anything_starts(tmp_path, promise, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(SweepFailed, match=r"MB free and this run needs [\d.]+ MB; 'unseen clean' shows"):
+        frame([LONG], Store(tmp_path), Serial())
+    assert newest_first(Store(tmp_path).folder(LONG)) == []
+    promise("starts with too little room")
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or not can_mount(),
+                    reason="needs a Linux that lets this user mount in a namespace (unshare -rm)")  # fmt: skip
+def test_a_read_only_store_is_read_and_not_written(tmp_path, promise, undisturbed):
+    finished(LONG, tmp_path / "store")
+    other = LONG.with_seed(3)
+    code = (
+        "import sys; from pathlib import Path; from deeds import LONG; from unseen.store import Store;"
+        "from unseen.sweep import frame; from unseen.workers import Serial;"
+        "store = Store(Path(sys.argv[1])); print(len(frame([LONG], store, Serial())));"
+        "store.model(LONG); frame([LONG.with_seed(3)], store, Serial())"
+    )
+    command = f'mount --bind "{tmp_path}" "{tmp_path}" && mount -o remount,ro,bind "{tmp_path}" && exec "$@"'
+    ran = subprocess.run(["unshare", "-rm", "sh", "-c", command, "sh", sys.executable, "-c", code, tmp_path / "store"],
+                         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": PATHS})  # fmt: skip
+    assert "2\n" in ran.stdout, ran.stderr
+    assert "cannot be used (Read-only file system); UNSEEN_RUNS chooses another place" in ran.stderr
+    assert not Store(tmp_path / "store").folder(other).exists()
+    promise("sweeps on a read-only disk")
+
+
+@pytest.mark.parametrize("what", ["a file", "below a file", "a dangling link"])
+def test_a_runs_folder_that_cannot_be(tmp_path, promise, monkeypatch, capsys, what):
+    place = tmp_path / "place"
+    if what == "a dangling link":
+        place.symlink_to(tmp_path / "nothing" / "there")
+        (tmp_path / "nothing").write_text("")
+    else:
+        place.write_text("")
+    monkeypatch.setenv("UNSEEN_RUNS", str(place if what != "below a file" else place / "x"))
+    assert main(["train", "--scale", "smoke"]) == 1
+    told = capsys.readouterr().err
+    assert "UNSEEN_RUNS chooses another place" in told or "cannot write" in told
+    assert "Traceback" not in told
+    promise("runs folders that cannot be")
+
+
+def test_a_missing_folder_is_made(tmp_path, promise, undisturbed):
+    store = Store(tmp_path / "a" / "b" / "c")
+    manifest = ensure(LONG, store, device="cpu")
+    assert essence(manifest, store, LONG) == undisturbed
+    promise("missing folders")
+
+
+def test_a_folder_that_goes_away_while_a_run_writes(undisturbed, tmp_path, promise):
+    store, gone = Store(tmp_path / "store"), []
+
+    def remove(row):
+        if row["step"] == 30 and not gone:
+            gone.append(shutil.rmtree(store.root))
+        if row["step"] == 45:
+            raise Stopped
+
+    with pytest.raises((Stopped, CannotWrite)):
+        ensure(LONG, store, remove, device="cpu")
+    assert essence(ensure(LONG, store, device="cpu"), store, LONG) == undisturbed
+    promise("folders that go away")

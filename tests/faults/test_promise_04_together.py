@@ -1,0 +1,108 @@
+"""Two processes on one run: one trains it, the other waits or says who holds it; nothing is trained twice."""
+
+import os
+import platform
+import signal
+import threading
+import time
+
+import pytest
+from deeds import LONG, essence, finished, forked, train, train_slowly, until
+
+from unseen.store import Store
+from unseen.sweep import ensure, frame
+from unseen.workers import Held, Processes, Serial
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return finished(LONG, tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A store in which another process trains the run."""
+    store = Store(tmp_path / "store")
+    process = forked(train_slowly, LONG, store.root)
+    until(lambda: store.state(LONG).get("state") == "running")
+    yield store, process
+    process.kill()
+    process.join()
+
+
+def test_who_holds_a_run_is_said(held, promise):
+    store, process = held
+    with pytest.raises(Held, match=rf"trained by process {process.pid} on {platform.node()} since"):
+        ensure(LONG, store, device="cpu", patience=0)
+    said = []
+    ensure(LONG, store, device="cpu", say=said.append)
+    assert f"trained by process {process.pid} on {platform.node()}" in said[0]
+    assert said[0].endswith("waiting")
+    assert said[1:] == []  # it was done by then: not trained, not gone on with
+    process.join()
+    assert process.exitcode == 0
+    promise("waiters told who holds a run", 2)
+
+
+def test_one_trains_and_the_other_waits(undisturbed, tmp_path, promise, amount):
+    for number in range(amount(1, 8, 60)):
+        store = Store(tmp_path / str(number))
+        crew = [forked(train, LONG, store.root) for _ in range(3)]
+        for process in crew:
+            process.join()
+        assert [process.exitcode for process in crew] == [0, 0, 0]
+        assert essence(store.manifest(LONG), store, LONG) == undisturbed
+        assert store.manifest(LONG)["resumed"] == []
+        promise("runs asked for by three at once")
+
+
+def test_a_lock_whose_holder_was_killed_is_free(undisturbed, tmp_path, promise, amount):
+    for number in range(amount(2, 10, 60)):
+        store = Store(tmp_path / str(number))
+        process = forked(train_slowly, LONG, store.root)
+        until(lambda: store.state(LONG).get("state") == "running")  # noqa: B023
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        began = time.monotonic()
+        manifest = ensure(LONG, store, device="cpu", patience=0, say=lambda _: None)
+        assert time.monotonic() - began < 60
+        assert essence(manifest, store, LONG) == undisturbed
+        promise("locks of killed holders")
+
+
+def test_a_waiter_goes_on_where_a_killed_holder_stopped(held, undisturbed, promise):
+    store, process = held
+    until(lambda: len(store.history(LONG)) > 5)
+    threading.Timer(0.3, process.kill).start()
+    said = []
+    manifest = ensure(LONG, store, device="cpu", say=said.append)
+    assert said[0].endswith("waiting")
+    assert "goes on from step" in said[1]
+    assert essence(manifest, store, LONG) == undisturbed
+    promise("waiters that took over")
+
+
+def test_the_same_spec_twice_is_trained_once(tmp_path, promise, capsys):
+    store = Store(tmp_path)
+    table = frame([LONG, LONG.but(), LONG], store, Serial())
+    assert len(table) == 2
+    assert "1 runs: 0 in the store, 1 to train" in capsys.readouterr().out
+    promise("specs submitted twice")
+
+
+def sweep(specs, root, executor):
+    frame(specs, Store(root), executor)
+
+
+@pytest.mark.parametrize("executor", [Serial, Processes])
+def test_two_sweeps_share_the_work(tmp_path, promise, executor):
+    """A run that another one trains is left for later: the second sweep takes the next one instead of waiting."""
+    store, specs = Store(tmp_path), [LONG.with_seed(seed) for seed in range(4)]
+    other = forked(sweep, specs, store.root, Serial())
+    until(lambda: store.state(specs[0]).get("state") == "running" or store.manifest(specs[0]))
+    table = frame(specs, store, executor() if executor is Serial else Processes(1))
+    other.join()
+    assert other.exitcode == 0
+    assert table["run"].nunique() == 4
+    assert all(store.manifest(spec)["resumed"] == [] for spec in specs)
+    promise("sweeps at once", 2)

@@ -1,0 +1,113 @@
+"""A spec changed on resume is refused field by field; a library changed since is a warning, and recorded."""
+
+import json
+
+import pytest
+from deeds import LONG, essence, finished
+
+from unseen import checkpoints, named
+from unseen.checkpoints import SpecChanged, newest_first
+from unseen.cli import main
+from unseen.files import provenance
+from unseen.store import Store
+from unseen.sweep import ensure
+from unseen.tables import COLUMNS
+from unseen.workers import Serial, Stopped
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    def stop(row):
+        if row["step"] == 30:
+            raise Stopped
+
+    store = Store(tmp_path / "stopped")
+    with pytest.raises(Stopped):
+        ensure(LONG, store, stop, device="cpu")
+    return store
+
+
+FIELDS = sorted({f"{part}.{name}" for column in COLUMNS.values() for part, name in column.sets})
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_changed_field_is_shown(stopped, promise, field):
+    """Whoever edits spec.json of a run does not get another run under the old one's name."""
+    part, name = field.split(".")
+    path = stopped.folder(LONG) / "spec.json"
+    written = json.loads(path.read_text())
+    was = written[part][name]
+    written[part][name] = f"{was}?" if isinstance(was, str) else was + 1
+    path.write_text(json.dumps(written))
+    before = {each.name: each.read_bytes() for each in newest_first(stopped.folder(LONG))}
+    with pytest.raises(SpecChanged, match=rf"{field}: .* before, {was!r} now"):
+        ensure(LONG, stopped, device="cpu", say=lambda _: None)
+    assert {each.name: each.read_bytes() for each in newest_first(stopped.folder(LONG))} == before
+    promise("changed fields")
+
+
+def test_a_checkpoint_of_another_spec_is_refused(stopped, promise):
+    other = LONG.but(training=LONG.training.but(learning_rate=0.5))
+    folder = stopped.folder(other)
+    folder.mkdir()
+    for path in newest_first(stopped.folder(LONG)):
+        (folder / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(SpecChanged, match=r"training\.learning_rate: 0\.015 before, 0\.5 now"):
+        ensure(other, stopped, device="cpu", say=lambda _: None)
+    promise("checkpoints of other specs")
+
+
+def test_a_named_sweep_does_not_change_under_its_name(tmp_path, promise, monkeypatch, capsys):
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "runs"))
+    table = tmp_path / "mine.csv"
+    table.write_text("steps,seed\n4,0\n8,0\n")
+    assert main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial"]) == 0
+    results = (tmp_path / "runs" / "sweeps" / "mine" / "results.csv").read_bytes()
+    table.write_text("steps,seed\n4,0\n9,0\n")
+    assert main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial"]) == 2
+    assert "row 3: training.steps: 8 before, 9 now" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "sweeps" / "mine" / "results.csv").read_bytes() == results
+    table.write_text("steps,seed\n4,0\n8,0\n9,0\n")  # rows may be added
+    assert main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial"]) == 0
+    assert "3 runs: 2 in the store, 1 to train" in capsys.readouterr().out
+    promise("changed tables")
+
+
+def test_a_shorter_table_says_which_row_is_gone(runs, promise):
+    specs = [LONG.with_seed(seed) for seed in range(2)]
+    named.remember("mine", specs)
+    with pytest.raises(SpecChanged, match="row 3: gone"):
+        named.remember("mine", specs[:1])
+    promise("shortened tables")
+
+
+def test_other_versions_are_a_warning_and_recorded(stopped, promise, monkeypatch, tmp_path):
+    then = provenance()
+    newer = {**then, "versions": {**then["versions"], "torch": "9.9"}}
+    monkeypatch.setattr(checkpoints, "provenance", lambda: newer)
+    said = []
+    manifest = ensure(LONG, stopped, device="cpu", say=said.append)
+    assert f"warning: other versions (torch {then['versions']['torch']} then, 9.9 now)" in said[0]
+    assert manifest["resumed"][0]["versions"] == then["versions"]
+    assert essence(manifest, stopped, LONG) == finished(LONG, tmp_path / "undisturbed")
+    promise("changed versions")
+
+
+def test_the_same_versions_are_not_worth_a_word(stopped, promise):
+    said = []
+    ensure(LONG, stopped, device="cpu", say=said.append)
+    assert said == [f"run {LONG.digest()} goes on from step 30"]
+    promise("resumes with the same versions")
+
+
+def test_serial_and_a_changed_spec(stopped, promise, capsys):
+    """In a sweep the refusal is the reason that is shown."""
+    path = stopped.folder(LONG) / "spec.json"
+    path.write_text(path.read_text().replace('"steps": 60', '"steps": 61'))
+    events = []
+    from unseen.sweep import train_one
+
+    Serial().run([LONG], lambda spec, tell: train_one(spec, tell, stopped), events.append)
+    assert "training.steps: 61 before, 60 now" in events[-1].reason
+    assert "Traceback" not in capsys.readouterr().err
+    promise("changed specs in a sweep")
