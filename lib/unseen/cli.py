@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     spec = run_of(_given(options), scale(options.scale).main.base)
-    with parallel.crew() as crew, threads(1), polite_stops() as check:
+    with parallel.crew() as crew, threads(1), polite_stops() if crew.leads else nullcontext(int) as check:
 
         def watch(row: dict[str, float]) -> None:
             print(" ".join(f"{name}={value:g}" for name, value in row.items()), flush=True)

@@ -148,7 +148,10 @@ class Dask:
         with dask.config.set(quiet):
             if self.scheduler == "local":
                 cluster = self.distributed.LocalCluster(
-                    n_workers=self.workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+                    n_workers=self.workers,
+                    threads_per_worker=1,
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.ERROR,
                 )
                 with cluster, self.distributed.Client(cluster) as client:
                     yield client

@@ -1,0 +1,100 @@
+"""A loss or weight that is not finite stops the run as diverged; the last finite state and valid tables stay."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from deeds import LONG, files
+
+from unseen import inventory, named, training
+from unseen.checkpoints import go_on, newest_first
+from unseen.store import Store
+from unseen.sweep import SweepFailed, ensure, frame
+from unseen.training import Diverged, start
+from unseen.workers import Serial
+
+BAD = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+
+
+def diverging(monkeypatch, step, value):
+    """Make the loss of one step, counted in this process, what it must not be."""
+    real, count = training.loss_of, [0]
+
+    def loss_of(model, tokens):
+        count[0] += 1
+        loss = real(model, tokens)
+        return loss * value if count[0] == step else loss
+
+    monkeypatch.setattr(training, "loss_of", loss_of)
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("step", [1, 2, 29, 30, 31, 59, 60])
+def test_the_last_finite_state_is_kept(tmp_path, promise, monkeypatch, value, step):
+    store = Store(tmp_path)
+    diverging(monkeypatch, step, BAD[value])
+    with pytest.raises(Diverged, match=r"is (nan|-?inf) by step|not finite"):
+        ensure(LONG, store, device="cpu")
+    assert store.manifest(LONG) is None
+    stands = inventory.entry(store, store.folder(LONG))
+    assert stands.state == "diverged"
+    assert "60" in stands.reason
+    state = start(LONG)
+    if found := go_on(store.folder(LONG), LONG, state):
+        assert found.step < step
+        assert all(p.isfinite().all() for p in state.model.parameters())
+        assert all(torch.isfinite(torch.tensor(row["loss"])) for row in state.history)
+    assert bool(found) == (step > 2)  # behind the first checkpoint
+    assert store.history(LONG)["loss"].notna().all() if len(store.history(LONG)) else True
+    json.loads((store.folder(LONG) / "state.json").read_text(), parse_constant=pytest.fail)
+    promise("losses that were not finite")
+
+
+def test_a_weight_that_is_not_finite_is_not_saved(tmp_path, promise, monkeypatch):
+    store, real = Store(tmp_path), training.schedule
+    monkeypatch.setattr(training, "schedule", lambda spec, step: float("inf") if step == 29 else real(spec, step))
+    with pytest.raises(Diverged):
+        ensure(LONG, store, device="cpu")
+    assert int(newest_first(store.folder(LONG))[0].stem[-12:]) == 28
+    promise("weights that were not finite")
+
+
+def test_what_diverged_is_not_silently_tried_again(tmp_path, promise, monkeypatch):
+    store = Store(tmp_path)
+    diverging(monkeypatch, 30, BAD["nan"])
+    with pytest.raises(Diverged):
+        ensure(LONG, store, device="cpu")
+    before = files(store, LONG)
+    monkeypatch.setattr(training, "loss_of", lambda *_: pytest.fail("it was trained"))
+    with pytest.raises(Diverged, match=r"known since the last try; delete .* to try again"):
+        ensure(LONG, store, device="cpu")
+    assert files(store, LONG) == before
+    assert inventory.entry(store, store.folder(LONG)).state == "diverged"
+    promise("second tries")
+
+
+def test_other_versions_are_a_new_try(tmp_path, promise, monkeypatch):
+    store = Store(tmp_path)
+    diverging(monkeypatch, 30, BAD["nan"])
+    with pytest.raises(Diverged):
+        ensure(LONG, store, device="cpu")
+    path = store.folder(LONG) / "state.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({**said, "versions": {**said["versions"], "torch": "1.0"}}))
+    assert ensure(LONG, store, device="cpu")["scores"]
+    promise("tries with other versions")
+
+
+def test_a_sweep_keeps_its_table_valid(runs, promise, monkeypatch):
+    specs = [LONG, LONG.with_seed(1), LONG.with_seed(2)]
+    diverging(monkeypatch, 90, BAD["nan"])  # in the second run
+    store = Store()
+    table = named.run("wild", specs, store, Serial())
+    written = pd.read_csv(runs / "sweeps" / "wild" / "results.csv")
+    assert table["state"].tolist() == ["done", "done", "diverged", "done", "done"]
+    assert written["accuracy"].isna().tolist() == [False, False, True, False, False]
+    assert "by step" in written["reason"][2]
+    with pytest.raises(SweepFailed, match=r"1 of 3 runs failed.*by step"):
+        frame(specs, store, Serial())
+    promise("sweeps with a diverged run")

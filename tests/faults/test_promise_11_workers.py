@@ -1,0 +1,129 @@
+"""A killed worker's run is tried again; one that always dies fails alone; a killed driver leaves no orphans."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from deeds import DONE, LONG, essence, files, finished, until
+
+from unseen.progress import Board
+from unseen.store import Store
+from unseen.sweep import fill, train_one
+from unseen.workers import Processes
+
+SPECS = [LONG.with_seed(seed) for seed in range(4)]
+PATHS = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("undisturbed")
+    return {spec: finished(spec, root) for spec in SPECS}
+
+
+def slow_one(spec, tell, store):
+    """Train with pauses, so that there is time to be killed."""
+
+    def told(step, note=""):
+        tell(step, note)
+        time.sleep(0.03)
+
+    train_one(spec, told, store)
+
+
+def test_workers_are_killed_at_random_moments(undisturbed, tmp_path, promise, amount, rng):
+    """Never one run three times, since that would be a run that always dies."""
+    store, kills, over = Store(tmp_path), [], threading.Event()
+    most = amount(2, 8, 8)
+
+    def killer():
+        while len(kills) < most and not over.wait(rng.uniform(0.05, 0.4)):
+            spec = rng.choice([spec for spec in SPECS if kills.count(spec) < 2])
+            if store.state(spec).get("state") == "running":
+                with suppress(ProcessLookupError):  # killed already, and not yet begun again
+                    os.kill(store.state(spec)["process"], signal.SIGKILL)
+                    kills.append(spec)
+
+    board = Board(SPECS)
+    thread = threading.Thread(target=killer)
+    thread.start()
+    Processes(2).run(SPECS, partial(slow_one, store=store), board.take)
+    over.set()
+    thread.join()
+    assert kills
+    assert board.failed == {}
+    assert {spec: essence(store.manifest(spec), store, spec) for spec in SPECS} == undisturbed
+    assert all(files(store, spec) == DONE for spec in SPECS)
+    promise("workers killed", len(kills))
+
+
+def deadly(spec, tell, store):
+    """The first run's worker always dies."""
+    if spec == SPECS[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    train_one(spec, tell, store)
+
+
+def test_a_run_that_always_dies_fails_with_its_reason_and_the_rest_finish(tmp_path, promise):
+    store, board = Store(tmp_path), Board(SPECS[:2])
+    Processes(1).run(SPECS[:2], partial(deadly, store=store), board.take)
+    assert board.failed == {SPECS[0].digest(): "its worker died (exit code -9), try 3 of 3"}
+    assert store.manifest(SPECS[1])
+    promise("runs that always die")
+
+
+DRIVER = """
+import sys
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from unseen.store import Store
+from unseen.workers import Processes
+from test_promise_11_workers import SPECS, slow_one
+
+if __name__ == "__main__":
+    store = Store(Path(sys.argv[1]))
+    missing = [spec for spec in SPECS if store.manifest(spec) is None]
+    Processes(2).run(missing, partial(slow_one, store=store), print)
+"""
+
+
+def gone(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_killed_driver_leaves_no_orphans_and_its_finished_runs(undisturbed, tmp_path, promise, amount):
+    (tmp_path / "driver.py").write_text(DRIVER)
+    store, moments = Store(tmp_path / "store"), random.Random(0)
+
+    def begun():
+        return driver.poll() is not None or any(store.state(spec).get("state") == "running" for spec in SPECS)
+
+    for _ in range(amount(1, 3, 20)):
+        driver = subprocess.Popen([sys.executable, tmp_path / "driver.py", store.root], stdout=subprocess.DEVNULL,
+                                  env={**os.environ, "PYTHONPATH": PATHS})  # fmt: skip
+        known = {spec for spec in SPECS if store.folder(spec).is_dir()}
+        until(begun)
+        time.sleep(moments.uniform(0, 0.5))
+        children = psutil.Process(driver.pid).children(recursive=True) if driver.poll() is None else []
+        driver.kill()
+        driver.wait()
+        until(lambda: all(map(gone, children)))  # noqa: B023
+        assert known <= {spec for spec in SPECS if store.folder(spec).is_dir()}
+        promise("drivers killed")
+    done = {spec: (store.folder(spec) / "manifest.json").stat().st_mtime_ns for spec in SPECS if store.manifest(spec)}
+    assert fill(SPECS, store, Processes(1)) == {}
+    assert {spec: (store.folder(spec) / "manifest.json").stat().st_mtime_ns for spec in done} == done
+    assert {spec: essence(store.manifest(spec), store, spec) for spec in SPECS} == undisturbed

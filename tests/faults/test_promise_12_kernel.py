@@ -1,0 +1,57 @@
+"""A killed kernel is a failed notebook, whatever the saved notebook says of its cells."""
+
+import os
+import signal
+import threading
+import time
+
+import nbformat
+import psutil
+import pytest
+
+from bad_parameters import write_book
+from unseen.cli import main
+from unseen.headless import NotebookFailed, run_notebook
+
+
+def kernels():
+    """Kernels that this process started."""
+    children = psutil.Process().children(recursive=True)
+    return [each for each in children if any("ipykernel" in word for word in each.cmdline())]
+
+
+@pytest.mark.parametrize("moment", ["in its only cell", "behind its last cell"])
+def test_a_kernel_killed_from_outside(runs, tmp_path, promise, moment, capsys):
+    ready = tmp_path / "ready"
+    wait = f"import time, pathlib; pathlib.Path({str(ready)!r}).touch(); time.sleep({60 if moment == 'in its only cell' else 0})"
+    last = [] if moment == "in its only cell" else ["import os, threading; threading.Timer(.2, os.kill, (os.getpid(), 9)).start()",
+                                                    "import time; time.sleep(60)"]  # fmt: skip
+    book = write_book(tmp_path / "tiny.ipynb", wait, *last, declared="scale: str = 'smoke'")
+
+    def kill():
+        while not ready.exists():
+            time.sleep(0.05)
+        if moment == "in its only cell":
+            os.kill(kernels()[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert main(["run", str(book)]) == 1
+    killer.join()
+    told = capsys.readouterr().err
+    assert "stopped before its end" in told
+    assert "Traceback (most" not in told.split("unseen: ")[-1]
+    assert not (runs / "smoke" / "tiny.success.json").exists()
+    assert not (runs / "smoke" / "tiny.html").exists()
+    promise("kernels killed")
+
+
+def test_the_saved_notebook_may_say_what_it_likes(runs, tmp_path, promise):
+    """papermill takes a kernel that exits for a success; ours is the marker alone."""
+    book = write_book(tmp_path / "tiny.ipynb", "import sys; sys.exit()", declared="scale: str = 'smoke'")
+    with pytest.raises(NotebookFailed, match="did not reach its end"):
+        run_notebook(book, {})
+    saved = nbformat.read(runs / "smoke" / "tiny.ipynb", as_version=4)
+    assert "completed" in {cell.metadata.get("papermill", {}).get("status") for cell in saved.cells}
+    assert not (runs / "smoke" / "tiny.success.json").exists()
+    promise("kernels that went quietly")

@@ -1,0 +1,142 @@
+"""Ctrl-C and SIGTERM: a checkpoint, ``interrupted``, resumable, and the exit status says which."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from deeds import LONG, essence, finished, forked, train_slowly, until
+
+from bad_parameters import write_book
+from unseen import inventory
+from unseen.checkpoints import newest_first
+from unseen.scales import scale
+from unseen.store import Store
+from unseen.sweep import ensure, frame
+from unseen.workers import Serial, Terminated
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+both_signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return finished(LONG, tmp_path_factory.mktemp("undisturbed"))
+
+
+def command(*arguments, runs):
+    """The ``unseen`` command as a process, in a group of its own."""
+    return subprocess.Popen([sys.executable, "-m", "unseen.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, start_new_session=True, env={**os.environ, "UNSEEN_RUNS": str(runs)})  # fmt: skip
+
+
+def base(steps):
+    spec = scale("smoke").main.base
+    return spec.but(training=spec.training.but(steps=steps))
+
+
+@both_signals
+def test_train(tmp_path, promise, number):
+    spec, store = base(20_000), Store(tmp_path / "store")
+    process = command("train", "--scale", "smoke", "-p", "steps=20000", runs=tmp_path)
+    until(lambda: len(store.history(spec)) > 2)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == CODES[number]
+    assert "the same command goes on from here" in err
+    assert "Traceback" not in err
+    last = int(store.history(spec)["step"].iloc[-1])
+    assert int(newest_first(store.folder(spec))[0].stem[-12:]) == last  # not a step is lost
+    assert store.state(spec)["state"] == "interrupted"
+    promise("commands stopped")
+
+
+def serially(spec, root):
+    try:
+        frame([spec], Store(root), Serial())
+    except Terminated:
+        os._exit(143)
+    except KeyboardInterrupt:
+        os._exit(130)
+    os._exit(0)
+
+
+@both_signals
+def test_serial_sweeps_at_random_moments(undisturbed, tmp_path, promise, amount, rng, number):
+    """In a step, in a checkpoint, in the drawing of data: never is anything but whole states left."""
+    for count in range(amount(3, 30, 200)):
+        store = Store(tmp_path / str(count))
+        process = forked(serially, LONG, store.root)
+        process.join(rng.uniform(0.05, 0.6))
+        if process.is_alive():
+            os.kill(process.pid, number)
+        process.join()
+        assert process.exitcode in (0, CODES[number], -number)  # the last before anything is begun
+        if process.exitcode == CODES[number] and store.folder(LONG).is_dir():
+            assert inventory.entry(store, store.folder(LONG)).state in ("interrupted", "done")
+            promise("sweeps stopped")
+        manifest = ensure(LONG, store, device="cpu", say=lambda _: None)
+        assert essence(manifest, store, LONG) == undisturbed
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path, promise):
+    store = Store(tmp_path)
+    process = forked(train_slowly, LONG, store.root, 30)
+    until(lambda: store.state(LONG).get("state") == "running")
+    time.sleep(0.3)
+    for _ in range(2):
+        os.kill(process.pid, signal.SIGINT)
+    began = time.monotonic()
+    process.join()
+    assert time.monotonic() - began < 10
+    assert store.state(LONG)["state"] == "interrupted"
+    promise("impatient stops")
+
+
+def family(process):
+    parent = psutil.Process(process.pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def gone(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+NOTEBOOK = """\
+from pathlib import Path
+from unseen.scales import scale
+from unseen.sweep import frame
+from unseen.workers import Processes
+base = scale("smoke").main.base
+base = base.but(training=base.training.but(steps=20_000))
+frame([base], executor=Processes(1))
+"""
+
+
+@both_signals
+def test_a_notebook_with_worker_processes(tmp_path, promise, number):
+    """The signal reaches only the command; kernel and workers are ended by it, with a checkpoint."""
+    spec, store = base(20_000), Store(tmp_path / "runs" / "store")
+    book = write_book(tmp_path / "tiny.ipynb", NOTEBOOK, "print('the end')", declared="scale: str = 'smoke'")
+    process = command("run", str(book), runs=tmp_path / "runs")
+    until(lambda: len(store.history(spec)) > 2)
+    everyone = family(process)
+    assert len(everyone) >= 3
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == CODES[number], err
+    assert "stopping: runs under way write a checkpoint" in err
+    assert err.strip().endswith("the same command goes on from here")
+    until(lambda: all(map(gone, everyone)), seconds=30)
+    last = int(store.history(spec)["step"].iloc[-1])
+    assert int(newest_first(store.folder(spec))[0].stem[-12:]) == last
+    assert store.state(spec)["state"] == "interrupted"
+    assert not Path(tmp_path / "runs" / "smoke" / "tiny.success.json").exists()
+    promise("notebooks stopped")

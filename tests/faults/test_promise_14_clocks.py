@@ -1,0 +1,116 @@
+"""A clock set back, daylight saving, files cut in mid-line: order by step, no negative durations, partial rows dropped."""
+
+import os
+import time
+
+import pytest
+from deeds import LONG, essence, finished, forked
+
+from unseen import inventory
+from unseen.checkpoints import newest_first
+from unseen.progress import Board
+from unseen.store import Store, read_progress
+from unseen.sweep import ensure
+from unseen.workers import Event, Stopped
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return finished(LONG, tmp_path_factory.mktemp("undisturbed"))
+
+
+def stopped_at(store, step):
+    def stop(row):
+        if row["step"] == step:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        ensure(LONG, store, stop, device="cpu", say=lambda _: None)
+
+
+def falling(jump):
+    """A clock that goes back by ``jump`` seconds at every look."""
+    now = [2e9]
+
+    def clock():
+        now[0] -= jump
+        return now[0]
+
+    return clock
+
+
+@pytest.mark.parametrize("jump", [0.5, 3_600, 1e8])
+def test_a_clock_that_goes_back(undisturbed, tmp_path, promise, monkeypatch, jump):
+    store = Store(tmp_path)
+    monkeypatch.setattr(time, "time", falling(jump))
+    stopped_at(store, 30)
+    for age, path in enumerate(newest_first(store.folder(LONG))):
+        os.utime(path, (1e9 + age * 1e6, 1e9 + age * 1e6))  # the older step is the newer file
+    said = []
+    manifest = ensure(LONG, store, device="cpu", say=said.append)
+    assert said == [f"run {LONG.digest()} goes on from step 30"]
+    assert essence(manifest, store, LONG) == undisturbed
+    history = store.history(LONG)
+    assert history["step"].is_monotonic_increasing
+    assert history["seconds"].is_monotonic_increasing
+    assert (history["seconds"] >= 0).all()
+    assert manifest["train_seconds"] >= 0
+    assert inventory.status(store)["age"].ge(0).all()
+    promise("clocks that went back")
+
+
+def with_zone(zone, root):
+    os.environ["TZ"] = zone
+    time.tzset()
+    assert Store(root).holder(LONG)
+    finished(LONG, root)
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/St_Johns", "Europe/Berlin", "UTC", "nonsense"])
+def test_other_time_zones_between_two_goes(undisturbed, tmp_path, promise, zone):
+    store = Store(tmp_path)
+    stopped_at(store, 30)
+    process = forked(with_zone, zone, tmp_path)
+    process.join()
+    assert process.exitcode == 0
+    assert essence(store.manifest(LONG), store, LONG) == undisturbed
+    promise("time zones")
+
+
+def test_the_line_that_tells_the_progress_never_tells_a_negative_time(promise, monkeypatch):
+    board = Board([LONG, LONG.with_seed(1)])
+    monkeypatch.setattr(time, "time", falling(3_600))
+    for step in (3, 30, 60):
+        board.take(Event("step", LONG.digest(), step))
+        assert "-" not in board.line()
+    promise("progress lines")
+
+
+def test_a_history_cut_anywhere_gives_its_whole_rows_and_says_so(tmp_path, promise, amount, rng):
+    store = Store(tmp_path)
+    stopped_at(store, 30)
+    path = store.folder(LONG) / "progress.csv"
+    content, whole = path.read_bytes(), store.history(LONG)
+    assert len(whole) == 10
+    assert "note" not in whole.attrs
+    places = range(len(content)) if amount(0, 1, 1) else rng.sample(range(len(content)), 40)
+    for place in places:
+        path.write_bytes(content[:place])
+        found = read_progress(path)
+        lines = content[:place].count(b"\n")
+        assert len(found) == max(0, lines - 1)
+        assert found.equals(whole.head(len(found))) or not len(found)
+        assert ("note" in found.attrs) == (not content[:place].endswith(b"\n") and place > 0)
+        promise("histories cut")
+    path.write_bytes(content[:-7])
+    assert inventory.entry(store, store.folder(LONG)).step == 30  # the checkpoint knows
+    assert len(store.history(LONG)) == 9
+
+
+def test_a_cut_history_does_not_disturb_the_run(undisturbed, tmp_path, promise):
+    store = Store(tmp_path)
+    stopped_at(store, 30)
+    path = store.folder(LONG) / "progress.csv"
+    path.write_bytes(path.read_bytes()[:-7] + b"\xff\x00,,\n")
+    assert essence(ensure(LONG, store, device="cpu"), store, LONG) == undisturbed
+    promise("runs with a cut history")

@@ -1,0 +1,81 @@
+"""No network, a space and an umlaut in the path, another working directory, a read-only checkout: all works."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_promise_03_disk import can_mount
+
+from unseen.files import project_folder
+
+ROOT = project_folder()
+CODE = """
+import socket, sys
+import unseen
+assert {place!r} in unseen.__file__, unseen.__file__
+real = socket.socket.connect
+def connect(self, address):
+    host = address[0] if isinstance(address, tuple) else ""
+    assert host in ("", "127.0.0.1", "localhost", "::1"), f"network: {{address}}"
+    return real(self, address)
+socket.socket.connect = connect
+from unseen.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of what a stranger gets, in a folder that trips up careless programs."""
+    place = tmp_path_factory.mktemp("elsewhere") / "Übung 1 {scale} & 'mehr'"
+    for name in ("lib", "notebooks", "data", "tests"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / "pyproject.toml", place)
+    return place
+
+
+def run(checkout, runs, folder, *arguments, within=()):
+    code = CODE.format(place=checkout.name)
+    environment = {**os.environ, "PYTHONPATH": str(checkout / "lib"), "UNSEEN_RUNS": str(runs), "HOME": str(runs.parent),
+                   "PYTHONDONTWRITEBYTECODE": "1", "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}  # fmt: skip
+    return subprocess.run([*within, sys.executable, "-c", code, *arguments], cwd=folder, env=environment,
+                          capture_output=True, text=True)  # fmt: skip
+
+
+@pytest.mark.parametrize("number", ["04", "00"])
+def test_a_notebook_from_another_folder_under_an_odd_path(checkout, tmp_path, promise, number, amount):
+    if number == "00" and amount(True, False, False):
+        number = "01"
+    runs = tmp_path / "Läufe von gestern" / "runs"
+    ran = run(checkout, runs, "/", "run", number)
+    assert ran.returncode == 0, ran.stderr[-3_000:]
+    assert list((runs / "smoke").glob(f"{number}_*.success.json"))
+    promise("notebooks under an odd path")
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or shutil.which("ip") is None or not can_mount(),
+                    reason="needs a Linux that lets this user make namespaces (unshare -rmn)")  # fmt: skip
+def test_without_network_on_a_read_only_checkout(checkout, tmp_path, promise):
+    """A machine without any network but its own loopback, and a checkout that nobody can write to."""
+    runs = tmp_path / "runs"
+    prepare = ('ip link set lo up && mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && '
+               'if touch "$0/x" 2>/dev/null; then exit 9; fi; exec "$@"')  # fmt: skip
+    before = {path: path.stat().st_mtime_ns for path in checkout.rglob("*")}
+    ran = run(checkout, runs, tmp_path, "run", "04", within=("unshare", "-rmn", "sh", "-c", prepare, str(checkout)))
+    assert ran.returncode == 0, ran.stderr[-3_000:]
+    assert list((runs / "smoke").glob("04_*.success.json"))
+    assert {path: path.stat().st_mtime_ns for path in checkout.rglob("*")} == before
+    promise("notebooks without network on a read-only checkout")
+
+
+def test_the_library_finds_its_data_from_anywhere(checkout, tmp_path, promise):
+    code = "from unseen.widgets import load_demo; print(sorted(load_demo().trained_on.values()))"
+    for folder in ("/", tmp_path, checkout / "notebooks"):
+        ran = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True,
+                             env={**os.environ, "PYTHONPATH": str(checkout / "lib")})  # fmt: skip
+        assert ran.stdout == "[10, 3000]\n", ran.stderr
+        promise("working directories")
+    assert not [path for path in Path(checkout).rglob("runs")]
