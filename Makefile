@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 study: $(READY)  ## run the main job headless: SCALE=smoke|quick|full|paper
 	$(BIN)/unseen study --scale $(SCALE)
@@ -14,6 +14,9 @@ study: $(READY)  ## run the main job headless: SCALE=smoke|quick|full|paper
 test: $(READY)  ## everything that must hold, offline
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+test-faults: $(READY)  ## break everything on purpose, a line per promise; LONG=1 for hundreds of kills
+	FAULTS=$(if $(LONG),long,usual) $(BIN)/python -m pytest tests/faults
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
@@ -31,4 +34,4 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.PHONY: help study test lab lint bench
+.PHONY: help study test test-faults lab lint bench

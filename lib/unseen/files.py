@@ -51,8 +51,7 @@ def write(path: Path, content: bytes | str) -> str:
     """Write a file so that it is whole or not there at all; returns its SHA-256.  Raises ``CannotWrite``."""
     content = content.encode() if isinstance(content, str) else content
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        descriptor, beside = _beside(path)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
@@ -66,6 +65,15 @@ def write(path: Path, content: bytes | str) -> str:
     except OSError as error:
         raise cannot_write(path, error) from error
     return hashlib.sha256(content).hexdigest()
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    """A new file in the same folder, open; the folder is made if need be (not looked for: shared disks answer slowly)."""
+    try:
+        return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
 
 
 def cannot_write(path: Path, error: OSError) -> CannotWrite:

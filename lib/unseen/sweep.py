@@ -7,6 +7,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -130,16 +131,30 @@ def frame(specs: Iterable[RunSpec], store: Store | None = None, executor: Execut
     Raises ``SweepFailed`` when a run failed; all others are finished and kept first.
     """
     specs, store = list(dict.fromkeys(specs)), store or Store()
-    if failed := fill(specs, store, executor):
+    known = manifests(specs, store)
+    missing = [spec for spec in specs if spec not in known]
+    if failed := fill(specs, store, executor, missing):
         digest, reason = next(iter(failed.items()))
         raise SweepFailed(f"{len(failed)} of {len(specs)} runs failed; the first, {digest}: {reason}")
-    return pd.DataFrame([row for spec in specs for row in rows(store.manifest(spec, whole=False))])
+    known |= manifests(missing, store)
+    return pd.DataFrame([row for spec in specs for row in rows(known[spec])])
 
 
-def fill(specs: Iterable[RunSpec], store: Store, executor: Executor | None = None) -> dict[str, str]:
-    """Train the runs that the store lacks; returns the reasons of those that failed, by digest."""
+def manifests(specs: list[RunSpec], store: Store) -> dict[RunSpec, dict[str, Any]]:
+    """The manifests of those runs that are finished; read by several threads, as a shared disk answers slowly."""
+    with ThreadPoolExecutor(16) as readers:
+        found = zip(specs, readers.map(partial(store.manifest, whole=False), specs), strict=True)
+        return {spec: manifest for spec, manifest in found if manifest}
+
+
+def fill(
+    specs: list[RunSpec], store: Store, executor: Executor | None = None, missing: list[RunSpec] | None = None
+) -> dict[str, str]:
+    """Train the runs that the store lacks, or those ``missing``; returns the reasons of those that failed, by digest."""
     specs = list(dict.fromkeys(specs))
-    missing = [spec for spec in specs if store.manifest(spec, whole=False) is None]
+    if missing is None:
+        known = manifests(specs, store)
+        missing = [spec for spec in specs if spec not in known]
     print(f"{len(specs)} runs: {len(specs) - len(missing)} in the store, {len(missing)} to train", flush=True)
     if not missing:
         return {}
