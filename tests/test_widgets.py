@@ -212,7 +212,7 @@ def test_stop_keeps_a_checkpoint_and_train_goes_on_from_it(live):
     press(live)
     assert live.message.value == "stopped at step 2; Train goes on from here"
     assert [path.name for path in live.store.folder(spec_of(live)).glob("checkpoint-*")] == [
-        "checkpoint-000000002.safetensors"
+        "checkpoint-000000000002.safetensors"
     ]
     assert live.store.manifest(spec_of(live)) is None
     assert ready(live)
