@@ -25,6 +25,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "attention": {"datasets", "encoding", "model"},
     "probes": {"datasets", "encoding", "evaluation", "instructions", "model", "rewriting", "specs"},
     "scales": {"specs"},
+    "experiments": {"scales", "specs"},
     "claims": set(),
     "thresholds": set(),
     "errors": set(),

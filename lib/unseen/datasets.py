@@ -68,8 +68,12 @@ class Examples:
 
     def first(self, size: int) -> "Examples":
         """The first ``size`` examples."""
+        return self.where(slice(size))
+
+    def where(self, chosen: slice | np.ndarray) -> "Examples":
+        """The examples of a slice or a mask (N,)."""
         parts = (self.prompts, self.answers, self.rule, self.applies)
-        return Examples(self.encoding, *(part[:size] for part in parts))
+        return Examples(self.encoding, *(part[chosen] for part in parts))
 
     def tokens(self) -> np.ndarray:
         """What a model is trained on: prompt and answer side by side, shape (N, P + O)."""
@@ -77,12 +81,24 @@ class Examples:
 
 
 def training_examples(task: TaskSpec, split: Split) -> Examples:
-    """The whole training budget: N = ``task.examples`` examples, each seen rule featured N / I times.
+    """The whole training budget: N = ``task.examples`` examples, shared by the seen rules; see ``shares``."""
+    rules = np.repeat(np.arange(len(split.seen)), shares(task, len(split.seen)))
+    return draw(task, split.seen, rules, generator(task.example_seed, "training examples"))
 
-    Where I does not divide N, the first N mod I rules feature once more.
+
+def shares(task: TaskSpec, instructions: int) -> np.ndarray:
+    """How many of the N training examples each of I instructions gets: (I,), adding up to N.
+
+    With ``concentration`` 1 it is N / I for each; where I does not divide N, the first N mod I get one more.  Else
+    instruction i gets the part of the density a x^(a-1) that lies between i / I and (i + 1) / I.
+
+    >>> [shares(TaskSpec(examples=1_000, concentration=a), 4).tolist() for a in (1.0, 2.0, 0.2)]
+    [[250, 250, 250, 250], [62, 188, 312, 438], [758, 113, 73, 56]]
     """
-    rules = np.arange(task.examples) % len(split.seen)
-    return draw(task, split.seen, np.sort(rules), generator(task.example_seed, "training examples"))
+    if task.concentration == 1:
+        return np.bincount(np.arange(task.examples) % instructions, minlength=instructions)
+    below = (np.arange(instructions + 1) / instructions) ** task.concentration  # the density, added up
+    return np.diff(np.round(below * task.examples).astype(np.int64))
 
 
 def evaluation_examples(task: TaskSpec, split: Split, evaluation: EvaluationSpec) -> dict[str, Examples]:

@@ -84,6 +84,14 @@ def score(answers: np.ndarray, examples: Examples) -> dict[str, float]:
     return {"accuracy": float(right.mean()), "low": low, "high": high, "examples": len(right)}
 
 
+def scores_by_kind(answers: np.ndarray, examples: Examples) -> list[dict[str, float | str]]:
+    """``score`` apart for inputs that hold the pattern (kind ``has-op``) and those that do not (``no-op``), if there are both."""
+    kinds = {"has-op": examples.applies, "no-op": ~examples.applies}
+    if not all(mask.any() for mask in kinds.values()):
+        return []
+    return [{"kind": kind, **score(answers[mask], examples.where(mask))} for kind, mask in kinds.items()]
+
+
 def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's interval for a share, sound also at 0 and 1.
 

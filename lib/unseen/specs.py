@@ -15,13 +15,18 @@ spec is built, naming the field, the value and the bound, so nothing starts on a
 import hashlib
 import json
 import string
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 RECIPES = ("modern", "gpt2")
 SPECIAL = {"arrow": "→", "given": "|", "gives": "=", "end": "."}  # never letters of an alphabet
 _MOST, _LONGEST = 10**12, 100_000  # of anything counted; letters: a file may ask for anything, and gets an error
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
+
+
+def _later(default: Any) -> Any:
+    """A field that came when runs were stored already: at its default it changes no digest, and a stored spec may lack it."""
+    return field(default=default, metadata={"later": True})
 
 
 class _Checked:
@@ -63,6 +68,8 @@ class TaskSpec(_Checked):
 
     Lengths are in letters.  Each input holds the pattern exactly ``occurrences`` times (counted from
     the left without overlap), except a share ``no_op_share`` of inputs, which hold it not at all.
+    ``concentration`` a spreads the examples over the instructions by the density a x^(a-1): 1 gives each as many,
+    2 makes shares grow in a line, smaller numbers give most to a few (paper, long-tail experiment).
     ``rule_seed`` draws the instructions, ``example_seed`` the training examples.
     Paper, section 2: inputs of 50 letters, patterns of 20, N = 10^6.
     """
@@ -78,6 +85,7 @@ class TaskSpec(_Checked):
     unseen_instructions: int = 1_000
     rule_seed: int = 0
     example_seed: int = 0
+    concentration: float = _later(1.0)
 
     @property
     def examples_per_instruction(self) -> float:
@@ -98,6 +106,7 @@ class TaskSpec(_Checked):
         for name in ("rule_seed", "example_seed"):
             self._within(name, 0, _MOST)
         self._within("no_op_share", 0, 1)
+        self._within("concentration", 0.001, 100)
         self._check_alphabet()
         if self.occurrences * self.pattern_length > self.input_length:
             name = "pattern_length" if self.pattern_length > self.input_length else "occurrences"
@@ -236,13 +245,23 @@ class RunSpec(_Checked):
         parts = {"task": TaskSpec, "model": ModelSpec, "training": TrainingSpec, "evaluation": EvaluationSpec}
         _same_names("RunSpec", data, parts)
         for name, part in parts.items():
-            _same_names(part.__name__, data[name], [field.name for field in fields(part)])
+            late = {each.name for each in fields(part) if each.metadata.get("later")}
+            given = data[name] | dict.fromkeys(late) if isinstance(data[name], dict) else data[name]
+            _same_names(part.__name__, given, [each.name for each in fields(part)])
         return cls(**{name: part(**data[name]) for name, part in parts.items()})
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name this run: SHA-256 of its canonical JSON."""
-        text = json.dumps({"format": FORMAT, **self.to_dict()}, sort_keys=True)
+        lasting = {part.name: _lasting(getattr(self, part.name)) for part in fields(self)}
+        text = json.dumps({"format": FORMAT, **lasting}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _lasting(part: Any) -> dict[str, Any]:
+    """The fields of a part that its digest is made of."""
+    values = asdict(part)
+    unset = {each.name for each in fields(part) if each.metadata.get("later") and values[each.name] == each.default}
+    return {name: value for name, value in values.items() if name not in unset}
 
 
 def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[str]:
@@ -251,11 +270,18 @@ def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]
     >>> differences(RunSpec().to_dict(), RunSpec(training=TrainingSpec(steps=800)).to_dict())
     ['training.steps: 703 before, 800 now']
     """
-    flat = [{f"{part}.{name}": value for part, fields in spec.items() for name, value in fields.items()}
+    flat = [{f"{part}.{name}": value for part, given in _completed(spec).items() for name, value in given.items()}
             for spec in (before, now)]  # fmt: skip
     names = sorted(set(flat[0]) | set(flat[1]))
     said = [[repr(spec[name]) if name in spec else "nothing" for spec in flat] for name in names]
     return [f"{name}: {old} before, {new} now" for name, (old, new) in zip(names, said, strict=True) if old != new]
+
+
+def _completed(spec: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A stored spec with the defaults of fields that came later."""
+    late = {part.name: {each.name: each.default for each in fields(part.type) if each.metadata.get("later")}
+            for part in fields(RunSpec)}  # fmt: skip
+    return {part: late.get(part, {}) | given for part, given in spec.items()}
 
 
 def _short(value: Any) -> str:

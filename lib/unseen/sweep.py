@@ -17,7 +17,7 @@ import torch
 
 from unseen.checkpoints import bytes_needed
 from unseen.errors import Explained
-from unseen.evaluation import greedy_answers, score
+from unseen.evaluation import greedy_answers, score, scores_by_kind
 from unseen.files import provenance
 from unseen.parallel import ALONE, Crew
 from unseen.progress import Board
@@ -116,11 +116,13 @@ def _trained(
 
     crew.same(None)  # not done yet: the others train too
     train(spec, state, data, watched, save, crew)
-    scores = [{"split": name, **score(greedy_answers(state.model, part.prompts), part)}
-              for name, part in data.evaluation.items()]  # fmt: skip
+    answers = {name: greedy_answers(state.model, part.prompts) for name, part in data.evaluation.items()}
+    scores = [{"split": name, **score(answers[name], part)} for name, part in data.evaluation.items()]
+    kinds = [{"split": name, **line} for name, part in data.evaluation.items()
+             for line in scores_by_kind(answers[name], part)]  # fmt: skip
     times = {"started": round(began), "train_seconds": state.history[-1]["seconds"]}
     where = {"device": device, "threads": torch.get_num_threads(), "processes": crew.size}
-    return crew.same(store.finish(spec, state, scores, **where, **times, resumed=before))
+    return crew.same(store.finish(spec, state, scores, kinds=kinds, **where, **times, resumed=before))
 
 
 def frame(specs: Iterable[RunSpec], store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
@@ -192,6 +194,19 @@ def rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     which = about(RunSpec.from_dict(manifest["spec"]))
     after = {"seconds": manifest["train_seconds"], "run": manifest["digest"]}
     return [{**which, **line, **after} for line in manifest["scores"]]
+
+
+def kinds(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFrame:
+    """Scores of finished runs apart for inputs that hold the pattern (kind ``has-op``) and for no-ops; columns of ``frame``, and kind.
+
+    A run without no-ops has one kind only, ``has-op``.
+    """
+    store, found = store or Store(), []
+    for spec in specs:
+        manifest = store.manifest(spec, whole=False)
+        lines = manifest.get("kinds") or [{**line, "kind": "has-op"} for line in manifest["scores"]]
+        found += rows({**manifest, "scores": lines})
+    return pd.DataFrame(found)
 
 
 def histories(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFrame:
