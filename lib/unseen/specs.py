@@ -33,12 +33,12 @@ class _Checked:
     """Shared by the specs: typed fields, errors that name the field, copies with changes."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is float and type(value) in (int, float):
-                object.__setattr__(self, field.name, self._float(field.name, value))
-            elif isinstance(field.type, type) and type(value) is not field.type:
-                self._refuse(field.name, f"expected {field.type.__name__}, got {type(value).__name__}")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.type is float and type(value) in (int, float):
+                object.__setattr__(self, each.name, self._float(each.name, value))
+            elif isinstance(each.type, type) and type(value) is not each.type:
+                self._refuse(each.name, f"expected {each.type.__name__}, got {type(value).__name__}")
         self._check()
 
     def _float(self, name: str, value: float) -> float:
