@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
@@ -217,6 +218,48 @@ def test_differences_name_fields_that_one_side_lacks():
     del old["task"]["occurrences"]
     assert differences(old, new) == ["model.width: 64 before, 96 now", "task.occurrences: nothing before, 1 now"]
     assert differences(new, new) == []
+
+
+def test_differences_are_told_short_whatever_is_compared():
+    now = RunSpec().to_dict()
+    odd = {
+        **now,
+        "task": {**now["task"], "alphabet": "x" * 10**6, "a\nb" * 99: 1},
+        "x": dict.fromkeys(map(str, range(999))),
+    }
+    told = differences(odd, now)
+    assert len(told) == 51
+    assert told[-1] == "and 951 more"
+    assert max(map(len, told)) < 600
+    assert all(line.isprintable() for line in told)
+
+
+@pytest.mark.parametrize("spec", [None, 3, "text", [], {"task": []}, {"task": None}, [[1, 2]]])
+def test_what_has_not_the_form_of_a_spec_has_no_differences(spec):
+    with pytest.raises(ValueError, match="expected the fields of a run, got"):
+        differences(spec, RunSpec().to_dict())
+
+
+def test_unknown_letters_and_fields_are_cut_in_the_message():
+    with pytest.raises(ValueError, match=r"letters and digits are allowed, not '.*\.\.\.$") as refused:
+        TaskSpec(alphabet="".join(map(chr, range(0xE000, 0xE000 + 2_000))))
+    assert len(str(refused.value)) < 1_000
+    with pytest.raises(ValueError, match=r"unknown or missing .*\.\.\.; the fields are") as refused:
+        RunSpec.from_dict(RunSpec().to_dict() | dict.fromkeys(map(str, range(10_000))))
+    assert len(str(refused.value)) < 1_000
+
+
+def test_the_longest_strings_are_counted_soon():
+    """A table of many rows asks this of each: as a power of 26 it took 15 ms."""
+    long = {"pattern_length": 50_000, "replacement_length": 100_000, "input_length": 100_000}
+    began = time.process_time()
+    for seed in range(1_000):
+        TaskSpec(rule_seed=seed, **long)
+    assert time.process_time() - began < 3
+    with pytest.raises(ValueError, match="only 1 strings of pattern_length=100000 exist"):
+        TaskSpec(alphabet="a", **long | {"pattern_length": 100_000})
+    most = {"instructions": 10**12, "examples": 10**12, "unseen_instructions": 10**12}
+    assert TaskSpec(alphabet="ab", **long, **most).instructions == 10**12
 
 
 def test_a_giant_value_is_cut_in_the_message():

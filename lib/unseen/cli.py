@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 """
 
 import argparse
-import shutil
 import signal
 import sys
 import time
@@ -17,7 +16,7 @@ from unseen import inventory, named, parallel
 from unseen.checkpoints import SpecChanged
 from unseen.cluster import executor
 from unseen.errors import Explained
-from unseen.files import project_folder, provenance, runs_folder
+from unseen.files import project_folder, provenance, read, runs_folder, write
 from unseen.headless import notebook_path, run_notebook
 from unseen.parameters import BadParameters, parameters
 from unseen.progress import duration
@@ -202,13 +201,12 @@ def _keep(options: argparse.Namespace) -> None:
     chosen, data = scale(options.scale), project_folder() / "data"
     folder = runs_folder() / chosen.name
     kept = [path for path in sorted(folder.glob("[0-9][0-9]_*"))
-            if path.suffix in (".csv", ".json", ".png") and not path.name.endswith(".success.json")]  # fmt: skip
+            if path.suffix in (".csv", ".json", ".png") and not path.name.endswith(".success.json") and path.is_file()]  # fmt: skip
     if not kept:
         raise BadParameters(f"nothing to keep in {folder}: 'unseen study --scale {chosen.name}' makes it")
     for path in kept:
         target = data / "results" / chosen.name / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        write(target, read(path))
         print(target)
     if chosen.name == "quick":
         _keep_models(chosen.name, data / "checkpoints")
@@ -222,7 +220,7 @@ def _keep_models(name: str, folder: Path) -> None:
             raise BadParameters(
                 f"no run on {instructions:,} instructions in the store: 'unseen study --scale {name}' makes it"
             )
-        trained_by = {key: manifest[key] for key in (*provenance(), "device", "threads")}
+        trained_by = {key: manifest.get(key) for key in (*provenance(), "device", "threads")}
         scores = {line["split"]: line["accuracy"] for line in manifest["scores"]}
         export_model(Store().model(spec), spec, folder / f"{which}.safetensors", accuracy=scores, **trained_by)
         print(folder / f"{which}.safetensors")

@@ -4,21 +4,31 @@ Everything is written beside its place and moved into it, so a reader sees the o
 never half of one, whatever dies when.
 """
 
+import errno
 import hashlib
+import json
+import math
 import os
 import platform
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from unseen.errors import Explained
 
 _BESIDE = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # what ``write`` names a file that is not whole yet
-LARGEST_TEXT = 64 * 2**20  # bytes of a JSON, CSV or notebook file that are read at all
+LARGEST, LARGEST_TEXT, LARGEST_NOTE = (
+    2**36,
+    64 * 2**20,
+    4 * 2**20,
+)  # bytes of any file, a text, a JSON file that are read
+_SEAL = 32  # bytes of a SHA-256
 
 
 class BrokenRun(Explained):
@@ -44,7 +54,12 @@ def project_folder() -> Path:
 
 def runs_folder() -> Path:
     """Where everything that a run writes goes: ``$UNSEEN_RUNS``, or ``runs/`` of the project."""
-    return Path(os.environ.get("UNSEEN_RUNS") or project_folder() / "runs").resolve()
+    place = Path(os.environ.get("UNSEEN_RUNS") or project_folder() / "runs")
+    try:
+        return place.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise CannotWrite(errno.ELOOP, f"the runs folder {place} cannot be used (its links lead nowhere); "
+                          "UNSEEN_RUNS chooses another place") from error  # fmt: skip
 
 
 def write(path: Path, content: bytes | str) -> str:
@@ -84,14 +99,75 @@ def cannot_write(path: Path, error: OSError) -> CannotWrite:
 
 
 def read(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
-    """The bytes of a regular file; raises ``TooLarge`` before it reads more than ``at_most``, ``OSError`` as ever."""
+    """The bytes of a regular file; raises ``TooLarge`` instead of reading more than ``at_most``, ``OSError`` as ever."""
+    with _opened(path, at_most) as (file, size):
+        return file.read(size)
+
+
+@contextmanager
+def _opened(path: Path, at_most: int) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file and its size, which is at most so many bytes: a hole can make it larger than any memory."""
     if not path.is_file():  # a pipe in its place would be waited for, for ever
-        raise FileNotFoundError(2, "no such file", str(path))
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     with path.open("rb") as file:
-        content = file.read(at_most + 1)
-    if len(content) > at_most:
-        raise TooLarge(f"{path} is larger than {at_most:,} bytes")
-    return content
+        size = os.fstat(file.fileno()).st_size
+        if size > min(at_most, LARGEST):
+            raise TooLarge(f"{path} is larger than {min(at_most, LARGEST):,} bytes")
+        yield file, size
+
+
+def sealed(content: bytes) -> bytes:
+    """A content with its SHA-256 behind it."""
+    return content + hashlib.sha256(content).digest()
+
+
+def read_sealed(path: Path, at_most: int) -> bytes:
+    """What was ``sealed``; raises ``ValueError`` when the hash does not match, before the file is held in memory."""
+    with _opened(path, at_most) as (file, size):
+        found, left = hashlib.sha256(), size - _SEAL
+        while left > 0 and (piece := file.read(min(left, 2**20))):
+            found.update(piece)
+            left -= len(piece)
+        if left or file.read(_SEAL) != found.digest():
+            raise ValueError("its hash does not match")
+        file.seek(0)
+        return file.read(size - _SEAL)
+
+
+def read_json(path: Path, at_most: int = LARGEST_NOTE) -> Any:
+    """What a JSON file says; raises ``ValueError`` where ``parse`` does or it is too large, ``OSError`` as ever."""
+    return parse(read(path, at_most).decode())
+
+
+def parse(text: str) -> Any:
+    """What JSON says; raises ``ValueError`` for what none of this project's writers writes.
+
+    That is: no JSON, numbers that are not finite, lists in lists without an end, or so many empty ones that they would
+    take a multiple of the file's size as memory.
+    """
+    if text.count("[") + text.count("{") > 100 + len(text) // 32:
+        raise ValueError("it holds too many lists and objects")
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except RecursionError as error:
+        raise ValueError("it holds too many lists in lists") from error
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(float(number)):
+        raise ValueError(f"{brief(number)} is not a finite number")
+    return float(number)
+
+
+def brief(what: object, longest: int = 300) -> str:
+    """Anything that a foreign file brought up as the end of a sentence: on one line, printable, not long.
+
+    >>> brief(ValueError("two\\nlines")), brief(KeyError("x" * 100), longest=10), brief(MemoryError())
+    ('two lines', "'xxxxxx...", 'MemoryError')
+    """
+    text = str(what) or type(what).__name__ * isinstance(what, Exception)
+    text = text if len(text) <= longest else f"{text[: longest - 3]}..."
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def leftovers(folder: Path) -> list[Path]:

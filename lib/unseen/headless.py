@@ -18,7 +18,7 @@ from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell
 
 from unseen.errors import Explained
-from unseen.files import project_folder, runs_folder, write
+from unseen.files import cannot_write, project_folder, read_json, runs_folder, write
 from unseen.kernels import execute
 from unseen.names import BadName, check_name, shown
 from unseen.parameters import BadParameters, checked, is_parameters, parameters, read_notebook, tags_of
@@ -77,9 +77,10 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     target, source = folder / path.name, folder / f".{path.stem}.input.ipynb"
     marker, token = folder / f"{path.stem}.success.json", secrets.token_hex(8)
     last = json.dumps({"notebook": path.name, "parameters": values, "token": token})
+    for old in (marker, target):  # papermill would write through a link in its place, and wait for a pipe
+        _remove(old)
     write(source, nbformat.writes(_prepared(read_notebook(path), values, marker, last)))
     try:
-        marker.unlink(missing_ok=True)
         with _environment(UNSEEN_HEADLESS="1", UNSEEN_RUNS=str(runs_folder())):
             execute(_literal(source), _literal(target), path.parent)
     except Exception as error:
@@ -88,10 +89,25 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
                              f"what it did so far: {target}") from error  # fmt: skip
     finally:
         source.unlink(missing_ok=True)
-    if not marker.is_file() or json.loads(marker.read_text())["token"] != token:
+    if not _reached(marker, token):
         raise NotebookFailed(f"{path.name} did not reach its end; what it did so far: {target}")
     write_html(target)
     return target
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # a folder in its place
+        raise cannot_write(path, error) from error
+
+
+def _reached(marker: Path, token: str) -> bool:
+    """Whether the last cell of this very run wrote the marker."""
+    try:
+        return read_json(marker)["token"] == token
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _prepared(

@@ -3,8 +3,8 @@
 Nothing here trains, and nothing is deleted that a run would need.
 """
 
-import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from unseen.checkpoints import newest_first, whole
-from unseen.files import BrokenRun, leftovers, read
+from unseen.files import BrokenRun, brief, leftovers, read_json
 from unseen.specs import RunSpec
 from unseen.store import STATES, Store
 
 STANDINGS = ("running", "interrupted", "diverged", "failed", "done")
-_DIGEST = 16  # hexadecimal digits that name a folder
+_DIGEST = re.compile("[0-9a-f]{16}")  # names a folder
 _OLD = 3_600  # seconds after which a half-written file has no writer any more
 
 
@@ -44,15 +44,15 @@ def folders(store: Store) -> Iterator[Path]:
     if store.root.is_dir():
         with os.scandir(store.root) as found:
             names = sorted(each.name for each in found if each.is_dir(follow_symlinks=False))
-        yield from (store.root / name for name in names if len(name) == _DIGEST and not name.startswith("."))
+        yield from (store.root / name for name in names if _DIGEST.fullmatch(name))
 
 
 def spec_of(folder: Path) -> RunSpec:
     """The spec of a run's folder; raises ``BrokenRun`` when ``spec.json`` is not the one that the folder is named by."""
     try:
-        spec = RunSpec.from_dict(json.loads(read(folder / "spec.json")))
+        spec = RunSpec.from_dict(read_json(folder / "spec.json"))
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise BrokenRun(f"{folder / 'spec.json'} is not the spec of a run ({error})") from error
+        raise BrokenRun(f"{folder / 'spec.json'} is not the spec of a run ({brief(error)})") from error
     if spec.digest() != folder.name:
         raise BrokenRun(f"{folder / 'spec.json'} is of run {spec.digest()}")
     return spec
@@ -114,11 +114,11 @@ def held(folder: Path) -> bool:
 def _step(store: Store, spec: RunSpec) -> int:
     """The last step that is known of a run under way."""
     names = [path.stem.rpartition("-")[2] for path in newest_first(store.folder(spec))]
-    kept = max((int(name) for name in names if name.isdigit()), default=0)
+    kept = max(map(int, names), default=0)
     try:
         steps = store.history(spec)["step"]
         return max(kept, int(steps.iloc[-1]) if len(steps) else 0)
-    except (ValueError, KeyError, TypeError, OverflowError):  # of a person, not of the run: it does not read this file
+    except BrokenRun:  # of a person, not of the run: it does not read this file
         return kept
 
 

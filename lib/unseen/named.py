@@ -3,28 +3,36 @@
 The runs themselves lie in the store like all others, so two sweeps share what they have in common.
 """
 
+import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from unseen.checkpoints import SpecChanged
-from unseen.files import BrokenRun, read, runs_folder, write
+from unseen.files import BrokenRun, brief, parse, read, runs_folder, write
 from unseen.inventory import entry
-from unseen.names import check_name
+from unseen.names import BadName, check_name, shown
 from unseen.specs import RunSpec, differences
 from unseen.store import Store
 from unseen.sweep import about, fill, rows
 from unseen.workers import Executor
+
+_LARGEST, _LONGEST, SHOWN = 2**28, 10_000, 20  # bytes of a ``sweep.json`` and of its lines; changed rows that are told
 
 
 def folder_of(name: str) -> Path:
     """The folder of a sweep; raises ``BadName`` when the name is not fit for one, or a link leads out of its place."""
     place = runs_folder() / "sweeps"
     folder = place / check_name(name, "sweep name")
-    if "/" in name or place.resolve() not in folder.resolve().parents:
-        check_name("..", f"sweep name {name!r} is")
+    try:
+        inside = folder.parent == place and place in folder.resolve().parents
+    except (OSError, RuntimeError):  # links in a circle
+        inside = False
+    if not inside:
+        raise BadName(f"sweep name {shown(name)} would not lie in {place}, perhaps by a link; choose another name")
     return folder
 
 
@@ -35,15 +43,29 @@ def remember(name: str, specs: list[RunSpec]) -> Path:
     """
     path = folder_of(name) / "sweep.json"
     try:
-        before = json.loads(read(path)) if path.is_file() else []
-        odd = _changed([RunSpec.from_dict(each) for each in before], specs)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise BrokenRun(f"{path} is not the list of a sweep's runs ({error}); choose another name") from error
+        odd = _changed(_runs(path), specs)
+    except (OSError, ValueError) as error:
+        raise BrokenRun(f"{path} is not the list of a sweep's runs ({brief(error)}); choose another name") from error
     if odd:
         raise SpecChanged(f"sweep {name!r} was begun with another table: {'; '.join(odd)}. Choose another --name, or put "
                           "the rows back; rows may be added")  # fmt: skip
-    write(path, json.dumps([spec.to_dict() for spec in specs], indent=1))
+    write(path, "[\n" + ",\n".join(json.dumps(spec.to_dict()) for spec in specs) + "\n]\n")
     return path.parent
+
+
+def _runs(path: Path) -> list[RunSpec]:
+    """The runs in a ``sweep.json``, each on a line of its own: parsed one by one, a foreign file takes no more than its size."""
+    if not path.is_file():
+        return []
+    text, found = io.BytesIO(read(path, _LARGEST)), []
+    lines = iter(partial(text.readline, _LONGEST), b"")
+    if next(lines, b"") != b"[\n":
+        raise ValueError("it does not begin as a list")
+    for line in lines:
+        if line == b"]\n":
+            return found
+        found.append(RunSpec.from_dict(parse(line.decode().removesuffix("\n").removesuffix(","))))
+    raise ValueError("it does not end as a list")
 
 
 def _changed(before: list[RunSpec], now: list[RunSpec]) -> list[str]:
@@ -55,7 +77,7 @@ def _changed(before: list[RunSpec], now: list[RunSpec]) -> list[str]:
             instead = now[row - 2] if row - 2 < len(now) else None
             fields = differences(spec.to_dict(), instead.to_dict()) if instead and instead not in before else ["gone"]
             said.append(f"row {row}: {', '.join(fields)}")
-    return said
+    return said[:SHOWN] + [f"and {len(said) - SHOWN:,} more"] * (len(said) > SHOWN)
 
 
 def run(name: str, specs: list[RunSpec], store: Store, executor: Executor | None = None) -> pd.DataFrame:

@@ -31,7 +31,11 @@ from unseen.scales import SCALES
 LARGEST_NOTEBOOK = 16 * 2**20  # bytes; those of this project have 40,000
 _LONGEST_CELL, _LONGEST_LITERAL, _LONGEST_TEXT = 10_000, 1_000, 200  # characters
 _MOST_PARTS, _DEEPEST = 100_000, 50  # lists and objects in the JSON of a notebook, and within one another
+_MOST_BRACKETS, _MOST_TAGS = 10 * _MOST_PARTS, 1_000  # in the whole text, where many may stand in outputs; of one cell
 _ADDRESS = re.compile(r"(tcp|tls)://([A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})")
+
+
+_TOO_MANY = f"it has over {_MOST_PARTS:,} lists and objects, or over {_DEEPEST} within one another"
 
 
 class BadParameters(Explained, ValueError):
@@ -211,7 +215,10 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     Raises ``BadParameters`` for a file that is none, in little time and memory however large or odd it is.
     """
     try:
-        content = json.loads(read(path, LARGEST_NOTEBOOK).decode("utf-8-sig"))
+        text = read(path, LARGEST_NOTEBOOK).decode("utf-8-sig")
+        if text.count("[") + text.count("{") > _MOST_BRACKETS:  # parsed they would take thirty times the room
+            raise ValueError(_TOO_MANY)
+        content = json.loads(text)
         _check_notebook(content)
         return nbformat.v4.upgrade(nbformat.v4.to_notebook(content))
     except Exception as error:  # in a foreign file anything may be wrong, and three libraries look at it
@@ -230,7 +237,9 @@ def _check_notebook(content: Any) -> None:
         inner = [each for part in level for each in (part.values() if type(part) is dict else part)]
         level = [each for each in inner if type(each) in (dict, list)]
         parts += len(level)
+        if any(type(part) is dict and len(part.get("tags") or "") > _MOST_TAGS for part in level):
+            raise ValueError(f"it has over {_MOST_TAGS:,} tags in one place")  # each is compared with each
     if level or parts > _MOST_PARTS:
-        raise ValueError(f"it has over {_MOST_PARTS:,} lists and objects, or over {_DEEPEST} within one another")
+        raise ValueError(_TOO_MANY)
     json.dumps(content, ensure_ascii=False).encode()  # raises for half a character, which could not be written
     nbformat.validate(content, relax_add_props=True)

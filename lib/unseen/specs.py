@@ -21,6 +21,8 @@ from typing import Any, Self
 RECIPES = ("modern", "gpt2")
 SPECIAL = {"arrow": "→", "given": "|", "gives": "=", "end": "."}  # never letters of an alphabet
 _MOST, _LONGEST = 10**12, 100_000  # of anything counted; letters: a file may ask for anything, and gets an error
+_ENOUGH = 64  # letters: there are more strings of so many than are ever asked for, and longer powers take long
+_MOST_SAID = 50  # differences between two specs: more than there are fields
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
 
 
@@ -122,14 +124,14 @@ class TaskSpec(_Checked):
         if not self.alphabet or len(set(self.alphabet)) < len(self.alphabet):
             self._refuse("alphabet", "must hold at least one letter, each once")
         if unknown := [c for c in self.alphabet if not c.isalnum()]:
-            self._refuse("alphabet", f"only letters and digits are allowed, not {''.join(unknown)!r}")
+            self._refuse("alphabet", f"only letters and digits are allowed, not {_short(''.join(unknown))}")
         if len(self.alphabet) > 200:
             self._refuse("alphabet", "at most 200 letters (ids are single bytes)")
 
     def _check_room(self) -> None:
         """Seen and unseen strings must be disjoint, so there must exist enough of them."""
-        patterns = len(self.alphabet) ** self.pattern_length
-        replacements = len(self.alphabet) ** self.replacement_length
+        patterns = len(self.alphabet) ** min(self.pattern_length, _ENOUGH)
+        replacements = len(self.alphabet) ** min(self.replacement_length, _ENOUGH)
         shared = self.pattern_length == self.replacement_length
         needed = max(self.instructions, 2) + self.unseen_instructions * (2 if shared else 1)
         if needed > patterns:
@@ -267,18 +269,24 @@ def _lasting(part: Any) -> dict[str, Any]:
 def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[str]:
     """Where two specs, as ``to_dict`` gives them, differ: one line for each field.
 
+    Raises ``ValueError`` for what is not even of the form of a spec.
+
     >>> differences(RunSpec().to_dict(), RunSpec(training=TrainingSpec(steps=800)).to_dict())
     ['training.steps: 703 before, 800 now']
     """
     flat = [{f"{part}.{name}": value for part, given in _completed(spec).items() for name, value in given.items()}
             for spec in (before, now)]  # fmt: skip
     names = sorted(set(flat[0]) | set(flat[1]))
-    said = [[repr(spec[name]) if name in spec else "nothing" for spec in flat] for name in names]
-    return [f"{name}: {old} before, {new} now" for name, (old, new) in zip(names, said, strict=True) if old != new]
+    said = [[_short(spec[name]) if name in spec else "nothing" for spec in flat] for name in names]
+    odd = [f"{name if name.isprintable() else ascii(name):.100}: {old} before, {new} now"
+           for name, (old, new) in zip(names, said, strict=True) if old != new]  # fmt: skip
+    return odd[:_MOST_SAID] + [f"and {len(odd) - _MOST_SAID:,} more"] * (len(odd) > _MOST_SAID)
 
 
 def _completed(spec: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """A stored spec with the defaults of fields that came later."""
+    if not isinstance(spec, dict) or not all(isinstance(part, dict) for part in spec.values()):
+        raise ValueError(f"expected the fields of a run, got {_short(spec)}")
     late = {part.name: {each.name: each.default for each in fields(part.type) if each.metadata.get("later")}
             for part in fields(RunSpec)}  # fmt: skip
     return {part: late.get(part, {}) | given for part, given in spec.items()}
@@ -288,8 +296,8 @@ def _short(value: Any) -> str:
     """A value as code, cut where a person stops reading."""
     try:
         text = repr(value)
-    except ValueError:  # an integer of more digits than Python writes
-        text = "a very large number"
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes, lists in lists
+        text = "a very large number or list"
     return text if len(text) <= 250 else f"{text[:250]}..."
 
 
@@ -297,4 +305,4 @@ def _same_names(where: str, given: Any, known: Any) -> None:
     if not isinstance(given, dict):
         raise ValueError(f"{where}: expected fields {sorted(known)}, got {_short(given)}")
     if odd := set(given) ^ set(known):
-        raise ValueError(f"{where}: unknown or missing {sorted(odd)}; the fields are {sorted(known)}")
+        raise ValueError(f"{where}: unknown or missing {_short(sorted(odd))}; the fields are {sorted(known)}")

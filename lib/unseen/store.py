@@ -18,7 +18,6 @@ of a run checks its hash against the manifest first.
 
 import errno
 import hashlib
-import io
 import json
 import math
 import os
@@ -34,8 +33,20 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from unseen.checkpoints import ADVICE, Found, go_on, keep, newest_first, same_spec
-from unseen.files import BrokenRun, CannotWrite, cannot_write, leftovers, provenance, read, runs_folder, write
+from unseen.checkpoints import ADVICE, Found, check_manifest, go_on, history_of, keep, newest_first, same_spec
+from unseen.files import (
+    BrokenRun,
+    CannotWrite,
+    TooLarge,
+    brief,
+    cannot_write,
+    leftovers,
+    provenance,
+    read,
+    read_json,
+    runs_folder,
+    write,
+)
 from unseen.model import Transformer
 from unseen.specs import RunSpec
 from unseen.training import Row, State
@@ -122,8 +133,9 @@ class Store:
     def state(self, spec: RunSpec) -> dict[str, Any]:
         """What ``state.json`` of a run says; empty when there is none that can be read."""
         try:
-            state = json.loads(read(self.folder(spec) / "state.json"))
+            state = read_json(self.folder(spec) / "state.json")
             time.localtime(state["since"])
+            state |= {name: brief(state.get(name, ""), 2_000) for name in ("reason", "process", "host")}
             return state if state["state"] in STATES else {}
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return {}
@@ -143,18 +155,16 @@ class Store:
         hash; with ``whole=False`` only another size is noticed, and a file's hash when that file is read.
         """
         path = self.folder(spec) / "manifest.json"
-        if not path.is_file():
+        if not os.path.lexists(path):
             return None
         try:
-            manifest = json.loads(read(path))
+            manifest = read_json(path)
             if manifest.pop("seal") != _seal(manifest):
                 raise ValueError("its hash does not match")
-            if manifest["digest"] != spec.digest():
-                raise ValueError(f"it is of run {manifest['digest']}")
-            sizes = {name: manifest["bytes"][name] for name in manifest["files"]}
+            check_manifest(manifest, spec)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise BrokenRun(f"{path} is not a manifest ({error}); {ADVICE}") from error
-        for name, size in sizes.items():
+            raise BrokenRun(f"{path} is not a manifest ({brief(error)}); {ADVICE}") from error
+        for name, size in manifest["bytes"].items():
             file = path.with_name(name)
             if not file.is_file() or file.stat().st_size != size or (whole and _hash(file) != manifest["files"][name]):
                 raise BrokenRun(f"{file} is missing or was changed since it was written; {ADVICE}")
@@ -166,7 +176,7 @@ class Store:
         A last row that was cut while it was written is dropped, which ``attrs["note"]`` then says.
         """
         if manifest := self.manifest(spec, whole=False):
-            return pd.read_csv(io.BytesIO(self._whole(spec, "history.csv", manifest)))
+            return history_of(self._whole(spec, "history.csv", manifest), self.folder(spec) / "history.csv")
         return read_progress(self.folder(spec) / "progress.csv")
 
     def model(self, spec: RunSpec) -> Transformer:
@@ -241,7 +251,7 @@ class Store:
         """The files of a run that nobody needs once it is done."""
         folder = self.folder(spec)
         under_way = [path for name in ("state.json", "progress.csv") if (path := folder / name).is_file()]
-        return [*newest_first(folder), *under_way, *leftovers(folder)]
+        return [*(path for path in newest_first(folder) if path.is_file()), *under_way, *leftovers(folder)]
 
 
 def _taken(lock: FileLock, patience: float) -> bool:
@@ -256,11 +266,13 @@ def _taken(lock: FileLock, patience: float) -> bool:
 def read_progress(path: Path) -> pd.DataFrame:
     """The rows of a history that is still written; a last row without its line end is dropped and ``attrs`` says so."""
     try:
-        text = read(path).decode("utf-8", "replace")
+        content = read(path)
     except OSError:
-        text = ""
-    whole, _, cut = text.rpartition("\n")
-    frame = pd.read_csv(io.StringIO(whole)) if whole else pd.DataFrame(columns=["step", "loss", "seconds"])
+        content = b""
+    except TooLarge as error:
+        raise BrokenRun(str(error)) from error
+    whole, end, cut = content.rpartition(b"\n")
+    frame = history_of(whole + end, path) if whole else pd.DataFrame(columns=["step", "loss", "seconds"])
     if cut:
         frame.attrs["note"] = f"{path}: a last row that is not whole was dropped"
     return frame

@@ -20,6 +20,7 @@ and never computed: ``=1+1`` is no integer.
 import codecs
 import csv
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -106,7 +107,7 @@ def _lines(path: Path) -> list[bytes]:
         if not path.is_file():  # a pipe or a device might never end
             raise BadTable(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(min(os.fstat(file.fileno()).st_size, LARGEST + 1))
     except OSError as error:
         raise BadTable(f"{path}: {error.strerror}") from error
     if len(data) > LARGEST:

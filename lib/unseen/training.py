@@ -88,11 +88,10 @@ class State:
 
 def _check_memory(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Tensor]]) -> None:
     """Raise ``RuntimeError`` unless an optimizer's memory is of its own parameters: torch would take any."""
+    names = ("momentum",) if isinstance(optimizer, Muon) else ("step", "exp_avg", "exp_avg_sq")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    shapes = [{value.shape for value in state.get(i, {}).values() if value.ndim} for i in range(len(parameters))]
-    if state and (
-        len(state) != len(parameters) or any(s != {p.shape} for s, p in zip(shapes, parameters, strict=True))
-    ):
+    wanted = {i: {name: () if name == "step" else p.shape for name in names} for i, p in enumerate(parameters)}
+    if state and wanted != {i: {name: value.shape for name, value in memory.items()} for i, memory in state.items()}:
         raise RuntimeError("what it holds of an optimizer is not of these weights")
 
 

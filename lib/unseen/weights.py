@@ -6,7 +6,10 @@ known beforehand, so a file that claims more is refused unread.
 
 import hashlib
 import json
+import math
+from functools import lru_cache
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import torch
@@ -15,11 +18,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from unseen.encoding import Encoding
-from unseen.files import BrokenRun, TooLarge, provenance, read, write
+from unseen.files import BrokenRun, brief, provenance, read, read_json, write
 from unseen.model import Shape, Transformer, build
-from unseen.specs import RunSpec
+from unseen.specs import ModelSpec, RunSpec
 
 HEADER = 16 * 2**20  # bytes that names, shapes and a history may take beside the numbers
+LARGEST = 2**26  # numbers of an imported model and of its mask: ten times the paper's
+_MOST_LISTS = 250_000  # in a header, which has two for each tensor
+_BROKEN = (SafetensorError, RuntimeError, ArithmeticError, LookupError, AttributeError, AssertionError, TypeError,
+           MemoryError)  # of a file that is none: three parsers look at it  # fmt: skip
 
 
 def to_bytes(tensors: dict[str, Tensor], about: dict[str, str] | None = None) -> bytes:
@@ -31,41 +38,73 @@ def from_bytes(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The inverse of ``to_bytes``; raises ``ValueError`` when the content is anything else."""
     try:
         size = int.from_bytes(content[:8], "little")
-        if not 0 < size <= min(HEADER, len(content)):
+        if not 0 < size <= min(HEADER, len(content) - 8):
             raise ValueError(f"its header claims {size:,} bytes")
-        about = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
-        return load(content), about
-    except (SafetensorError, RecursionError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"it is not a file of tensors ({error})") from error
+        if content.count(b"[", 8, 8 + size) > _MOST_LISTS:
+            raise ValueError("its header names too many tensors")
+        tensors = load(content)  # first, as it takes nothing but names, types and shapes for a header
+        return tensors, json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    except _BROKEN as error:
+        raise ValueError(f"it is not a file of tensors ({brief(error)})") from error
+
+
+def shapes(spec: RunSpec) -> dict[str, tuple[int, ...]]:
+    """The shapes of a spec's weights by name, in the time and memory that one layer takes."""
+    found, first = {}, "blocks.0."
+    for name, shape in _first_layer(spec.model.but(layers=1, seed=0), _shape(spec)).items():
+        layers = range(spec.model.layers if name.startswith(first) else 1)
+        found |= {name.replace(first, f"blocks.{layer}.", 1): shape for layer in layers}
+    return found
+
+
+@lru_cache(maxsize=64)
+def _first_layer(model: ModelSpec, shape: Shape) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in build(model, shape).state_dict().items()}
 
 
 def count(spec: RunSpec) -> int:
-    """The number of weights of a spec's model; nothing is allocated.
+    """The number of weights of a spec's model.
 
     >>> count(RunSpec())
     130560
     """
-    with torch.device("meta"):
-        return sum(value.numel() for value in _build(spec).state_dict().values())
+    return sum(map(math.prod, shapes(spec).values()))
+
+
+def check(tensors: dict[str, Tensor], spec: RunSpec) -> None:
+    """Raise ``ValueError`` unless tensors are weights of ``spec``: its names and shapes, all numbers finite."""
+    wanted, found = shapes(spec), {name: tuple(value.shape) for name, value in tensors.items()}
+    if odd := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
+        raise ValueError(f"{short(odd[0])} is missing, unknown or of another shape")
+    check_numbers(tensors)
+
+
+def check_numbers(tensors: dict[str, Tensor]) -> None:
+    """Raise ``ValueError`` unless all numbers of some tensors are finite and of single or half precision."""
+    for name, value in tensors.items():
+        if value.dtype not in (torch.float32, torch.float16) or not value.isfinite().all():
+            raise ValueError(f"not all numbers of {short(name)} are finite, or they are of another type")
 
 
 def read_model(path: Path, spec: RunSpec) -> Transformer:
     """A model of ``spec`` with the weights in a file; raises ``BrokenRun`` when they do not fit or are not finite."""
     try:
         tensors, _ = from_bytes(read(path, 8 * count(spec) + HEADER))
-        if sum(value.numel() for value in tensors.values()) != count(spec):  # before anything of that size is built
-            raise ValueError("it holds another number of weights")
-        if not all(value.is_floating_point() and value.isfinite().all() for value in tensors.values()):
-            raise ValueError("not all of its numbers are finite")
+        check(tensors, spec)  # before anything of that size is built
         model = _build(spec)
         model.load_state_dict({name: value.float() for name, value in tensors.items()})
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BrokenRun(f"{path} does not hold the weights of its spec: {error}") from error
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        raise BrokenRun(f"{path} does not hold the weights of its spec: {brief(error)}") from error
     return model.eval()
 
 
+def _shape(spec: RunSpec) -> Shape:
+    return Shape.of(Encoding.of(spec.task))
+
+
 def _build(spec: RunSpec) -> Transformer:
-    return build(spec.model, Shape.of(Encoding.of(spec.task)))
+    return build(spec.model, _shape(spec))
 
 
 def export_model(model: Transformer, spec: RunSpec, path: Path, **more: Any) -> None:
@@ -81,13 +120,14 @@ def export_model(model: Transformer, spec: RunSpec, path: Path, **more: Any) -> 
 def import_model(path: Path) -> tuple[Transformer, RunSpec]:
     """The model and spec that ``export_model`` wrote; raises ``BrokenRun`` when a file is missing or was changed."""
     try:
-        described = json.loads(read(path.with_suffix(".json")))
+        described = read_json(path.with_suffix(".json"))
         spec = RunSpec.from_dict(described["spec"])
+        if (size := count(spec) + _shape(spec).context ** 2) > LARGEST:  # a mask is as wide as it is long
+            raise ValueError(f"a model of {size:,} numbers is too large")
         whole = hashlib.sha256(read(path, 8 * count(spec) + HEADER)).hexdigest() == described["sha256"]
-    except TooLarge as error:
-        raise BrokenRun(str(error)) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BrokenRun(f"{path} and {path.with_suffix('.json').name} are not an exported model: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        told = f"{path} and {path.with_suffix('.json').name} are not an exported model: {brief(error)}"
+        raise BrokenRun(told) from error
     if not whole:
         raise BrokenRun(f"{path} is not the file that {path.with_suffix('.json').name} describes")
     return read_model(path, spec), spec

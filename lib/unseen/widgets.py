@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from unseen import plots
 from unseen.encoding import Encoding
 from unseen.evaluation import answer
-from unseen.files import project_folder
+from unseen.files import BrokenRun, project_folder
 from unseen.model import Transformer
 from unseen.progress import headless
 from unseen.rewriting import Rule
@@ -44,12 +44,15 @@ class Demo:
 
 def load_demo() -> Demo:
     """Read the committed models; raises ``BrokenRun`` when a file is not what was committed."""
-    models, trained_on = {}, {}
+    models, trained_on, encodings = {}, {}, set()
     for which in ("low", "high"):
         model, spec = import_model(project_folder() / "data" / "checkpoints" / f"{which}.safetensors")
         name = f"trained on {spec.task.instructions:,} instructions"
         models[name], trained_on[name] = model, spec.task.instructions
-    return Demo(models, Encoding.of(spec.task), trained_on)
+        encodings.add(Encoding.of(spec.task))
+    if len(encodings) > 1:  # one field of text cannot be for both
+        raise BrokenRun("the two models in data/checkpoints read different alphabets or lengths")
+    return Demo(models, encodings.pop(), trained_on)
 
 
 def compare(demo: Demo, rule: Rule, text: str) -> pd.DataFrame:
