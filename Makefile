@@ -11,6 +11,9 @@ help:  ## this list
 study: $(READY)  ## run the main job headless: SCALE=smoke|quick|full|paper
 	$(BIN)/unseen study --scale $(SCALE)
 
+study-all: $(READY)  ## every experiment, not the main job alone
+	$(BIN)/unseen study --all --scale $(SCALE)
+
 test: $(READY)  ## everything that must hold, offline
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
@@ -34,4 +37,4 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.PHONY: help study test test-faults lab lint bench
+.PHONY: help study study-all test test-faults lab lint bench

@@ -120,6 +120,12 @@ def test_study_runs_the_main_notebook_first_and_reports(ran, monkeypatch, capsys
     assert str(tmp_path / "report.html") in capsys.readouterr().out
 
 
+def test_all_of_the_study_is_every_notebook(ran, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "write_report", lambda *_: tmp_path / "report.html")
+    assert cli.main(["study", "--scale", "smoke", "--all"]) == 0
+    assert [name for name, _, _ in ran] == [*cli.STUDY, *cli.MORE]
+
+
 def test_study_hands_the_scheduler_to_the_notebooks_that_train(ran, monkeypatch, tmp_path):
     monkeypatch.setattr(cli, "write_report", lambda *_: tmp_path / "report.html")
     assert cli.main(["study", "--scale", "smoke", "--scheduler", "serial"]) == 0

@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 
-from unseen.cli import STUDY
+from unseen.cli import MORE, STUDY
 from unseen.files import project_folder
 from unseen.headless import parameters, run_notebook
 from unseen.store import Store
@@ -52,7 +52,7 @@ def outputs(path):
 
 
 def test_the_study_runs_every_notebook():
-    assert set(STUDY) == set(NOTEBOOKS)
+    assert {*STUDY, *MORE} == set(NOTEBOOKS)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -60,7 +60,7 @@ def test_by_default_a_notebook_takes_seconds(name):
     assert parameters(NOTEBOOKS[name])["scale"].default == "smoke"  # nbval cannot set it
 
 
-@pytest.mark.parametrize("name", STUDY)
+@pytest.mark.parametrize("name", STUDY + MORE)
 def test_headless(nbval, name):
     target = run_notebook(name, {"scale": "smoke"})
     assert target == Store().root.parent / "smoke" / f"{name}.ipynb"

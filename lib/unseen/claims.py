@@ -5,7 +5,7 @@ ours as a reference, never fitted.  The criteria were committed before the runs 
 whose runs are older.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,3 +204,16 @@ def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:
         rows.append({"experiment": number, "claim": what, "published": published, "criterion": "no notebook yet",
                      **dict.fromkeys(folders, NOT_RUN)})  # fmt: skip
     return pd.DataFrame(rows).fillna("")
+
+
+def as_markdown(table: pd.DataFrame, scales: Iterable[str]) -> str:
+    """The table of verdicts as the README shows it."""
+    scales = list(scales)
+    lines = [f"| experiment | claim | {' | '.join(scales)} |", "|---" * (2 + len(scales)) + "|"]
+    for row in table.to_dict("records"):
+        cells = [
+            f"{row[each]}" + (f": {row[f'measured at {each}']}" if row.get(f"measured at {each}") else "")
+            for each in scales
+        ]
+        lines.append(f"| {row['experiment']} | {row['published']} | {' | '.join(cells)} |")
+    return "\n".join(lines)

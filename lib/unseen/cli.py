@@ -30,6 +30,7 @@ from unseen.workers import Terminated, polite_stops, threads
 
 STUDY = ("10_diversity_threshold", "00_start_here", "01_string_rewrites", "02_instruction_sets",
          "03_a_small_transformer", "04_training_one_model")  # fmt: skip
+MORE = ("11_no_ops", "12_long_tail", "90_verdicts")  # behind the main job, in the order of the papers
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models
 
 
@@ -81,7 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", _run, "run one notebook headless", "-p --parameter")
     run.add_argument("notebook", help="its number, name or path")
     run.add_argument("--into", help="folder under the runs folder (default: the notebook's scale)")
-    command("study", _study, "the main job and its report", "--scale", "--scheduler")
+    study = command("study", _study, "the main job and its report", "--scale", "--scheduler")
+    study.add_argument("--all", action="store_true", help="every notebook, not the main job alone")
     command("keep", _keep, "copy the results of a study, and two models, to data/", "--scale")
     sweep = command("sweep", _sweep, "train every row of a table", "--scale", "--scheduler")
     sweep.add_argument("table", type=Path, help="a CSV file, one run a row, columns named by fields of the spec")
@@ -122,7 +124,7 @@ def _study(options: argparse.Namespace) -> None:
     chosen, executed, seconds = scale(options.scale), [], {}
     executor(options.scheduler)  # refuses a bad one before anything starts
     print(f"== scale {chosen.name}: {chosen.minutes}; runs folder {runs_folder()}", flush=True)
-    for name in STUDY:
+    for name in STUDY + MORE * options.all:
         began = time.monotonic()
         print(f"== {name}", flush=True)
         trains = "scheduler" in parameters(notebook_path(name)) and options.scheduler

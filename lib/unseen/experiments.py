@@ -5,7 +5,7 @@ Every setting shares its runs with whichever other has the same ones: the store 
     >>> [setting.name for setting in no_ops("quick")]
     ['0 % no-ops', '10 % no-ops', '50 % no-ops']
     >>> len({run for setting in long_tail("quick") for run in setting.runs()})
-    24
+    33
 """
 
 from unseen.scales import Setting, scale
@@ -17,7 +17,7 @@ _SEEDS = {"smoke": (0, 1), "quick": (0, 1, 2), "full": (0, 1, 2, 3), "paper": (0
 def no_ops(name: str) -> tuple[Setting, ...]:
     """Paper, experiment 2: a share of inputs without the pattern, against the number of instructions."""
     shares = {"smoke": (0.0, 0.5), "quick": (0.0, 0.1, 0.5)}.get(name, (0.0, 0.1, 0.2, 0.3, 0.4, 0.5))
-    sizes = {"smoke": (2, 64), "quick": (100, 200, 300, 500, 1_000), "full": (100, 200, 250, 300, 500, 1_000, 3_000)}
+    sizes = {"smoke": (2, 64), "quick": (200, 300, 500, 1_000), "full": (100, 200, 250, 300, 500, 1_000, 3_000)}
     paper = (100, 200, 300, 400, 500, 1_000, 2_000, 5_000, 10_000, 100_000)
     base = scale(name).main.base
     return tuple(
@@ -27,12 +27,17 @@ def no_ops(name: str) -> tuple[Setting, ...]:
 
 
 def long_tail(name: str) -> tuple[Setting, ...]:
-    """Paper, experiment 3: a few instructions get most examples; ``concentration`` a = 1 gives each as many."""
+    """Paper, experiment 3: a few instructions get most examples; ``concentration`` a = 1 gives each as many.
+
+    The even shape has more sizes, so that there is a curve to hold the others against.
+    """
     shapes = {"smoke": (1.0, 0.1), "quick": (1.0, 0.2, 0.1, 0.03)}.get(name, (2.0, 1.0, 0.5, 0.2, 0.1, 0.07, 0.03))
     sizes = {"smoke": (64,), "paper": (1_000, 10_000, 100_000)}.get(name, (1_000, 10_000))
+    even = {"smoke": (8,), "quick": (200, 300, 500), "full": (100, 150, 200, 250, 300, 500)}.get(name, ()) + sizes
     base = scale(name).main.base
     return tuple(
-        Setting(f"a = {shape:g}", with_task(base, concentration=shape), sizes, _SEEDS[name]) for shape in shapes
+        Setting(f"a = {shape:g}", with_task(base, concentration=shape), even if shape == 1 else sizes, _SEEDS[name])
+        for shape in shapes
     )
 
 

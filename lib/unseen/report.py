@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,7 @@ from unseen import diversity, plots
 from unseen.claims import INSTRUCTION_DIVERSITY
 from unseen.files import provenance, runs_folder, write
 from unseen.progress import duration
-from unseen.scales import Scale
+from unseen.scales import Scale, Setting
 from unseen.sweep import best_device
 
 _STYLE = """
@@ -122,14 +123,21 @@ def _origin(results: pd.DataFrame) -> str:
     return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
 
 
-def write_results(scale: Scale, results: pd.DataFrame, baselines: pd.DataFrame) -> Path:
-    """Write the tidy results of the main job, and what produced them, under ``<runs>/<scale>/``."""
-    folder = runs_folder() / scale.name
-    path = folder / "10_diversity_threshold.csv"
-    write(path, results.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-    write(folder / "10_baselines.csv", baselines.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-    settings = {setting.name: {"base": setting.base.to_dict(), "instructions": setting.instructions,
-                               "seeds": setting.seeds} for setting in scale.settings}  # fmt: skip
-    about = {"command": f"make study SCALE={scale.name}", "settings": settings, "device": best_device(), **provenance()}
+def write_table(notebook: str, scale: str, settings: Sequence[Setting], table: pd.DataFrame, command: str = "") -> Path:
+    """Write the tidy results of a notebook, and what produced them, under ``<runs>/<scale>/``."""
+    path = runs_folder() / scale / f"{notebook}.csv"
+    write(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    axes = {setting.name: {"base": setting.base.to_dict(), "instructions": setting.instructions,
+                           "seeds": setting.seeds} for setting in settings}  # fmt: skip
+    command = command or f"unseen run {notebook[:2]} -p scale={scale}"
+    about = {"command": command, "settings": axes, "device": best_device(), **provenance()}
     write(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
     return path
+
+
+def write_results(scale: Scale, results: pd.DataFrame, baselines: pd.DataFrame) -> Path:
+    """Write the tidy results of the main job, and what produced them, under ``<runs>/<scale>/``."""
+    text = baselines.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    write(runs_folder() / scale.name / "10_baselines.csv", text)
+    command = f"make study SCALE={scale.name}"
+    return write_table("10_diversity_threshold", scale.name, scale.settings, results, command)
