@@ -1,0 +1,90 @@
+"""A bad sweep table: all rows are checked first, row and column are named, and nothing starts."""
+
+import pytest
+from conftest import AMOUNT
+from hypothesis import given, settings
+
+from bad_tables import check_bytes, check_mutation, check_round_trip, forms, mutations, raw_tables, tables
+from unseen.cli import main
+
+fuzzed = settings(max_examples={"short": 20, "usual": 500, "long": 5_000}[AMOUNT])
+BAD = {
+    "unknown column": ("width,hieght\n16,2\n", ["row 1", "'hieght'"]),
+    "column without a name": ("width,\n16,2\n", ["row 1", "has no name"]),
+    "one field twice": ("width,model.width\n16,16\n", ["row 1", "both set model.width"]),
+    "wrong type": ("width,steps\n16,4\n16,many\n", ["row 3", "'steps'", "'many'"]),
+    "no integer": ("width,steps\n16,4.0\n", ["row 2", "'steps'"]),
+    "out of range": ("width,steps\n16,4\n15,4\n", ["row 3", "'width'", "multiple"]),
+    "together out of range": ("instructions,examples\n100,99\n", ["row 2", "fewer than instructions"]),
+    "not a number": ("learning_rate\n0.1\nnan\n", ["row 3", "'learning_rate'"]),
+    "infinite": ("learning_rate\ninf\n", ["row 2", "'learning_rate'"]),
+    "an empty cell": ("width,steps\n16,\n", ["row 2", "'steps'"]),
+    "too few cells": ("width,steps\n16\n", ["row 2", "1 cell(s) for 2"]),
+    "too many cells": ("width,steps\n16,4,5\n", ["row 2", "3 cell(s) for 2"]),
+    "a duplicate": ("width,seed\n16,0\n32,0\n16,0\n", ["row 4", "row 2"]),
+    "code": ("width\n__import__('os').abort()\n", ["row 2", "'width'"]),
+    "a formula": ("width\n=1+1\n", ["row 2", "'width'"]),
+    "an empty file": ("", ["empty"]),
+    "a header alone": ("width,steps\n", ["empty, or a header without rows"]),
+    "a null byte": ("width\n1\x006\n", ["row 2", "'width'"]),
+    "an open quote": ('width\n"16\n', ["row 2"]),
+    "several at once": ("width,steps\nx,4\n16,y\n", ["row 2", "row 3"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_table_is_refused_by_the_command(runs, tmp_path, promise, capsys, what):
+    content, told = BAD[what]
+    table = tmp_path / "mine.csv"
+    table.write_text(content, newline="")
+    assert main(["sweep", str(table), "--scale", "smoke"]) == 2
+    err = capsys.readouterr().err
+    assert all(each in err for each in [*told, "mine.csv"]), err
+    assert "Traceback" not in err
+    assert not runs.exists()
+    promise("bad tables given to the command")
+
+
+@pytest.mark.parametrize("name", ["nothing.csv", "folder"])
+def test_what_is_no_file_is_refused(runs, tmp_path, promise, capsys, name):
+    (tmp_path / "folder").mkdir()
+    assert main(["sweep", str(tmp_path / name)]) == 2
+    assert "file" in capsys.readouterr().err
+    assert not runs.exists()
+    promise("tables that are no files")
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte-order mark"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+def test_marks_and_line_ends_mean_nothing(runs, tmp_path, promise, mark, end):
+    table = tmp_path / "mine.csv"
+    table.write_bytes(mark + end.join([b"steps,seed", b"4,0", b'"4",1', b""]))
+    assert main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial"]) == 0
+    assert len((runs / "sweeps" / "mine" / "results.csv").read_text().splitlines()) == 5
+    promise("forms of a good table")
+
+
+@fuzzed
+@given(raw_tables())
+def fuzz_bytes(folder, count, data):
+    count("files of any bytes")
+    check_bytes(data, folder)
+
+
+@fuzzed
+@given(mutations(), forms())
+def fuzz_cells(folder, count, mutation, form):
+    count("cells made bad")
+    check_mutation(*mutation, form, folder)
+
+
+@fuzzed
+@given(tables(), forms())
+def fuzz_forms(folder, count, table, form):
+    count("good tables written in odd ways")
+    check_round_trip(table, form, folder)
+
+
+@pytest.mark.parametrize("hunt", [fuzz_bytes, fuzz_cells, fuzz_forms])
+def test_hunt(tmp_path, promise, hunt):
+    hunt(tmp_path, promise)
