@@ -1,6 +1,8 @@
 """The ``unseen`` command: what it starts, what it says, how it exits."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.metadata import entry_points
 
@@ -234,3 +236,12 @@ def test_the_store_is_looked_at(runs, capsys):
     assert capsys.readouterr().out == "4 files are what was written, 0 are not\n"
     assert cli.main(["clean", "--yes"]) == 0
     assert capsys.readouterr().out == "0 files, 0 broken runs\n"
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(runs):
+    """As in ``unseen status | head``."""
+    command = [sys.executable, "-c", "import sys; from unseen.cli import main; sys.exit(main(['status', '--csv']))"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from unseen.files import (
@@ -127,6 +128,8 @@ def whole(path: Path, spec: RunSpec) -> str:
 
 def _read(path: Path, spec: RunSpec) -> tuple[dict[str, Any], dict[str, Any]]:
     tensors, about = from_bytes(read_sealed(path, 16 * count(spec) + HEADER))
+    if "state" not in about:
+        raise ValueError("it does not say what it is of")
     head = parse(about["state"])
     if odd := differences(head["spec"], spec.to_dict()):
         raise SpecChanged(f"{path} was written for another spec: {'; '.join(odd)}")
@@ -168,7 +171,7 @@ def _check_tensors(tensors: dict[str, Tensor], spec: RunSpec, step: int) -> None
     prefix = "model."
     rest = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
     check({name.removeprefix(prefix): value for name, value in tensors.items() if name not in rest}, spec)
-    check_numbers(rest)
+    check_numbers(tensors, torch.float32)
     last = [(name.rpartition(".")[2], value) for name, value in rest.items()]
     of_each = Counter(tuple(value.shape) for name, value in last if name in ("exp_avg", "momentum"))
     if step and of_each != Counter(shapes(spec).values()):

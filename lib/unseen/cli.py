@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -39,13 +40,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _terminable():
-            return options.do(options) or 0
+            code = options.do(options) or 0
+            sys.stdout.flush()  # here, where a reader that has gone is no error
+            return code
     except Explained as error:
         print(f"unseen: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError | SpecChanged) else 1
     except ValueError as error:
         print(f"unseen: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read this has seen enough, as in ``unseen status | head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt as error:
         what = "terminated" if isinstance(error, Terminated) else "interrupted"
         print(f"unseen: {what}; the same command goes on from here", file=sys.stderr)

@@ -76,7 +76,7 @@ def entry(store: Store, folder: Path) -> Entry:
     except BrokenRun as error:
         return Entry(what="?", state="failed", step=0, steps=0, reason=str(error), **about)
     total = spec.training.steps
-    about |= {"what": f"{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}", "steps": total}
+    about |= {"what": what(spec), "steps": total}
     if done:
         return Entry(state="done", step=total, reason="", **about)
     said = store.state(spec)
@@ -96,6 +96,23 @@ def _last_write(folder: Path) -> tuple[float, int]:
         with suppress(OSError):  # a run under way moves its files
             found.append(path.stat())
     return max((each.st_mtime for each in found), default=time.time()), sum(each.st_size for each in found)
+
+
+_TOLD = {"task.instructions", "task.rule_seed", "task.example_seed", "model.recipe", "model.seed"}
+
+
+def what(spec: RunSpec) -> str:
+    """A run in words: recipe, instructions, seed, and what is not as by default.
+
+    >>> run = RunSpec()
+    >>> what(run.but(task=run.task.but(instructions=300, no_op_share=0.1), model=run.model.but(width=96)))
+    'modern I=300 seed 0 no_op_share=0.1 width=96'
+    """
+    usual, rest = RunSpec().to_dict(), []
+    for part, given in spec.to_dict().items():
+        rest += [f" {name}={value}" for name, value in given.items()
+                 if value != usual[part][name] and f"{part}.{name}" not in _TOLD]  # fmt: skip
+    return f"{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}{''.join(rest)}"
 
 
 def held(folder: Path) -> bool:

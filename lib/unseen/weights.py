@@ -77,13 +77,13 @@ def check(tensors: dict[str, Tensor], spec: RunSpec) -> None:
     wanted, found = shapes(spec), {name: tuple(value.shape) for name, value in tensors.items()}
     if odd := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
         raise ValueError(f"{short(odd[0])} is missing, unknown or of another shape")
-    check_numbers(tensors)
+    check_numbers(tensors, torch.float32, torch.float16)
 
 
-def check_numbers(tensors: dict[str, Tensor]) -> None:
-    """Raise ``ValueError`` unless all numbers of some tensors are finite and of single or half precision."""
-    for name, value in tensors.items():
-        if value.dtype not in (torch.float32, torch.float16) or not value.isfinite().all():
+def check_numbers(tensors: dict[str, Tensor], *types: torch.dtype) -> None:
+    """Raise ``ValueError`` unless all numbers of some tensors are finite and of one of some types."""
+    for name, value in sorted(tensors.items()):
+        if value.dtype not in types or not value.isfinite().all():
             raise ValueError(f"not all numbers of {short(name)} are finite, or they are of another type")
 
 
