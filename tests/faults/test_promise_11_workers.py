@@ -41,29 +41,29 @@ def slow_one(spec, tell, store):
 
 
 def test_workers_are_killed_at_random_moments(undisturbed, tmp_path, promise, amount, rng):
-    """Never one run three times, since that would be a run that always dies."""
-    store, kills, over = Store(tmp_path), [], threading.Event()
-    most = amount(2, 8, 8)
+    """Each run's worker once, and never one run three times, since that would be a run that always dies."""
+    for number in range(amount(1, 3, 15)):
+        store, kills, over = Store(tmp_path / str(number)), [], threading.Event()
 
-    def killer():
-        while len(kills) < most and not over.wait(rng.uniform(0.05, 0.4)):
-            spec = rng.choice([spec for spec in SPECS if kills.count(spec) < 2])
-            if store.state(spec).get("state") == "running":
-                with suppress(ProcessLookupError):  # killed already, and not yet begun again
-                    os.kill(store.state(spec)["process"], signal.SIGKILL)
-                    kills.append(spec)
+        def killer(store=store, kills=kills, over=over):
+            while not over.wait(rng.uniform(0.05, 0.3)):
+                left = [spec for spec in SPECS if spec not in kills and store.state(spec).get("state") == "running"]
+                if left:
+                    kills.append(rng.choice(left))
+                    with suppress(KeyError, ProcessLookupError):  # it has just ended
+                        os.kill(store.state(kills[-1])["process"], signal.SIGKILL)
 
-    board = Board(SPECS)
-    thread = threading.Thread(target=killer)
-    thread.start()
-    Processes(2).run(SPECS, partial(slow_one, store=store), board.take)
-    over.set()
-    thread.join()
-    assert kills
-    assert board.failed == {}
-    assert {spec: essence(store.manifest(spec), store, spec) for spec in SPECS} == undisturbed
-    assert all(files(store, spec) == DONE for spec in SPECS)
-    promise("workers killed", len(kills))
+        board = Board(SPECS)
+        thread = threading.Thread(target=killer)
+        thread.start()
+        Processes(2).run(SPECS, partial(slow_one, store=store), board.take)
+        over.set()
+        thread.join()
+        assert kills
+        assert board.failed == {}
+        assert {spec: essence(store.manifest(spec), store, spec) for spec in SPECS} == undisturbed
+        assert all(files(store, spec) == DONE for spec in SPECS)
+        promise("workers killed", len(kills))
 
 
 def deadly(spec, tell, store):
