@@ -51,7 +51,7 @@ def test_workers_are_killed_at_random_moments(undisturbed, tmp_path, promise, am
                 if left:
                     kills.append(rng.choice(left))
                     with suppress(KeyError, ProcessLookupError):  # it has just ended
-                        os.kill(store.state(kills[-1])["process"], signal.SIGKILL)
+                        os.kill(int(store.state(kills[-1])["process"]), signal.SIGKILL)
 
         board = Board(SPECS)
         thread = threading.Thread(target=killer)
