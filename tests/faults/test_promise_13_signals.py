@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from conftest import AMOUNT
 from deeds import LONG, essence, finished, forked, train_slowly, until
 
 from bad_parameters import write_book
@@ -120,7 +121,7 @@ frame([base], executor=Processes(1))
 """
 
 
-@both_signals
+@pytest.mark.parametrize("number", [*CODES] if AMOUNT != "short" else [signal.SIGTERM], ids=lambda number: number.name)
 def test_a_notebook_with_worker_processes(tmp_path, promise, number):
     """The signal reaches only the command; kernel and workers are ended by it, with a checkpoint."""
     spec, store = base(20_000), Store(tmp_path / "runs" / "store")
