@@ -1,12 +1,11 @@
 """Promises kept by doing the deed: real processes, signals and file systems; a line for each when all is done."""
 
-import os
 import random
 from collections import Counter, defaultdict
 
 import pytest
+from deeds import AMOUNT
 
-AMOUNT = os.environ.get("FAULTS", "short")  # short in make test, usual in make test-faults, long with LONG=1
 PROMISES = {
     1: "kill -9 while training and while checkpointing",
     2: "rotten checkpoints and results",

@@ -10,6 +10,8 @@ from trainers import SMALL
 from unseen.store import Store
 from unseen.sweep import ensure
 
+AMOUNT = os.environ.get("FAULTS", "short")  # short in make test, usual in make test-faults, long with LONG=1
+
 # 64 examples in batches of 16: an epoch is four steps, so checkpoints fall into epochs and on their ends
 LONG = SMALL.but(training=SMALL.training.but(steps=60, evaluate_every=3, checkpoint_every=2))
 

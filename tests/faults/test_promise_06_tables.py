@@ -1,7 +1,7 @@
 """A bad sweep table: all rows are checked first, row and column are named, and nothing starts."""
 
 import pytest
-from conftest import AMOUNT
+from deeds import AMOUNT
 from hypothesis import given, settings
 
 from bad_tables import check_bytes, check_mutation, check_round_trip, forms, mutations, raw_tables, tables

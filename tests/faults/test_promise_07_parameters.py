@@ -1,7 +1,7 @@
 """Bad notebook parameters are refused before papermill starts, and by the notebook itself when a person edits the cell."""
 
 import pytest
-from conftest import AMOUNT
+from deeds import AMOUNT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import AMOUNT
+from deeds import AMOUNT
 from hypothesis import given, settings
 
 from bad_parameters import check_name_text, names

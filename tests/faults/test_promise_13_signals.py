@@ -9,8 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import AMOUNT
-from deeds import LONG, essence, finished, forked, train_slowly, until
+from deeds import AMOUNT, LONG, essence, finished, forked, train_slowly, until
 
 from bad_parameters import write_book
 from unseen import inventory

@@ -5,7 +5,7 @@ import re
 import threading
 
 import pytest
-from conftest import AMOUNT
+from deeds import AMOUNT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
