@@ -24,11 +24,13 @@ import json
 import shutil
 import sys
 from pathlib import Path
+import torch
 from deeds import LONG
 from unseen.files import CannotWrite, leftovers
 from unseen.store import Store
 from unseen.sweep import ensure
 
+torch.set_num_threads(1)  # as the run that it is compared with
 place = Path(sys.argv[1])
 for number, room in enumerate(map(int, sys.argv[2:])):
     store = Store(place / str(number))
