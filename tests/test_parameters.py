@@ -395,7 +395,9 @@ def test_any_file_is_a_notebook_or_refused(tmp_path_factory, content):
     assert check_book(tmp_path_factory.getbasetemp() / "any.ipynb", content) is None
 
 
-@given(st.one_of(st.text(), st.text("size=:int 0'\"([{,\n#"), values().map(lambda value: f"size = {shown(value, 9_999)}")))
+@given(
+    st.one_of(st.text(), st.text("size=:int 0'\"([{,\n#"), values().map(lambda value: f"size = {shown(value, 9_999)}"))
+)
 def test_any_parameters_cell_is_read_or_refused(tmp_path_factory, source):
     content = {**BOOK, "cells": [{**CELL, "source": source}]}
     check_book(tmp_path_factory.getbasetemp() / "any.ipynb", json.dumps(content).encode())
