@@ -5,6 +5,7 @@ from deeds import AMOUNT
 from hypothesis import given, settings
 
 from bad_tables import check_bytes, check_mutation, check_round_trip, forms, mutations, raw_tables, tables
+from unseen import named
 from unseen.cli import main
 
 fuzzed = settings(max_examples={"short": 20, "usual": 500, "long": 5_000}[AMOUNT])
@@ -43,6 +44,36 @@ def test_a_bad_table_is_refused_by_the_command(runs, tmp_path, promise, capsys, 
     assert "Traceback" not in err
     assert not runs.exists()
     promise("bad tables given to the command")
+
+
+def test_one_bad_row_among_many_is_found_before_any_starts(runs, tmp_path, promise, capsys, monkeypatch, amount, rng):
+    monkeypatch.setattr(named, "fill", lambda *_: pytest.fail("it was started"))
+    table, count = tmp_path / "mine.csv", 500
+    for _ in range(amount(2, 30, 300)):
+        rows, place = [f"64,{seed}" for seed in range(count)], rng.randrange(count)
+        rows[place] = rng.choice(
+            [f"63,{place}", f"x,{place}", f",{place}", f"64,{place},1", "64,nan", "64,-1", f'"64,{place}']
+        )
+        table.write_text("\n".join(["width,seed", *rows]))
+        assert main(["sweep", str(table), "--scale", "smoke"]) == 2
+        err = capsys.readouterr().err
+        assert f"row {place + 2}: " in err
+        assert err.count("\n") == 1
+        assert not runs.exists()
+        promise(f"tables with a bad row among {count}")
+
+
+@pytest.mark.parametrize(
+    "options", [["--scheduler", "slurm"], ["--name", "../mine"], ["--name", "a/b"], ["--scale", "fast"]]
+)
+def test_nothing_starts_on_a_good_table_with_a_bad_option(runs, tmp_path, promise, capsys, options):
+    (tmp_path / "mine.csv").write_text("steps\n4\n")
+    assert main(["sweep", str(tmp_path / "mine.csv"), *options]) == 2
+    err = capsys.readouterr().err
+    assert options[1] in err
+    assert "Traceback" not in err
+    assert not runs.exists()
+    promise("good tables with a bad option")
 
 
 @pytest.mark.parametrize("name", ["nothing.csv", "folder"])

@@ -1,5 +1,7 @@
 """Bad notebook parameters are refused before papermill starts, and by the notebook itself when a person edits the cell."""
 
+import ast
+
 import pytest
 from deeds import AMOUNT
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from bad_parameters import (
     EVERY_KIND,
     EVERY_RULE,
     awkward_values,
+    check_book,
     check_typed,
     check_value,
     payloads,
@@ -17,8 +20,9 @@ from bad_parameters import (
 )
 from unseen import headless
 from unseen.cli import main
+from unseen.files import project_folder
 from unseen.headless import run_notebook
-from unseen.parameters import RULES, BadParameters
+from unseen.parameters import RULES, BadParameters, check_parameters, checked, parameters, read_notebook
 
 fuzzed = settings(max_examples={"short": 50, "usual": 2_000, "long": 10_000}[AMOUNT])
 
@@ -99,3 +103,62 @@ def fuzz(book, count, name, value):
 
 def test_hunt(book, promise):
     fuzz(book, promise)
+
+
+# In the notebooks that there are
+
+NOTEBOOKS = sorted((project_folder() / "notebooks").glob("*.ipynb"))
+
+
+def call_of(path):
+    """What a notebook gives to ``check_parameters``: the names, each with the variable that a person types into."""
+    code = [cell.source for cell in read_notebook(path).cells if cell.cell_type == "code"][1]
+    calls = [
+        node
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "check_parameters"
+    ]
+    assert len(calls) == 1
+    return {each.arg: ast.unparse(each.value) for each in calls[0].keywords}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def test_each_notebook_checks_what_a_person_types_as_the_command_does(path, promise):
+    declared = parameters(path)
+    assert call_of(path) == {name: name for name in declared}  # each of them, and in the first cell below
+    for name, parameter in declared.items():
+        for value in (None, b"x", [], "\0" * 999, -1, 10**30, float("nan"), object(), parameter.default):
+            typed, given = ({each: other.default for each, other in declared.items()} | {name: value} for _ in range(2))
+            fit = refusal(lambda typed=typed: check_parameters(**typed))
+            assert fit == refusal(lambda given=given: checked(path, given))
+            assert fit == (value is parameter.default)
+            promise("values typed into notebooks and given to the command", 2)
+
+
+def refusal(check):
+    try:
+        check()
+    except BadParameters:
+        return False
+    return True
+
+
+@fuzzed
+@given(st.dictionaries(st.one_of(st.text(), st.sampled_from(sorted(RULES))), st.text(), min_size=1, max_size=3))
+def fuzz_names(book, count, given):
+    count("names of any text")
+    if set(given) - set(parameters(book)):
+        with pytest.raises(BadParameters, match="has no parameter"):
+            run_notebook(book, given)
+
+
+@fuzzed
+@given(st.one_of(st.binary(), st.text().map(lambda text: text.encode(errors="surrogatepass"))))
+def fuzz_files(book, count, content):
+    count("notebook files of any bytes")
+    assert check_book(book.with_name("any.ipynb"), content) is None
+
+
+@pytest.mark.parametrize("hunt", [fuzz_names, fuzz_files])
+def test_hunt_names_and_files(book, promise, hunt):
+    hunt(book, promise)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import nbformat
 import pytest
 from deeds import AMOUNT
 from hypothesis import given, settings
@@ -46,17 +47,64 @@ def test_a_bad_name_is_refused(runs, table, promise, capsys, what):
     promise("bad names", 2)
 
 
+@pytest.mark.parametrize(
+    "target", ["away", "nothing", "runs", "runs/store", "runs/sweeps/mine"]
+)  # the last may be a circle
 @pytest.mark.parametrize("link", ["sweeps", "sweeps/mine"])
-def test_a_link_out_of_the_runs_folder_is_not_followed(runs, table, tmp_path, promise, capsys, link):
+def test_a_link_out_of_the_runs_folder_is_not_followed(runs, table, tmp_path, promise, capsys, link, target):
     away = tmp_path / "away"
     away.mkdir()
     place = runs / link
     place.parent.mkdir(parents=True)
-    place.symlink_to(away)
+    place.symlink_to(tmp_path / target)
     code = main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial", "--name", "mine"])
     assert code == 2, capsys.readouterr()
     assert list(away.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["away", "mine.csv", "runs"]
+    assert sorted(path.name for path in runs.rglob("*")) == sorted(link.split("/"))
     promise("links that lead out of sweeps")
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "results.csv"])
+def test_a_link_in_place_of_a_sweeps_file_is_replaced(runs, table, tmp_path, promise, name):
+    (tmp_path / "precious").write_text("[\n]\n")
+    (runs / "sweeps" / "mine").mkdir(parents=True)
+    (runs / "sweeps" / "mine" / name).symlink_to(tmp_path / "precious")
+    assert main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial"]) == 0
+    assert (tmp_path / "precious").read_text() == "[\n]\n"
+    assert not (runs / "sweeps" / "mine" / name).is_symlink()
+    promise("links in place of a file that is written")
+
+
+KINDS = ("link", "link to nothing", "pipe", "folder")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "name", ["00_start_here.ipynb", "00_start_here.html", "00_start_here.success.json", ".00_start_here.input.ipynb"]
+)
+def test_what_lies_in_place_of_an_output_is_replaced_or_told(runs, tmp_path, promise, monkeypatch, capsys, name, kind):
+    """papermill itself writes through a link, and waits for a pipe."""
+    precious, place = tmp_path / "precious", runs / "smoke" / name
+    precious.write_text("mine")
+    place.parent.mkdir(parents=True)
+    {"link": lambda: place.symlink_to(precious), "link to nothing": lambda: place.symlink_to(tmp_path / "new"),
+     "pipe": lambda: os.mkfifo(place), "folder": lambda: place.mkdir()}[kind]()  # fmt: skip
+
+    def execute(source, target, _):
+        """Write as papermill does, and as the last cell does."""
+        book = nbformat.read(source, as_version=4)
+        Path(target).write_text(nbformat.writes(book))
+        exec(book.cells[-1].source, {})
+
+    monkeypatch.setattr(headless, "execute", execute)
+    code = main(["run", "00"])
+    assert code == (1 if kind == "folder" else 0)
+    assert "Traceback" not in capsys.readouterr().err
+    assert precious.read_text() == "mine"
+    assert not (tmp_path / "new").exists()
+    assert code or place.name.startswith(".") or (place.is_file() and not place.is_symlink())
+    promise("things in place of an output")
 
 
 def test_a_link_out_of_the_outputs_is_not_followed(runs, tmp_path, promise):
