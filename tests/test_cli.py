@@ -14,10 +14,10 @@ from unseen.checkpoints import SpecChanged
 from unseen.files import BrokenRun, CannotWrite
 from unseen.headless import BadParameters, NotebookFailed
 from unseen.scales import SCALES, scale
+from unseen.signals import Terminated
 from unseen.store import Store
 from unseen.sweep import ensure
 from unseen.weights import import_model
-from unseen.workers import Terminated
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def test_the_interval_over_seeds_is_students():
 
 @pytest.mark.parametrize("sizes", [SIZES, (1, 2, 3), (1_000, 1_001, 1_002), (10,), range(50, 400, 10)])
 def test_labels_do_not_touch(sizes):
-    kept = plots._spaced(np.array(sizes), apart=1.3)
+    kept = plots.spaced(np.array(sizes), apart=1.3)
     assert kept[0] == sizes[0]
     assert set(kept) <= set(sizes)
     assert all(b / a >= 1.3 for a, b in pairwise(kept))

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from processes import gone, until
 from trainers import SMALL
 from unseen import sweep
 from unseen.files import BrokenRun
@@ -211,21 +211,6 @@ if __name__ == "__main__":
     long = SMALL.but(training=SMALL.training.but(steps=200))
     Processes(1).run([long], partial(slow, store=Store(Path(sys.argv[1]))), print)
 """
-
-
-def until(true, seconds=300):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
-
-
-def gone(process):
-    """Whether a process has ended, though nobody may have asked how."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_workers_do_not_outlive_a_killed_driver(tmp_path):

@@ -5,11 +5,9 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 
 import argparse
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,12 @@ from unseen.parameters import BadParameters, parameters
 from unseen.progress import duration
 from unseen.report import write_report
 from unseen.scales import SCALES, scale
+from unseen.signals import Terminated, polite_stops, terminable
 from unseen.store import Store
 from unseen.sweep import ensure
 from unseen.tables import read_table, run_of
 from unseen.weights import export_model
-from unseen.workers import Terminated, polite_stops, threads
+from unseen.workers import threads
 
 STUDY = ("10_diversity_threshold", "00_start_here", "01_string_rewrites", "02_instruction_sets",
          "03_a_small_transformer", "04_training_one_model")  # fmt: skip
@@ -39,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, do it, and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        with _terminable():
+        with terminable():
             code = options.do(options) or 0
             sys.stdout.flush()  # here, where a reader that has gone is no error
             return code
@@ -56,20 +55,6 @@ def main(arguments: list[str] | None = None) -> int:
         what = "terminated" if isinstance(error, Terminated) else "interrupted"
         print(f"unseen: {what}; the same command goes on from here", file=sys.stderr)
         return 143 if isinstance(error, Terminated) else 130
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end things as Ctrl-C does: with checkpoints."""
-
-    def terminate(*_: Any) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

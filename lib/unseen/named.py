@@ -7,7 +7,6 @@ import io
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -17,7 +16,7 @@ from unseen.inventory import entry
 from unseen.names import BadName, check_name, shown
 from unseen.specs import RunSpec, differences
 from unseen.store import Store
-from unseen.sweep import about, fill, rows
+from unseen.sweep import about, fill, manifests, rows
 from unseen.workers import Executor
 
 _LARGEST, _LONGEST, SHOWN = 2**28, 10_000, 20  # bytes of a ``sweep.json`` and of its lines; changed rows that are told
@@ -94,10 +93,10 @@ def run(name: str, specs: list[RunSpec], store: Store, executor: Executor | None
 
 def results(specs: list[RunSpec], store: Store, failed: dict[str, str]) -> pd.DataFrame:
     """The rows of ``sweep.frame`` with the state and reason of each run; one row, without scores, for one that is not done."""
-    found: list[dict[str, Any]] = []
+    known, found = manifests(specs, store), []
     for spec in specs:
-        if manifest := store.manifest(spec, whole=False):
-            found += [{**row, "state": "done", "reason": ""} for row in rows(manifest)]
+        if spec in known:
+            found += [{**row, "state": "done", "reason": ""} for row in rows(known[spec])]
         elif spec.digest() in failed or store.folder(spec).is_dir():
             stands = entry(store, store.folder(spec))
             reason = failed.get(spec.digest(), stands.reason)

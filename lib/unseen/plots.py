@@ -108,19 +108,22 @@ def _draw_baselines(ax: Axes, baselines: pd.DataFrame) -> None:
 def _instruction_axis(ax: Axes, frame: pd.DataFrame) -> None:
     sizes = np.sort(frame["instructions"].unique())
     ax.set(xscale="log", xlabel="different instructions in training")
-    shown = _spaced(sizes)
-    ax.xaxis.set_major_locator(FixedLocator(shown))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticklabels([f"{size:,}" for size in shown])
+    shown = spaced(sizes)
+    ticks(ax, shown, [f"{size:,}" for size in shown])
     budget = (frame["instructions"] * frame["examples_per_instruction"]).mean()
     upper = ax.secondary_xaxis("top")
-    upper.xaxis.set_major_locator(FixedLocator(shown))
-    upper.xaxis.set_minor_locator(NullLocator())
-    upper.set_xticklabels([f"{budget / size:,.0f}" for size in shown])
+    ticks(upper, shown, [f"{budget / size:,.0f}" for size in shown])
     upper.set_xlabel(f"examples of each (budget {budget:,.0f})")
 
 
-def _spaced(sizes: Sequence[int], apart: float = 1.4) -> list[int]:
+def ticks(ax: Axes, places: Sequence[float], labels: Sequence[str]) -> None:
+    """Put ticks on an x axis at these places and no others."""
+    ax.xaxis.set_major_locator(FixedLocator(places))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticklabels(labels)
+
+
+def spaced(sizes: Sequence[int], apart: float = 1.4) -> list[int]:
     """Of sorted sizes those that are far enough apart on a log axis for their labels not to touch."""
     kept: list[int] = []
     for size in sizes:

@@ -247,8 +247,7 @@ class RunSpec(_Checked):
         parts = {"task": TaskSpec, "model": ModelSpec, "training": TrainingSpec, "evaluation": EvaluationSpec}
         _same_names("RunSpec", data, parts)
         for name, part in parts.items():
-            late = {each.name for each in fields(part) if each.metadata.get("later")}
-            given = data[name] | dict.fromkeys(late) if isinstance(data[name], dict) else data[name]
+            given = _late(part) | data[name] if isinstance(data[name], dict) else data[name]
             _same_names(part.__name__, given, [each.name for each in fields(part)])
         return cls(**{name: part(**data[name]) for name, part in parts.items()})
 
@@ -261,9 +260,13 @@ class RunSpec(_Checked):
 
 def _lasting(part: Any) -> dict[str, Any]:
     """The fields of a part that its digest is made of."""
-    values = asdict(part)
-    unset = {each.name for each in fields(part) if each.metadata.get("later") and values[each.name] == each.default}
-    return {name: value for name, value in values.items() if name not in unset}
+    late = _late(type(part))
+    return {name: value for name, value in asdict(part).items() if name not in late or value != late[name]}
+
+
+def _late(part: type) -> dict[str, Any]:
+    """The fields of a part that came later, with their defaults."""
+    return {each.name: each.default for each in fields(part) if each.metadata.get("later")}
 
 
 def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[str]:
@@ -287,8 +290,7 @@ def _completed(spec: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """A stored spec with the defaults of fields that came later."""
     if not isinstance(spec, dict) or not all(isinstance(part, dict) for part in spec.values()):
         raise ValueError(f"expected the fields of a run, got {_short(spec)}")
-    late = {part.name: {each.name: each.default for each in fields(part.type) if each.metadata.get("later")}
-            for part in fields(RunSpec)}  # fmt: skip
+    late = {part.name: _late(part.type) for part in fields(RunSpec)}
     return {part: late.get(part, {}) | given for part, given in spec.items()}
 
 

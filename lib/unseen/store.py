@@ -50,7 +50,7 @@ from unseen.files import (
 from unseen.model import Transformer
 from unseen.specs import RunSpec
 from unseen.training import Row, State
-from unseen.weights import read_model, to_bytes
+from unseen.weights import model_of, to_bytes
 from unseen.workers import Held
 
 STATES = ("running", "interrupted", "diverged", "failed")  # of a run that is begun and not done
@@ -184,8 +184,8 @@ class Store:
         manifest = self.manifest(spec, whole=False)
         if manifest is None:
             raise KeyError(f"run {spec.digest()} is not finished in {self.root}")
-        self._whole(spec, "weights.safetensors", manifest)
-        return read_model(self.folder(spec) / "weights.safetensors", spec)
+        content = self._whole(spec, "weights.safetensors", manifest)
+        return model_of(content, spec, self.folder(spec) / "weights.safetensors")
 
     def _whole(self, spec: RunSpec, name: str, manifest: dict[str, Any]) -> bytes:
         """The content of a file of a finished run, checked against its hash."""

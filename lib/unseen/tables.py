@@ -20,7 +20,6 @@ and never computed: ``=1+1`` is no integer.
 import codecs
 import csv
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -29,6 +28,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
+from unseen.files import TooLarge, read
 from unseen.specs import RunSpec
 
 LARGEST, LONGEST_ROW = 16 * 2**20, 10_000  # bytes of a table and of a row
@@ -104,14 +104,13 @@ def read_table(path: Path, base: RunSpec) -> list[RunSpec]:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        if not path.is_file():  # a pipe or a device might never end
-            raise BadTable(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-        with path.open("rb") as file:
-            data = file.read(min(os.fstat(file.fileno()).st_size, LARGEST + 1))
+        data = read(path, LARGEST)
+    except TooLarge as error:
+        raise BadTable(f"{path}: more than {LARGEST:,} bytes") from error
+    except FileNotFoundError as error:
+        raise BadTable(f"{path}: {'not a file' if path.exists() else 'no such file'}") from error
     except OSError as error:
         raise BadTable(f"{path}: {error.strerror}") from error
-    if len(data) > LARGEST:
-        raise BadTable(f"{path}: more than {LARGEST:,} bytes")
     data = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
     if data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n") > MOST_ROWS:
         raise BadTable(f"{path}: more than {MOST_ROWS:,} rows")

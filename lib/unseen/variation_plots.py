@@ -6,9 +6,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
-from unseen.plots import COLOURS, over_seeds
+from unseen.plots import COLOURS, over_seeds, spaced, ticks
 from unseen.thresholds import Threshold
 from unseen.variations import with_effective
 
@@ -38,14 +38,9 @@ def by_setting(results: pd.DataFrame, titles: dict[str, str], panel: str) -> Fig
 
 def log_sizes(ax: Axes, sizes: pd.Series, label: str = "different instructions in training") -> None:
     """A log axis with the sizes that are there as its ticks, as many as have room."""
-    shown: list[float] = []
-    for size in np.sort(sizes.unique()):
-        if not shown or size / shown[-1] >= 1.35:
-            shown.append(size)
+    shown = spaced(np.sort(sizes.unique()), apart=1.35)
     ax.set(xscale="log", xlabel=label)
-    ax.xaxis.set_major_locator(FixedLocator(shown))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticklabels([f"{size:,.0f}" for size in shown])
+    ticks(ax, shown, [f"{size:,}" for size in shown])
 
 
 def by_concentration(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -60,9 +55,7 @@ def by_concentration(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(xscale="log", ylim=(-0.03, 1.05), ylabel="exact match, unseen instructions",
            xlabel="shape a: even at 1, most examples to a few on the right")  # fmt: skip
     ax.invert_xaxis()
-    ax.xaxis.set_major_locator(FixedLocator(shapes))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticklabels([f"{shape:g}" for shape in shapes])
+    ticks(ax, shapes, [f"{shape:g}" for shape in shapes])
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.legend(title=None, loc="lower left")
     return ax

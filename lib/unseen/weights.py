@@ -100,10 +100,10 @@ def check_numbers(tensors: dict[str, Tensor], *types: torch.dtype) -> None:
             raise ValueError(f"not all numbers of {short(name)} are finite, or they are of another type")
 
 
-def read_model(path: Path, spec: RunSpec) -> Transformer:
-    """A model of ``spec`` with the weights in a file; raises ``BrokenRun`` when they do not fit or are not finite."""
+def model_of(content: bytes, spec: RunSpec, path: Path) -> Transformer:
+    """A model of ``spec`` with the weights that a file holds; raises ``BrokenRun`` when they do not fit or are not finite."""
     try:
-        tensors, _ = from_bytes(read(path, 8 * count(spec) + HEADER))
+        tensors, _ = from_bytes(content)
         check(tensors, spec)  # before anything of that size is built
         model = _build(spec)
         model.load_state_dict({name: value.float() for name, value in tensors.items()})
@@ -137,10 +137,11 @@ def import_model(path: Path) -> tuple[Transformer, RunSpec]:
         spec = RunSpec.from_dict(described["spec"])
         if (size := count(spec) + _shape(spec).context ** 2) > LARGEST:  # a mask is as wide as it is long
             raise ValueError(f"a model of {size:,} numbers is too large")
-        whole = hashlib.sha256(read(path, 8 * count(spec) + HEADER)).hexdigest() == described["sha256"]
+        content = read(path, 8 * count(spec) + HEADER)
+        whole = hashlib.sha256(content).hexdigest() == described["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         told = f"{path} and {path.with_suffix('.json').name} are not an exported model: {brief(error)}"
         raise BrokenRun(told) from error
     if not whole:
         raise BrokenRun(f"{path} is not the file that {path.with_suffix('.json').name} describes")
-    return read_model(path, spec), spec
+    return model_of(content, spec, path), spec

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import torch
 
 from unseen.errors import Explained
+from unseen.signals import polite_stops
 from unseen.specs import RunSpec
 
 RETRIES = 2  # how often a run whose worker died is given to another
@@ -27,10 +28,6 @@ RETRIES = 2  # how often a run whose worker died is given to another
 
 class Stopped(BaseException):
     """A person or the system asked a run to stop; its checkpoint is kept."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as ``KeyboardInterrupt`` is SIGINT."""
 
 
 class Held(Explained):
@@ -255,34 +252,6 @@ def run_one(spec: RunSpec, trainer: Trainer, report: Report) -> Event:
             traceback.print_exc()
         return Event("failed", digest, reason=f"{type(error).__name__}: {error}")
     return Event("done", digest)
-
-
-@contextmanager
-def polite_stops() -> Iterator[Callable[[], None]]:
-    """Let SIGINT and SIGTERM wait for the next call of the function given; a second signal does not wait.
-
-    The call raises ``KeyboardInterrupt`` or ``Terminated``, between two steps, where a run can write a checkpoint.
-    In other threads than the main one, which get no signals, nothing changes.
-    """
-    asked: list[int] = []
-    kinds = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
-
-    def ask(number: int, _: Any) -> None:
-        if asked:
-            raise kinds[number]
-        asked.append(number)
-
-    def check() -> None:
-        if asked:
-            raise kinds[asked[0]]
-
-    here = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, ask) for number in kinds} if here else {}
-    try:
-        yield check
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def stay_on_core(number: int) -> None:

@@ -10,6 +10,8 @@ from trainers import SMALL
 from unseen.store import Store
 from unseen.sweep import ensure
 
+HERE = Path(__file__).parent
+PATHS = os.pathsep.join(map(str, (HERE, HERE.parent)))  # for processes that import from the tests
 AMOUNT = os.environ.get("FAULTS", "short")  # short in make test, usual in make test-faults, long with LONG=1
 
 # 64 examples in batches of 16: an epoch is four steps, so checkpoints fall into epochs and on their ends
@@ -72,11 +74,3 @@ def files(store, spec):
 
 
 DONE = ["history.csv", "manifest.json", "spec.json", "weights.safetensors"]
-
-
-def until(true, seconds=120):
-    """Wait for something to become true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)

@@ -6,10 +6,9 @@ import resource
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from deeds import DONE, LONG, essence, files, finished, forked
+from deeds import DONE, LONG, PATHS, essence, files, finished, forked
 
 from unseen.checkpoints import newest_first
 from unseen.cli import main
@@ -18,7 +17,6 @@ from unseen.store import Store
 from unseen.sweep import SweepFailed, ensure, frame
 from unseen.workers import Serial, Stopped
 
-PATHS = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
 SMALL_DISK = """
 import json
 import shutil

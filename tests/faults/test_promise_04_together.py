@@ -7,8 +7,9 @@ import threading
 import time
 
 import pytest
-from deeds import LONG, essence, finished, forked, train, train_slowly, until
+from deeds import LONG, essence, finished, forked, train, train_slowly
 
+from processes import until
 from unseen.store import Store
 from unseen.sweep import ensure, frame
 from unseen.workers import Held, Processes, Serial

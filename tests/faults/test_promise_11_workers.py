@@ -9,19 +9,18 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import psutil
 import pytest
-from deeds import DONE, LONG, essence, files, finished, until
+from deeds import DONE, LONG, PATHS, essence, files, finished
 
+from processes import gone, until
 from unseen.progress import Board
 from unseen.store import Store
 from unseen.sweep import fill, train_one
 from unseen.workers import Processes
 
 SPECS = [LONG.with_seed(seed) for seed in range(4)]
-PATHS = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
 
 
 @pytest.fixture(scope="module")
@@ -96,13 +95,6 @@ if __name__ == "__main__":
     missing = [spec for spec in SPECS if store.manifest(spec) is None]
     Processes(2).run(missing, partial(slow_one, store=store), print)
 """
-
-
-def gone(process):
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_killed_driver_leaves_no_orphans_and_its_finished_runs(undisturbed, tmp_path, promise, amount):

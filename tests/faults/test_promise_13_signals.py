@@ -9,15 +9,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from deeds import AMOUNT, LONG, essence, finished, forked, train_slowly, until
+from deeds import AMOUNT, LONG, essence, finished, forked, train_slowly
 
 from bad_parameters import write_book
+from processes import gone, until
 from unseen import inventory
 from unseen.checkpoints import newest_first
 from unseen.scales import scale
+from unseen.signals import Terminated
 from unseen.store import Store
 from unseen.sweep import ensure, frame
-from unseen.workers import Serial, Terminated
+from unseen.workers import Serial
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 both_signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -100,13 +102,6 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, promise):
 def family(process):
     parent = psutil.Process(process.pid)
     return [parent, *parent.children(recursive=True)]
-
-
-def gone(process):
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 NOTEBOOK = """\
