@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = {path.stem: path for path in sorted((ROOT / "lib" / "unseen").glob("*.py"))}
+LIBRARY = ROOT / "lib" / "unseen"
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module inside the package: ``specs``, ``tapes.world``, ``tapes`` for its ``__init__``."""
+    parts = path.relative_to(LIBRARY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(LIBRARY.rglob("*.py"))}
 
 ROOMS = {  # module: the modules of this package that it may import; imports point upwards only
     "__init__": set(),
@@ -92,8 +101,15 @@ def imported(tree: ast.AST) -> set[str]:
             where = "unseen" if node.level else node.module or ""
             where = f"unseen.{node.module}" if node.level and node.module else where
             found |= {f"{where}.{alias.name}" for alias in node.names}
-    parts = [name.split(".") for name in found]
-    return {part[1] for part in parts if part[0] == "unseen" and len(part) > 1} - {"__version__"}
+    inside = {name.removeprefix("unseen.") for name in found if name.startswith("unseen.")} - {"__version__"}
+    return {module_in(name) for name in inside}
+
+
+def module_in(name: str) -> str:
+    """The module that a dotted name lies in: the longest part of it that is one, or its first word."""
+    parts = name.split(".")
+    ends = [".".join(parts[:size]) for size in range(len(parts), 0, -1)]
+    return next((end for end in ends if end in MODULES), parts[0])
 
 
 def offences(tree: ast.AST) -> list[str]:
