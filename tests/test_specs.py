@@ -61,6 +61,7 @@ REFUSED = [
     (TaskSpec, {"also_occurrences": "0"}, "numbers from 1 on"),
     (TaskSpec, {"also_occurrences": "4"}, "4 pattern"),
     (TaskSpec, {"cipher": "rot13"}, "shift:NUMBER"),
+    (ModelSpec, {"base": "mine"}, "sixteen hexadecimal digits"),
     (TaskSpec, {"family": "odd"}, "known families are random, repeated, periodic, mirrored, mixed"),
     (TaskSpec, {"k_low": 4, "family": "mixed"}, "at most 3"),
     (TaskSpec, {"k_high": 4, "family": "mixed"}, "at most 3"),
@@ -125,7 +126,7 @@ def test_evaluation_and_training_examples_must_have_different_seeds():
 def other(field):
     """A possible value that is not the default."""
     special = {"recipe": "gpt2", "alphabet": "abcdefghijklmnopqrstuvwxyz0", "width": 72, "heads": 2, "also_occurrences": "2",
-               "cipher": "shift:1", "family": "repeated"}  # fmt: skip
+               "cipher": "shift:1", "base": 16 * "a", "family": "repeated"}  # fmt: skip
     if field.name in special:
         return special[field.name]
     if field.type is float:

@@ -21,10 +21,11 @@ from typing import NamedTuple
 import numpy as np
 
 from unseen.ciphers import cipher_table
-from unseen.encoding import Encoding
+from unseen.encoding import Encoding, TextEncoding
 from unseen.instructions import Instructions, Split, generator
 from unseen.rewriting import Rule
 from unseen.specs import EvaluationSpec, TaskSpec
+from unseen.tasks import PAD, Task
 
 _CHUNK = 1 << 14  # examples drawn at a time: their arrays stay in the processor's cache
 _ROUNDS = 10_000  # draws before inputs of the asked kind are taken to be too rare to find
@@ -46,7 +47,7 @@ class Examples:
     ``applies`` (N,) whether the pattern occurs in the input (False: a no-op).
     """
 
-    encoding: Encoding
+    encoding: Encoding | TextEncoding
     prompts: np.ndarray
     answers: np.ndarray
     rule: np.ndarray
@@ -55,8 +56,12 @@ class Examples:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def texts(self, index: int) -> tuple[str, str]:
+        """Prompt and answer of the example at ``index``, as text without what fills them up."""
+        return self.encoding.text(self.prompts[index]).lstrip(PAD), self.encoding.answer(self.answers[index])
+
     def line(self, index: int) -> Line:
-        """The example at ``index`` as rule, input and answer."""
+        """The example at ``index`` as rule, input and answer, where the rule is one of string rewriting."""
         prompt = self.encoding.text(self.prompts[index])
         x, y = self.encoding.pattern_length, self.encoding.replacement_length
         rule = Rule(prompt[:x], prompt[x + 1 : x + 1 + y])
@@ -87,7 +92,7 @@ def training_examples(task: TaskSpec, split: Split) -> Examples:
     return draw(task, split.seen, rules, generator(task.example_seed, "training examples"))
 
 
-def shares(task: TaskSpec, instructions: int) -> np.ndarray:
+def shares(task: Task, instructions: int) -> np.ndarray:
     """How many of the N training examples each of I instructions gets: (I,), adding up to N.
 
     With ``concentration`` 1 it is N / I for each; where I does not divide N, the first N mod I get one more.  Else

@@ -7,16 +7,18 @@ spec is built, naming the field, the value and the bound, so nothing starts on a
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from unseen.fields import MOST, Checked, lasting, late, same_names, short
+from unseen.fields import MOST, Checked, lasting, late, later, same_names, short
 from unseen.tasks import SPECIAL, Task, TaskSpec
 
 __all__ = ["SPECIAL", "EvaluationSpec", "ModelSpec", "RunSpec", "TaskSpec", "TrainingSpec", "differences"]
 
 RECIPES = ("modern", "gpt2")
 TASKS: dict[str, type[Task]] = {"": TaskSpec}  # by the ``world`` that a stored task names; string rewriting names none
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 _MOST_SAID = 50  # differences between two specs: more than there are fields
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
 
@@ -28,7 +30,8 @@ class ModelSpec(Checked):
     ``mlp_ratio`` is the width of the hidden layer of an MLP over ``width`` (GPT-2: 4).  On this task depth
     is worth more than wide MLPs, hence the default shape of ``modern``.
 
-    ``seed`` draws the initial weights.  Paper, section 2: 6 layers, 256 dimensions, 4 heads.
+    ``seed`` draws the initial weights; with a ``base``, the digest of a finished run whose model reads the same layout,
+    they are the weights of that run (fine-tuning).  Paper, section 2: 6 layers, 256 dimensions, 4 heads.
     """
 
     recipe: str = "modern"
@@ -37,8 +40,11 @@ class ModelSpec(Checked):
     heads: int = 4
     mlp_ratio: int = 1
     seed: int = 0
+    base: str = later("")
 
     def _check(self) -> None:
+        if self.base and not _DIGEST.fullmatch(self.base):
+            self._refuse("base", "expected the digest of a run, sixteen hexadecimal digits, or nothing")
         if self.recipe not in RECIPES:
             self._refuse("recipe", f"known recipes are {', '.join(RECIPES)}")
         for name, most in {"layers": 1_000, "width": 100_000, "heads": 1_000, "mlp_ratio": 100}.items():

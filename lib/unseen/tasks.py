@@ -11,10 +11,12 @@ ValueError: TaskSpec.pattern_length=11: 1 pattern(s) of 11 letters do not fit in
 import re
 import string
 from dataclasses import dataclass
+from typing import ClassVar
 
 from unseen.fields import LONGEST, MOST, Checked, later, short
 
 SPECIAL = {"arrow": "→", "given": "|", "gives": "=", "end": "."}  # never letters of an alphabet
+PAD = "·"  # fills up the prompts of a ``TextTask``, and is no letter either
 FAMILIES = ("random", "repeated", "periodic", "mirrored", "mixed")
 _NUMBERS = re.compile(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,99}")
 _CIPHER = re.compile(r"(shift|substitution):[0-9]{1,9}")
@@ -29,6 +31,20 @@ class Task(Checked):
     def examples_per_instruction(self) -> float:
         """S = N / I, the mean number of training examples of one instruction."""
         return self.examples / self.instructions
+
+
+@dataclass(frozen=True)
+class TextTask(Task):
+    """A task whose prompts and answers are texts of any length up to a longest; prompts are filled up on their left.
+
+    It has a field ``world``, its name in a stored spec, and says with which ``letters`` it writes, and the tokens of its
+    longest prompt (``=`` counted) and of its longest answer (the end counted).
+    """
+
+    concentration: ClassVar[float] = 1.0  # its instructions have equal shares
+    letters: ClassVar[str]
+    prompt_length: ClassVar[int]
+    answer_length: ClassVar[int]
 
 
 @dataclass(frozen=True)
