@@ -66,7 +66,7 @@ REFUSED = [
     (TaskSpec, {"k_low": 4, "family": "mixed"}, "at most 3"),
     (TaskSpec, {"k_high": 4, "family": "mixed"}, "at most 3"),
     (TaskSpec, {"k_high": 2}, "random rules have no k"),
-    (TaskSpec, {"instructions": 700, "family": "mixed", "k_low": 3, "k_high": 3}, "only 26 strings"),
+    (TaskSpec, {"instructions": 700, "family": "mixed", "k_low": 3, "k_high": 3}, "only 78 strings"),
 ]  # fmt: skip
 
 

@@ -145,7 +145,8 @@ class TaskSpec(Task):
 
     def _check_room(self) -> None:
         """Seen and unseen strings must be disjoint, so there must exist enough of them."""
-        patterns, replacements = (len(self.alphabet) ** min(-(-length // self.k_low), _ENOUGH)
+        forms = 1 if self.family == "random" else 3 * (self.k_high - self.k_low + 1)  # at most: some strings have two
+        patterns, replacements = (forms * len(self.alphabet) ** min(-(-length // self.k_low), _ENOUGH)
                                   for length in (self.pattern_length, self.replacement_length))  # fmt: skip
         shared = self.pattern_length == self.replacement_length
         needed = max(self.instructions, 2) + self.unseen_instructions * (2 if shared else 1)
