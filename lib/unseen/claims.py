@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from unseen import claims_transfer
 from unseen.judging import NOT, NOT_RUN, PARTLY, REPRODUCED, Claim, Verdict, curve, half_at, verdict
 
 __all__ = ["CLAIMS", "INSTRUCTION_DIVERSITY", "NOT", "NOT_RUN", "OPEN", "PARTLY", "REPRODUCED", "PublishedThreshold",
@@ -121,10 +122,9 @@ CLAIMS = (
     Claim("few instructions do not", "3", "at 1,000 accuracy drops sharply once a goes past 0.2",
           "at 1,000 and a = 0.2 at least nine tenths of the even accuracy, and at the smallest a at most half of it; "
           "partly: at the smallest a at most nine tenths", "12_long_tail", judge_tail_drop),
+    *claims_transfer.CLAIMS,
 )  # fmt: skip
 OPEN = {  # experiments of the papers that have no notebook yet
-    "4 semantics of the rules": "one family alone fails on lower k, three mixed succeed; the versions disagree on large k alone",
-    "5 occurrences": "a mix of occurrences reaches .94 from 1,000 instructions, single numbers .28 to .88",
     "6 pre-trained model": "low-diversity fine-tuning solves only the no-ops",
     "7 abstract rules": "an interior mixture of diversifying rules is best",
     "8 code specialist": "18K code + 2K general beats 20K and 75K of code",
