@@ -1,5 +1,7 @@
 """Figures of models asked in other worlds: tidy frame in, ``Axes`` or ``Figure`` out."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -61,8 +63,19 @@ def by_form(results: pd.DataFrame) -> Figure:
     return figure
 
 
-def side_by_side(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Two tables with the same kind of rows and columns under one header, columns (source, instructions); gaps stay empty."""
-    return pd.concat({"here": ours, "published": published}, axis=1).map(
-        lambda value: "" if pd.isna(value) else f"{value:.2f}"
-    )
+def side_by_side(ours: pd.DataFrame, published: pd.DataFrame, numbers: Sequence[int]) -> pd.DataFrame:
+    """The occurrences table here and as published, columns (source, instructions), as text; what was not measured is empty.
+
+    ``numbers`` stand for the paper's 1, 5, 10, 15 and 20, in this order; a row tells both where they differ.
+
+    >>> table = pd.DataFrame({500: [0.5]}, index=pd.Index(["8"], name="trained"))
+    >>> side_by_side(table, pd.DataFrame({500: [0.07]}, index=["20"]), (1, 2, 4, 6, 8)).index.tolist()
+    ['1', '5 (here 2)', '10 (here 4)', '15 (here 6)', '20 (here 8)', 'all of them']
+    """
+    paper = ["1", "5", "10", "15", "20"]
+    here = dict(zip(map(str, numbers), paper, strict=True))
+    both = {"here": ours.rename(index=lambda name: here.get(name, "all of them")),
+            "published": published.rename(index=lambda name: "all of them" if "," in name else name)}  # fmt: skip
+    table = pd.concat(both, axis=1).reindex([*paper, "all of them"])
+    names = {there: f"{there} (here {name})" for name, there in here.items() if name != there}
+    return table.rename(index=names).map(lambda value: "" if pd.isna(value) else f"{value:.2f}")

@@ -59,12 +59,12 @@ def occurrences(name: str) -> tuple[Setting, ...]:
     of 62, so that there are enough of them), and at ``quick`` inputs have 18 letters, which hold up to 8.
     """
     numbers = NUMBERS[name]
-    room = {"smoke": 8, "quick": 18, "full": 42, "paper": 50}[name]
+    room = {"smoke": 10, "quick": 18, "full": 42, "paper": 50}[name]
     letters = "abcdefgh" if name == "smoke" else string.ascii_letters + string.digits
     base = with_task(scale(name).main.base, alphabet=letters, pattern_length=2, replacement_length=2, input_length=room,
                      unseen_instructions=10 if name == "smoke" else 500)  # fmt: skip
     mix = with_task(base, also_occurrences=",".join(map(str, numbers[1:])))
-    alone = (numbers[0], numbers[-1]) if name == "quick" else numbers
+    alone = (numbers[0], numbers[-1]) if name in ("smoke", "quick") else numbers
     sizes = {"smoke": (16,), "quick": (500, 2_000)}.get(name, (200, 500, 1_000, 2_000))
     fewest = (200,) if name == "quick" else ()
     return (
@@ -73,4 +73,4 @@ def occurrences(name: str) -> tuple[Setting, ...]:
     )
 
 
-NUMBERS = {"smoke": (1, 2, 4), "quick": (1, 2, 4, 6, 8), "full": (1, 5, 10, 15, 20), "paper": (1, 5, 10, 15, 20)}
+NUMBERS = {"smoke": (1, 2, 3, 4, 5), "quick": (1, 2, 4, 6, 8), "full": (1, 5, 10, 15, 20), "paper": (1, 5, 10, 15, 20)}
