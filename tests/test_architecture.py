@@ -65,7 +65,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "inside": set(),
     "inside.sizes": set(),
     "inside.heads": {"attention", "datasets", "encoding", "model", "probes", "rewriting", "specs"},
-    "inside.surgery": {"datasets", "inside.heads", "instructions", "model"},
+    "inside.surgery": {"datasets", "inside.heads", "instructions", "model", "specs"},
     "inside.lens": {"datasets", "inside.heads", "model", "specs"},
     "inside.axis": {"datasets", "evaluation", "inside.sizes", "instructions", "model", "probes", "specs", "thresholds"},
     "inside.instead": {"datasets", "evaluation", "inside.heads", "instructions", "model", "specs"},

@@ -230,6 +230,23 @@ def signals(scaled: pd.DataFrame, shown: Sequence[str]) -> Figure:
     return figure
 
 
+def by_letters(table: pd.DataFrame) -> Figure:
+    """Exact match against training steps, with one letter and the power of it (``progress.by_letters``), the mean over seeds."""
+    sizes = sorted(table["instructions"].unique())
+    lines = {"one letter": (_SAFE[1], "-"), "all letters": (_SAFE[1], ":"), "exact match": (COLOURS["unseen"], "-")}
+    figure, axes = plt.subplots(
+        1, len(sizes), figsize=(3.9 * len(sizes) + 2, 3.3), sharey=True, squeeze=False, layout="constrained"
+    )
+    for ax, size in zip(axes[0], sizes, strict=True):
+        part = table[table["instructions"] == size].groupby("step").mean(numeric_only=True)
+        for name, (colour, style) in lines.items():
+            ax.plot(part[name], color=colour, ls=style, lw=2.2, label=name)
+        ax.set(title=f"{size:,} instructions", xlabel="training step", ylim=(-0.03, 1.05), ylabel="right, unseen rules")
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure
+
+
 def leads(risen: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """How many steps before exact match each signal is half-way (``progress.rises``): a point a run, a bar the mean."""
     part = risen.dropna(subset="lead")

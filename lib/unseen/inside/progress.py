@@ -30,7 +30,8 @@ from unseen.training import Data, Row, data_of, start, train
 from unseen.workers import Executor, Processes, Tell
 
 EXACT = "exact match, unseen"
-SIGNALS = (EXACT, "exact match, seen", "replaced letters right", "probability of replaced letters", "loss, unseen", "finds the match",
+LETTER = "replaced letters right"
+SIGNALS = (EXACT, "exact match, seen", LETTER, "probability of replaced letters", "loss, unseen", "finds the match",
            "copies z", "reads y", "follows the prompt", "recites")  # fmt: skip
 _SIZE, _VERSION, _LARGEST = 200, 1, 4 * 2**20  # examples of each probe; raised when a probe changes; bytes of a file
 
@@ -74,7 +75,7 @@ def _letters(model: Transformer, examples: Examples) -> dict[str, float]:
     return {
         "loss, unseen": F.cross_entropy(logits.flatten(0, 1), wanted.flatten()).item(),
         "probability of replaced letters": chance[replaced].mean().item(),
-        "replaced letters right": (logits.argmax(-1) == wanted)[replaced].float().mean().item(),
+        LETTER: (logits.argmax(-1) == wanted)[replaced].float().mean().item(),
     }
 
 
@@ -187,6 +188,20 @@ def leads(table: pd.DataFrame, share: float = 0.5) -> pd.DataFrame:
     frame = grouped.agg(["mean", "min", "max", "size"]).reset_index()
     frame.columns = ["signal", "lead", "least", "most", "runs"]
     return frame.sort_values("lead", ascending=False, ignore_index=True)
+
+
+def by_letters(table: pd.DataFrame, letters: int) -> pd.DataFrame:
+    """Exact match beside what it would be if each of the ``letters`` to be replaced came out right by itself.
+
+    Columns: instructions, seed, step, exact match, one letter (the share that is right), all letters (that share to the
+    power of ``letters``).
+    """
+    keys = ["instructions", "seed", "step"]
+    wide = (
+        table[table["signal"].isin((EXACT, LETTER))].pivot(index=keys, columns="signal", values="value").reset_index()
+    )
+    wide = wide.rename(columns={EXACT: "exact match", LETTER: "one letter"}).rename_axis(columns=None)
+    return wide[[*keys, "exact match", "one letter"]].assign(**{"all letters": wide["one letter"] ** letters})
 
 
 def scaled(table: pd.DataFrame) -> pd.DataFrame:

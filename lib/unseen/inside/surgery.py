@@ -14,10 +14,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unseen.datasets import Examples
-from unseen.inside.heads import Head, best, kinds_of_letters
-from unseen.instructions import generator
+from unseen.datasets import Examples, evaluation_examples
+from unseen.inside.heads import Head, best, jobs_of_heads, kinds_of_letters
+from unseen.instructions import draw_split, generator
 from unseen.model import Transformer
+from unseen.specs import RunSpec
 
 WHOLE = "whole answer"
 
@@ -141,6 +142,20 @@ def dose(
                 scores = _left(model, examples, heads, means)
                 found += [(job, size, chosen, draw, what, share) for what, share in scores.items()]
     return pd.DataFrame(found, columns=["job", "size", "chosen", "draw", "what", "share"])
+
+
+def repeated(
+    specs: Iterable[RunSpec], model_of: Callable[[RunSpec], Transformer], size: int, examples: int = 300
+) -> pd.DataFrame:
+    """``dose`` of nothing and of ``size`` heads in finished runs, on unseen rules, with the columns instructions and seed."""
+    parts = []
+    for spec in specs:
+        evaluation = spec.evaluation.but(examples=examples)
+        unseen = evaluation_examples(spec.task, draw_split(spec.task), evaluation)["unseen"]
+        model = model_of(spec)
+        table = dose(model, unseen, jobs_of_heads(model, unseen), (0, size))
+        parts.append(table.assign(instructions=spec.task.instructions, seed=spec.task.rule_seed))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _left(model: Transformer, examples: Examples, heads: Sequence[Head], means: Sequence[Tensor]) -> dict[str, float]:
