@@ -57,6 +57,13 @@ def test_a_change_draws_again(explorer):
     assert "onedognaps" in "".join(part.split("<")[0] for part in explorer.answer.value.split(">")).replace(" ", "")
 
 
+def test_only_the_head_is_hidden_where_there_is_none_to_choose(explorer):
+    explorer.view.value = "lens"
+    assert [control.layout.display for control in explorer.controls] == [None] * 6 + ["none"]
+    explorer.view.value = "attention"
+    assert [control.layout.display for control in explorer.controls] == [None] * 7
+
+
 @pytest.mark.parametrize("typed", ["<script>alert(1)</script>", "", "ÄÖÜ", "x" * 100_000, "a\nb", "cat→", "🦊🦊🦊"])
 @pytest.mark.parametrize("field", ["pattern", "replacement", "text"])
 def test_whatever_is_typed_is_answered_with_a_sentence(explorer, field, typed):

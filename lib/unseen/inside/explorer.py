@@ -95,20 +95,24 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def _named(description: str) -> dict[str, object]:
+    """How a control looks; each has a layout of its own, so that one can be hidden without the others."""
+    return {"description": description, "style": {"description_width": "5em"}, "layout": ipw.Layout(width="24em")}
+
+
 class InsideExplorer(ipw.VBox):
     """Fields for a rule and an input, menus for model, view, layer and head; the picture follows every change."""
 
     def __init__(self, demo: Demo, at: Look):
         self.demo = demo
-        make = {"style": {"description_width": "5em"}, "layout": ipw.Layout(width="18em")}
         spec = demo.models[at.model].spec
-        self.pattern = ipw.Text(at.rule.pattern, description="replace", **make)
-        self.replacement = ipw.Text(at.rule.replacement, description="by", **make)
-        self.text = ipw.Text(at.text, description="in", **make)
-        self.model = ipw.Dropdown(options=list(demo.models), value=at.model, description="model", **make)
-        self.view = ipw.Dropdown(options=list(VIEWS.items()), value=at.view, description="see", **make)
-        self.layer = ipw.IntSlider(at.layer, min=1, max=spec.layers, description="layer", **make)
-        self.head = ipw.IntSlider(at.head, min=1, max=spec.heads, description="head", **make)
+        self.pattern = ipw.Text(at.rule.pattern, **_named("replace"))
+        self.replacement = ipw.Text(at.rule.replacement, **_named("by"))
+        self.text = ipw.Text(at.text, **_named("in"))
+        self.model = ipw.Dropdown(options=list(demo.models), value=at.model, **_named("model"))
+        self.view = ipw.Dropdown(options=list(VIEWS.items()), value=at.view, **_named("see"))
+        self.layer = ipw.IntSlider(at.layer, min=1, max=spec.layers, **_named("layer"))
+        self.head = ipw.IntSlider(at.head, min=1, max=spec.heads, **_named("head"))
         self.message, self.answer = ipw.HTML(), ipw.HTML()
         self.picture = ipw.Image(format="png", layout=ipw.Layout(max_width="46em"))
         self.controls = (self.pattern, self.replacement, self.text, self.model, self.view, self.layer, self.head)
