@@ -5,6 +5,7 @@ ours as a reference, never fitted.  The criteria were committed before the runs 
 whose runs are older.
 """
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,9 +142,13 @@ def told(notebook: str, results: pd.DataFrame, scale: str) -> str:
     parts = []
     for claim in (each for each in CLAIMS if each.notebook == notebook):
         found = Verdict(NOT_RUN, "this scale teaches nothing") if scale == "smoke" else claim.judge(results)
-        parts += [f"{claim.name}: {found.word}", f"  published: {claim.published}", f"  criterion: {claim.criterion}",
-                  f"  measured:  {found.measured}"]  # fmt: skip
+        said = {"published": claim.published, "criterion": claim.criterion, "measured": found.measured}
+        parts += [f"{claim.name}: {found.word}", *(_wrapped(name, text) for name, text in said.items())]
     return "\n".join(parts)
+
+
+def _wrapped(name: str, text: str) -> str:
+    return textwrap.fill(text, 110, initial_indent=f"  {name}: ".ljust(13), subsequent_indent=" " * 13)
 
 
 def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:
