@@ -13,6 +13,9 @@ import string
 from dataclasses import dataclass
 from math import inf
 
+import pandas as pd
+
+from unseen.law.factors import apart, levels
 from unseen.scales import GPT2, GPT2_TRAINING, Setting, scale
 from unseen.specs import ModelSpec, RunSpec, TrainingSpec
 
@@ -41,7 +44,17 @@ class Design:
         return self.fitted + self.held_out
 
 
-def at(base: RunSpec, **levels: float) -> RunSpec:
+def as_table(design: Design) -> pd.DataFrame:
+    """The design as a person reads it: setting, used to (fit or test), varied, held-out rules, instructions, seeds."""
+    varied = apart([levels(setting.base) for setting in design.settings])
+    rows = [{"setting": setting.name, "used to": "test" if setting in design.held_out else "fit", "varied": what or "the base",
+             "unseen rules": setting.base.task.unseen_instructions,
+             "instructions": ", ".join(f"{size:,}" for size in setting.instructions), "seeds": len(setting.seeds)}
+            for setting, what in zip(design.settings, varied, strict=True)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def at(base: RunSpec, **given: float) -> RunSpec:
     """The base run with factors at other levels, its recipe as it is.
 
     Steps follow the budget and the passes.  Where few strings exist, at most an eighth of them is held out as unseen
@@ -52,19 +65,19 @@ def at(base: RunSpec, **levels: float) -> RunSpec:
     (274, 351)
     """
     task = base.task
-    letters = _LETTERS[: levels["alphabet"]] if "alphabet" in levels else task.alphabet
-    pattern, budget = levels.get("pattern", task.pattern_length), levels.get("budget", task.examples)
+    letters = _LETTERS[: given["alphabet"]] if "alphabet" in given else task.alphabet
+    pattern, budget = given.get("pattern", task.pattern_length), given.get("budget", task.examples)
     unseen = min(task.unseen_instructions, len(letters) ** pattern // 8)
     task = task.but(alphabet=letters, pattern_length=pattern, replacement_length=pattern, examples=budget,
-                    input_length=levels.get("input", task.input_length), unseen_instructions=unseen, instructions=2)  # fmt: skip
-    model = base.model.but(width=levels.get("width", base.model.width), layers=levels.get("depth", base.model.layers))
-    steps = int(base.training.steps * budget / base.task.examples * levels.get("passes", 1.0))
+                    input_length=given.get("input", task.input_length), unseen_instructions=unseen, instructions=2)  # fmt: skip
+    model = base.model.but(width=given.get("width", base.model.width), layers=given.get("depth", base.model.layers))
+    steps = int(base.training.steps * budget / base.task.examples * given.get("passes", 1.0))
     return base.but(task=task, model=model, training=base.training.but(steps=steps))
 
 
-def title(**levels: float) -> str:
+def title(**given: float) -> str:
     """The name of a setting: ``13 letters, width 32``."""
-    return ", ".join(_TITLES[name].format(value) for name, value in levels.items())
+    return ", ".join(_TITLES[name].format(value) for name, value in given.items())
 
 
 def sizes(step: float, name: str, room: float = inf) -> tuple[int, ...]:
@@ -86,12 +99,10 @@ def room_of(spec: RunSpec) -> int:
     return len(task.alphabet) ** task.pattern_length - 2 * task.unseen_instructions
 
 
-def _setting(name: str, step: float, base: RunSpec, levels: dict[str, float]) -> Setting:
-    spec, recipe = (
-        at(base, **levels),
-        "" if base.model.recipe == scale(name).main.base.model.recipe else base.model.recipe,
-    )
-    called = ", ".join(filter(None, [recipe, title(**levels)]))
+def _setting(name: str, step: float, base: RunSpec, given: dict[str, float]) -> Setting:
+    spec, recipe = at(base, **given), base.model.recipe
+    beside = [recipe] * (recipe != scale(name).main.base.model.recipe)
+    called = ", ".join(beside + [title(**given)] * bool(given))
     return Setting(called, spec, sizes(step, name, room_of(spec)), _SEEDS[name])
 
 

@@ -7,7 +7,7 @@
 0.405
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,11 +59,18 @@ def logs(here: Levels, base: Levels) -> dict[str, float]:
     return {name: float(np.log(here[name] / base[name])) for name in NAMES}
 
 
-def varied(here: Levels, base: Levels) -> list[str]:
-    """The factors in which a setting differs from its base.
+def apart(settings: Sequence[Levels]) -> list[str]:
+    """What sets each setting apart from its recipe's base, the first with that recipe: ``input and budget``, empty for the base.
+
+    Beside the first recipe, ``recipe`` comes before the factors.
 
     >>> shallow = RunSpec().but(model=RunSpec().model.but(layers=3))
-    >>> varied(levels(shallow), levels(RunSpec()))
-    ['depth']
+    >>> apart([levels(RunSpec()), levels(shallow)])
+    ['', 'depth']
     """
-    return [name for name in NAMES if here[name] != base[name]]
+    bases: dict[object, Levels] = {}
+    for each in settings:
+        bases.setdefault(each["recipe"], each)
+    first = next(iter(bases), None)
+    return [" and ".join(["recipe"] * (each["recipe"] != first) + [name for name in NAMES if each[name] != bases[each["recipe"]][name]])
+            for each in settings]  # fmt: skip

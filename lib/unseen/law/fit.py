@@ -41,7 +41,7 @@ class Prediction:
 class Law:
     """A fitted law.  ``seed_part`` and ``misfit_part`` (p, p) add up to the covariance of ``coefficients`` (p,).
 
-    ``bases`` holds the levels of each recipe's base, ``ranges`` the lowest and highest level fitted of each factor.
+    ``bases`` holds the levels of each recipe's base, ``ranges`` the lowest and highest level fitted of each factor, over the base.
     """
 
     names: tuple[str, ...]
@@ -71,8 +71,13 @@ class Law:
         half = self._half_width(noise, misfit)
         middle = float(row @ self.coefficients)
         return Prediction(
-            *(float(np.exp(v)) for v in (middle, middle - half, middle + half)), self._warnings(given, base)
+            *(float(np.exp(v)) for v in (middle, middle - half, middle + half)), self._warnings(given, recipe)
         )
+
+    def range_of(self, name: str, recipe: str = "") -> tuple[float, float]:
+        """The lowest and highest level of a factor that the law was fitted on, seen from a recipe's base."""
+        base = self.bases[recipe or next(iter(self.bases))][name]
+        return base * self.ranges[name][0], base * self.ranges[name][1]
 
     def exponents(self) -> pd.DataFrame:
         """One row per factor: factor, exponent, low, high (95 %).  The recipe's is the log of the factor by which it multiplies."""
@@ -110,16 +115,14 @@ class Law:
         degrees = total**2 / sum(variance**2 / degrees for variance, degrees in known)
         return float(student.ppf(0.975, degrees) * np.sqrt(total))
 
-    def _warnings(self, given: Mapping[str, float], base: Mapping[str, float]) -> tuple[str, ...]:
+    def _warnings(self, given: Mapping[str, float], recipe: str) -> tuple[str, ...]:
         said = []
         for name, value in given.items():
-            low, high = self.ranges[name]
-            if name not in self.names and value != base[name]:
-                said.append(
-                    f"{name} was not varied: the law does not know what {value:g} instead of {base[name]:g} does"
-                )
-            elif name in self.names and not low <= value <= high:
-                said.append(f"{name} {value:g} lies outside the fitted range, {low:g} to {high:g}")
+            (low, high), base = self.range_of(name, recipe), self.bases[recipe][name]
+            if name not in self.names and value != base:
+                said.append(f"{name} was not varied: the law does not know what {value:,g} instead of {base:,g} does")
+            elif not low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
+                said.append(f"{name} {value:,g} lies outside the fitted range, {low:,g} to {high:,g}")
         return tuple(said)
 
 
@@ -161,7 +164,8 @@ def fit(table: pd.DataFrame, scatter: Scatter) -> Law:
     misfit = _misfit(x, y, noise)
     weights = 1 / (noise + misfit)
     solve = np.linalg.inv(x.T * weights @ x) @ (x.T * weights)  # (p, K)
-    ranges = {name: (min(row[name] for row in rows), max(row[name] for row in rows)) for name in NAMES}
+    over = {name: [row[name] / bases[row["recipe"]][name] for row in rows] for name in NAMES}
+    ranges = {name: (min(levels), max(levels)) for name, levels in over.items()}
     return Law(names, solve @ y, solve * noise @ solve.T, solve * misfit @ solve.T, scatter, misfit,
                len(rows) - len(names), bases, ranges)  # fmt: skip
 

@@ -1,6 +1,5 @@
 """The threshold of every setting, seed by seed, with those that lie outside the sizes tried told as such."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,9 +100,3 @@ def _row(part: pd.DataFrame, spread: Scatter) -> dict[str, object]:
     middle, half = np.log(part["threshold"].astype(float)).mean(), spread.half_width(len(part))
     numbers = dict(zip(("middle", "low", "high"), np.exp([middle, middle - half, middle + half]), strict=True))
     return {**shared, **numbers, "outside": "", "size": np.nan, "note": ""}
-
-
-def one_factor(table: pd.DataFrame, names: Iterable[str] = LEVELS) -> pd.Series:
-    """Which factors set each setting of ``by_setting`` apart from the first one: a text, empty for the base itself."""
-    base = table.iloc[0]
-    return table.apply(lambda row: " and ".join(name for name in names if row[name] != base[name]), axis=1)

@@ -7,8 +7,17 @@ from unseen.law.factors import WORDS
 from unseen.law.fit import Law
 
 
-def readings(law: Law, table: pd.DataFrame) -> list[str]:
-    """What matters, how well the law fits, what it rests on, and how it did on the held-out settings of ``by_setting``."""
+def readings(law: Law | None, table: pd.DataFrame, why: str = "") -> list[str]:
+    """What matters, what the law rests on, how it did on the held-out settings of ``by_setting``, and what was censored.
+
+    Without a law, ``why`` there is none and where the settings' steps lie.
+    """
+    if law is None:
+        outside = [f"{row['setting']}: {row['note']}" for row in table.to_dict("records") if row["note"]]
+        return [
+            f"There is no law to fit here: {why}.",
+            *(f"Its step lies outside its sizes: {line}." for line in outside),
+        ]
     return [_matters(law), _rests(law, table), *_tested(law, table), *_censored(law, table)]
 
 
@@ -35,7 +44,7 @@ def _rests(law: Law, table: pd.DataFrame) -> str:
         if law.scatter.degrees
         else "one seed a setting tells no scatter"
     )
-    first = f"{fitted} settings, {len(law.names)} coefficients: {law.misfit_degrees} degrees of freedom are left for the law's misfit, {law.scatter.degrees} for seeds; {seeds}"
+    first = f"{fitted} settings, {len(law.names)} coefficients: {law.misfit_degrees} degrees of freedom left for the law's misfit, {law.scatter.degrees} for seeds; {seeds}"
     if not law.misfit_degrees:
         return f"{first}. With none left the law goes through every setting, and its intervals hold it to be exact between them."
     worst = law.residuals(table[~table["held_out"]])["ratio"].map(lambda ratio: max(ratio, 1 / ratio)).max()
