@@ -82,7 +82,8 @@ def _beyond(ax: Axes, row: dict, place: float, colour: tuple[float, float, float
 
 def _log_ticks(ax: Axes, values: pd.Series) -> None:
     """A log axis of thresholds with room around them and round numbers as ticks."""
-    low, high = values.min() / 1.3, values.max() * 1.3
+    spread = max(1.3, 2.2 / np.sqrt(values.max() / values.min()))  # where all are alike, still a few ticks
+    low, high = values.min() / spread, values.max() * spread
     ax.set_xlim(low, high)
     shown = [tick for tick in _TICKS if low <= tick <= high]
     ticks(ax, shown, [f"{tick:,}" for tick in shown])
