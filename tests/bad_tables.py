@@ -16,7 +16,7 @@ from strategies import tasks
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.tables import COLUMNS, SHOWN, BadTable, read_table
 
-DOTTED = [f"{part.name}.{field.name}" for part in fields(RunSpec) for field in fields(part.type)]
+DOTTED = [f"{part.name}.{field.name}" for part in fields(RunSpec) for field in fields(type(part.default))]
 SHORT = {COLUMNS[name].sets: name for name in COLUMNS if "." not in name}
 
 BAD = {  # never good, whatever the field and the rest of the row

@@ -29,4 +29,6 @@ def tasks(draw, examples: int = 40) -> TaskSpec:
         unseen_instructions=unseen,
         rule_seed=draw(st.integers(0, 9)),
         example_seed=draw(st.integers(0, 9)),
+        also_occurrences=",".join(map(str, draw(st.lists(st.integers(1, occurrences), max_size=2)))),
+        cipher=draw(st.sampled_from(["", "shift:1", "substitution:3"])),
     )

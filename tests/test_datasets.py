@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from strategies import tasks
 from unseen import datasets
+from unseen.ciphers import encipher
 from unseen.datasets import count, evaluation_examples, rewrite, training_examples
 from unseen.instructions import draw_split
 from unseen.rewriting import Rule
@@ -24,8 +25,8 @@ def check(examples, instructions, task):
     vocabulary = examples.encoding.vocabulary
     for i, line in enumerate(lines(examples)):
         assert line.rule == instructions[examples.rule[i]]
-        assert line.rule.apply(line.text) == line.answer
-        assert line.text.count(line.rule.pattern) == (task.occurrences if examples.applies[i] else 0)
+        assert encipher(line.rule.apply(line.text), task.alphabet, task.cipher) == line.answer
+        assert line.text.count(line.rule.pattern) in (task.all_occurrences if examples.applies[i] else [0])
         tokens = "".join(vocabulary[token] for token in examples.tokens()[i])
         prompt = f"{line.rule.pattern}→{line.rule.replacement}|{line.text}="
         assert tokens == prompt + line.answer.ljust(examples.encoding.answer_length, ".")
@@ -128,6 +129,22 @@ def test_evaluation_examples_are_not_training_examples():
 def test_the_share_of_no_ops(share, low, high):
     task = TASK.but(no_op_share=share)
     assert low <= 1 - training_examples(task, draw_split(task)).applies.mean() <= high
+
+
+def test_a_mix_of_occurrences_has_each_of_them_equally_often():
+    task = TASK.but(also_occurrences="2,3", no_op_share=0.1)
+    found = [line.text.count(line.rule.pattern) for line in lines(training_examples(task, draw_split(task)))]
+    shares = [found.count(times) / len(found) for times in (0, 1, 2, 3)]
+    np.testing.assert_allclose(shares, [0.1, 0.3, 0.3, 0.3], atol=0.04)
+
+
+def test_a_cipher_changes_the_answers_and_nothing_else():
+    split = draw_split(TASK)
+    plain, secret = (training_examples(task, split) for task in (TASK, TASK.but(cipher="shift:1")))
+    assert (plain.prompts == secret.prompts).all()
+    letters = plain.answers < 26
+    assert ((plain.answers[letters] + 1) % 26 == secret.answers[letters]).all()
+    assert (plain.answers[~letters] == secret.answers[~letters]).all()
 
 
 def test_the_pattern_stands_anywhere():

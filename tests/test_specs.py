@@ -57,6 +57,16 @@ REFUSED = [
     (TrainingSpec, {"learning_rate": float("inf")}, "at most 1"),
     (EvaluationSpec, {"examples": 0}, "at least 1"),
     (EvaluationSpec, {"seed": -1}, "at least 0"),
+    (TaskSpec, {"also_occurrences": "2,"}, "numbers from 1 on"),
+    (TaskSpec, {"also_occurrences": "0"}, "numbers from 1 on"),
+    (TaskSpec, {"also_occurrences": "4"}, "4 pattern"),
+    (TaskSpec, {"cipher": "rot13"}, "shift:NUMBER"),
+    (ModelSpec, {"base": "mine"}, "sixteen hexadecimal digits"),
+    (TaskSpec, {"family": "odd"}, "known families are random, repeated, periodic, mirrored, mixed"),
+    (TaskSpec, {"k_low": 4, "family": "mixed"}, "at most 3"),
+    (TaskSpec, {"k_high": 4, "family": "mixed"}, "at most 3"),
+    (TaskSpec, {"k_high": 2}, "random rules have no k"),
+    (TaskSpec, {"instructions": 700, "family": "mixed", "k_low": 3, "k_high": 3}, "only 78 strings"),
 ]  # fmt: skip
 
 
@@ -115,7 +125,8 @@ def test_evaluation_and_training_examples_must_have_different_seeds():
 
 def other(field):
     """A possible value that is not the default."""
-    special = {"recipe": "gpt2", "alphabet": "abcdefghijklmnopqrstuvwxyz0", "width": 72, "heads": 2}
+    special = {"recipe": "gpt2", "alphabet": "abcdefghijklmnopqrstuvwxyz0", "width": 72, "heads": 2, "also_occurrences": "2",
+               "cipher": "shift:1", "base": 16 * "a", "family": "repeated"}  # fmt: skip
     if field.name in special:
         return special[field.name]
     if field.type is float:
@@ -125,9 +136,18 @@ def other(field):
 
 @pytest.mark.parametrize(("part", "field"), FIELDS, ids=NAMES)
 def test_the_digest_feels_every_field(part, field):
-    changed = RunSpec(**{part: replace(PARTS[part](), **{field.name: other(field)})})
-    assert changed != RunSpec()
-    assert changed.digest() != RunSpec().digest()
+    base = PARTS[part]()
+    if field.name in ("k_low", "k_high"):  # of a family only
+        base = TaskSpec(instructions=100, unseen_instructions=100, family="mixed", k_high=2)
+    changed = RunSpec(**{part: replace(base, **{field.name: 2 if field.name == "k_low" else other(field)})})
+    if field.name == "k_high":
+        changed = RunSpec(task=base.but(k_high=3))
+    assert changed != RunSpec(**{part: base})
+    assert changed.digest() != RunSpec(**{part: base}).digest()
+
+
+def test_a_field_that_came_later_changes_no_digest_at_its_default():
+    assert RunSpec().digest() == "63e2e3d319c927f3"  # of the first stored runs
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1"])

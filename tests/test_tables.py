@@ -105,7 +105,10 @@ def test_a_text_is_the_whole_cell():
 
 @pytest.mark.parametrize(("kind", "bad"), [(kind, bad) for kind in BAD for bad in BAD[kind]])
 def test_a_cell_that_is_never_good_is_refused_in_every_column(kind, bad):
-    for name in (name for name, column in COLUMNS.items() if column.kind is kind):
+    may_be_empty = {"also_occurrences", "base", "cipher"} if not bad else set()
+    for name in (
+        name for name, column in COLUMNS.items() if column.kind is kind and name.split(".")[-1] not in may_be_empty
+    ):
         with pytest.raises(BadTable, match=f"^column '{name}': "):
             run_of({name: bad}, BASE)
 

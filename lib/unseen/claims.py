@@ -5,13 +5,17 @@ ours as a reference, never fitted.  The criteria were committed before the runs 
 whose runs are older.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not", "not run"
+from unseen import claims_transfer
+from unseen.judging import NOT, NOT_RUN, PARTLY, REPRODUCED, Claim, Verdict, curve, half_at, verdict
+
+__all__ = ["CLAIMS", "INSTRUCTION_DIVERSITY", "NOT", "NOT_RUN", "OPEN", "PARTLY", "REPRODUCED", "PublishedThreshold",
+           "Verdict", "as_markdown", "half_at", "told", "verdicts"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,39 +34,6 @@ INSTRUCTION_DIVERSITY = PublishedThreshold(
     always_from=1_000,
     sharp_near=(400, 500),  # two passages of the paper differ
 )
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """``reproduced``, ``partly``, ``not`` or ``not run``, and what was measured, in words."""
-
-    word: str
-    measured: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One published finding.  ``judge`` reads the results of ``notebook``, the tidy frame that it leaves as CSV."""
-
-    name: str
-    experiment: str
-    published: str
-    criterion: str
-    notebook: str
-    judge: Callable[[pd.DataFrame], Verdict]
-
-
-def verdict(reproduced: bool, partly: bool, measured: str) -> Verdict:
-    """The word that a criterion gives."""
-    return Verdict(REPRODUCED if reproduced else PARTLY if partly else NOT, measured)
-
-
-def curve(results: pd.DataFrame, split: str = "unseen", **where: object) -> pd.Series:
-    """Mean accuracy over seeds by number of instructions."""
-    chosen = results[results["split"] == split]
-    for column, value in where.items():
-        chosen = chosen[chosen[column] == value]
-    return chosen.groupby("instructions")["accuracy"].mean()
 
 
 def judge_threshold(results: pd.DataFrame) -> Verdict:
@@ -133,25 +104,6 @@ def judge_tail_drop(results: pd.DataFrame) -> Verdict:
     return verdict(mild >= 0.9 * even and worst <= 0.5 * even, worst <= 0.9 * even, measured)
 
 
-def half_at(accuracy: pd.Series) -> float:
-    """The number of instructions at which a curve first passes half of its highest value, by interpolation in log I.
-
-    Infinity where it never rises above a quarter.
-
-    >>> round(half_at(pd.Series([0.0, 0.4, 0.8], index=[100, 200, 400])))
-    200
-    """
-    top = accuracy.max()
-    if top < 0.25:
-        return float("inf")
-    above = accuracy[accuracy >= top / 2].index[0]
-    before = accuracy.index[accuracy.index < above]
-    if not len(before):
-        return float(above)
-    low, high = accuracy[before[-1]], accuracy[above]
-    return float(before[-1] * (above / before[-1]) ** ((top / 2 - low) / (high - low)))
-
-
 CLAIMS = (
     Claim("threshold", "1", "below 300 instructions none generalises, from 1,000 all do, sharply near 400 or 500",
           "unseen below 5 % at the fewest, above 90 % at the most, from a tenth to nine tenths of that within a factor of 10 in I; "
@@ -170,15 +122,28 @@ CLAIMS = (
     Claim("few instructions do not", "3", "at 1,000 accuracy drops sharply once a goes past 0.2",
           "at 1,000 and a = 0.2 at least nine tenths of the even accuracy, and at the smallest a at most half of it; "
           "partly: at the smallest a at most nine tenths", "12_long_tail", judge_tail_drop),
+    *claims_transfer.CLAIMS,
 )  # fmt: skip
 OPEN = {  # experiments of the papers that have no notebook yet
-    "4 semantics of the rules": "one family alone fails on lower k, three mixed succeed; the versions disagree on large k alone",
-    "5 occurrences": "a mix of occurrences reaches .94 from 1,000 instructions, single numbers .28 to .88",
     "6 pre-trained model": "low-diversity fine-tuning solves only the no-ops",
     "7 abstract rules": "an interior mixture of diversifying rules is best",
     "8 code specialist": "18K code + 2K general beats 20K and 75K of code",
     "9 generalist": "cross-domain data beats more of the same",
 }
+
+
+def told(notebook: str, results: pd.DataFrame, scale: str) -> str:
+    """Each claim that a notebook's results judge: what was published, the criterion, what was measured; as text.
+
+    >>> print(told("11_no_ops", pd.DataFrame(), "smoke").splitlines()[0])
+    no-ops do not move the threshold: not run
+    """
+    parts = []
+    for claim in (each for each in CLAIMS if each.notebook == notebook):
+        found = Verdict(NOT_RUN, "this scale teaches nothing") if scale == "smoke" else claim.judge(results)
+        parts += [f"{claim.name}: {found.word}", f"  published: {claim.published}", f"  criterion: {claim.criterion}",
+                  f"  measured:  {found.measured}"]  # fmt: skip
+    return "\n".join(parts)
 
 
 def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:

@@ -33,6 +33,8 @@ STUDY = ("10_diversity_threshold", "00_start_here", "01_string_rewrites", "02_in
 MORE = (
     "11_no_ops",
     "12_long_tail",
+    "13_semantics",
+    "14_occurrences",
     "17_threshold_law",
     "90_verdicts",
 )  # behind the main job, in the order of the papers

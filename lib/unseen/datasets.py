@@ -20,10 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unseen.encoding import Encoding
+from unseen.ciphers import cipher_table
+from unseen.encoding import Encoding, TextEncoding
 from unseen.instructions import Instructions, Split, generator
 from unseen.rewriting import Rule
 from unseen.specs import EvaluationSpec, TaskSpec
+from unseen.tasks import PAD, Task
 
 _CHUNK = 1 << 14  # examples drawn at a time: their arrays stay in the processor's cache
 _ROUNDS = 10_000  # draws before inputs of the asked kind are taken to be too rare to find
@@ -45,7 +47,7 @@ class Examples:
     ``applies`` (N,) whether the pattern occurs in the input (False: a no-op).
     """
 
-    encoding: Encoding
+    encoding: Encoding | TextEncoding
     prompts: np.ndarray
     answers: np.ndarray
     rule: np.ndarray
@@ -54,8 +56,12 @@ class Examples:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def texts(self, index: int) -> tuple[str, str]:
+        """Prompt and answer of the example at ``index``, as text without what fills them up."""
+        return self.encoding.text(self.prompts[index]).lstrip(PAD), self.encoding.answer(self.answers[index])
+
     def line(self, index: int) -> Line:
-        """The example at ``index`` as rule, input and answer."""
+        """The example at ``index`` as rule, input and answer, where the rule is one of string rewriting."""
         prompt = self.encoding.text(self.prompts[index])
         x, y = self.encoding.pattern_length, self.encoding.replacement_length
         rule = Rule(prompt[:x], prompt[x + 1 : x + 1 + y])
@@ -86,7 +92,7 @@ def training_examples(task: TaskSpec, split: Split) -> Examples:
     return draw(task, split.seen, rules, generator(task.example_seed, "training examples"))
 
 
-def shares(task: TaskSpec, instructions: int) -> np.ndarray:
+def shares(task: Task, instructions: int) -> np.ndarray:
     """How many of the N training examples each of I instructions gets: (I,), adding up to N.
 
     With ``concentration`` 1 it is N / I for each; where I does not divide N, the first N mod I get one more.  Else
@@ -116,13 +122,15 @@ def draw(task: TaskSpec, instructions: Instructions, rule: np.ndarray, rng: np.r
     prompts = np.empty((size, encoding.prompt_length), np.uint8)
     answers = np.empty((size, answer_length), np.uint8)
     applies = rng.random(size) >= task.no_op_share
+    times = np.where(applies, _times(task, size, rng), 0)
+    secret = cipher_table(task.alphabet, task.cipher)
     for start in range(0, size, _CHUNK):
         part = slice(start, start + _CHUNK)
         x = np.ascontiguousarray(instructions.patterns[rule[part]].T)  # (|x|, n)
         y = np.ascontiguousarray(instructions.replacements[rule[part]].T)  # (|y|, n)
-        z = _inputs(task, x, applies[part], rng)  # (|z|, n)
+        z = _inputs(task, x, times[part], rng)  # (|z|, n)
         prompts[part] = _layout(encoding, x, y, z).T
-        answers[part] = rewrite(x, y, z, answer_length, encoding.special("end")).T
+        answers[part] = secret[rewrite(x, y, z, answer_length, encoding.special("end"))].T
     return Examples(encoding, prompts, answers, rule.astype(np.int32), applies)
 
 
@@ -166,34 +174,40 @@ def _layout(encoding: Encoding, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> 
     return np.concatenate([x, arrow, y, given, z, gives])
 
 
-def _inputs(task: TaskSpec, x: np.ndarray, applies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Inputs (|z|, n) that hold their pattern exactly as often as asked: draw, count, draw the wrong ones again."""
-    wanted = np.where(applies, task.occurrences, 0)
-    z = _plant(task, x, applies, rng)
-    bad = np.flatnonzero(count(x, z) != wanted)
+def _times(task: TaskSpec, size: int, rng: np.random.Generator) -> np.ndarray | int:
+    """How often each of ``size`` inputs is to hold its pattern, where it is no no-op: (n,), or one number for all."""
+    asked = task.all_occurrences
+    return rng.choice(np.array(asked), size) if len(asked) > 1 else task.occurrences
+
+
+def _inputs(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Inputs (|z|, n) that hold their pattern exactly ``times`` (n,): draw, count, draw the wrong ones again."""
+    z = _plant(task, x, times, rng)
+    bad = np.flatnonzero(count(x, z) != times)
     for _ in range(_ROUNDS):
         if not bad.size:
             return z
-        z[:, bad] = _plant(task, x[:, bad], applies[bad], rng)
-        bad = bad[count(x[:, bad], z[:, bad]) != wanted[bad]]
+        z[:, bad] = _plant(task, x[:, bad], times[bad], rng)
+        bad = bad[count(x[:, bad], z[:, bad]) != times[bad]]
     raise ValueError(f"TaskSpec.input_length={task.input_length}: too few inputs over {task.alphabet!r} hold a pattern "
-                     f"of {len(x)} letters exactly as often as asked ({task.occurrences}, no-ops 0) to find them")  # fmt: skip
+                     f"of {len(x)} letters exactly as often as asked ({', '.join(map(str, task.all_occurrences))}, no-ops 0) to find them")  # fmt: skip
 
 
-def _plant(task: TaskSpec, x: np.ndarray, applies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random inputs (|z|, n), with the pattern written at non-overlapping random places where it applies."""
+def _plant(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random inputs (|z|, n), with the pattern written ``times`` (n,) at non-overlapping random places."""
     size = x.shape[1]
     z = rng.integers(0, len(task.alphabet), (task.input_length, size), np.uint8)
-    rows = np.flatnonzero(applies)
-    slots = task.input_length - task.occurrences * (len(x) - 1)  # places left when each pattern shrinks to one letter
-    if task.occurrences == 1:
-        places = rng.integers(0, slots, (1, len(rows)))
-    else:
-        places = np.sort(rng.random((slots, len(rows))).argsort(0)[: task.occurrences], axis=0)
-    for i, place in enumerate(places):
-        at = np.full(size, -1, np.int16)
-        at[rows] = place + i * (len(x) - 1)
-        _write(z, at, x)
+    for asked in task.all_occurrences:
+        rows = np.flatnonzero(times == asked)
+        slots = task.input_length - asked * (len(x) - 1)  # places left when each pattern shrinks to one letter
+        if asked == 1:
+            places = rng.integers(0, slots, (1, len(rows)))
+        else:
+            places = np.sort(rng.random((slots, len(rows))).argsort(0)[:asked], axis=0)
+        for i, place in enumerate(places):
+            at = np.full(size, -1, np.int16)
+            at[rows] = place + i * (len(x) - 1)
+            _write(z, at, x)
     return z
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unseen.families import Family
 from unseen.rewriting import Rule
 from unseen.specs import TaskSpec
 
@@ -64,7 +65,12 @@ def generator(seed: int, role: str) -> np.random.Generator:
 
 
 def draw_split(task: TaskSpec) -> Split:
-    """Draw the instructions of a task: first the unseen, then the seen from what they leave over."""
+    """Draw the instructions of a task: first the unseen, then the seen from what they leave over.
+
+    Raises ``ValueError`` when a family has too few strings for all of them.
+    """
+    if task.family != "random":
+        return _draw_family(task)
     rng, size, letters = generator(task.rule_seed, "unseen rules"), task.unseen_instructions, len(task.alphabet)
     x, y = task.pattern_length, task.replacement_length
     if x == y:
@@ -76,6 +82,30 @@ def draw_split(task: TaskSpec) -> Split:
     rng = generator(task.rule_seed, "seen replacements")
     replacements = _replacements(rng, patterns, y, letters, held_out_y)
     return Split(Instructions(task.alphabet, patterns, replacements), Instructions(task.alphabet, *unseen))
+
+
+def family_of(task: TaskSpec) -> Family:
+    """The family of a task's rules."""
+    lengths = task.pattern_length, task.replacement_length
+    return Family(task.family, len(task.alphabet), lengths, task.k_low, task.k_high)
+
+
+def _draw_family(task: TaskSpec) -> Split:
+    family, sides = family_of(task), []
+    taken: set[bytes] = set()
+    for name, count in (("unseen", task.unseen_instructions), ("seen", task.instructions)):
+        rules = family.rules(count, generator(task.rule_seed, f"{name} rules"), taken)
+        if len(rules[0]) < count:
+            raise ValueError(f"TaskSpec.{'' if name == 'seen' else 'unseen_'}instructions={count}: only {len(rules[0])} {name} "
+                             f"rules of family={task.family!r} with k from {task.k_low} to {task.k_high} found")  # fmt: skip
+        taken |= strings_of(rules := Instructions(task.alphabet, *rules))
+        sides.append(rules)
+    return Split(seen=sides[1], unseen=sides[0])
+
+
+def strings_of(rules: Instructions) -> set[bytes]:
+    """All patterns and replacements, as bytes of their letter ids."""
+    return {row.tobytes() for side in (rules.patterns, rules.replacements) for row in side}
 
 
 def leaks(split: Split) -> int:

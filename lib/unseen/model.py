@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unseen.encoding import Encoding
+from unseen.encoding import Layout
 from unseen.specs import ModelSpec
 
 
@@ -34,7 +34,7 @@ class Shape:
     context: int
 
     @classmethod
-    def of(cls, encoding: Encoding) -> "Shape":
+    def of(cls, encoding: Layout) -> "Shape":
         """The sizes of an encoding."""
         return cls(len(encoding.vocabulary), encoding.prompt_length, encoding.context)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tqdm.auto import tqdm
 
+from unseen.encoding import layout_of
 from unseen.specs import RunSpec
 from unseen.workers import Event
 
@@ -134,4 +135,10 @@ def _name(spec: RunSpec) -> str:
 
 def _work(spec: RunSpec) -> float:
     """The arithmetic of a run, up to a factor."""
-    return spec.training.steps * spec.training.batch * spec.model.layers * spec.model.width**2 * spec.task.input_length
+    return (
+        spec.training.steps
+        * spec.training.batch
+        * spec.model.layers
+        * spec.model.width**2
+        * layout_of(spec.task).context
+    )

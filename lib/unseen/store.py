@@ -187,6 +187,24 @@ class Store:
         content = self._whole(spec, "weights.safetensors", manifest)
         return model_of(content, spec, self.folder(spec) / "weights.safetensors")
 
+    def base(self, spec: RunSpec) -> Transformer:
+        """The trained model that a run with a base starts from.
+
+        Raises ``KeyError`` when that run is not done, ``BrokenRun`` when its folder holds something else.
+        """
+        path = self.root / spec.model.base / "spec.json"
+        if not path.is_file():
+            raise KeyError(
+                f"run {spec.digest()} starts from {spec.model.base}, which is not in {self.root}; train that first"
+            )
+        try:
+            base = RunSpec.from_dict(read_json(path))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise BrokenRun(f"{path} is not the spec of a run ({brief(error)}); {ADVICE}") from error
+        if base.digest() != spec.model.base:
+            raise BrokenRun(f"{path} is not the spec of its folder; {ADVICE}")
+        return self.model(base)
+
     def _whole(self, spec: RunSpec, name: str, manifest: dict[str, Any]) -> bytes:
         """The content of a file of a finished run, checked against its hash."""
         content = read(self.folder(spec) / name, manifest["bytes"][name])

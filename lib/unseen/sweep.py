@@ -95,7 +95,7 @@ def _noted(spec: RunSpec, store: Store) -> Iterator[None]:
 def _trained(
     spec: RunSpec, store: Store, watch: Callable[[Row], Any], device: str, say: Callable[[str], Any], crew: Crew
 ) -> dict[str, Any]:
-    began, state = time.time(), start(spec, device)
+    began, state = time.time(), _begun(spec, store, device)
     found, before = store.begin(spec, state), []
     if found:
         say(f"run {spec.digest()} {found}")
@@ -123,6 +123,17 @@ def _trained(
     times = {"started": round(began), "train_seconds": state.history[-1]["seconds"]}
     where = {"device": device, "threads": torch.get_num_threads(), "processes": crew.size}
     return crew.same(store.finish(spec, state, scores, kinds=kinds, **where, **times, resumed=before))
+
+
+def _begun(spec: RunSpec, store: Store, device: str) -> State:
+    """The state before the first step, with the weights of its base if it has one; raises as ``Store.base`` does."""
+    state = start(spec, device)
+    if spec.model.base:
+        base = store.base(spec)
+        if base.shape != state.model.shape or base.spec.but(seed=0, base="") != spec.model.but(seed=0, base=""):
+            raise ValueError(f"ModelSpec.base={spec.model.base}: a model of another form, {base.spec} for {base.shape}")
+        state.model.load_state_dict(base.state_dict())
+    return state
 
 
 def frame(specs: Iterable[RunSpec], store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
@@ -181,8 +192,8 @@ def about(spec: RunSpec) -> dict[str, Any]:
         "recipe": spec.model.recipe,
         "layers": spec.model.layers,
         "width": spec.model.width,
-        "pattern_length": spec.task.pattern_length,
-        "input_length": spec.task.input_length,
+        "pattern_length": getattr(spec.task, "pattern_length", None),  # of string rewriting only
+        "input_length": getattr(spec.task, "input_length", None),
         "instructions": spec.task.instructions,
         "examples_per_instruction": spec.task.examples_per_instruction,
         "seed": spec.task.rule_seed,

@@ -53,7 +53,7 @@ class Column:
 
 def _columns() -> dict[str, Column]:
     dotted = {f"{part.name}.{field.name}": Column(field.type, ((part.name, field.name),))
-              for part in fields(RunSpec) for field in fields(part.type)}  # fmt: skip
+              for part in fields(RunSpec) for field in fields(type(part.default))}  # fmt: skip
     names = [name.partition(".")[2] for name in dotted]
     unique = {name: column for name, column in zip(names, dotted.values(), strict=True) if names.count(name) == 1}
     seed = Column(int, (("task", "rule_seed"), ("task", "example_seed"), ("model", "seed")))

@@ -5,6 +5,7 @@ calling back for every row of the history and at every checkpoint.  The order of
 from the spec and the step alone, so a state that went through ``to_tensors`` and back (``store`` does
 that) continues exactly as if nothing had happened.  Several processes may train one state together: see ``parallel``.
 
+    >>> from unseen.specs import TaskSpec
     >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=64)
     >>> spec = RunSpec(task=task, training=TrainingSpec(steps=4, batch=32, evaluate_every=2))
     >>> state = train(spec, start(spec), data_of(spec))
@@ -24,14 +25,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unseen.datasets import Examples, evaluation_examples, training_examples
-from unseen.encoding import Encoding
+from unseen.encoding import layout_of
 from unseen.evaluation import all_right
-from unseen.instructions import Split, draw_split, generator
+from unseen.instructions import generator
 from unseen.model import Shape, Transformer, build
 from unseen.optim import Muon
 from unseen.parallel import ALONE, Crew
-from unseen.specs import RunSpec, TaskSpec, TrainingSpec
+from unseen.specs import RunSpec, TrainingSpec
+from unseen.tasks import Task
+from unseen.worlds import Data, data_of
+
+__all__ = [
+    "Data",
+    "Diverged",
+    "State",
+    "batch_rows",
+    "batch_size",
+    "data_of",
+    "loss_of",
+    "optimizers_of",
+    "schedule",
+    "start",
+    "train",
+]
 
 Row = dict[str, float]  # of the history: step, loss, seen, unseen, seconds
 _MONITOR = 200  # examples of each split behind a row of the history
@@ -39,15 +55,6 @@ _MONITOR = 200  # examples of each split behind a row of the history
 
 class Diverged(RuntimeError):
     """The loss or a weight became infinite or not a number; the last checkpoint is the last finite state."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """What a run trains on and is scored on, and the instructions they were drawn from."""
-
-    split: Split
-    training: Examples
-    evaluation: dict[str, Examples]
 
 
 @dataclass
@@ -95,16 +102,9 @@ def _check_memory(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, T
         raise RuntimeError("what it holds of an optimizer is not of these weights")
 
 
-def data_of(spec: RunSpec) -> Data:
-    """Draw the instructions and examples of a run."""
-    split = draw_split(spec.task)
-    evaluation = evaluation_examples(spec.task, split, spec.evaluation)
-    return Data(split, training_examples(spec.task, split), evaluation)
-
-
 def start(spec: RunSpec, device: str = "cpu") -> State:
     """The state of a run before its first step, on any device torch knows."""
-    model = build(spec.model, Shape.of(Encoding.of(spec.task))).to(device)
+    model = build(spec.model, Shape.of(layout_of(spec.task))).to(device)
     return State(model, optimizers_of(model, spec.training))
 
 
@@ -136,12 +136,12 @@ def _order(seed: int, epoch: int, size: int) -> np.ndarray:
     return generator(seed, f"order of epoch {epoch}").permutation(size)
 
 
-def batch_size(task: TaskSpec, training: TrainingSpec) -> int:
+def batch_size(task: Task, training: TrainingSpec) -> int:
     """How many examples B a step reads: never more than there are."""
     return min(training.batch, task.examples)
 
 
-def batch_rows(task: TaskSpec, training: TrainingSpec, step: int) -> np.ndarray:
+def batch_rows(task: Task, training: TrainingSpec, step: int) -> np.ndarray:
     """Which training examples (B,) a step reads: a new order every epoch, an incomplete last batch left out."""
     batch = batch_size(task, training)
     epoch, number = divmod(step, task.examples // batch)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.torch import save
 from torch import Tensor
 
-from unseen.encoding import Encoding
+from unseen.encoding import layout_of
 from unseen.files import BrokenRun, brief, provenance, read, read_json, write
 from unseen.model import Shape, Transformer, build
 from unseen.specs import ModelSpec, RunSpec
@@ -113,7 +113,7 @@ def model_of(content: bytes, spec: RunSpec, path: Path) -> Transformer:
 
 
 def _shape(spec: RunSpec) -> Shape:
-    return Shape.of(Encoding.of(spec.task))
+    return Shape.of(layout_of(spec.task))
 
 
 def _build(spec: RunSpec) -> Transformer:

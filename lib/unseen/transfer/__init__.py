@@ -1,0 +1,1 @@
+"""Trained in one world, asked in others: rules of another form, inputs with other numbers of occurrences."""

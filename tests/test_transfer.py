@@ -1,0 +1,160 @@
+"""Models asked in other worlds: the tests are what they say, and nothing in them was trained on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trainers import SMALL
+from unseen import claims_transfer
+from unseen.datasets import draw
+from unseen.instructions import draw_split, strings_of
+from unseen.judging import NOT, PARTLY, REPRODUCED
+from unseen.scales import SCALES, Setting
+from unseen.store import Store
+from unseen.sweep import SweepFailed
+from unseen.transfer import ask, pictures, settings
+from unseen.workers import Serial
+
+TASK = SMALL.task.but(
+    pattern_length=4, replacement_length=4, input_length=6, instructions=40, family="mixed", k_low=2, k_high=4
+)
+
+
+def questions(tests, task):
+    split = draw_split(task)
+    return split, list(tests(task, split))
+
+
+def test_no_string_of_a_test_rule_stands_in_a_training_rule():
+    split, asked = questions(ask.by_k((1, 2, 4)), TASK)
+    assert {(columns["form"], columns["k"]) for columns, _, _ in asked} >= {("random", 1), ("periodic", 2)}
+    for _, _, rules in asked:
+        assert not strings_of(rules) & strings_of(split.seen)
+
+
+def test_a_test_has_the_k_that_it_says():
+    _, asked = questions(ask.by_k((1, 2)), TASK)
+    for columns, _, rules in asked:
+        if columns["form"] == "repeated":
+            assert all(x[0] == x[1] and x[2] == x[3] for x in rules.patterns)
+        if columns["form"] == "mirrored":
+            assert all((x == x[::-1]).all() for x in rules.patterns)
+
+
+def test_where_training_took_all_strings_there_is_no_test():
+    task = TASK.but(family="repeated", k_low=3, instructions=30)
+    split = draw_split(task)
+    everything = replace(
+        split,
+        seen=split.seen.__class__(task.alphabet, *(np.repeat(np.arange(6, dtype=np.uint8), 4).reshape(6, 4),) * 2),
+    )
+    assert [columns["k"] for columns, _, _ in ask.by_k((4,))(task, everything)] == []
+
+
+def test_inputs_hold_the_pattern_as_often_as_the_test_says():
+    task = SMALL.task.but(pattern_length=2, replacement_length=2, input_length=8, also_occurrences="2,3")
+    split, asked = questions(ask.by_occurrences((1, 2, 4)), task)
+    for columns, world, rules in asked:
+        assert columns["trained"] == "1, 2, 3"
+        assert rules is split.unseen
+        examples = draw(world, rules, np.zeros(20, int), np.random.default_rng(0))
+        found = {line.text.count(line.rule.pattern) for line in map(examples.line, range(20))}
+        assert found == {columns["asked"]}
+
+
+def test_every_model_is_asked_every_test(tmp_path):
+    setting = Setting("mine", SMALL.but(task=TASK), (20, 40), (0, 1))
+    results = ask.measure([setting], ask.by_k((1, 2)), Store(tmp_path), Serial(), size=30)
+    assert len(results) == 2 * 2 * 4
+    assert results.groupby(["instructions", "seed"])["run"].nunique().tolist() == [1] * 4
+    assert (results["low"] <= results["accuracy"]).all()
+    assert (results["accuracy"] <= results["high"]).all()
+    again = ask.measure([setting], ask.by_k((1, 2)), Store(tmp_path), Serial(), size=30)
+    pd.testing.assert_frame_equal(results, again)
+
+
+def test_a_run_that_fails_is_told(tmp_path):
+    setting = Setting(
+        "wild", SMALL.but(training=SMALL.training.but(learning_rate=1.0, matrix_learning_rate=1.0, steps=1)), (3,), (0,)
+    )
+    broken = Setting("broken", SMALL.but(model=SMALL.model.but(base="0" * 16)), (3,), (0,))
+    with pytest.raises(SweepFailed, match="1 of 2 runs failed"):
+        ask.measure([setting, broken], ask.by_k((1,)), Store(tmp_path), Serial())
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_setting_of_every_scale_can_be_drawn(scale):
+    chosen = [*settings.semantics(scale), *settings.occurrences(scale)]
+    assert len({setting.name for setting in chosen}) == len(chosen)
+    if scale != "paper":
+        for setting in chosen:
+            draw_split(setting.runs()[-1].task)
+
+
+def semantic(mixed, alone, few=0.0, large=(0.0, 0.0, 0.0)):
+    rows = [("mixed", 3, 9, 2_000, 0, mixed), ("repeated", 3, 9, 2_000, 0, alone), ("mixed", 3, 9, 500, 0, few)]
+    rows += [("mixed", 5, 9, 2_000, seed, value) for seed, value in enumerate(large)]
+    frame = pd.DataFrame(rows, columns=["family", "k_low", "k_high", "instructions", "seed", "accuracy"])
+    frame["setting"] = frame["family"] + frame["k_low"].astype(str)
+    return pd.concat([frame.assign(k=1), frame.assign(k=2), frame.assign(k=5, accuracy=1.0)])
+
+
+@pytest.mark.parametrize(
+    ("judge", "frame", "word"),
+    [
+        (claims_transfer.judge_mixture_of_families, semantic(0.9, 0.45), REPRODUCED),
+        (claims_transfer.judge_mixture_of_families, semantic(0.9, 0.46), PARTLY),
+        (claims_transfer.judge_mixture_of_families, semantic(0.4, 0.5), NOT),
+        (claims_transfer.judge_few_rules, semantic(1, 0, few=0.04), REPRODUCED),
+        (claims_transfer.judge_few_rules, semantic(1, 0, few=0.3), NOT),
+        (claims_transfer.judge_large_k_yes, semantic(1, 0, large=(0.9, 0.91, 0.92)), REPRODUCED),
+        (claims_transfer.judge_large_k_no, semantic(1, 0, large=(0.9, 0.91, 0.92)), NOT),
+        (claims_transfer.judge_large_k_yes, semantic(1, 0, large=(0.0, 0.01, 0.02)), NOT),
+        (claims_transfer.judge_large_k_no, semantic(1, 0, large=(0.0, 0.01, 0.02)), REPRODUCED),
+        (claims_transfer.judge_large_k_no, semantic(1, 0, large=(0.0, 0.1, 0.2)), PARTLY),
+    ],
+)
+def test_verdicts_on_forms(judge, frame, word):
+    assert judge(frame).word == word
+
+
+def occurring(**accuracy):
+    rows = [(trained, size, 0, value) for trained, values in accuracy.items() for size, value in values.items()]
+    frame = pd.DataFrame(rows, columns=["trained", "instructions", "seed", "accuracy"])
+    return frame.assign(trained=frame["trained"].map({"one": "1", "mix": "1, 2"}))
+
+
+@pytest.mark.parametrize(
+    ("judge", "word", "accuracy"),
+    [
+        (claims_transfer.judge_mixed_occurrences, REPRODUCED, {"one": {2_000: 0.7}, "mix": {2_000: 0.94}}),
+        (claims_transfer.judge_mixed_occurrences, PARTLY, {"one": {2_000: 0.7}, "mix": {2_000: 0.8}}),
+        (claims_transfer.judge_mixed_occurrences, NOT, {"one": {2_000: 0.95}, "mix": {2_000: 0.94}}),
+        (claims_transfer.judge_mix_at_500, REPRODUCED, {"one": {500: 0.07}, "mix": {500: 0.62}}),
+        (claims_transfer.judge_mix_at_500, PARTLY, {"one": {500: 0.2}, "mix": {500: 0.62}}),
+        (claims_transfer.judge_200, REPRODUCED, {"one": {500: 0.2}, "mix": {500: 0.62, 200: 0.01}}),
+        (claims_transfer.judge_200, NOT, {"one": {500: 0.2}, "mix": {500: 0.62, 200: 0.3}}),
+    ],
+)
+def test_verdicts_on_occurrences(judge, word, accuracy):
+    assert judge(occurring(**accuracy)).word == word
+
+
+def test_what_was_not_measured_stays_empty_beside_what_was():
+    ours = claims_transfer.occurrence_table(occurring(one={500: 0.25}, mix={500: 0.5, 200: 0.0}))
+    table = pictures.side_by_side(
+        ours.rename({"1, 2": "1, 2, 4, 6, 8"}), claims_transfer.PUBLISHED_OCCURRENCES, (1, 2, 4, 6, 8)
+    )
+    assert table.loc["1", ("here", 500)] == "0.25"
+    assert table.loc["1", ("here", 200)] == ""
+    assert table.loc["all of them", ("published", 500)] == "0.62"
+    assert (table.loc["5 (here 2)"] == "").all()
+
+
+def test_the_heat_map_has_a_row_for_each_way_to_train_in_their_order():
+    frame = pd.DataFrame({"setting": ["b", "a"], "instructions": [5, 5], "k": [1, 2], "accuracy": [0.5, 1.0]})
+    ax = pictures.heat_map(frame, "k")
+    assert [label.get_text().split()[0] for label in ax.get_yticklabels()] == ["b", "a"]
+    assert sorted(text.get_text() for text in ax.texts) == ["100", "50"]

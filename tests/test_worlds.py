@@ -1,0 +1,116 @@
+"""Task worlds beside string rewriting: texts of any length, from their spec to a finished run in the store."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from trainers import SMALL
+from unseen import specs, worlds
+from unseen.datasets import Examples
+from unseen.encoding import TextEncoding, layout_of
+from unseen.files import BrokenRun
+from unseen.specs import RunSpec, TaskSpec
+from unseen.store import Store
+from unseen.sweep import ensure, frame
+from unseen.tasks import TextTask
+from unseen.workers import Serial
+from unseen.worlds import World, data_of
+
+
+@dataclass(frozen=True)
+class EchoSpec(TextTask):
+    """Say a word again: a world for this file alone."""
+
+    world: str = "echo"
+    instructions: int = 2
+    unseen_instructions: int = 2
+    examples: int = 64
+    rule_seed: int = 0
+    example_seed: int = 0
+    letters: ClassVar[str] = "ab"
+    prompt_length: ClassVar[int] = 6
+    answer_length: ClassVar[int] = 5
+
+
+def echoes(task, words):
+    encoding = layout_of(task)
+    prompts, answers = encoding.prompts([f"{word}=" for word in words]), encoding.answers(words)
+    return Examples(encoding, prompts, answers, np.zeros(len(words), np.int32), np.ones(len(words), bool))
+
+
+@pytest.fixture
+def echo(monkeypatch):
+    world = World(
+        lambda task: ["a", "bab"],
+        lambda task, split: echoes(task, split * (task.examples // 2)),
+        lambda task, split, evaluation: {name: echoes(task, split) for name in ("seen", "unseen")},
+    )
+    monkeypatch.setitem(specs.TASKS, "echo", EchoSpec)
+    monkeypatch.setitem(worlds.WORLDS, EchoSpec, world)
+    return SMALL.but(task=EchoSpec())
+
+
+def test_a_run_of_another_world_is_named_stored_and_read_again(echo, tmp_path):
+    assert RunSpec.from_dict(echo.to_dict()) == echo
+    assert echo.digest() != SMALL.digest()
+    store = Store(tmp_path)
+    table = frame([echo, SMALL], store, Serial())
+    assert table["instructions"].tolist() == [2, 2, 3, 3]
+    assert store.model(echo).shape.context == layout_of(echo.task).context == 10
+    assert store.manifest(echo)["digest"] == echo.digest()
+
+
+def test_a_world_that_nobody_knows_is_refused_by_name(echo, monkeypatch):
+    stored = echo.to_dict()
+    monkeypatch.delitem(specs.TASKS, "echo")
+    with pytest.raises(ValueError, match=r"task\.world='echo': known worlds are"):
+        RunSpec.from_dict(stored)
+
+
+def test_a_missing_field_of_another_world_is_told(echo):
+    stored = echo.to_dict()
+    del stored["task"]["examples"]
+    with pytest.raises(ValueError, match=r"EchoSpec: unknown or missing \['examples'\]"):
+        RunSpec.from_dict(stored)
+
+
+def test_texts_are_filled_up_where_they_are_not_read(echo):
+    training = data_of(echo).training
+    assert training.encoding.text(training.prompts[0]) == "····a="
+    assert training.encoding.text(training.answers[1]) == "bab.."
+    assert [training.texts(i) for i in range(2)] == [("a=", "a"), ("bab=", "bab")]
+
+
+@pytest.mark.parametrize(("prompt", "answer", "told"), [
+    ("abcabc", "a", "no token for 'c'"), ("abababa", "a", "7 tokens, but this model has 6"),
+    ("a", "bbbbb", "answer 'bbbbb.': 6 tokens"), ("a", "é", "answer: no token for 'é'"), ("a", "\U0001f431", "no token"),
+])  # fmt: skip
+def test_what_does_not_fit_is_told(prompt, answer, told):
+    encoding = TextEncoding("ab", 6, 5)
+    with pytest.raises(ValueError, match=told):
+        encoding.prompts([prompt]), encoding.answers([answer])
+
+
+def test_fine_tuning_starts_from_the_weights_of_its_base(tmp_path):
+    store = Store(tmp_path)
+    ensure(SMALL, store)
+    tuned = SMALL.but(task=SMALL.task.but(example_seed=5), model=SMALL.model.but(base=SMALL.digest()),
+                      training=SMALL.training.but(steps=1, learning_rate=1e-8, matrix_learning_rate=0.0))  # fmt: skip
+    ensure(tuned, store)
+    before, after = store.model(SMALL).state_dict(), store.model(tuned).state_dict()
+    assert all((before[name] - after[name]).abs().max() < 1e-6 for name in before)
+
+
+def test_a_base_that_is_not_there_broken_or_of_another_form_is_refused(tmp_path):
+    store = Store(tmp_path)
+    tuned = SMALL.but(model=SMALL.model.but(base=SMALL.digest()))
+    with pytest.raises(KeyError, match=f"starts from {SMALL.digest()}, which is not in .*; train that first"):
+        ensure(tuned, store)
+    ensure(SMALL, store)
+    with pytest.raises(ValueError, match=f"ModelSpec.base={SMALL.digest()}: a model of another form"):
+        ensure(tuned.but(task=TaskSpec(alphabet="abcdefgh", instructions=3, unseen_instructions=3, examples=64)), store)
+    (store.folder(SMALL) / "spec.json").write_text("{}")
+    with pytest.raises(BrokenRun, match="is not the spec of a run"):
+        ensure(tuned, store)
