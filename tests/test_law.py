@@ -31,14 +31,14 @@ def middle_of(levels, powers=LAW, base=270.0):
     return base * times * math.prod((levels[name] / home[name]) ** power for name, power in named.items())
 
 
-def made(chosen, scatter=0.0, middle=middle_of, seed=0):
+def made(chosen, scatter=0.0, middle=middle_of, seed=0, steepness=4.0):
     """The frame of ``measure`` of a design whose thresholds are known."""
     rng, rows = np.random.default_rng(seed), []
     for setting in chosen.settings:
         levels = factors.levels(setting.base)
         about = {"setting": setting.name, "held_out": setting in chosen.held_out, **levels, "split": "unseen"}
         for number in setting.seeds:
-            curve = step_at(middle(levels) * np.exp(scatter * rng.standard_normal()), top=0.97)
+            curve = step_at(middle(levels) * np.exp(scatter * rng.standard_normal()), steepness, top=0.97)
             rows += [
                 {**about, "seed": number, "instructions": size, "accuracy": curve(size)}
                 for size in setting.instructions
@@ -46,10 +46,23 @@ def made(chosen, scatter=0.0, middle=middle_of, seed=0):
     return pd.DataFrame(rows)
 
 
-def fitted(name="quick", **how):
-    seeds = measure.by_seed(made(design.design_of(name), **how))
+def known(chosen, scatter=0.0, middle=middle_of, seed=0):
+    """The frame of ``by_seed`` of a design whose thresholds are known."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame([
+        {"setting": setting.name, "held_out": setting in chosen.held_out, **factors.levels(setting.base), "seed": number, "outside": "",
+         "size": np.nan, "threshold": middle(factors.levels(setting.base)) * np.exp(scatter * rng.standard_normal())}
+        for setting in chosen.settings for number in setting.seeds
+    ])  # fmt: skip
+
+
+def fit_to(seeds):
     table = measure.by_setting(seeds)
     return fit.fit(table, measure.scatter(seeds)), table
+
+
+def fitted(name="quick", **how):
+    return fit_to(known(design.design_of(name), **how))
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +147,26 @@ def test_one_seed_outside_censors_its_setting():
     assert (row["note"], math.isnan(row["middle"])) == ("above 2,000 (1 of 2 seeds)", True)
 
 
+def test_sizes_on_both_sides_of_a_step_borrow_its_steepness():
+    """At 420 all is there and at 140 next to nothing: alone, that seed would only say that its step lies between."""
+    chosen = design.design_of("quick")
+    results = made(chosen, middle=lambda levels: 200.0 if levels["alphabet"] == 13 else middle_of(levels), steepness=10)
+    assert measure.common_steepness(results) == pytest.approx(10, rel=0.03)
+    seeds = measure.by_seed(results)
+    assert seeds.loc[seeds["setting"] == "13 letters", "threshold"].to_numpy() == pytest.approx(200, rel=0.03)
+
+
+def test_where_nothing_steps_there_is_no_steepness():
+    results = made(design.design_of("quick")).assign(accuracy=0.0)
+    assert measure.common_steepness(results) is None
+    assert (measure.by_seed(results)["outside"] == "above").all()
+
+
 def test_the_scatter_leaves_held_out_settings_alone():
-    results = made(design.design_of("quick"), scatter=0.1)
-    before = measure.scatter(measure.by_seed(results))
-    results.loc[results["held_out"], "accuracy"] = 0.0
-    assert measure.scatter(measure.by_seed(results)) == before
+    seeds = known(design.design_of("quick"), scatter=0.1)
+    before = measure.scatter(seeds)
+    seeds.loc[seeds["held_out"], "threshold"] *= [1, 9] * 2
+    assert measure.scatter(seeds) == before
     assert before.degrees == 2 + 6
 
 
@@ -148,13 +176,7 @@ def test_the_scatter_leaves_held_out_settings_alone():
 @given(st.floats(-2, 2), st.floats(-2, 2), st.floats(0.1, 2))
 def test_the_law_that_made_the_data_is_found(alphabet, budget, width):
     powers = LAW | {"alphabet": alphabet, "budget": budget, "width": width}
-    chosen = design.design_of("quick")
-    rows = [{"setting": setting.name, "held_out": setting in chosen.held_out, "seed": seed, "outside": "", "size": np.nan,
-             **factors.levels(setting.base), "threshold": middle_of(factors.levels(setting.base), powers)}
-            for setting in chosen.settings for seed in setting.seeds]  # fmt: skip
-    seeds = pd.DataFrame(rows)
-    table = measure.by_setting(seeds)
-    law = fit.fit(table, measure.scatter(seeds))
+    law, table = fitted(middle=lambda levels: middle_of(levels, powers))
     found = law.exponents().set_index("factor")["exponent"]
     assert found.to_dict() == pytest.approx({name: powers[name] for name in found.index}, abs=1e-6)
     assert law.residuals(table)["ratio"].to_numpy() == pytest.approx(1)
@@ -195,19 +217,14 @@ def test_what_seeds_do_not_explain_widens_the_intervals():
 
 
 def test_with_as_many_settings_as_coefficients_nothing_is_left_and_it_says_so():
-    seeds = measure.by_seed(made(design.design_of("quick"), scatter=0.05).query("setting != 'budget 31,500'"))
-    table = measure.by_setting(seeds)
-    law = fit.fit(table, measure.scatter(seeds))
+    law, table = fit_to(known(design.design_of("quick"), scatter=0.05).query("setting != 'budget 31,500'"))
     assert (law.misfit_degrees, law.misfit_variance) == (0, 0)
     assert np.isfinite(law.predict().high)
     assert any("its intervals hold it to be exact" in line for line in words.readings(law, table))
 
 
 def test_one_seed_everywhere_leaves_only_the_misfit():
-    results = made(design.design_of("full"), scatter=0.1).query("seed == 0")
-    seeds = measure.by_seed(results)
-    table = measure.by_setting(seeds)
-    law = fit.fit(table, measure.scatter(seeds))
+    law, table = fit_to(known(design.design_of("full"), scatter=0.1).query("seed == 0"))
     assert law.scatter.degrees == 0
     assert table["low"].isna().all()
     assert 0.02 < np.sqrt(law.misfit_variance) < 0.3
@@ -216,16 +233,14 @@ def test_one_seed_everywhere_leaves_only_the_misfit():
 
 
 def test_too_few_settings_are_no_law():
-    seeds = measure.by_seed(made(design.design_of("quick")).query("setting == 'main'"))
+    seeds = known(design.design_of("quick")).query("setting == 'main'")
     law, why = fit.attempt(measure.by_setting(seeds), measure.scatter(seeds))
     assert law is None
     assert why == "a law needs two settings with a threshold, and 1 of 1 have one"
 
 
 def test_factors_that_always_change_together_are_no_law():
-    seeds = measure.by_seed(
-        made(design.design_of("quick")).query("setting == 'main' or held_out").assign(held_out=False)
-    )
+    seeds = known(design.design_of("quick")).query("setting == 'main' or held_out").assign(held_out=False)
     law, why = fit.attempt(measure.by_setting(seeds), measure.scatter(seeds))
     assert law is None
     assert "3 settings tell 3 coefficients apart, and 5 are asked for" in why

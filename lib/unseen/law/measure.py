@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize_scalar
 from scipy.stats import t as student
 
 from unseen.law.design import Design
@@ -41,19 +42,41 @@ def by_seed(results: pd.DataFrame) -> pd.DataFrame:
     """One row per setting and seed: its levels, ``threshold``, and where that lies outside the sizes tried.
 
     ``outside`` is ``above`` or ``below`` and ``size`` the largest or smallest size, or ``outside`` is empty.
+    All curves have one steepness, see ``common_steepness``: four sizes cannot tell that of each.
     """
-    rows = []
+    rows, steepness = [], common_steepness(results)
     for (setting, seed), part in results.groupby(["setting", "seed"], sort=False):
         first = part.iloc[0]
         rows.append({"setting": setting, "held_out": bool(first["held_out"]), **{name: first[name] for name in LEVELS},
-                     "seed": seed, **_step(part)})  # fmt: skip
+                     "seed": seed, **_step(part, steepness)})  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _step(part: pd.DataFrame) -> dict[str, float | str]:
+def common_steepness(results: pd.DataFrame) -> float | None:
+    """The one steepness in log I that fits the curves of all fitted settings best, seed by seed; None where none steps."""
+    parts = [
+        part for _, part in results[~results["held_out"]].groupby(["setting", "seed"]) if not _step(part)["outside"]
+    ]
+    if not parts:
+        return None
+
+    def misfit(log_steepness: float) -> float:
+        return sum(_misfit(part, np.exp(log_steepness)) for part in parts)
+
+    return float(np.exp(minimize_scalar(misfit, bounds=np.log([1, 25]), method="bounded", options={"xatol": 0.02}).x))
+
+
+def _misfit(part: pd.DataFrame, steepness: float) -> float:
+    """Sum of squares of one seed around its curve of this steepness."""
+    unseen = part[part["split"] == "unseen"]
+    curve = fit_threshold(unseen, steepness=steepness)(unseen["instructions"].to_numpy(float))
+    return float(((unseen["accuracy"] - curve) ** 2).sum())
+
+
+def _step(part: pd.DataFrame, steepness: float | None = None) -> dict[str, float | str]:
     """The threshold of one seed: instructions at half of what its curve reaches."""
     try:
-        return {"threshold": fit_threshold(part).middle, "outside": "", "size": np.nan}
+        return {"threshold": fit_threshold(part, steepness=steepness).middle, "outside": "", "size": np.nan}
     except NoThreshold:
         unseen = part[part["split"] == "unseen"].sort_values("instructions")
         below = unseen["accuracy"].iloc[0] > 0.5
