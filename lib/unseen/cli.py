@@ -35,6 +35,7 @@ MORE = (
     "12_long_tail",
     "13_semantics",
     "14_occurrences",
+    "17_threshold_law",
     "19_inside_the_model",
     "90_verdicts",
 )  # behind the main job, in the order of the papers
