@@ -26,7 +26,11 @@ DOMAINS = ("letters", "algebra", "lists")
 
 def own(results: pd.DataFrame, experiment: str) -> pd.DataFrame:
     """Accuracy on unseen algebra in one experiment: one column for each setting or share, one row a seed."""
-    rows = results[(results["experiment"].astype(str) == experiment) & (results["kind"] == "algebra") & (results["split"] == "unseen")]
+    rows = results[
+        (results["experiment"].astype(str) == experiment)
+        & (results["kind"] == "algebra")
+        & (results["split"] == "unseen")
+    ]
     return rows.astype({"experiment": str})
 
 
@@ -48,7 +52,9 @@ def judge_mixture(results: pd.DataFrame) -> Judged:
 def judge_tenth(results: pd.DataFrame) -> Judged:
     """See the criterion of the claim ``a tenth of other data``."""
     means = own(results, "8").groupby("setting")["accuracy"].mean()
-    mixed, pure, larger, wider = (means[name] for name in ("nine tenths own", "N own", "3.75 N own", "3.75 N own, 3.75 x rules"))
+    mixed, pure, larger, wider = (
+        means[name] for name in ("nine tenths own", "N own", "3.75 N own", "3.75 N own, 3.75 x rules")
+    )
     said = f"N own {pure:.1%}, nine tenths own {mixed:.1%}, 3.75 N own {larger:.1%} ({wider:.1%} with 3.75 times the rules)"
     return mixed >= pure + 0.01 and mixed > larger and mixed > wider, mixed > pure or mixed > larger, said
 

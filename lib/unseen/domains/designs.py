@@ -27,7 +27,7 @@ class Size:
     others: tuple[int, int]  # different rules of letters, chains of lists
     seeds: tuple[int, ...]
     model: ModelSpec
-    batch: int = 64
+    batch: int = 16
     tests: int = 500
 
 
@@ -42,9 +42,9 @@ class Design:
 
 _SMALL = ModelSpec(layers=4)
 SIZES = {
-    "smoke": Size(320, (8,), (1.0, 0.9, 0.5, 0.2), (20, 20), (0, 1), ModelSpec(layers=1, width=16, heads=2), 32, 40),
-    "quick": Size(20_000, (100,), (1.0, 0.9, 0.5, 0.2), (700, 400), (0, 1, 2), _SMALL),
-    "full": Size(45_000, (40, 100, 200), (1.0, 0.9, 0.75, 0.5, 0.2, 0.1, 0.02), (700, 400), (0, 1, 2, 3), _SMALL, tests=2_000),
+    "smoke": Size(320, (8,), (1.0, 0.9, 0.5, 0.2), (20, 20), (0, 1), ModelSpec(layers=1, width=16, heads=2), tests=40),
+    "quick": Size(12_000, (60,), (1.0, 0.9, 0.5, 0.2), (700, 400), (0, 1, 2), _SMALL),
+    "full": Size(30_000, (40, 100, 200), (1.0, 0.9, 0.75, 0.5, 0.2, 0.1, 0.02), (700, 400), (0, 1, 2, 3), _SMALL, tests=2_000),
     "paper": Size(50_000, (10, 20, 40), (1.0, 0.9, 0.75, 0.5, 0.2, 0.1, 0.02), (700, 400), (0, 1, 2),
                   ModelSpec(layers=6, width=256), tests=2_000),
 }  # fmt: skip
@@ -59,7 +59,7 @@ def mixture(chosen: Size, own: int, **shares: float) -> DomainSpec:
     """The budget divided by shares of it: what is rounded off goes to the first domain that is named.
 
     >>> mixture(SIZES["quick"], 100, algebra=0.9, letters=0.1).letter_examples
-    2000
+    1200
     """
     parts = {domain: round(share * chosen.budget) for domain, share in shares.items()}
     parts[next(iter(shares))] += round(sum(shares.values()) * chosen.budget) - sum(parts.values())
@@ -103,6 +103,13 @@ def runs(name: str, design: Design) -> list[RunSpec]:
     """The runs of a design, one a seed; each reads its budget once."""
     chosen = size(name)
     steps = max(1, design.task.examples // chosen.batch)
-    training = TrainingSpec(steps=steps, batch=chosen.batch, evaluate_every=max(1, steps // 4), checkpoint_every=500)
+    training = TrainingSpec(
+        steps=steps,
+        batch=chosen.batch,
+        learning_rate=0.01,
+        matrix_learning_rate=0.015,
+        evaluate_every=max(1, steps // 4),
+        checkpoint_every=500,
+    )
     base = RunSpec(design.task, chosen.model, training, EvaluationSpec(chosen.tests))
     return [base.with_seed(seed) for seed in chosen.seeds]

@@ -22,7 +22,9 @@ DomainSplit = dict[str, tuple[list[Any], list[Any]]]  # kind: training instructi
 def draw_split(task: DomainSpec) -> DomainSplit:
     """Training and held-out instructions of every kind; those of untrained kinds have no training instructions."""
     drawn = {name: kind.split(task) for name, kind in KINDS.items()}
-    return {name: (seen if name in DOMAINS and task.budget(name) else [], unseen) for name, (seen, unseen) in drawn.items()}
+    return {
+        name: (seen if name in DOMAINS and task.budget(name) else [], unseen) for name, (seen, unseen) in drawn.items()
+    }
 
 
 def training_examples(task: DomainSpec, split: DomainSplit) -> Examples:
@@ -35,16 +37,20 @@ def training_examples(task: DomainSpec, split: DomainSplit) -> Examples:
 
 def evaluation_examples(task: DomainSpec, split: DomainSplit, evaluation: EvaluationSpec) -> dict[str, Examples]:
     """Fresh examples on seen and unseen instructions of the domain that counts."""
-    return {side: test(task, split, evaluation, task.counts, side) for side in ("seen", "unseen")}
+    return {side: questions(task, split, evaluation, task.counts, side) for side in ("seen", "unseen")}
 
 
-def test(task: DomainSpec, split: DomainSplit, evaluation: EvaluationSpec, kind: str, side: str = "unseen") -> Examples:
+def questions(
+    task: DomainSpec, split: DomainSplit, evaluation: EvaluationSpec, kind: str, side: str = "unseen"
+) -> Examples:
     """Fresh examples of any kind, its instructions taken in turn."""
     instructions = split[kind][side == "unseen"]
     return examples(task, kind, instructions, evaluation.examples, generator(evaluation.seed, f"{kind}, {side}"))
 
 
-def examples(task: DomainSpec, kind: str, instructions: list[Instruction], count: int, rng: np.random.Generator) -> Examples:
+def examples(
+    task: DomainSpec, kind: str, instructions: list[Instruction], count: int, rng: np.random.Generator
+) -> Examples:
     """``count`` examples of instructions taken in turn, the right answers computed by the instructions themselves."""
     rule = np.arange(count) % len(instructions)
     asked = [(instructions[i], KINDS[kind].ask(instructions[i], rng)) for i in rule]

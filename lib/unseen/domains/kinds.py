@@ -77,7 +77,10 @@ def _split_letters(task: DomainSpec, alphabet: str = ALPHABET) -> tuple[list[Let
     patterns = words[2 * held_out :][: task.letter_instructions]
     rng, free = generator(task.rule_seed, "letters, replacements"), len(words) - 2 * held_out
     replacements = [words[2 * held_out + i] for i in rng.integers(0, free, len(patterns))]
-    rules = [LetterRule(x, y if x != y else words[-1 - (y == words[-1])]) for x, y in zip(patterns, replacements, strict=True)]
+    rules = [
+        LetterRule(x, y if x != y else words[-1 - (y == words[-1])])
+        for x, y in zip(patterns, replacements, strict=True)
+    ]
     return rules, unseen
 
 

@@ -6,7 +6,7 @@ Scored are inputs that hold the pattern: a model that copies the input is right 
 import pandas as pd
 
 from unseen.domains.designs import Design, designs, runs
-from unseen.domains.draw import draw_split, test
+from unseen.domains.draw import draw_split, questions
 from unseen.domains.kinds import KINDS
 from unseen.domains.spec import DOMAINS
 from unseen.evaluation import all_right, wilson
@@ -25,9 +25,11 @@ def measure(scale: str, store: Store | None = None, executor: Executor | None = 
     """
     store, chosen = store or Store(), designs(scale)
     specs = [spec for design in chosen for spec in runs(scale, design)]
-    frame(specs, store, executor)
+    frame(sorted(specs, key=lambda spec: spec.task.examples), store, executor)  # the long ones last
     asked = {spec: answers(spec, store) for spec in dict.fromkeys(specs)}
-    return pd.DataFrame([about(design, spec) | row for design in chosen for spec in runs(scale, design) for row in asked[spec]])
+    return pd.DataFrame(
+        [about(design, spec) | row for design in chosen for spec in runs(scale, design) for row in asked[spec]]
+    )
 
 
 def about(design: Design, spec: RunSpec) -> dict[str, object]:
@@ -43,7 +45,7 @@ def answers(spec: RunSpec, store: Store) -> list[dict[str, object]]:
     model, split, manifest = store.model(spec), draw_split(spec.task), manifests([spec], store)[spec]
     rows = []
     for kind, side in [(spec.task.counts, "seen"), *((kind, "unseen") for kind in KINDS)]:
-        drawn = test(spec.task, split, spec.evaluation, kind, side)
+        drawn = questions(spec.task, split, spec.evaluation, kind, side)
         right = all_right(model, drawn.where(drawn.applies))
         low, high = wilson(int(right.sum()), len(right))
         rows.append({"kind": kind, "split": side, "accuracy": float(right.mean()), "low": low, "high": high,

@@ -14,7 +14,11 @@ from unseen.tasks import TextTask
 
 DOMAINS = ("letters", "algebra", "lists")
 _PARTS = {"letters": "letter", "algebra": "algebra", "lists": "list"}  # how a domain's fields begin
-ROOM = {"letters": 1_000, "algebra": 5_000, "lists": 450}  # training instructions that there are beside the held-out ones
+ROOM = {
+    "letters": 1_000,
+    "algebra": 5_000,
+    "lists": 450,
+}  # training instructions that there are beside the held-out ones
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class DomainSpec(TextTask):
             self._within(f"{part}_examples", 0, MOST)
             self._within(f"{part}_instructions", 1, ROOM[domain])
             if 0 < self.budget(domain) < self.number(domain):
-                self._refuse(f"{part}_examples", f"fewer than {part}_instructions={self.number(domain)}: each needs at least one")
+                self._refuse(
+                    f"{part}_examples", f"fewer than {part}_instructions={self.number(domain)}: each needs at least one"
+                )
         if not self.budget(self.counts):
             self._refuse("counts", "a domain that counts needs examples of its own, or it has no seen instructions")
