@@ -251,14 +251,14 @@ def test_an_interior_mixture(curve, word):
 
 
 @pytest.mark.parametrize(("values", "word"), [
-    ((0.2, 0.3, 0.25, 0.28), "reproduced"), ((0.2, 0.3, 0.25, 0.5), "partly"), ((0.2, 0.1, 0.25, 0.5), "not"), ((0.4, 0.3, 0.25, 0.5), "partly"),
+    ((0.2, 0.3, 0.25, 0.28), "reproduced"), ((0.2, 0.3, 0.25), "reproduced"), ((0.2, 0.3, 0.25, 0.5), "partly"), ((0.2, 0.1, 0.25, 0.5), "not"), ((0.4, 0.3, 0.25, 0.5), "partly"),
 ])  # fmt: skip
 def test_a_tenth(values, word):
     names = ("N own", "nine tenths own", "3.75 N own", "3.75 N own, 3.75 x rules")
     assert (
         judged(
             "a tenth of other data",
-            [("8", name, 100, 1.0, 0, "algebra", value) for name, value in zip(names, values, strict=True)],
+            [("8", name, 100, 1.0, 0, "algebra", value) for name, value in zip(names, values, strict=False)],
         )
         == word
     )

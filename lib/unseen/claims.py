@@ -177,7 +177,7 @@ CLAIMS = (
           "all own data in each seed; partly: it beats both ends in the mean",
           "18_specialist_and_generalist", lambda results: verdict(*domains.judge_mixture(results))),
     Claim("a tenth of other data", "8", "18K code + 2K general beats 20K and 75K of code",
-          "nine tenths own beat N own by a point and both sets of 3.75 N own, in the mean; partly: N own, or 3.75 N of the same rules",
+          "nine tenths own beat N own by a point and each set of 3.75 N own, in the mean; partly: N own, or 3.75 N of the same rules",
           "18_specialist_and_generalist", lambda results: verdict(*domains.judge_tenth(results))),
     Claim("cross-domain data", "9", "cross-domain data beats more of the same",
           "two and three domains beat the best single one by 2 points, in the mean over the domains and in the mean over the untrained kinds; "

@@ -52,11 +52,11 @@ def judge_mixture(results: pd.DataFrame) -> Judged:
 def judge_tenth(results: pd.DataFrame) -> Judged:
     """See the criterion of the claim ``a tenth of other data``."""
     means = own(results, "8").groupby("setting")["accuracy"].mean()
-    mixed, pure, larger, wider = (
-        means[name] for name in ("nine tenths own", "N own", "3.75 N own", "3.75 N own, 3.75 x rules")
-    )
-    said = f"N own {pure:.1%}, nine tenths own {mixed:.1%}, 3.75 N own {larger:.1%} ({wider:.1%} with 3.75 times the rules)"
-    return mixed >= pure + 0.01 and mixed > larger and mixed > wider, mixed > pure or mixed > larger, said
+    mixed, pure, same = (means[name] for name in ("nine tenths own", "N own", "3.75 N own"))
+    wider = means.get("3.75 N own, 3.75 x rules", float("-inf"))
+    said = f"N own {pure:.1%}, nine tenths own {mixed:.1%}, 3.75 N own {same:.1%}"
+    said += f", with 3.75 times the rules {wider:.1%}" if wider >= 0 else ""
+    return mixed >= pure + 0.01 and mixed > max(same, wider), mixed > pure or mixed > same, said
 
 
 def judge_generalist(results: pd.DataFrame) -> Judged:
