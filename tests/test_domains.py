@@ -204,7 +204,7 @@ def test_a_budget_is_divided_without_loss():
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_all_designs_of_a_scale_can_be_drawn(scale):
-    assert {design.experiment for design in designs(scale)} == {"7", "8", "9"}
+    assert {design.experiment for design in designs(scale)} == {"7", "7 alone", "8", "9"}
     for design in designs(scale):
         for spec in runs(scale, design):
             assert specs.RunSpec.from_dict(spec.to_dict()) == spec

@@ -76,11 +76,19 @@ def _fitting(instructions: int, examples: int) -> int:
 
 
 def designs(name: str) -> tuple[Design, ...]:
-    """All mixtures of a scale: experiments 7, 8 and 9 in their order."""
+    """All mixtures of a scale: experiments 7, 8 and 9 in their order.
+
+    ``7 alone`` are controls: the own part of a mixture without what stands beside it, trained for as long as it lasts.
+    """
     chosen = size(name)
     own = chosen.own[len(chosen.own) // 2]
     specialist = [Design("7", f"{100 * share:g}:{100 - 100 * share:g}", _diversified(chosen, rules, share))
                   for rules in chosen.own for share in chosen.shares]  # fmt: skip
+    alone = [
+        Design("7 alone", f"{100 * share:g}:0", mixture(chosen, own, algebra=share))
+        for share in chosen.shares
+        if share <= 0.5
+    ]
     larger = mixture(chosen, own, algebra=MORE)
     pure = [
         Design("8", "N own", mixture(chosen, own, algebra=1.0)),
@@ -93,7 +101,7 @@ def designs(name: str) -> tuple[Design, ...]:
              "algebra and letters": ("algebra", "letters"), "all three": ("algebra", "letters", "lists")}  # fmt: skip
     general = [Design("9", each, mixture(chosen, own, **dict.fromkeys(chosen_parts, 1 / len(chosen_parts))))
                for each, chosen_parts in parts.items()]  # fmt: skip
-    return (*specialist, *pure, *general)
+    return (*specialist, *alone, *pure, *general)
 
 
 def _diversified(chosen: Size, own: int, share: float) -> DomainSpec:

@@ -10,28 +10,56 @@ from matplotlib.ticker import PercentFormatter
 from unseen.claims_domains import DOMAINS, MIXTURES_PUBLISHED, PUBLISHED, own
 from unseen.plots import COLOURS, over_seeds
 
-NAMES = {"letters": "letters", "algebra": "algebra", "lists": "lists", "digits": "letter rules\non digits", "moves": "list operations\non letters"}  # fmt: skip
+NAMES = {"letters": "letters", "algebra": "algebra", "lists": "lists", "digits": "letter rules\non digits", "moves": "operations\non letters"}  # fmt: skip
 
 
 def mixtures(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Accuracy on unseen own instructions against what the own domain has of the budget, one line for each number of own rules."""
+    """Accuracy on unseen own instructions against what the own domain has of the budget, one line for each number of own rules.
+
+    Dashed: the same own examples without the diversifying ones, where they were trained.  The whole budget is the largest in experiment 7.
+    """
     ax = ax or plt.subplots()[1]
-    part = own(results, "7").assign(which=lambda rows: rows["own_rules"].map("{:,} own rules".format))
+    part, alone = (
+        own(results, each).assign(which=lambda rows: rows["own_rules"].map("{:,} own rules".format))
+        for each in ("7", "7 alone")
+    )
     shares = sorted(part["own_share"].unique(), reverse=True)
+    names = list(dict.fromkeys(part["which"]))
+    palette = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
     part["place"] = part["own_share"].map(shares.index)
     sns.lineplot(
-        part, x="place", y="accuracy", hue="which", errorbar=over_seeds, lw=2.2, ax=ax, err_kws={"alpha": 0.15, "lw": 0}
+        part,
+        x="place",
+        y="accuracy",
+        hue="which",
+        palette=palette,
+        errorbar=over_seeds,
+        lw=2.2,
+        ax=ax,
+        err_kws={"alpha": 0.15, "lw": 0},
     )
-    sns.scatterplot(part, x="place", y="accuracy", hue="which", s=28, legend=False, ax=ax)
+    sns.scatterplot(part, x="place", y="accuracy", hue="which", palette=palette, s=28, legend=False, ax=ax)
+    _alone(alone.assign(share=alone["budget"] / part["budget"].max()), shares, ax)
     ax.set_xticks(range(len(shares)), [_share(share) for share in shares])
     ax.set(
         xlabel="own examples : diversifying examples, percent of the budget",
         ylabel="exact match, unseen own instructions",
     )
     ax.set_ylim(0, min(1.05, 1.25 * max(part["accuracy"].max(), 0.04)))
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.margins(x=0.08)
     ax.legend(title=None, loc="upper right")
     return ax
+
+
+def _alone(part: pd.DataFrame, shares: list[float], ax: Axes) -> None:
+    """The controls: own examples only, at the place of the mixture that has as many."""
+    part = part.assign(
+        place=[min(range(len(shares)), key=lambda i, share=share: abs(shares[i] - share)) for share in part["share"]]
+    )
+    sns.lineplot(part, x="place", y="accuracy", errorbar=None, color=COLOURS["baseline"], ls="--", lw=1.6, ax=ax,
+                 label="as many own examples, nothing else")  # fmt: skip
+    sns.scatterplot(part, x="place", y="accuracy", color=COLOURS["baseline"], s=22, ax=ax)
 
 
 def _share(share: float) -> str:
@@ -105,7 +133,7 @@ def _bars(part: pd.DataFrame, ax: Axes, label: str) -> None:
     )
     sns.stripplot(part, x="setting", y="accuracy", order=names, color="black", size=4, ax=ax)
     ax.set(xlabel="", ylabel=label, ylim=(0, None))
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.grid(False, axis="x")
 
 
