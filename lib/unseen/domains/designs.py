@@ -4,7 +4,7 @@ A run may serve several experiments: the store trains it once.
 
     >>> [design.name for design in designs("quick") if design.experiment == "8"]
     ['N own', 'nine tenths own', '3.75 N own']
-    >>> [round(design.task.share("algebra"), 2) for design in designs("quick") if design.experiment == "7"]
+    >>> [round(design.task.share("algebra"), 2) for design in designs("quick") if design.experiment == "7"][:4]
     [1.0, 0.9, 0.5, 0.2]
 """
 
@@ -44,8 +44,8 @@ class Design:
 _SMALL = ModelSpec(layers=4)
 SIZES = {
     "smoke": Size(320, (8,), (1.0, 0.9, 0.5, 0.2), (20, 20), (0, 1), ModelSpec(layers=1, width=16, heads=2), tests=40),
-    "quick": Size(12_000, (60,), (1.0, 0.9, 0.5, 0.2), (700, 400), (0, 1, 2), _SMALL, widened=False),
-    "full": Size(30_000, (40, 100, 200), (1.0, 0.9, 0.75, 0.5, 0.2, 0.1, 0.02), (700, 400), (0, 1, 2, 3), _SMALL, tests=2_000),
+    "quick": Size(12_000, (20, 60), (1.0, 0.9, 0.5, 0.2), (700, 400), (0, 1, 2), _SMALL, widened=False),
+    "full": Size(45_000, (20, 60, 200), (1.0, 0.9, 0.75, 0.5, 0.2, 0.1, 0.02), (700, 400), (0, 1, 2, 3), _SMALL, tests=2_000),
     "paper": Size(50_000, (10, 20, 40), (1.0, 0.9, 0.75, 0.5, 0.2, 0.1, 0.02), (700, 400), (0, 1, 2),
                   ModelSpec(layers=6, width=256), tests=2_000),
 }  # fmt: skip
