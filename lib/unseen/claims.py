@@ -174,7 +174,7 @@ CLAIMS = (
           "partly: at the smallest a at most nine tenths", "12_long_tail", judge_tail_drop),
     Claim("interior mixture", "7", "an interior mixture of diversifying rules is best",
           "at some number of own rules an interior share beats, on unseen own instructions, both ends by 2 points in the mean and "
-          "all own data in each seed; partly: it beats both ends in the mean",
+          "all own data in each seed; partly: both ends by half a point in the mean",
           "18_specialist_and_generalist", lambda results: verdict(*domains.judge_mixture(results))),
     Claim("a tenth of other data", "8", "18K code + 2K general beats 20K and 75K of code",
           "nine tenths own beat N own by a point and each set of 3.75 N own, in the mean; partly: N own, or 3.75 N of the same rules",

@@ -46,7 +46,7 @@ def judge_mixture(results: pd.DataFrame) -> Judged:
         said = f"{rules} own rules: {share:.0%} own {inside[share].mean():.1%}, all own {ends.iloc[:, 1].mean():.1%}, {table.columns[0]:.0%} own {ends.iloc[:, 0].mean():.1%}"
         best = max(best, (margin, bool((inside[share] > ends.iloc[:, 1]).all()), said))
     margin, everywhere, said = best
-    return margin >= 0.02 and everywhere, margin > 0, said
+    return margin >= 0.02 and everywhere, margin >= 0.005, said
 
 
 def judge_tenth(results: pd.DataFrame) -> Judged:
