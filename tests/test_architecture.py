@@ -49,7 +49,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "claims_domains": set(),
     "claims": {"claims_domains"},
     "domains.designs": {"domains.spec", "scales", "specs"},
-    "domains.measure": {"domains.designs", "domains.draw", "domains.kinds", "domains.spec", "evaluation", "scales", "specs", "store",
+    "domains.measure": {"claims_domains", "domains.designs", "domains.draw", "domains.kinds", "domains.spec", "evaluation", "scales", "specs", "store",
                         "sweep", "workers"},
     "thresholds": set(),
     "errors": set(),

@@ -12,7 +12,7 @@ from unseen.domains.algebra import OPERATORS, AlgebraRule, end_of, expression, m
 from unseen.domains.chains import MOVES, PRIMITIVES, Chain, chains
 from unseen.domains.designs import SIZES, designs, mixture, runs
 from unseen.domains.kinds import KINDS, NO_OPS
-from unseen.domains.spec import DomainSpec
+from unseen.domains.spec import DOMAINS, DomainSpec
 from unseen.instructions import generator
 from unseen.scales import SCALES
 from unseen.store import Store
@@ -139,6 +139,25 @@ def test_a_hundred_own_rules_have_almost_as_many_patterns():
 
 
 # Examples
+
+
+def test_every_domain_is_a_kind_and_two_kinds_are_never_trained():
+    assert set(KINDS) - set(DOMAINS) == {"digits", "moves"}
+
+
+def test_what_another_example_is_worth_stays_within_what_was_measured():
+    rows = [
+        ("7", 1.0, 100, 0.4),
+        ("7", 0.5, 100, 0.9),
+        ("7", 0.2, 100, 0.0),
+        ("7 alone", 1.0, 50, 0.2),
+        ("7 alone", 1.0, 20, 0.1),
+    ]
+    columns = ["experiment", "own_share", "budget", "accuracy"]
+    frame = pd.DataFrame(rows, columns=columns).assign(own_rules=60, kind="algebra", split="unseen", seed=0)
+    table = measure.worth(frame).set_index("own")
+    assert table["as own"].to_dict() == {50: 100, 20: 20}
+    assert table["worth"].to_dict() == {50: 1.0, 20: 0.0}
 
 
 def test_every_answer_is_what_its_instruction_says():

@@ -21,7 +21,7 @@ import numpy as np
 
 from unseen.domains.algebra import LEAVES, AlgebraRule, expression, patterns
 from unseen.domains.chains import MOVES, Chain, chains
-from unseen.domains.spec import DOMAINS, DomainSpec
+from unseen.domains.spec import DomainSpec
 from unseen.instructions import generator
 
 ALPHABET = "abcdefghijkl"  # of letter rules: 1,728 strings of three
@@ -155,4 +155,3 @@ KINDS = {
     "digits": Kind(lambda task: ([], _split_letters(task, string.digits)[1]), lambda rule, rng: _ask_letters(rule, rng, string.digits)),
     "moves": Kind(_split_moves, lambda chain, rng: _ask_lists(chain, rng, ALPHABET)),
 }  # fmt: skip
-assert set(DOMAINS) < set(KINDS)

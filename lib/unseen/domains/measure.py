@@ -3,8 +3,10 @@
 Scored are inputs that hold the pattern: a model that copies the input is right on every no-op.
 """
 
+import numpy as np
 import pandas as pd
 
+from unseen.claims_domains import own
 from unseen.domains.designs import Design, designs, runs
 from unseen.domains.draw import draw_split, questions
 from unseen.domains.kinds import KINDS
@@ -58,3 +60,27 @@ def settings(scale: str) -> tuple[Setting, ...]:
     return tuple(Setting(f"{design.experiment}: {design.name}, {design.task.number('algebra')} own rules", found[0],
                          (design.task.instructions,), tuple(each.task.rule_seed for each in found))
                  for design in designs(scale) for found in [runs(scale, design)])  # fmt: skip
+
+
+def worth(results: pd.DataFrame) -> pd.DataFrame:
+    """What an example of the other domain was worth, in own examples: one row for each mixture of experiment 7 that has a control.
+
+    ``as own`` is the number of own examples that alone would reach the mixture's mean accuracy, read off the line through the
+    controls and the pure set; ``worth`` is what that has more than the mixture, for each of the mixture's other examples.
+
+    >>> rows = [("7", 1.0, 100, 0.4), ("7", 0.5, 100, 0.3), ("7 alone", 1.0, 50, 0.2)]
+    >>> frame = pd.DataFrame(rows, columns=["experiment", "own_share", "budget", "accuracy"]).assign(
+    ...     own_rules=60, kind="algebra", split="unseen", seed=0)
+    >>> worth(frame)["worth"].tolist()
+    [0.5]
+    """
+    alone, mixed = own(results, "7 alone"), own(results, "7")
+    mixed = mixed[mixed["own_rules"].isin(alone["own_rules"])]
+    pure = pd.concat([alone, mixed[mixed["own_share"] == 1]]).groupby("budget")["accuracy"].mean()
+    mixed = mixed.assign(own=(mixed["own_share"] * mixed["budget"]).round().astype(int))
+    table = mixed[mixed["own"].isin(alone["budget"])].groupby(["own", "budget"], as_index=False)["accuracy"].mean()
+    table = table.assign(alone=table["own"].map(pure), others=table["budget"] - table["own"])
+    table["as own"] = np.interp(table["accuracy"], pure.to_numpy(), pure.index.to_numpy()).round().astype(int)
+    return table.assign(worth=(table["as own"] - table["own"]) / table["others"])[
+        ["own", "others", "accuracy", "alone", "as own", "worth"]
+    ]
