@@ -37,16 +37,17 @@ def own(results: pd.DataFrame, experiment: str) -> pd.DataFrame:
 def judge_mixture(results: pd.DataFrame) -> Judged:
     """See the criterion of the claim ``interior mixture``."""
     found = own(results, "7").pivot_table("accuracy", "seed", ["own_rules", "own_share"])
-    best: tuple[float, bool, str] = (float("-inf"), False, "")
+    judged, said = [], []
     for rules in found.columns.levels[0]:
         table = found[rules].dropna(axis=1)  # columns: shares, rising
-        ends, inside = table[[table.columns[0], table.columns[-1]]], table.iloc[:, 1:-1]
+        least, pure, inside = table.iloc[:, 0], table.iloc[:, -1], table.iloc[:, 1:-1]
         share = inside.mean().idxmax()
-        margin = inside[share].mean() - ends.mean().max()
-        said = f"{rules} own rules: {share:.0%} own {inside[share].mean():.1%}, all own {ends.iloc[:, 1].mean():.1%}, {table.columns[0]:.0%} own {ends.iloc[:, 0].mean():.1%}"
-        best = max(best, (margin, bool((inside[share] > ends.iloc[:, 1]).all()), said))
-    margin, everywhere, said = best
-    return margin >= 0.02 and everywhere, margin >= 0.005, said
+        margin = inside[share].mean() - max(least.mean(), pure.mean())
+        judged.append((margin, bool((inside[share] > pure).all())))
+        said.append(f"{rules} own rules: {pure.mean():.1%} all own, {inside[share].mean():.1%} at {share:.0%} own, "
+                    f"{least.mean():.1%} at {table.columns[0]:.0%}")  # fmt: skip
+    margin, everywhere = max(judged)
+    return margin >= 0.02 and everywhere, margin >= 0.005, "; ".join(said)
 
 
 def judge_tenth(results: pd.DataFrame) -> Judged:

@@ -5,7 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from unseen.claims_domains import DOMAINS, MIXTURES_PUBLISHED, PUBLISHED, own
 from unseen.plots import COLOURS, over_seeds
@@ -48,6 +48,7 @@ def mixtures(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_ylim(0, min(1.05, 1.25 * max(part["accuracy"].max(), 0.04)))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.margins(x=0.08)
+    ax.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     ax.legend(title=None, loc="upper right")
     return ax
 
@@ -58,7 +59,7 @@ def _alone(part: pd.DataFrame, shares: list[float], ax: Axes) -> None:
         place=[min(range(len(shares)), key=lambda i, share=share: abs(shares[i] - share)) for share in part["share"]]
     )
     sns.lineplot(part, x="place", y="accuracy", errorbar=None, color=COLOURS["baseline"], ls="--", lw=1.6, ax=ax,
-                 label="as many own examples, nothing else")  # fmt: skip
+                 label=f"{part['own_rules'].max()} own rules, the own part alone")  # fmt: skip
     sns.scatterplot(part, x="place", y="accuracy", color=COLOURS["baseline"], s=22, ax=ax)
 
 
