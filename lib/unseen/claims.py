@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unseen import claims_transfer
+from unseen import claims_domains, claims_transfer
 from unseen.judging import NOT, NOT_RUN, PARTLY, REPRODUCED, Claim, Verdict, curve, half_at, verdict
 
 __all__ = ["CLAIMS", "INSTRUCTION_DIVERSITY", "NOT", "NOT_RUN", "OPEN", "PARTLY", "REPRODUCED", "PublishedThreshold",
@@ -124,12 +124,10 @@ CLAIMS = (
           "at 1,000 and a = 0.2 at least nine tenths of the even accuracy, and at the smallest a at most half of it; "
           "partly: at the smallest a at most nine tenths", "12_long_tail", judge_tail_drop),
     *claims_transfer.CLAIMS,
+    *claims_domains.CLAIMS,
 )  # fmt: skip
 OPEN = {  # experiments of the papers that have no notebook yet
     "6 pre-trained model": "low-diversity fine-tuning solves only the no-ops",
-    "7 abstract rules": "an interior mixture of diversifying rules is best",
-    "8 code specialist": "18K code + 2K general beats 20K and 75K of code",
-    "9 generalist": "cross-domain data beats more of the same",
 }
 
 

@@ -36,6 +36,7 @@ MORE = (
     "13_semantics",
     "14_occurrences",
     "17_threshold_law",
+    "18_specialist_and_generalist",
     "19_inside_the_model",
     "90_verdicts",
 )  # behind the main job, in the order of the papers
