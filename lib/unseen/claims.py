@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from unseen.claims_pretrained import halving, low_diversity
+
 REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not", "not run"
 
 
@@ -55,6 +57,16 @@ class Claim:
 def verdict(reproduced: bool, partly: bool, measured: str) -> Verdict:
     """The word that a criterion gives."""
     return Verdict(REPRODUCED if reproduced else PARTLY if partly else NOT, measured)
+
+
+def judge_low_diversity(results: pd.DataFrame) -> Verdict:
+    """See the criterion of the claim ``few instructions solve only the no-ops``."""
+    return verdict(*low_diversity(results))
+
+
+def judge_halving(results: pd.DataFrame) -> Verdict:
+    """See the criterion of the claim ``halving evenly is harmless, unevenly it hurts``."""
+    return verdict(*halving(results))
 
 
 def curve(results: pd.DataFrame, split: str = "unseen", **where: object) -> pd.Series:
@@ -170,11 +182,18 @@ CLAIMS = (
     Claim("few instructions do not", "3", "at 1,000 accuracy drops sharply once a goes past 0.2",
           "at 1,000 and a = 0.2 at least nine tenths of the even accuracy, and at the smallest a at most half of it; "
           "partly: at the smallest a at most nine tenths", "12_long_tail", judge_tail_drop),
+    Claim("few instructions solve only the no-ops", "6", "low-diversity fine-tuning solves only the no-ops",
+          "at the fewest instructions no-op at least 90 % and has-op at most 10 %, and has-op at least 50 % at the most, in plain and in "
+          "encrypted rewriting; partly: in one of the two, or 50 points between no-op and has-op in both",
+          "15_pretrained_model", judge_low_diversity),
+    Claim("halving evenly is harmless, unevenly it hurts", "6", "halving the data evenly is harmless, unevenly it hurts",
+          "has-op on an even half at least 95 % of that on all data, and on both uneven halves (half the instructions lose all; most lose "
+          "nearly all) at most 90 % of the even half; partly: harmless, and one of them hurts, or both hurt beyond an even half that is not harmless",
+          "15_pretrained_model", judge_halving),
 )  # fmt: skip
 OPEN = {  # experiments of the papers that have no notebook yet
     "4 semantics of the rules": "one family alone fails on lower k, three mixed succeed; the versions disagree on large k alone",
     "5 occurrences": "a mix of occurrences reaches .94 from 1,000 instructions, single numbers .28 to .88",
-    "6 pre-trained model": "low-diversity fine-tuning solves only the no-ops",
     "7 abstract rules": "an interior mixture of diversifying rules is best",
     "8 code specialist": "18K code + 2K general beats 20K and 75K of code",
     "9 generalist": "cross-domain data beats more of the same",
