@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from unseen.datasets import Examples, evaluation_examples, training_examples
 from unseen.instructions import draw_split
+from unseen.pretrained import drills
+from unseen.pretrained.spec import DrillSpec
 from unseen.specs import EvaluationSpec, RunSpec, TaskSpec
 from unseen.tasks import Task
 
@@ -26,7 +28,10 @@ class World(NamedTuple):
     evaluation_examples: Callable[[Any, Any, EvaluationSpec], dict[str, Examples]]
 
 
-WORLDS: dict[type[Task], World] = {TaskSpec: World(draw_split, training_examples, evaluation_examples)}
+WORLDS: dict[type[Task], World] = {
+    TaskSpec: World(draw_split, training_examples, evaluation_examples),
+    DrillSpec: World(drills.draw_split, drills.training_examples, drills.evaluation_examples),
+}
 
 
 @dataclass(frozen=True)
