@@ -106,7 +106,9 @@ def test_training_lowers_the_loss_and_leaves_the_base_alone(run, llama, rows):
     before = local.loss_of(tuned, local.batch_of(tuned, rows)).item()
     optimizer = torch.optim.AdamW(local.trained_weights(tuned).values(), lr=TINY.learning_rate, weight_decay=0.0)
     local.train(tuned, optimizer, replace(run, adapter=TINY.but(steps=30)), rows, 0, lambda step: None)
-    assert local.loss_of(tuned, local.batch_of(tuned, rows)).item() < 0.98 * before  # frozen random weights leave little to learn
+    assert (
+        local.loss_of(tuned, local.batch_of(tuned, rows)).item() < 0.98 * before
+    )  # frozen random weights leave little to learn
     assert all(torch.equal(value, dict(tuned.model.named_parameters())[name]) for name, value in frozen.items())
     assert all("lora" in name for name in local.trained_weights(tuned))
 

@@ -30,7 +30,12 @@ from unseen.workers import threads
 
 STUDY = ("10_diversity_threshold", "00_start_here", "01_string_rewrites", "02_instruction_sets",
          "03_a_small_transformer", "04_training_one_model")  # fmt: skip
-MORE = ("11_no_ops", "12_long_tail", "90_verdicts")  # behind the main job, in the order of the papers
+MORE = (
+    "11_no_ops",
+    "12_long_tail",
+    "15_pretrained_model",
+    "90_verdicts",
+)  # behind the main job, in the order of the papers
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models
 
 
