@@ -66,7 +66,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
                   "workers"},
     "variations": {"datasets", "scales", "specs", "store", "sweep", "thresholds", "workers"},
     "pretrained.plan": {"claims_pretrained", "experiments", "pretrained.spec", "scales", "specs"},
-    "pretrained.own": {"evaluation", "pretrained.drills", "pretrained.plan", "store", "sweep", "variations", "workers",
+    "pretrained.own": {"evaluation", "pretrained.drills", "pretrained.plan", "rewriting", "store", "sweep", "variations", "workers",
                        "worlds"},
     "pretrained.adapters": {"fields", "specs"},
     "pretrained.local": {"datasets", "errors", "files", "pretrained.adapters", "sweep", "training"},

@@ -6,7 +6,7 @@ from unseen.encoding import layout_of
 from unseen.model import Shape
 from unseen.pretrained import plan
 from unseen.pretrained.drills import OPERATIONS, Drill, draw_split
-from unseen.pretrained.own import OwnBase
+from unseen.pretrained.own import OwnBase, letter_by_letter, mistakes
 from unseen.pretrained.spec import DrillSpec
 from unseen.rewriting import Rule
 from unseen.scales import SCALES
@@ -145,3 +145,17 @@ def test_the_own_base_is_pre_trained_once_and_everything_is_fine_tuned_from_it(r
     drills = own.ready(Serial())
     assert drills["operation"].tolist() == list(OPERATIONS)
     assert drills["accuracy"].between(0, 1).all()
+    wrong = mistakes(tunings[0])
+    assert len(wrong) > 0  # twelve steps teach nothing
+    assert (wrong["input"] != wrong["answer"]).all()
+    for rule, text in zip(wrong["rule"], wrong["input"], strict=True):
+        assert rule.split(" -> ")[0] not in text
+
+
+@pytest.mark.parametrize(
+    ("said", "letterwise"),
+    [("xxyb", True), ("aayb", True), ("aabb", True), ("aaxb", False), ("aay", False), ("yaba", False)],
+)
+def test_a_rule_taken_letter_by_letter(said, letterwise):
+    """On ``aabb``: a may become x and the first b may become y, as the pattern has them at the same places."""
+    assert letter_by_letter(Rule("ab", "xy"), "aabb", said) == letterwise

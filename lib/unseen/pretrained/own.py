@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from unseen.evaluation import exact_match, greedy_answers
 from unseen.pretrained.drills import OPERATIONS
 from unseen.pretrained.plan import Tuning, base_run
+from unseen.rewriting import Rule
 from unseen.store import Store
 from unseen.sweep import frame
 from unseen.variations import measure
@@ -42,6 +44,31 @@ class OwnBase:
         frame([base_run(self.scale)], executor=executor)
         table = measure([each.setting for each in tunings], executor=executor, by_kind=True)
         return labelled(table, tunings)
+
+
+def mistakes(tuning: Tuning) -> pd.DataFrame:
+    """Wrong answers to no-ops of unseen rules, by the first finished run of a plain setting on the most instructions.
+
+    Columns rule, input (the right answer too), answer, letterwise (see ``letter_by_letter``).
+    """
+    spec = max(tuning.setting.runs(), key=lambda run: (run.task.instructions, -run.task.rule_seed))
+    asked = data_of(spec).evaluation["unseen"]
+    asked = asked.where(~asked.applies)
+    answers = greedy_answers(Store().model(spec), asked.prompts)
+    wrong = [(asked.line(i), asked.encoding.answer(answers[i])) for i in np.flatnonzero(~exact_match(answers, asked))]
+    rows = [{"rule": str(line.rule), "input": line.text, "answer": said,
+             "letterwise": letter_by_letter(line.rule, line.text, said)} for line, said in wrong]  # fmt: skip
+    return pd.DataFrame(rows, columns=["rule", "input", "answer", "letterwise"])
+
+
+def letter_by_letter(rule: Rule, text: str, said: str) -> bool:
+    """Whether an answer changes just such letters as stand in the pattern, each into the one at its place in the replacement.
+
+    >>> letter_by_letter(Rule("bag", "xyz"), "vdbmov", "vdxmov"), letter_by_letter(Rule("bag", "xyz"), "vdbmov", "vdbmox")
+    (True, False)
+    """
+    swaps = set(zip(rule.pattern, rule.replacement, strict=False))
+    return len(said) == len(text) and {(a, b) for a, b in zip(text, said, strict=True) if a != b} <= swaps
 
 
 def labelled(table: pd.DataFrame, tunings: Sequence[Tuning]) -> pd.DataFrame:
