@@ -140,7 +140,7 @@ def test_the_own_base_is_pre_trained_once_and_everything_is_fine_tuned_from_it(r
     manifest = Store().manifest(plan.base_run("smoke"))
     assert table["start"].unique().tolist() == ["pre-trained", "from scratch"]
     assert {*table["kind"]} == {"has-op", "no-op"}
-    assert len(table) == (2 * 2 + 1) * 2 * 2  # runs, splits, kinds
+    assert len(table) == 2 * 2 * 2 * 2 * 2  # starts, sizes, seeds, splits, kinds
     assert ensure(plan.base_run("smoke"), Store()) == manifest
     drills = own.ready(Serial())
     assert drills["operation"].tolist() == list(OPERATIONS)

@@ -57,7 +57,7 @@ def halves(results: pd.DataFrame) -> Figure:
     ]
     largest = chosen.groupby("data")["instructions"].transform("max")
     chosen = chosen[(chosen["instructions"] == largest) & (chosen["kind"] == "has-op")]
-    figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+    figure, ax = plt.subplots(figsize=(9.5, 4), layout="constrained")
     for place, way in enumerate(_WAYS):
         values = chosen.loc[chosen["data"] == way, "accuracy"]
         ax.bar(place, values.mean(), width=0.6, color=COLOURS["unseen"], alpha=0.3)
