@@ -35,6 +35,9 @@ steps: int = 1
 pattern: str = "cat"
 replacement: str = "dog"
 text: str = "onecatnaps"
+base: str = ""
+rank: int = 4
+cipher: str = "shift:3"
 scheduler: str = ""
 """
 

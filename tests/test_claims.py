@@ -5,6 +5,7 @@ import pytest
 
 from curves import results, step_at
 from unseen.claims import CLAIMS, NOT, NOT_RUN, OPEN, PARTLY, REPRODUCED, as_markdown, half_at, verdicts
+from unseen.claims_pretrained import UNEVEN
 from unseen.files import project_folder
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
@@ -103,6 +104,50 @@ def test_few_instructions_and_the_tail(found, word):
     assert judged("few instructions do not", tail(found, EVEN)) == word
 
 
+def tuned(few=(0.0, 0.99), many=0.97, encrypted=None, **halves):
+    """The frame of notebook 15: has-op and no-op at 10 instructions, has-op at 3,000, and on halves of the data."""
+    rows = []
+    for work, (low, high) in {"plain": (few, many), "encrypted": encrypted or (few, many)}.items():
+        rows += [(work, "all", 10, kind, accuracy) for kind, accuracy in zip(("has-op", "no-op"), low, strict=True)]
+        rows += [(work, "all", 3_000, "has-op", high), (work, "all", 3_000, "no-op", 0.99)]
+    ways = {"even": "even half", "fewer": UNEVEN[0], "tail": UNEVEN[1]}
+    for way, accuracy in {"even": 0.96, "fewer": 0.5, "tail": 0.4, **halves}.items():
+        size = 1_500 if way == "fewer" else 3_000
+        rows += [("plain", ways[way], size, "has-op", accuracy), ("plain", ways[way], size, "no-op", 0.99)]
+    frame = pd.DataFrame(rows, columns=["work", "data", "instructions", "kind", "accuracy"])
+    scratch = frame.assign(start="from scratch", accuracy=1.0)  # is not what is judged
+    return pd.concat([frame.assign(start="pre-trained"), scratch]).assign(split="unseen")
+
+
+@pytest.mark.parametrize(
+    ("measured", "word"),
+    [
+        ({}, REPRODUCED),
+        ({"encrypted": ((0.0, 0.99), 0.2)}, PARTLY),  # many instructions are not enough for the cipher
+        ({"encrypted": ((0.0, 0.1), 0.97)}, PARTLY),
+        ({"few": (0.3, 0.99)}, PARTLY),
+        ({"few": (0.6, 0.99)}, NOT),
+        ({"few": (0.0, 0.2)}, NOT),
+    ],
+)
+def test_few_instructions_of_fine_tuning(measured, word):
+    assert judged("few instructions solve only the no-ops", tuned(**measured)) == word
+
+
+@pytest.mark.parametrize(
+    ("measured", "word"),
+    [
+        ({}, REPRODUCED),
+        ({"fewer": 0.95}, PARTLY),
+        ({"even": 0.8, "fewer": 0.5}, PARTLY),
+        ({"even": 0.8, "fewer": 0.8}, NOT),
+        ({"fewer": 0.95, "tail": 0.95}, NOT),
+    ],
+)
+def test_halving_the_data_of_fine_tuning(measured, word):
+    assert judged("halving evenly is harmless, unevenly it hurts", tuned(**measured)) == word
+
+
 def test_half_of_a_curve():
     assert half_at(pd.Series([0.1, 0.2], index=[10, 20])) == float("inf")
     assert half_at(pd.Series([0.9, 1.0], index=[10, 20])) == 10
@@ -116,7 +161,7 @@ def test_what_was_not_run_is_not_judged(tmp_path):
     assert len(table) == len(CLAIMS) + len(OPEN)
     assert table.loc["threshold", ["quick", "full"]].tolist() == [REPRODUCED, NOT_RUN]
     assert table.loc["few instructions do not", ["quick", "full"]].tolist() == [NOT_RUN, NOT_RUN]
-    assert table.loc["pre-trained model", "quick"] == NOT_RUN
+    assert table.loc["new token", "quick"] == NOT_RUN
 
 
 def test_every_claim_says_what_counts():

@@ -36,6 +36,10 @@ def test_even_shares_differ_by_one_at_most(instructions, more):
     assert counts.max() - counts.min() <= 1
 
 
+def test_a_small_budget_has_an_effective_number_too():
+    assert variations.effective_number(1.0, 64, 640, 1) == 64  # fewer examples than a task has instructions by default
+
+
 def test_the_examples_are_shared_as_told():
     task = TaskSpec(alphabet="abcdefgh", instructions=20, unseen_instructions=5, examples=2_000, concentration=0.1)
     drawn = training_examples(task, draw_split(task))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unseen import claims_domains, claims_transfer
+from unseen import claims_domains, claims_pretrained, claims_transfer
 from unseen.judging import NOT, NOT_RUN, PARTLY, REPRODUCED, Claim, Verdict, curve, half_at, verdict
 
 __all__ = ["CLAIMS", "INSTRUCTION_DIVERSITY", "NOT", "NOT_RUN", "OPEN", "PARTLY", "REPRODUCED", "PublishedThreshold",
@@ -124,10 +124,14 @@ CLAIMS = (
           "at 1,000 and a = 0.2 at least nine tenths of the even accuracy, and at the smallest a at most half of it; "
           "partly: at the smallest a at most nine tenths", "12_long_tail", judge_tail_drop),
     *claims_transfer.CLAIMS,
+    *claims_pretrained.CLAIMS,
     *claims_domains.CLAIMS,
 )  # fmt: skip
 OPEN = {  # experiments of the papers that have no notebook yet
-    "6 pre-trained model": "low-diversity fine-tuning solves only the no-ops",
+    "D1 translation": "diverse self-sampled data: BLEURT 17 to 33 % above plain instruction tuning",
+    "D2 formatted generation": "diverse self-sampled data: accuracy 36 % above plain instruction tuning",
+    "D3 format loss": "the loss on the format ends at 6.9 without diverse data, 5.5 at 135, 5.2 at 260 and 4.8 at 520 times as much",
+    "D4 new token": "a new token, trained on one task alone, takes on its prior meaning and works in unrelated prompts",
 }
 
 

@@ -35,6 +35,7 @@ MORE = (
     "12_long_tail",
     "13_semantics",
     "14_occurrences",
+    "15_pretrained_model",
     "17_threshold_law",
     "18_specialist_and_generalist",
     "19_inside_the_model",

@@ -29,12 +29,11 @@ from unseen.names import shown
 from unseen.scales import SCALES
 
 LARGEST_NOTEBOOK = 16 * 2**20  # bytes; those of this project have 40,000
-_LONGEST_CELL, _LONGEST_LITERAL, _LONGEST_TEXT = 10_000, 1_000, 200  # characters
+_LONGEST_CELL, _LONGEST_LITERAL, _LONGEST_TEXT, _LONGEST_PATH = 10_000, 1_000, 200, 1_000  # characters
 _MOST_PARTS, _DEEPEST = 100_000, 50  # lists and objects in the JSON of a notebook, and within one another
 _MOST_BRACKETS, _MOST_TAGS = 10 * _MOST_PARTS, 1_000  # in the whole text, where many may stand in outputs; of one cell
+_CIPHER = re.compile(r"(shift|substitution):[0-9]{1,9}")
 _ADDRESS = re.compile(r"(tcp|tls)://([A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})")
-
-
 _TOO_MANY = f"it has over {_MOST_PARTS:,} lists and objects, or over {_DEEPEST} within one another"
 
 
@@ -88,6 +87,10 @@ RULES = {  # by the name of a parameter, in whichever notebook it stands
     "pattern": _TEXT,  # whether it fits the models and the input is for the notebook's own functions to say
     "replacement": _TEXT,
     "text": _TEXT,
+    "base": ValueRule(str, f"text of at most {_LONGEST_PATH:,} characters, the folder of a model or '' for the own one",
+                      lambda value: len(value) <= _LONGEST_PATH),
+    "rank": _whole(1, 100_000),
+    "cipher": ValueRule(str, "shift:NUMBER or substitution:SEED, as in shift:3", lambda value: bool(_CIPHER.fullmatch(value))),
     "scheduler": ValueRule(str, "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', "
                            "or '' to leave it to the machine", _is_scheduler),
 }  # fmt: skip

@@ -57,7 +57,9 @@ def effective(counts: np.ndarray, order: float) -> float:
 
 def effective_number(concentration: float, instructions: int, examples: int, order: float) -> float:
     """``effective`` of a training set of this shape."""
-    task = TaskSpec(examples=examples, concentration=concentration)
+    task = TaskSpec(
+        instructions=1, examples=examples, concentration=concentration
+    )  # shares are of any number of instructions
     return effective(shares(task, instructions), order)
 
 

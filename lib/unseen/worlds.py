@@ -16,6 +16,8 @@ from unseen.datasets import Examples, evaluation_examples, training_examples
 from unseen.domains import draw as domains
 from unseen.domains.spec import DomainSpec
 from unseen.instructions import draw_split
+from unseen.pretrained import drills
+from unseen.pretrained.spec import DrillSpec
 from unseen.specs import EvaluationSpec, RunSpec, TaskSpec
 from unseen.tasks import Task
 
@@ -31,6 +33,7 @@ class World(NamedTuple):
 WORLDS: dict[type[Task], World] = {
     TaskSpec: World(draw_split, training_examples, evaluation_examples),
     DomainSpec: World(domains.draw_split, domains.training_examples, domains.evaluation_examples),
+    DrillSpec: World(drills.draw_split, drills.training_examples, drills.evaluation_examples),
 }
 
 

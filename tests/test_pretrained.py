@@ -1,0 +1,161 @@
+"""Fine-tuning: the drills that a base is pre-trained on, what notebook 15 trains, and the two bases behind one interface."""
+
+import pytest
+
+from unseen.encoding import layout_of
+from unseen.model import Shape
+from unseen.pretrained import plan
+from unseen.pretrained.drills import OPERATIONS, Drill, draw_split
+from unseen.pretrained.own import OwnBase, letter_by_letter, mistakes
+from unseen.pretrained.spec import DrillSpec
+from unseen.rewriting import Rule
+from unseen.scales import SCALES
+from unseen.specs import EvaluationSpec, RunSpec, TaskSpec
+from unseen.store import Store
+from unseen.sweep import ensure
+from unseen.workers import Serial
+from unseen.worlds import data_of
+
+FEW = DrillSpec(instructions=40, unseen_instructions=20, examples=120)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return data_of(RunSpec(task=FEW, evaluation=EvaluationSpec(examples=30)))
+
+
+def test_every_answer_is_what_its_operation_gives(data):
+    for examples, drills in ((data.training, data.split.seen), (data.evaluation["unseen"], data.split.unseen)):
+        for i in range(len(examples)):
+            line, drill = examples.line(i), drills[examples.rule[i]]
+            assert line.rule == Rule(drill.name, drill.argument)
+            assert line.answer == drill.apply(line.text, FEW.alphabet)
+            assert len(line.text) == FEW.input_length
+
+
+def test_each_instruction_has_its_share_and_each_operation_its_turn(data):
+    assert {*data.training.rule} == set(range(40))
+    assert [drill.operation for drill in data.split.seen[:14]] == list(OPERATIONS)
+
+
+def test_arguments_of_unseen_drills_are_in_no_training_drill(data):
+    seen, unseen = ({drill.argument for drill in part} for part in data.split)
+    assert seen & unseen == set()
+    assert len(seen) == 40
+    assert {drill.name for drill in data.split.unseen} <= {drill.name for drill in data.split.seen}
+
+
+def test_no_drill_is_a_rewrite():
+    """For each operation there are inputs on which it is not the leftmost replacement of its name by its argument."""
+    for operation in OPERATIONS:
+        drill = Drill(operation, "abc", "def")
+        assert drill.apply("xabcyedabc", FEW.alphabet) != Rule("abc", "def").apply("xabcyedabc")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(("text", "argument"), [("a", "a"), ("ab", "bbbb"), ("aaaa", "a"), ("baba", "ba")])
+def test_no_answer_is_longer_than_its_input(operation, text, argument):
+    answer = OPERATIONS[operation](text, argument, "ab")
+    assert len(answer) <= len(text)
+    assert set(answer) <= set("ab")
+
+
+def test_drills_depend_on_their_seeds_alone():
+    assert draw_split(FEW) == draw_split(FEW)
+    assert draw_split(FEW).seen != draw_split(FEW.but(rule_seed=1)).seen
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"instructions": 0}, "DrillSpec.instructions=0: must be at least 1"),
+    ({"examples": 39}, "fewer than instructions=40"),
+    ({"alphabet": "a"}, "at least two letters"), ({"alphabet": "abca"}, "each once"), ({"alphabet": "ab c"}, "letters or digits"),
+    ({"alphabet": "".join(chr(0x4E00 + i) for i in range(201))}, "at most 200 letters"),
+    ({"replacement_length": 1}, "more arguments than the 26 there are"),
+    ({"world": ""}, "of the world 'drills'"), ({"rule_seed": -1}, "must be at least 0"),
+])  # fmt: skip
+def test_impossible_drills_are_refused(changes, told):
+    with pytest.raises(ValueError, match=told):
+        FEW.but(**changes)
+
+
+def test_drills_are_stored_and_read_as_any_task():
+    run = RunSpec(task=FEW)
+    assert RunSpec.from_dict(run.to_dict()) == run
+    assert run.digest() != RunSpec().digest()
+
+
+@pytest.mark.parametrize("lengths", [(3, 3, 10), (2, 4, 8), (4, 2, 8), (1, 1, 1)])
+def test_drills_have_the_layout_of_the_rewriting_that_follows(lengths):
+    x, y, z = lengths
+    task = TaskSpec(pattern_length=x, replacement_length=y, input_length=z, no_op_share=0.4, instructions=2,
+                    unseen_instructions=2)  # fmt: skip
+    drills = DrillSpec.like(task, instructions=5, unseen_instructions=5)
+    assert layout_of(drills) == layout_of(task)
+    examples = data_of(RunSpec(task=drills.but(examples=50), evaluation=EvaluationSpec(examples=5))).training
+    assert examples.prompts.shape[1] == layout_of(task).prompt_length
+
+
+# The plan
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_every_fine_tuning_reads_the_layout_of_its_base(name):
+    base, tunings = plan.base_run(name), plan.tunings(name)
+    for tuning in tunings:
+        run = tuning.setting.base
+        assert run.model.base == (base.digest() if tuning.start == "pre-trained" else "")
+        assert Shape.of(layout_of(run.task)) == Shape.of(layout_of(base.task))
+        assert run.model.but(base="", seed=0) == base.model
+        assert run.task.no_op_share == plan.NO_OPS
+    assert len({tuning.setting.name for tuning in tunings}) == len(tunings)
+
+
+def test_both_starts_get_the_same_budget_and_the_same_steps():
+    tunings = plan.tunings("quick")
+    assert len({tuning.setting.base.training.steps for tuning in tunings}) == 1
+    assert len({tuning.setting.base.task.examples for tuning in tunings if tuning.data == "all"}) == 1
+
+
+def test_a_half_is_a_half_and_says_which():
+    by_data = {tuning.data: tuning.setting for tuning in plan.tunings("quick") if tuning.work == "plain"}
+    whole = by_data.pop("all").base.task
+    assert {setting.base.task.examples for setting in by_data.values()} == {whole.examples // 2}
+    assert [setting.instructions for setting in by_data.values()] == [(3_000,), (1_500,), (3_000,)]
+    assert [setting.base.task.concentration for setting in by_data.values()] == [1, 1, plan.TAIL]
+
+
+def test_what_is_encrypted_is_what_the_cipher_says():
+    ciphers = {tuning.work: tuning.setting.base.task.cipher for tuning in plan.tunings("smoke", "shift:2")}
+    assert ciphers == {"plain": "", "encrypted": "shift:2"}
+    with pytest.raises(ValueError, match=r"TaskSpec\.cipher='rot13'"):
+        plan.tunings("smoke", "rot13")
+
+
+# The own base
+
+
+def test_the_own_base_is_pre_trained_once_and_everything_is_fine_tuned_from_it(runs):
+    own, tunings = OwnBase("smoke"), plan.tunings("smoke")[:2]
+    table = own.measure(tunings, Serial())
+    manifest = Store().manifest(plan.base_run("smoke"))
+    assert table["start"].unique().tolist() == ["pre-trained", "from scratch"]
+    assert {*table["kind"]} == {"has-op", "no-op"}
+    assert len(table) == 2 * 2 * 2 * 2 * 2  # starts, sizes, seeds, splits, kinds
+    assert ensure(plan.base_run("smoke"), Store()) == manifest
+    drills = own.ready(Serial())
+    assert drills["operation"].tolist() == list(OPERATIONS)
+    assert drills["accuracy"].between(0, 1).all()
+    wrong = mistakes(tunings[0])
+    assert len(wrong) > 0  # twelve steps teach nothing
+    assert (wrong["input"] != wrong["answer"]).all()
+    for rule, text in zip(wrong["rule"], wrong["input"], strict=True):
+        assert rule.split(" -> ")[0] not in text
+
+
+@pytest.mark.parametrize(
+    ("said", "letterwise"),
+    [("xxyb", True), ("aayb", True), ("aabb", True), ("aaxb", False), ("aay", False), ("yaba", False)],
+)
+def test_a_rule_taken_letter_by_letter(said, letterwise):
+    """On ``aabb``: a may become x and the first b may become y, as the pattern has them at the same places."""
+    assert letter_by_letter(Rule("ab", "xy"), "aabb", said) == letterwise
