@@ -35,6 +35,7 @@ MORE = (
     "12_long_tail",
     "13_semantics",
     "14_occurrences",
+    "16_markov_programs",
     "90_verdicts",
 )  # behind the main job, in the order of the papers
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from unseen.datasets import Examples, evaluation_examples, training_examples
 from unseen.instructions import draw_split
 from unseen.specs import EvaluationSpec, RunSpec, TaskSpec
+from unseen.tapes import world as tapes
+from unseen.tapes.spec import TapeSpec
 from unseen.tasks import Task
 
 
@@ -26,7 +28,10 @@ class World(NamedTuple):
     evaluation_examples: Callable[[Any, Any, EvaluationSpec], dict[str, Examples]]
 
 
-WORLDS: dict[type[Task], World] = {TaskSpec: World(draw_split, training_examples, evaluation_examples)}
+WORLDS: dict[type[Task], World] = {
+    TaskSpec: World(draw_split, training_examples, evaluation_examples),
+    TapeSpec: World(tapes.draw_split, tapes.training_examples, tapes.evaluation_examples),
+}
 
 
 @dataclass(frozen=True)
