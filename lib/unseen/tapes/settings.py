@@ -1,10 +1,10 @@
 """The models that are to be machines, at each scale: few different rules or many, on equal budgets.
 
 >>> [(setting.name, setting.instructions) for setting in settings("quick")]
-[('main', (10, 1000, 10000))]
+[('main', (10, 300, 10000))]
 """
 
-from unseen.scales import Setting
+from unseen.scales import Setting, scale
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.tapes.spec import TapeSpec
 
@@ -27,12 +27,16 @@ _MACHINE = _QUICK.but(
     model=ModelSpec(layers=6, width=128),
     training=TrainingSpec(steps=12_000, evaluate_every=500),
 )  # a better machine
-_SIZES = {"smoke": (2, 64), "quick": (10, 1_000, 10_000)}
-_SEEDS = {"smoke": (0, 1), "quick": (0, 1)}
+_SIZES = {"smoke": (2, 64), "quick": (10, 300, 10_000)}
+_SEEDS = {"smoke": (0, 1), "quick": (0,)}
 
 
 def settings(name: str) -> tuple[Setting, ...]:
-    """The axis of rules at a scale, for models of one size; at ``full`` also one larger model, trained longer."""
+    """The axis of rules at a scale, for models of one size; at ``full`` also one larger model, trained longer.
+
+    Raises ``ValueError`` for an unknown scale.
+    """
+    scale(name)
     base = _SMOKE if name == "smoke" else _QUICK
     main = Setting("main", base, _SIZES.get(name, (10, 100, 300, 1_000, 10_000)), _SEEDS.get(name, (0, 1, 2)))
     larger = Setting("larger", _MACHINE, (10_000,), (0,))
