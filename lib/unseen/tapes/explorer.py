@@ -143,8 +143,8 @@ class TapeExplorer(ipw.VBox):
         self.rules = ipw.Textarea(description="rules", layout=ipw.Layout(width="26em", height="11em"), **style)
         self.given = ipw.Combobox(description="input", ensure_option=False, layout=ipw.Layout(width="26em"), **style)
         self.model = ipw.Dropdown(options=list(self.machines)[::-1], description="model", **style)
-        self.decides = ipw.RadioButtons(options=[(name, decides) for decides, name in MACHINES.items()], value=True,
-                                        description="who?", **style)  # fmt: skip
+        self.decides = ipw.Dropdown(options=[(name, decides) for decides, name in MACHINES.items()], value=True,
+                                    description="machine", **style)  # fmt: skip
         self.run = ipw.Button(description="Run", icon="play", button_style="primary")
         self.message, self.tape = ipw.HTML(), ipw.HTML()
         self.choice.observe(lambda _: self.pick(), "value")
@@ -177,7 +177,7 @@ class TapeExplorer(ipw.VBox):
             seen = known(machine, program, given)
             self.tape.value = tape_html(attempt(machine, program, given, self.decides.value))
             count = len(program.algorithm.rules)
-            self.message.value = f"{seen} of its {count} rules, in the letters that the model reads, were trained on"
+            self.message.value = f"of its rules, in the letters that the model reads, {seen} of {count} were trained on"
         except ValueError as error:
             self.message.value = f"<span role='alert' style='color:#b00020'>{html.escape(str(error))}</span>"
         finally:
