@@ -159,8 +159,9 @@ def test_every_program_halts_on_what_is_expected_in_every_disguise(name):
 def test_what_does_not_fit_is_told_and_the_rest_fits():
     fits = results.overview(TapeSpec())["fits"]
     assert set(fits.index[fits != "yes"]) == {"shopping", "shopping that ends", "syntax", "unary multiplication 4 by 5"}
-    assert fits["unary multiplication 4 by 5"] == "the tape grows to 33 letters, but this model reads 16"
-    assert fits["shopping"] == "rule 1: replacement: 5 letters, but this model reads 0 to 4"
+    assert fits["unary multiplication 4 by 5"] == "a tape of 33 letters (at most 16)"
+    assert fits["shopping"] == "rule 1: a replacement of 5 letters (at most 4)"
+    assert fits["syntax"] == "31 different symbols (at most 26)"
 
 
 def test_a_disguise_is_a_bijection_and_needs_letters_enough():
@@ -304,7 +305,7 @@ def test_typed_mistakes_are_sentences_and_nothing_is_interpreted(machine):
     assert "&lt;" in widget.tape.value
     widget.rules.value = "aaaaa -> b"
     widget.refresh()
-    assert "does not fit: rule 1: pattern: 5 letters" in widget.tape.value
+    assert "does not fit: rule 1: a pattern of 5 letters (1 to 3)" in widget.tape.value
 
 
 def test_the_widget_runs_the_programs_of_the_collection_in_their_own_disguise(machine):

@@ -18,7 +18,7 @@ Several runs go side by side, so that a model answers many questions at once.
     >>> [move.after for move in trace.moves], trace.outcome, trace.right_moves
     (['bab', 'abb', 'abb'], 'solved', 3)
     >>> misfit(program, "ababa", task)
-    'the tape grows to 5 letters, but this model reads 4'
+    'a tape of 5 letters (at most 4)'
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -102,22 +102,22 @@ class Reader:
 
 def misfit(program: MarkovAlgorithm, text: str, task: TapeSpec, limit: int = STEPS) -> str:
     """Why a model cannot read the right computation on ``text``, as a sentence; nothing when it can."""
+    used = set(text).union(*(rule.pattern + rule.replacement for rule in program.rules))
+    if len(used) > len(task.alphabet):
+        return f"{len(used)} different symbols (at most {len(task.alphabet)})"
     for number, rule in enumerate(program.rules, start=1):
-        try:
-            prompt(task, rule, task.alphabet[0])
-        except ValueError as error:
-            return f"rule {number}: {error}"
-    if unknown := sorted(set(text) - set(task.alphabet)):
-        return f"input: unknown letter {unknown[0]!r}"
+        x, y = len(rule.pattern), len(rule.replacement)
+        if not 1 <= x <= task.longest_pattern:
+            return f"rule {number}: a pattern of {x} letters (1 to {task.longest_pattern})"
+        if y > task.longest_replacement:
+            return f"rule {number}: a replacement of {y} letters (at most {task.longest_replacement})"
+    if unknown := sorted(used - set(task.alphabet)):
+        return f"unknown letter {unknown[0]!r}"
     try:
         longest = max(map(len, [text, *(step.text for step in program.steps(text, limit))]))
     except StepLimitExceeded:
         return f"the right computation takes more than {limit} steps"
-    return (
-        f"the tape grows to {longest} letters, but this model reads {task.longest_input}"
-        if longest > task.longest_input
-        else ""
-    )
+    return f"a tape of {longest} letters (at most {task.longest_input})" if longest > task.longest_input else ""
 
 
 def path(program: MarkovAlgorithm, text: str, decides: bool, limit: int = STEPS) -> Iterator[Question]:
@@ -188,7 +188,7 @@ def _run(program: MarkovAlgorithm, text: str, task: TapeSpec, decides: bool,
 def _unreadable(tape: str, task: TapeSpec) -> str:
     """Why a string cannot be read on."""
     if len(tape) > task.longest_input:
-        return f"a string of {len(tape)} letters, but this model reads {task.longest_input}"
+        return f"a string of {len(tape)} letters (at most {task.longest_input})"
     return "a string with a sign that is no letter"
 
 

@@ -167,6 +167,8 @@ def how_runs_ended(runs: pd.DataFrame) -> Figure:
         ax.set(title=machine, xlabel="share of runs", ylabel="", xlim=(0, 1))
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.grid(False)
+        ax.tick_params(axis="y", which="both", length=0)
+    axes[0].invert_yaxis()  # shared
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper")
     return figure
