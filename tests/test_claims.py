@@ -116,7 +116,7 @@ def test_what_was_not_run_is_not_judged(tmp_path):
     assert len(table) == len(CLAIMS) + len(OPEN)
     assert table.loc["threshold", ["quick", "full"]].tolist() == [REPRODUCED, NOT_RUN]
     assert table.loc["few instructions do not", ["quick", "full"]].tolist() == [NOT_RUN, NOT_RUN]
-    assert table.loc["code specialist", "quick"] == NOT_RUN
+    assert table.loc["pre-trained model", "quick"] == NOT_RUN
 
 
 def test_every_claim_says_what_counts():

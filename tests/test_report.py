@@ -147,3 +147,12 @@ def test_where_the_numbers_come_from_is_written_beside_them(runs):
         assert RunSpec.from_dict(told["base"]) == setting.base
         assert tuple(told["seeds"]) == setting.seeds
         assert tuple(told["instructions"]) == setting.instructions
+
+
+def test_a_figure_is_written_beside_its_table_and_stays_open(runs):
+    figure = plt.figure()
+    path = report.write_figure("17_threshold_law", "smoke", figure)
+    assert path == runs / "smoke" / "17_threshold_law.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert plt.fignum_exists(figure.number)
+    plt.close(figure)

@@ -94,6 +94,13 @@ def test_a_seed_that_never_learns_is_named(best):
         fit_threshold(frame)
 
 
+@given(st.floats(60, 700), st.floats(2, 12))
+def test_a_steepness_that_is_given_is_kept(middle, steepness):
+    found = fit_threshold(results(step_at(middle, steepness)), steepness=steepness)
+    assert found.steepness == pytest.approx(steepness, rel=0.01)
+    assert found.middle == pytest.approx(middle, rel=0.02)
+
+
 def test_the_split_is_chosen():
     assert fit_threshold(results(), "unseen").middle == pytest.approx(180, rel=0.01)
     with pytest.raises(NoThreshold, match=r"the seen curve .* from 0\.98 to 0\.98"):

@@ -5,13 +5,14 @@ ours as a reference, never fitted.  The criteria were committed before the runs 
 whose runs are older.
 """
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from unseen import claims_transfer
+from unseen import claims_domains, claims_transfer
 from unseen.judging import NOT, NOT_RUN, PARTLY, REPRODUCED, Claim, Verdict, curve, half_at, verdict
 
 __all__ = ["CLAIMS", "INSTRUCTION_DIVERSITY", "NOT", "NOT_RUN", "OPEN", "PARTLY", "REPRODUCED", "PublishedThreshold",
@@ -123,12 +124,10 @@ CLAIMS = (
           "at 1,000 and a = 0.2 at least nine tenths of the even accuracy, and at the smallest a at most half of it; "
           "partly: at the smallest a at most nine tenths", "12_long_tail", judge_tail_drop),
     *claims_transfer.CLAIMS,
+    *claims_domains.CLAIMS,
 )  # fmt: skip
 OPEN = {  # experiments of the papers that have no notebook yet
     "6 pre-trained model": "low-diversity fine-tuning solves only the no-ops",
-    "7 abstract rules": "an interior mixture of diversifying rules is best",
-    "8 code specialist": "18K code + 2K general beats 20K and 75K of code",
-    "9 generalist": "cross-domain data beats more of the same",
 }
 
 
@@ -141,9 +140,13 @@ def told(notebook: str, results: pd.DataFrame, scale: str) -> str:
     parts = []
     for claim in (each for each in CLAIMS if each.notebook == notebook):
         found = Verdict(NOT_RUN, "this scale teaches nothing") if scale == "smoke" else claim.judge(results)
-        parts += [f"{claim.name}: {found.word}", f"  published: {claim.published}", f"  criterion: {claim.criterion}",
-                  f"  measured:  {found.measured}"]  # fmt: skip
+        said = {"published": claim.published, "criterion": claim.criterion, "measured": found.measured}
+        parts += [f"{claim.name}: {found.word}", *(_wrapped(name, text) for name, text in said.items())]
     return "\n".join(parts)
+
+
+def _wrapped(name: str, text: str) -> str:
+    return textwrap.fill(text, 110, initial_indent=f"  {name}: ".ljust(13), subsequent_indent=" " * 13)
 
 
 def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:

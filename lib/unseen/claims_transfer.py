@@ -94,7 +94,7 @@ def judge_200(results: pd.DataFrame) -> Verdict:
     """See the criterion of the claim ``with 200 none does``."""
     at = occurrence_table(results)[200].dropna()
     return verdict(
-        at.max() < 0.05, at.max() < 0.25, f"200 instructions: at most {at.max():.1%} ({len(at)} rows measured)"
+        at.max() < 0.05, at.max() < 0.25, f"200 instructions: at most {at.max():.1%} (measured: {'; '.join(at.index)})"
     )
 
 

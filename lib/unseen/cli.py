@@ -36,6 +36,9 @@ MORE = (
     "13_semantics",
     "14_occurrences",
     "16_markov_programs",
+    "17_threshold_law",
+    "18_specialist_and_generalist",
+    "19_inside_the_model",
     "90_verdicts",
 )  # behind the main job, in the order of the papers
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models

@@ -135,6 +135,14 @@ def write_table(notebook: str, scale: str, settings: Sequence[Setting], table: p
     return path
 
 
+def write_figure(notebook: str, scale: str, figure: Figure) -> Path:
+    """Write the key figure of a notebook beside its table, under ``<runs>/<scale>/``; the figure stays open."""
+    path, buffer = runs_folder() / scale / f"{notebook}.png", io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight", metadata={"Software": None})
+    write(path, buffer.getvalue())
+    return path
+
+
 def write_results(scale: Scale, results: pd.DataFrame, baselines: pd.DataFrame) -> Path:
     """Write the tidy results of the main job, and what produced them, under ``<runs>/<scale>/``."""
     text = baselines.to_csv(index=False, lineterminator="\n", float_format="%.6g")

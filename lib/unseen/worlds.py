@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from unseen.datasets import Examples, evaluation_examples, training_examples
+from unseen.domains import draw as domains
+from unseen.domains.spec import DomainSpec
 from unseen.instructions import draw_split
 from unseen.specs import EvaluationSpec, RunSpec, TaskSpec
 from unseen.tapes import world as tapes
@@ -31,6 +33,7 @@ class World(NamedTuple):
 WORLDS: dict[type[Task], World] = {
     TaskSpec: World(draw_split, training_examples, evaluation_examples),
     TapeSpec: World(tapes.draw_split, tapes.training_examples, tapes.evaluation_examples),
+    DomainSpec: World(domains.draw_split, domains.training_examples, domains.evaluation_examples),
 }
 
 

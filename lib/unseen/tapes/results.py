@@ -179,10 +179,12 @@ def told(runs: pd.DataFrame) -> list[str]:
              for _, line in table.iterrows()]  # fmt: skip
     last = runs["model"].iloc[-1]
     for machine, part in fitting(runs[runs["model"] == last]).groupby("machine", sort=False):
-        shares = part.assign(solved=part["outcome"] == SOLVED).groupby("program", sort=False)["solved"].mean()
-        never, always = list(shares.index[shares == 0]), list(shares.index[shares == 1])
-        lines.append(f"{last}, {machine}: {len(always)} of {len(shares)} programs solved in every run "
-                     f"({', '.join(always) or 'none'}), {len(never)} in none ({', '.join(never) or 'none'})")  # fmt: skip
+        solved = part["outcome"] == SOLVED
+        shares = solved.groupby(part["program"], sort=False).mean()
+        always, never = list(shares.index[shares == 1]), list(shares.index[shares == 0])
+        back = int((solved & (part["right"] < part["decisions"])).sum())
+        lines.append(f"{last}, {machine}: {len(always)} of {len(shares)} programs solved in every run ({', '.join(always) or 'none'}), "
+                     f"{len(never)} in none; {back} of {solved.sum()} solved runs had erred and found back")  # fmt: skip
     return lines
 
 

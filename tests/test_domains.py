@@ -1,0 +1,301 @@
+"""Three domains: what their oracles answer, what is held out, and how a budget is divided."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from unseen import claims, specs
+from unseen.domains import draw, measure, plots
+from unseen.domains.algebra import OPERATORS, AlgebraRule, end_of, expression, match, patterns, renamed
+from unseen.domains.chains import MOVES, PRIMITIVES, Chain, chains
+from unseen.domains.designs import SIZES, designs, mixture, runs
+from unseen.domains.kinds import KINDS, NO_OPS
+from unseen.domains.spec import DOMAINS, DomainSpec
+from unseen.instructions import generator
+from unseen.scales import SCALES
+from unseen.store import Store
+from unseen.workers import Serial
+
+SMALL = DomainSpec(algebra_examples=200, letter_examples=100, list_examples=100, algebra_instructions=20,
+                   letter_instructions=30, list_instructions=30)  # fmt: skip
+
+LARGE = DomainSpec(letter_examples=1_000, algebra_examples=5_000, list_examples=450, letter_instructions=1_000,
+                   algebra_instructions=5_000, list_instructions=450)  # fmt: skip
+
+
+# Algebra
+
+
+@pytest.mark.parametrize(("rule", "asked", "answer"), [
+    (("*+ABC", "+*AC*BC"), "*+abc", "+*ac*bc"),
+    (("*+ABC", "+*AC*BC"), "-*+abc*+def", "-+*ac*bc*+def"),  # the first of two
+    (("*+ABC", "+*AC*BC"), "*+*+abcde", "+**+abce*de"),  # the outer one before the inner
+    (("*+ABC", "+*AC*BC"), "+*abc", "+*abc"),  # nowhere
+    (("+AA", "A"), "++abab", "++abab"),  # one metavariable, two different things
+    (("+AA", "A"), "+/ab/ab", "/ab"),
+    (("+Aa", "A"), "++bab", "+bb"),  # a leaf in a pattern stands for itself
+    (("A", "+AA"), "b", "+bb"),
+])  # fmt: skip
+def test_an_algebra_rule_is_applied_at_the_leftmost_match(rule, asked, answer):
+    assert AlgebraRule(*rule).apply(asked) == answer
+    assert AlgebraRule(*rule).applies(asked) or asked == answer
+
+
+@pytest.mark.parametrize("sides", [("+AB", "+AC"), ("+A", "A"), ("+ABC", "A"), ("", "A"), ("+AB", "")])
+def test_what_is_no_rule_is_refused(sides):
+    with pytest.raises(ValueError, match=r"does not bind C|not a whole expression|more than one expression"):
+        AlgebraRule(*sides)
+
+
+def brute_force(rule, text):
+    """All ways to cut the expression into context, pattern and what metavariables stand for; the leftmost one counts."""
+    for start in range(len(text)):
+        for sizes in itertools.product(range(1, len(text) + 1), repeat=3):
+            bound = {name: "" for name in "ABC"}
+            place, fits = start, True
+            for token in rule.pattern:
+                if token in bound:
+                    size = sizes["ABC".index(token)]
+                    part, place = text[place : place + size], place + size
+                    fits = fits and len(part) == size and whole(part) and bound[token] in ("", part)
+                    bound[token] = part
+                else:
+                    fits, place = fits and text[place : place + 1] == token, place + 1
+            if fits:
+                written = "".join(bound.get(token, token) for token in rule.replacement)
+                return text[:start] + written + text[place:]
+    return text
+
+
+def whole(text):
+    try:
+        return end_of(text, 0) == len(text)
+    except ValueError:
+        return False
+
+
+def test_rewriting_agrees_with_trying_every_cut():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        rule = AlgebraRule(str(rng.choice(patterns())), expression(2, "ABC", rng))
+        text = KINDS["algebra"].ask(rule, rng)
+        assert rule.apply(text) == brute_force(rule, text)
+        assert whole(rule.apply(text))
+
+
+def test_patterns_are_in_canonical_form_and_different():
+    assert len(set(patterns())) == 2 * len(OPERATORS) ** 2 == 128
+    assert all(renamed(pattern) == pattern and whole(pattern) for pattern in patterns())
+    assert match("*+ABC", "*+abc", 1) is None
+
+
+# Lists
+
+
+@pytest.mark.parametrize(("names", "items", "answer"), [
+    ("rev", "314", "413"), ("srt", "3145", "1345"), ("rot", "314", "143"), ("drp", "314", "14"), ("dbl", "357", "604"),
+    ("big", "3145", "345"), ("swp", "3145", "5143"), ("cut", "314", "31"), ("drp rev", "314", "41"),
+    ("swp", "3", "3"), ("rot", "", ""), ("big", "", ""), ("drp drp", "3", ""), ("cut swp rot", "3", ""),
+])  # fmt: skip
+def test_list_operations(names, items, answer):
+    assert Chain(tuple(names.split())).apply(items) == answer
+
+
+def test_chains_are_all_of_two_and_three():
+    assert len(set(chains())) == 64 + 512
+    assert len(chains(MOVES)) == 25 + 125
+    assert all(len(name) == 3 for name in PRIMITIVES)
+
+
+# Held out
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unseen_instructions_are_disjoint(seed):
+    split = draw.draw_split(LARGE.but(rule_seed=seed))
+    for kind in ("letters", "algebra"):
+        seen, unseen = ([rule.pattern for rule in side] + [rule.replacement for rule in side] for side in split[kind])
+        assert not {rule.pattern for rule in split[kind][0]} & {rule.pattern for rule in split[kind][1]}
+        assert not {rule.replacement for rule in split[kind][0]} & {rule.replacement for rule in split[kind][1]}
+        assert kind == "algebra" or not set(seen) & set(unseen)
+    assert not set(split["lists"][0]) & set(split["lists"][1])
+    assert {name for chain in split["lists"][1] for name in chain.names} == set(PRIMITIVES)
+    for seen, unseen in split.values():
+        assert len(set(seen)) == len(seen)
+        assert len(set(unseen)) == len(unseen)
+
+
+def test_the_test_does_not_depend_on_how_many_are_trained():
+    one, other = (draw.draw_split(SMALL.but(algebra_instructions=size)) for size in (20, 100))
+    assert one["algebra"][1] == other["algebra"][1]
+    assert other["algebra"][0][:20] != one["algebra"][1]
+
+
+def test_a_hundred_own_rules_have_almost_as_many_patterns():
+    rules = draw.draw_split(SMALL.but(algebra_instructions=96))["algebra"][0]
+    assert len({rule.pattern for rule in rules}) == 96
+
+
+# Examples
+
+
+def test_every_domain_is_a_kind_and_two_kinds_are_never_trained():
+    assert set(KINDS) - set(DOMAINS) == {"digits", "moves"}
+
+
+def test_what_another_example_is_worth_stays_within_what_was_measured():
+    rows = [
+        ("7", 1.0, 100, 0.4),
+        ("7", 0.5, 100, 0.9),
+        ("7", 0.2, 100, 0.0),
+        ("7 alone", 1.0, 50, 0.2),
+        ("7 alone", 1.0, 20, 0.1),
+    ]
+    columns = ["experiment", "own_share", "budget", "accuracy"]
+    frame = pd.DataFrame(rows, columns=columns).assign(own_rules=60, kind="algebra", split="unseen", seed=0)
+    table = measure.worth(frame).set_index("own")
+    assert table["as own"].to_dict() == {50: 100, 20: 20}
+    assert table["worth"].to_dict() == {50: 1.0, 20: 0.0}
+
+
+def test_every_answer_is_what_its_instruction_says():
+    split = draw.draw_split(SMALL)
+    examples = draw.training_examples(SMALL, split)
+    asked = [(kind, rule) for kind in ("letters", "algebra", "lists") for rule in [split[kind][0][i % len(split[kind][0])] for i in range(SMALL.budget(kind))]]  # fmt: skip
+    for i, (_, rule) in enumerate(asked):
+        prompt, answer = examples.texts(i)
+        said, _, text = prompt.removesuffix("=").partition("|")
+        assert said == rule.text
+        assert answer == rule.apply(text)
+        assert examples.applies[i] == rule.applies(text)
+        assert examples.applies[i] or answer == text
+
+
+def test_a_tenth_of_the_inputs_are_no_ops():
+    task = DomainSpec(letter_examples=2_000, algebra_examples=2_000, letter_instructions=50)
+    applies = draw.training_examples(task, draw.draw_split(task)).applies
+    assert abs(1 - applies.mean() - NO_OPS) < 0.02
+
+
+def test_a_domain_without_examples_has_no_seen_instructions():
+    split = draw.draw_split(DomainSpec(algebra_examples=50))
+    assert {kind: len(seen) for kind, (seen, _) in split.items()} == {
+        "letters": 0,
+        "algebra": 40,
+        "lists": 0,
+        "digits": 0,
+        "moves": 0,
+    }
+    assert all(len(unseen) >= 100 for _, unseen in split.values())
+
+
+def test_untrained_kinds_can_be_asked():
+    split, evaluation = draw.draw_split(SMALL), specs.EvaluationSpec(60)
+    digits, moves = (draw.questions(SMALL, split, evaluation, kind).texts(3)[0] for kind in ("digits", "moves"))
+    assert set(digits) <= set("0123456789→|=")
+    assert moves.split("|")[1].removesuffix("=").isalpha()
+
+
+# Specs
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"counts": "chess"}, "known domains are letters, algebra, lists"), ({"counts": "lists"}, "needs examples of its own"),
+    ({"world": ""}, "of the world 'domains'"), ({"algebra_examples": 3}, "fewer than algebra_instructions=40"),
+    ({"letter_instructions": 2_000}, "at most 1000"), ({"unseen_instructions": 101}, "at most 100"),
+    ({"algebra_examples": -1}, "at least 0"), ({"algebra_instructions": 2.5}, "expected int"),
+])  # fmt: skip
+def test_impossible_divisions_are_refused(changes, told):
+    with pytest.raises(ValueError, match=told):
+        DomainSpec(**changes)
+
+
+def test_a_budget_is_divided_without_loss():
+    for shares in (
+        {"algebra": 1 / 3, "letters": 1 / 3, "lists": 1 / 3},
+        {"algebra": 0.9, "letters": 0.1},
+        {"lists": 1.0},
+    ):
+        assert mixture(SIZES["quick"], 100, **shares).examples == SIZES["quick"].budget
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_all_designs_of_a_scale_can_be_drawn(scale):
+    assert {design.experiment for design in designs(scale)} == {"7", "7 alone", "8", "9"}
+    for design in designs(scale):
+        for spec in runs(scale, design):
+            assert specs.RunSpec.from_dict(spec.to_dict()) == spec
+            assert spec.training.steps == spec.task.examples // spec.training.batch
+
+
+def test_the_largest_rooms_hold_what_they_promise():
+    split = draw.draw_split(LARGE)
+    assert [len(split[kind][0]) for kind in ("letters", "algebra", "lists")] == [1_000, 5_000, 450]
+    assert generator(0, "a").random() != generator(0, "b").random()
+
+
+# Measuring, judging, drawing
+
+
+def test_smoke_from_nothing_to_figures(tmp_path):
+    results = measure.measure("smoke", Store(tmp_path), Serial())
+    assert set(results["kind"]) == set(KINDS)
+    assert not results.duplicated(["experiment", "setting", "own_rules", "own_share", "seed", "kind", "split"]).any()
+    assert plots.mixtures(results).get_xticklabels()[0].get_text() == "100:0"
+    for figure in (plots.specialist(results), plots.generalist(results)):
+        assert len(figure.axes) == 2
+    assert plots.beside(results)["here, percent"].notna().all()
+    assert len(measure.settings("smoke")) == len(designs("smoke"))
+
+
+def judged(name, rows):
+    results = pd.DataFrame(
+        rows, columns=["experiment", "setting", "own_rules", "own_share", "seed", "kind", "accuracy"]
+    )
+    return next(claim for claim in claims.CLAIMS if claim.name == name).judge(results.assign(split="unseen")).word
+
+
+@pytest.mark.parametrize(("curve", "word"), [
+    ((0.1, 0.2, 0.3, 0.1), "reproduced"), ((0.1, 0.11, 0.1, 0.05), "partly"), ((0.3, 0.2, 0.1, 0.0), "not"), ((0.1, 0.2, 0.2, 0.3), "not"),
+])  # fmt: skip
+def test_an_interior_mixture(curve, word):
+    rows = [
+        ("7", "", 100, share, seed, "algebra", value)
+        for share, value in zip((1.0, 0.9, 0.5, 0.2), curve, strict=True)
+        for seed in (0, 1)
+    ]
+    assert judged("interior mixture", rows) == word
+
+
+@pytest.mark.parametrize(("values", "word"), [
+    ((0.2, 0.3, 0.25, 0.28), "reproduced"), ((0.2, 0.3, 0.25), "reproduced"), ((0.2, 0.3, 0.25, 0.5), "partly"), ((0.2, 0.1, 0.25, 0.5), "not"), ((0.4, 0.3, 0.25, 0.5), "partly"),
+])  # fmt: skip
+def test_a_tenth(values, word):
+    names = ("N own", "nine tenths own", "3.75 N own", "3.75 N own, 3.75 x rules")
+    assert (
+        judged(
+            "a tenth of other data",
+            [("8", name, 100, 1.0, 0, "algebra", value) for name, value in zip(names, values, strict=False)],
+        )
+        == word
+    )
+
+
+@pytest.mark.parametrize(("two", "three", "strange", "word"), [
+    (0.4, 0.5, 0.1, "reproduced"), (0.4, 0.5, 0.0, "partly"), (0.1, 0.5, 0.1, "partly"), (0.1, 0.1, 0.0, "not"),
+])  # fmt: skip
+def test_a_generalist(two, three, strange, word):
+    known = {"letters": 0.3, "algebra": 0.1, "lists": 0.1, "algebra and letters": two, "all three": three}
+    rows = [
+        ("9", name, 100, 1.0, 0, kind, value)
+        for name, value in known.items()
+        for kind in ("letters", "algebra", "lists")
+    ]
+    rows += [
+        ("9", name, 100, 1.0, 0, kind, strange if " " in name else 0.0)
+        for name in known
+        for kind in ("digits", "moves")
+    ]
+    assert judged("cross-domain data", rows) == word

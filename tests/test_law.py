@@ -1,0 +1,323 @@
+"""The law finds the exponents that made the data, says what it does not know, and drops no setting."""
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curves import step_at
+from unseen.instructions import draw_split, leaks
+from unseen.law import design, factors, fit, measure, plots, widgets, words
+from unseen.scales import SCALES, scale
+from unseen.specs import RunSpec
+from unseen.store import Store
+from unseen.workers import Serial
+
+TRUE = {"alphabet": 1.3, "width": -1.0, "budget": -1.5}
+LAW = dict.fromkeys(factors.NAMES, 0.0) | TRUE
+
+
+def middle_of(levels, powers=LAW, base=270.0):
+    """Where a power law puts the threshold."""
+    home = factors.levels(RunSpec())
+    times = 4.0 if levels["recipe"] == "gpt2" else 1.0
+    named = (
+        powers if levels["recipe"] == "modern" else {k: v for k, v in powers.items() if k not in ("depth", "passes")}
+    )
+    return base * times * math.prod((levels[name] / home[name]) ** power for name, power in named.items())
+
+
+def made(chosen, scatter=0.0, middle=middle_of, seed=0, steepness=4.0):
+    """The frame of ``measure`` of a design whose thresholds are known."""
+    rng, rows = np.random.default_rng(seed), []
+    for setting in chosen.settings:
+        levels = factors.levels(setting.base)
+        about = {"setting": setting.name, "held_out": setting in chosen.held_out, **levels, "split": "unseen"}
+        for number in setting.seeds:
+            curve = step_at(middle(levels) * np.exp(scatter * rng.standard_normal()), steepness, top=0.97)
+            rows += [
+                {**about, "seed": number, "instructions": size, "accuracy": curve(size)}
+                for size in setting.instructions
+            ]
+    return pd.DataFrame(rows)
+
+
+def known(chosen, scatter=0.0, middle=middle_of, seed=0):
+    """The frame of ``by_seed`` of a design whose thresholds are known."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame([
+        {"setting": setting.name, "held_out": setting in chosen.held_out, **factors.levels(setting.base), "seed": number, "outside": "",
+         "size": np.nan, "threshold": middle(factors.levels(setting.base)) * np.exp(scatter * rng.standard_normal())}
+        for setting in chosen.settings for number in setting.seeds
+    ])  # fmt: skip
+
+
+def fit_to(seeds):
+    table = measure.by_setting(seeds)
+    return fit.fit(table, measure.scatter(seeds)), table
+
+
+def fitted(name="quick", **how):
+    return fit_to(known(design.design_of(name), **how))
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    return fitted("full", scatter=0.08)
+
+
+# The design
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_design_changes_one_factor_to_fit_and_several_to_test(name):
+    chosen = design.design_of(name)
+    table = design.as_table(chosen)
+    assert chosen.settings[0] == scale(name).main
+    assert len({setting.name for setting in chosen.settings}) == len(chosen.settings)
+    assert not set(chosen.fitted) & set(chosen.held_out)
+    assert table.loc[table["used to"] == "test", "varied"].str.contains(" and ").all()
+    several = table[(table["used to"] == "fit") & table["varied"].str.contains(" and ")]
+    assert set(several["varied"]) <= {"budget and passes"}
+    assert all(setting.runs() for setting in chosen.settings)
+
+
+def test_every_factor_is_varied_at_full_and_those_that_are_tested_were_fitted():
+    table = design.as_table(design.design_of("full"))
+    alone = set(table.loc[table["used to"] == "fit", "varied"])
+    assert set(factors.NAMES) | {"recipe"} <= alone
+    for what in table.loc[table["used to"] == "test", "varied"]:
+        assert set(what.split(" and ")) <= alone
+
+
+def test_the_base_shares_the_runs_of_the_main_study():
+    assert set(SCALES["quick"].runs()) <= {run for each in design.design_of("quick").settings for run in each.runs()}
+
+
+@pytest.mark.parametrize("levels", [{"alphabet": 13}, {"pattern": 2}])
+def test_where_strings_are_few_the_unseen_stay_unseen(levels):
+    spec = design.at(RunSpec(), **levels)
+    split = draw_split(spec.task.but(instructions=design.room_of(spec)))
+    assert leaks(split) == 0
+    assert len(split.unseen) < RunSpec().task.unseen_instructions
+
+
+def test_steps_follow_the_budget_and_the_passes():
+    steps = [design.at(RunSpec(), **levels).training.steps
+             for levels in ({}, {"budget": 22_500}, {"passes": 2}, {"budget": 22_500, "passes": 2})]  # fmt: skip
+    assert steps == [703, 351, 1_406, 703]
+    assert factors.passes(design.at(RunSpec(), budget=22_500)) == 1
+    assert factors.passes(design.at(RunSpec(), budget=22_500, passes=2)) == 2
+
+
+# The thresholds
+
+
+def test_a_setting_whose_step_lies_outside_is_told_and_left_out():
+    chosen = design.design_of("quick")
+    outside = {"13 letters": 1e6, "input 6": 1.0}
+    names = {setting.name: factors.levels(setting.base) for setting in chosen.settings}
+    results = made(chosen)
+    for name, at in outside.items():
+        rows = results["setting"] == name
+        results.loc[rows, "accuracy"] = results.loc[rows, "instructions"].map(step_at(at))
+    seeds = measure.by_seed(results)
+    table = measure.by_setting(seeds).set_index("setting")
+    assert set(table.index) == set(names)
+    assert table.loc["13 letters", "note"] == "above 420 (2 of 2 seeds)"
+    assert table.loc["input 6", "note"] == "below 88 (2 of 2 seeds)"
+    law = fit.fit(table.reset_index(), measure.scatter(seeds))
+    assert set(law.names) == {fit.BASE, "width", "depth", "budget"}
+    said = words.readings(law, table.reset_index())
+    assert any("13 letters: above 420" in line and "does not agree" in line for line in said)
+    ax = plots.thresholds(table.reset_index())
+    assert {"above 420 (2 of 2 seeds)", "below 88 (2 of 2 seeds)"} <= {text.get_text() for text in ax.texts}
+    plt.close("all")
+
+
+def test_one_seed_outside_censors_its_setting():
+    results = made(design.design_of("quick"))
+    rows = (results["setting"] == "width 32") & (results["seed"] == 1)
+    results.loc[rows, "accuracy"] = 0.2
+    row = measure.by_setting(measure.by_seed(results)).set_index("setting").loc["width 32"]
+    assert (row["note"], math.isnan(row["middle"])) == ("above 2,000 (1 of 2 seeds)", True)
+
+
+def test_sizes_on_both_sides_of_a_step_borrow_its_steepness():
+    """At 420 all is there and at 140 next to nothing: alone, that seed would only say that its step lies between."""
+    chosen = design.design_of("quick")
+    results = made(chosen, middle=lambda levels: 200.0 if levels["alphabet"] == 13 else middle_of(levels), steepness=10)
+    assert measure.common_steepness(results) == pytest.approx(10, rel=0.03)
+    seeds = measure.by_seed(results)
+    assert seeds.loc[seeds["setting"] == "13 letters", "threshold"].to_numpy() == pytest.approx(200, rel=0.03)
+
+
+def test_where_nothing_steps_there_is_no_steepness():
+    results = made(design.design_of("quick")).assign(accuracy=0.0)
+    assert measure.common_steepness(results) is None
+    assert (measure.by_seed(results)["outside"] == "above").all()
+
+
+def test_the_scatter_leaves_held_out_settings_alone():
+    seeds = known(design.design_of("quick"), scatter=0.1)
+    before = measure.scatter(seeds)
+    seeds.loc[seeds["held_out"], "threshold"] *= [1, 9] * 2
+    assert measure.scatter(seeds) == before
+    assert before.degrees == 2 + 6
+
+
+# The law
+
+
+@given(st.floats(-2, 2), st.floats(-2, 2), st.floats(0.1, 2))
+def test_the_law_that_made_the_data_is_found(alphabet, budget, width):
+    powers = LAW | {"alphabet": alphabet, "budget": budget, "width": width}
+    law, table = fitted(middle=lambda levels: middle_of(levels, powers))
+    found = law.exponents().set_index("factor")["exponent"]
+    assert found.to_dict() == pytest.approx({name: powers[name] for name in found.index}, abs=1e-6)
+    assert law.residuals(table)["ratio"].to_numpy() == pytest.approx(1)
+
+
+def test_both_recipes_and_passes_are_told_apart(noisy):
+    law, table = noisy
+    found = law.exponents().set_index("factor")
+    truth = LAW | {"recipe gpt2": np.log(4)}
+    assert set(found.index) == set(truth)
+    assert found["exponent"].to_dict() == pytest.approx(truth, abs=0.25)
+    assert law.misfit_degrees == len(table[~table["held_out"]]) - 9
+    assert law.predict("gpt2").middle == pytest.approx(4 * law.predict().middle, rel=0.2)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    held, tested = [], []
+    for seed in range(25):
+        law, table = fitted("quick", scatter=0.1, seed=seed)
+        found = law.exponents().set_index("factor")
+        held += [found.loc[name, "low"] <= LAW[name] <= found.loc[name, "high"] for name in found.index]
+        tested += list(law.residuals(table[table["held_out"]])["inside"])
+    assert 0.85 <= np.mean(held) <= 1
+    assert 0.85 <= np.mean(tested) <= 1
+
+
+def test_what_seeds_do_not_explain_widens_the_intervals():
+    def bent(levels):
+        return middle_of(levels) * (1.6 if levels["budget"] == 31_500 else 1)
+
+    straight, _ = fitted("quick", scatter=0.05)
+    law, table = fitted("quick", scatter=0.05, middle=bent)
+    assert law.misfit_variance > straight.misfit_variance
+    assert law.misfit_degrees == 1
+    wide, narrow = (np.log(each.predict().high / each.predict().low) for each in (law, straight))
+    assert wide > narrow
+    assert any("further factor" in line for line in words.readings(law, table))
+
+
+def test_with_as_many_settings_as_coefficients_nothing_is_left_and_it_says_so():
+    law, table = fit_to(known(design.design_of("quick"), scatter=0.05).query("setting != 'budget 31,500'"))
+    assert (law.misfit_degrees, law.misfit_variance) == (0, 0)
+    assert np.isfinite(law.predict().high)
+    assert any("its intervals hold it to be exact" in line for line in words.readings(law, table))
+
+
+def test_one_seed_everywhere_leaves_only_the_misfit():
+    law, table = fit_to(known(design.design_of("full"), scatter=0.1).query("seed == 0"))
+    assert law.scatter.degrees == 0
+    assert table["low"].isna().all()
+    assert 0.02 < np.sqrt(law.misfit_variance) < 0.3
+    assert law.predict().low < law.predict().middle < law.predict().high
+    assert any("tells no scatter" in line for line in words.readings(law, table))
+
+
+def test_too_few_settings_are_no_law():
+    seeds = known(design.design_of("quick")).query("setting == 'main'")
+    law, why = fit.attempt(measure.by_setting(seeds), measure.scatter(seeds))
+    assert law is None
+    assert why == "a law needs two settings with a threshold, and 1 of 1 have one"
+
+
+def test_factors_that_always_change_together_are_no_law():
+    seeds = known(design.design_of("quick")).query("setting == 'main' or held_out").assign(held_out=False)
+    law, why = fit.attempt(measure.by_setting(seeds), measure.scatter(seeds))
+    assert law is None
+    assert "3 settings tell 3 coefficients apart, and 5 are asked for" in why
+
+
+# Asking it
+
+
+def test_outside_what_was_fitted_it_warns(noisy):
+    law, _ = noisy
+    assert law.predict(alphabet=20, width=48).warnings == ()
+    assert law.predict(width=128).warnings == ("width 128 lies outside the fitted range, 32 to 96",)
+    assert law.predict("gpt2", depth=3).warnings == ()  # its own base
+    small, _ = fitted("quick")
+    assert small.predict(pattern=4).warnings == (
+        "pattern was not varied: the law does not know what 4 instead of 3 does",
+    )
+    assert small.predict(pattern=3).warnings == ()
+
+
+def test_far_from_the_base_it_is_less_sure(noisy):
+    law, _ = noisy
+    near, far = law.predict(), law.predict(alphabet=1_000)
+    assert far.high / far.low > near.high / near.low
+    assert law.predict(seeds=2).high > near.high
+
+
+@pytest.mark.parametrize(("asked", "why"), [
+    ({"letters": 3}, "the factors are alphabet"), ({"width": 0}, "positive"), ({"width": float("nan")}, "positive"),
+    ({"recipe": "rnn"}, "fitted on modern, gpt2"),
+])  # fmt: skip
+def test_what_cannot_be_asked_is_a_sentence(noisy, asked, why):
+    with pytest.raises(ValueError, match=why):
+        noisy[0].predict(**asked)
+    assert why in widgets.answer(noisy[0], **asked)
+
+
+def test_the_widget_answers_what_is_typed(noisy, monkeypatch):
+    law, _ = noisy
+    asker = widgets.Asker(law)
+    assert asker.said.value == widgets.answer(law)
+    asker.fields["width"].value = 96
+    assert asker.said.value == widgets.answer(law, width=96.0)
+    asker.fields["width"].value = -1
+    assert "positive" in asker.said.value
+    asker.recipe.value = "gpt2"
+    assert asker.fields["depth"].value == 3
+    assert asker.said.value == widgets.answer(law, "gpt2")
+    monkeypatch.setenv("UNSEEN_HEADLESS", "1")
+    assert widgets.asker(law) is None
+    assert widgets.asker(None) is None
+
+
+# Figures and smoke
+
+
+def test_the_figures_show_every_setting(noisy):
+    law, table = noisy
+    assert len(plots.thresholds(table).get_yticks()) == len(table)
+    assert len(plots.residuals(law, table).get_yticks()) == len(table)
+    assert [label.get_text() for label in plots.exponents(law).get_yticklabels()][-1] == "budget"
+    assert len([ax for ax in plots.along(law, table).axes if ax.get_visible()]) == len(factors.NAMES)
+    labels = plots.predicted(law, table).get_legend_handles_labels()[1]
+    assert sum(label.startswith("held out") for label in labels) == table["held_out"].sum()
+    assert len(plots.exponents_and_residuals(law, table).axes) == 2
+    plt.close("all")
+
+
+def test_at_smoke_there_is_no_law_and_a_figure(tmp_path):
+    chosen = design.design_of("smoke")
+    results = measure.measure(chosen, Store(tmp_path), Serial())
+    assert results.loc[results["held_out"], "setting"].unique().tolist() == ["width 8, budget 320"]
+    assert (results["budget"] == results["instructions"] * results["examples_per_instruction"]).all()
+    seeds = measure.by_seed(results)
+    table = measure.by_setting(seeds)
+    law, why = fit.attempt(table, measure.scatter(seeds))
+    assert law is None
+    assert words.readings(law, table, why)[0].startswith("There is no law to fit here: a law needs two settings")
+    assert len(plots.thresholds(table).texts) == len(table)
+    plt.close("all")
