@@ -21,6 +21,7 @@ def shared(tmp_path_factory):
     """One runs folder for all, so that each model is trained once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs").resolve()))
+        patch.setenv("OMP_NUM_THREADS", "1")  # two kernels on two cores: with two threads each they wait for each other
         yield
 
 

@@ -36,6 +36,7 @@ MORE = (
     "13_semantics",
     "14_occurrences",
     "15_pretrained_model",
+    "16_markov_programs",
     "17_threshold_law",
     "18_specialist_and_generalist",
     "19_inside_the_model",

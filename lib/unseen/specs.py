@@ -14,13 +14,14 @@ from typing import Any
 from unseen.domains.spec import DomainSpec
 from unseen.fields import MOST, Checked, lasting, late, later, same_names, short
 from unseen.pretrained.spec import DrillSpec
+from unseen.tapes.spec import TapeSpec
 from unseen.tasks import SPECIAL, Task, TaskSpec
 
 __all__ = ["SPECIAL", "EvaluationSpec", "ModelSpec", "RunSpec", "TaskSpec", "TrainingSpec", "differences"]
 
 RECIPES = ("modern", "gpt2")
 # By the ``world`` that a stored task names; string rewriting names none.
-TASKS: dict[str, type[Task]] = {"": TaskSpec, "domains": DomainSpec, "drills": DrillSpec}
+TASKS: dict[str, type[Task]] = {"": TaskSpec, "domains": DomainSpec, "drills": DrillSpec, "tapes": TapeSpec}
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 _MOST_SAID = 50  # differences between two specs: more than there are fields
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers

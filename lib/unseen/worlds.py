@@ -19,6 +19,8 @@ from unseen.instructions import draw_split
 from unseen.pretrained import drills
 from unseen.pretrained.spec import DrillSpec
 from unseen.specs import EvaluationSpec, RunSpec, TaskSpec
+from unseen.tapes import world as tapes
+from unseen.tapes.spec import TapeSpec
 from unseen.tasks import Task
 
 
@@ -32,6 +34,7 @@ class World(NamedTuple):
 
 WORLDS: dict[type[Task], World] = {
     TaskSpec: World(draw_split, training_examples, evaluation_examples),
+    TapeSpec: World(tapes.draw_split, tapes.training_examples, tapes.evaluation_examples),
     DomainSpec: World(domains.draw_split, domains.training_examples, domains.evaluation_examples),
     DrillSpec: World(drills.draw_split, drills.training_examples, drills.evaluation_examples),
 }
