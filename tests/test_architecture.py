@@ -46,7 +46,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "instructions": {"families", "rewriting", "specs"},
     "datasets": {"ciphers", "encoding", "instructions", "rewriting", "specs", "tasks"},
     "model": {"encoding", "specs"},
-    "evaluation": {"datasets", "encoding", "instructions", "model", "rewriting"},
+    "evaluation": {"ciphers", "datasets", "encoding", "instructions", "model", "rewriting"},
     "parallel": set(),
     "pretrained.drills": {"datasets", "encoding", "instructions", "pretrained.spec", "rewriting", "specs"},
     "domains.algebra": set(),

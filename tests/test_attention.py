@@ -7,6 +7,7 @@ from hypothesis import given
 
 from strategies import tasks
 from unseen.attention import attention, best_heads, on_source, rows_of, sources
+from unseen.ciphers import cipher_table
 from unseen.datasets import training_examples
 from unseen.encoding import Encoding
 from unseen.instructions import draw_split
@@ -23,7 +24,7 @@ def test_every_letter_of_an_answer_stands_at_its_source(task):
     read = np.take_along_axis(examples.prompts, np.maximum(place, 0), 1)
     end = examples.encoding.special("end")
     assert ((place < 0) == (examples.answers == end)).all()
-    assert (read == examples.answers)[place >= 0].all()
+    assert (cipher_table(task.alphabet, task.cipher)[read] == examples.answers)[place >= 0].all()
 
 
 @given(tasks())

@@ -34,7 +34,8 @@ def attention(model: Transformer, tokens: np.ndarray) -> list[np.ndarray]:
 def sources(examples: Examples) -> np.ndarray:
     """The place in the prompt (B, O) at which each token of the right answer stands; -1 for end tokens.
 
-    Before and behind the match that is a place in z, inside it a place in y; in a no-op always in z.
+    Before and behind the match that is a place in z, inside it a place in y; in a no-op always in z.  An enciphered
+    token stands there in plain.
 
     >>> from unseen.datasets import draw
     >>> from unseen.instructions import Instructions

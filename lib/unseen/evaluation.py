@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from scipy.stats import norm
 
+from unseen.ciphers import cipher_table
 from unseen.datasets import Examples, rewrite
 from unseen.encoding import Encoding
 from unseen.instructions import Instructions, nearest_rules
@@ -58,10 +59,12 @@ def exact_match(answers: np.ndarray, examples: Examples) -> np.ndarray:
     return ((answers == examples.answers) | ended).all(1)
 
 
-def baselines(examples: Examples, instructions: Instructions, known: Instructions) -> dict[str, np.ndarray]:
+def baselines(
+    examples: Examples, instructions: Instructions, known: Instructions, cipher: str = ""
+) -> dict[str, np.ndarray]:
     """Answers (N, O) that need no learning, to examples drawn from ``instructions``.
 
-    ``oracle`` applies the rule; ``copy`` repeats the input; ``nearest rule`` replaces what the *known*
+    ``oracle`` applies the rule, and the ``cipher`` of the task where it has one; ``copy`` repeats the input; ``nearest rule`` replaces what the *known*
     rule with the most similar pattern would put there: a perfect memory of the training rules.
     """
     encoding, z = examples.encoding, examples.inputs.T
@@ -70,10 +73,11 @@ def baselines(examples: Examples, instructions: Instructions, known: Instruction
     remembered = known.replacements[nearest_rules(instructions.patterns, known)][examples.rule].T
     copied = np.full((length, len(examples)), end, np.uint8)
     copied[: min(len(z), length)] = z[:length]
+    secret = cipher_table(encoding.alphabet, cipher)
     return {
-        "oracle": rewrite(x, y, z, length, end).T,
+        "oracle": secret[rewrite(x, y, z, length, end)].T,
         "copy": copied.T,
-        "nearest rule": rewrite(x, remembered, z, length, end).T,
+        "nearest rule": secret[rewrite(x, remembered, z, length, end)].T,
     }
 
 

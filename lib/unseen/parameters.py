@@ -87,8 +87,8 @@ RULES = {  # by the name of a parameter, in whichever notebook it stands
     "pattern": _TEXT,  # whether it fits the models and the input is for the notebook's own functions to say
     "replacement": _TEXT,
     "text": _TEXT,
-    "base": ValueRule(str, f"text of at most {_LONGEST_PATH:,} characters, the folder of a model or '' for the own one",
-                      lambda value: len(value) <= _LONGEST_PATH),
+    "base": ValueRule(str, f"the folder of a model, in at most {_LONGEST_PATH:,} printable characters, or '' for the own one",
+                      lambda value: len(value) <= _LONGEST_PATH and value.isprintable()),
     "rank": _whole(1, 100_000),
     "cipher": ValueRule(str, "shift:NUMBER or substitution:SEED, as in shift:3", lambda value: bool(_CIPHER.fullmatch(value))),
     "scheduler": ValueRule(str, "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', "
