@@ -14,7 +14,7 @@ from unseen.instructions import Instructions, Split, draw_split, family_of, gene
 from unseen.scales import Setting
 from unseen.specs import TaskSpec
 from unseen.store import Store
-from unseen.sweep import SweepFailed, fill
+from unseen.sweep import frame
 from unseen.workers import Executor
 
 Test = tuple[dict[str, Any], TaskSpec, Instructions]  # columns that name it, how its inputs are drawn, its rules
@@ -30,8 +30,7 @@ def measure(settings: Iterable[Setting], tests: Callable[[TaskSpec, Split], Iter
     """
     settings, store = list(settings), store or Store()
     runs = [run for setting in settings for run in setting.runs()]
-    if failed := fill(runs, store, executor):
-        raise SweepFailed(f"{len(failed)} of {len(runs)} runs failed; the first, {next(iter(failed.items()))}")
+    frame(runs, store, executor)  # trains what is missing
     found = []
     for setting in settings:
         for run in setting.runs():
