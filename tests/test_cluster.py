@@ -1,6 +1,7 @@
 """The same sweep on a Dask cluster: the same table, whatever dies."""
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from unseen.parameters import BadParameters
 from unseen.progress import Board
 from unseen.store import Store
 from unseen.sweep import ensure, frame, train_one
-from unseen.workers import Processes, Serial
+from unseen.workers import Line, Processes, Serial
 
 SPECS = [SMALL.with_seed(seed) for seed in range(10, 14)]
 
@@ -83,6 +84,36 @@ def test_dying_workers_harm_nobody_else(tmp_path):
     ensure(KILLED, Store(tmp_path / "alone"), device="cpu")
     alone = Store(tmp_path / "alone").manifest(KILLED)
     assert store.manifest(KILLED)["files"]["weights.safetensors"] == alone["files"]["weights.safetensors"]
+
+
+class Blamed:
+    """What Dask says of a run that it gave up, and of one that came to its end."""
+
+    def __init__(self, digest, outcome):
+        self.digest, self.outcome = digest, outcome
+
+    def add_done_callback(self, call):
+        call(self)
+
+    def result(self):
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return {"kind": self.outcome, "digest": self.digest}
+
+
+@pytest.mark.parametrize(("outcomes", "kinds"), [
+    (["died", "done"], ["lost", "done"]),
+    (["died", "died"], ["lost", "failed"]),
+])  # fmt: skip
+def test_a_run_that_only_waited_on_dying_workers_is_asked_for_again_once(monkeypatch, outcomes, kinds):
+    """Dask counts the death of a worker against all runs that were sent there, not only the one at work."""
+    monkeypatch.setattr("unseen.workers.Line.AGAIN", 0)
+    dask, said = Dask("local", 1), []
+    died = dask.distributed.KilledWorker("a run", None, 3)
+    dask._until_done(Line([GOOD]), {}, queue.SimpleQueue(), said.append,
+                     lambda spec: Blamed(spec.digest(), died if (end := outcomes.pop(0)) == "died" else end))  # fmt: skip
+    assert [event.kind for event in said] == kinds
+    assert outcomes == []
 
 
 def slow_on_disk(spec, tell, store):

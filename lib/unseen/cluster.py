@@ -7,6 +7,7 @@ Needs the extra ``cluster``.
 
 import logging
 import queue
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -99,11 +100,11 @@ class Dask:
         self,
         line: Line,
         running: dict[str, tuple["Future", RunSpec]],
-        news: queue.SimpleQueue,
+        news: queue.SimpleQueue[Any],
         report: Report,
         submit: Callable[[RunSpec], "Future"],
     ) -> None:
-        started: set[str] = set()
+        started, blamed = Counter[str](), set[str]()
         while line or running:
             while (spec := line.next()) is not None:
                 future = submit(spec)
@@ -117,27 +118,32 @@ class Dask:
             if isinstance(item, Event):
                 if item.digest not in running:
                     continue  # news and results come by different ways: this run has ended
-                if item.kind == "started" and item.digest in started:
-                    report(Event("lost", item.digest, reason="its worker died; another one goes on"))
-                started.add(item.digest)
+                if item.kind == "started":
+                    if started[item.digest]:
+                        report(Event("lost", item.digest, reason="its worker died; another one goes on"))
+                    started[item.digest] += 1
                 report(item)
                 continue
             future, spec = running.pop(item)
             event = self._last(future, spec)
-            if event.kind == "held":
+            if event.kind == "died" and started[item] <= RETRIES and item not in blamed:
+                # Dask counts a worker's death against all that waited on it: one more chance for who was not at work
+                blamed.add(item)
+                event = Event("lost", item, reason="it waited on workers that died; it is asked for again")
+            if event.kind in ("held", "lost"):
                 line.later(spec)
-            started.discard(item)
-            report(event)
+            del started[item]
+            report(Event("failed", item, reason=event.reason) if event.kind == "died" else event)
 
     def _last(self, future: "Future", spec: RunSpec) -> Event:
-        """How a run ended."""
+        """How a run ended; ``died`` if Dask gave it up for its dead workers."""
         try:
             return Event(**future.result())
         except self.distributed.KilledWorker:
-            reason = f"its worker died, and so did {RETRIES} more that went on with it"
+            kind, reason = "died", f"its worker died, and so did {RETRIES} more that went on with it"
         except Exception as error:  # a broken cluster, since the errors of runs come as events
-            reason = f"{type(error).__name__}: {error}"
-        return Event("failed", spec.digest(), reason=reason)
+            kind, reason = "failed", f"{type(error).__name__}: {error}"
+        return Event(kind, spec.digest(), reason=reason)
 
     @contextmanager
     def _client(self) -> Iterator["Client"]:
