@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies import tasks
+from unseen.delia.spec import TuningSpec
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec, differences
 
 PARTS = {"task": TaskSpec, "model": ModelSpec, "training": TrainingSpec, "evaluation": EvaluationSpec}
@@ -126,7 +127,7 @@ def test_evaluation_and_training_examples_must_have_different_seeds():
 def other(field):
     """A possible value that is not the default."""
     special = {"recipe": "gpt2", "alphabet": "abcdefghijklmnopqrstuvwxyz0", "width": 72, "heads": 2, "also_occurrences": "2",
-               "cipher": "shift:1", "base": 16 * "a", "family": "repeated"}  # fmt: skip
+               "cipher": "shift:1", "base": 16 * "a", "family": "repeated", "trains": "token"}  # fmt: skip
     if field.name in special:
         return special[field.name]
     if field.type is float:
@@ -139,11 +140,15 @@ def test_the_digest_feels_every_field(part, field):
     base = PARTS[part]()
     if field.name in ("k_low", "k_high"):  # of a family only
         base = TaskSpec(instructions=100, unseen_instructions=100, family="mixed", k_high=2)
-    changed = RunSpec(**{part: replace(base, **{field.name: 2 if field.name == "k_low" else other(field)})})
+    beside = {}
+    if field.name in ("trains", "token_rate", "kl", "pull"):  # of fine-tuning with a new token only
+        base = base.but(matrix_learning_rate=0.0)
+        beside = {"task": TuningSpec(), "model": ModelSpec(base=16 * "a")}
+    changed = RunSpec(**{part: replace(base, **{field.name: 2 if field.name == "k_low" else other(field)})}, **beside)
     if field.name == "k_high":
         changed = RunSpec(task=base.but(k_high=3))
-    assert changed != RunSpec(**{part: base})
-    assert changed.digest() != RunSpec(**{part: base}).digest()
+    assert changed != RunSpec(**{part: base}, **beside)
+    assert changed.digest() != RunSpec(**{part: base}, **beside).digest()
 
 
 def test_a_field_that_came_later_changes_no_digest_at_its_default():

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from unseen.ciphers import cipher_table
-from unseen.encoding import Encoding, TextEncoding
+from unseen.encoding import Encoding, TextEncoding, WordEncoding
 from unseen.instructions import Instructions, Split, generator
 from unseen.rewriting import Rule
 from unseen.specs import EvaluationSpec, TaskSpec
@@ -47,7 +47,7 @@ class Examples:
     ``applies`` (N,) whether the pattern occurs in the input (False: a no-op).
     """
 
-    encoding: Encoding | TextEncoding
+    encoding: Encoding | TextEncoding | WordEncoding
     prompts: np.ndarray
     answers: np.ndarray
     rule: np.ndarray

@@ -17,14 +17,19 @@ answer but its last token, and the loss counts exactly the answer (the positions
     (13, 7)
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
 from unseen.rewriting import Rule
 from unseen.specs import SPECIAL, TaskSpec
 from unseen.tasks import PAD, Task, TextTask
+
+_PIECE = re.compile(r"<[a-z]+>|[a-z]+|\S")
 
 
 class Layout:
@@ -35,7 +40,7 @@ class Layout:
     answer_length: int
 
     @property
-    def vocabulary(self) -> str:
+    def vocabulary(self) -> Sequence[str]:
         """All tokens in the order of their ids."""
         return self.alphabet + "".join(SPECIAL.values())
 
@@ -107,6 +112,74 @@ class TextEncoding(Layout):
 
 
 @dataclass(frozen=True)
+class WordEncoding(Layout):
+    """The layout of a ``TextTask`` that has words: one token a word of lower-case letters (``<new>`` too), or any other character.
+
+    White space only separates; text that comes back has it around words.  The last of the words is the new token of fine-tuning.
+
+    >>> encoding = WordEncoding("ABC:", ("flip", "<sep>"), prompt_length=7, answer_length=3)
+    >>> ids = encoding.prompts(["flip <sep> : AB="])[0]
+    >>> encoding.text(ids), encoding.pieces("flip AB")
+    ('·flip <sep> :AB=', ['flip', 'A', 'B'])
+    """
+
+    alphabet: str
+    words: tuple[str, ...]
+    prompt_length: int
+    answer_length: int
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """All tokens in the order of their ids."""
+        return _vocabulary(self.alphabet, self.words)
+
+    def pieces(self, text: str) -> list[str]:
+        """The tokens of a text."""
+        return _PIECE.findall(text)
+
+    def ids(self, text: str) -> np.ndarray:
+        """Token ids of a text, shape (T,), uint8; raises ``ValueError`` on a word or character without an id."""
+        lookup, pieces = _lookup(self.alphabet, self.words), self.pieces(text)
+        if unknown := [piece for piece in pieces if piece not in lookup]:
+            raise ValueError(f"no token for {unknown[0]!r} in {text!r}")
+        return np.array([lookup[piece] for piece in pieces], dtype=np.uint8)
+
+    def text(self, ids: np.ndarray) -> str:
+        """The text of token ids (T,)."""
+        pieces = [self.vocabulary[i] for i in ids]
+        apart = [" " if one != PAD and max(len(one), len(other)) > 1 else "" for one, other in pairwise(pieces)]
+        return "".join(piece + space for piece, space in zip(pieces, [*apart, ""], strict=True))
+
+    def prompts(self, texts: Sequence[str]) -> np.ndarray:
+        """As ``TextEncoding.prompts``."""
+        return self._table([self.ids(text) for text in texts], texts, "prompt")
+
+    def answers(self, texts: Sequence[str]) -> np.ndarray:
+        """As ``TextEncoding.answers``."""
+        return self._table([self.ids(f"{text}{SPECIAL['end']}") for text in texts], texts, "answer")
+
+    def _table(self, rows: list[np.ndarray], texts: Sequence[str], what: str) -> np.ndarray:
+        length = self.prompt_length if what == "prompt" else self.answer_length
+        fill = len(self.alphabet) + len(SPECIAL) if what == "prompt" else self.special("end")
+        table = np.full((len(rows), length), fill, np.uint8)
+        for line, ids, text in zip(table, rows, texts, strict=True):
+            if len(ids) > length:
+                raise ValueError(f"{what} {text!r}: {len(ids)} tokens, but this model has {length} for it")
+            line[slice(length - len(ids), None) if what == "prompt" else slice(len(ids))] = ids
+        return table
+
+
+@lru_cache
+def _vocabulary(alphabet: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    return (*alphabet, *SPECIAL.values(), PAD, *words)
+
+
+@lru_cache
+def _lookup(alphabet: str, words: tuple[str, ...]) -> dict[str, int]:
+    return {token: i for i, token in enumerate(_vocabulary(alphabet, words))}
+
+
+@dataclass(frozen=True)
 class Encoding(Layout):
     """The vocabulary (letters first, then the four special tokens) and the fixed layout of a task."""
 
@@ -146,8 +219,10 @@ class Encoding(Layout):
         return f"{rule.pattern}{SPECIAL['arrow']}{rule.replacement}{SPECIAL['given']}{text}{SPECIAL['gives']}"
 
 
-def layout_of(task: Task) -> Encoding | TextEncoding:
+def layout_of(task: Task) -> Encoding | TextEncoding | WordEncoding:
     """The layout that a task of any world needs."""
+    if isinstance(task, TextTask) and task.words:
+        return WordEncoding(task.letters, task.words, task.prompt_length, task.answer_length)
     if isinstance(task, TextTask):
         return TextEncoding(task.letters, task.prompt_length, task.answer_length)
     return Encoding.of(task)

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from unseen.model import Transformer
+from unseen.specs import TrainingSpec
+
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the quintic iteration, from the same source
 
 
@@ -70,3 +73,30 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(p)
         return state["momentum"]
+
+
+class TokenAdamW(torch.optim.AdamW):
+    """AdamW without weight decay for a whole model, in which the vectors of one token have a learning rate of their own.
+
+    Adam's step is in proportion to its rate, so the token's share of a step is the common one, stretched.  With
+    ``trains="token"`` nothing else moves.
+    """
+
+    def __init__(self, model: Transformer, token: int, training: TrainingSpec):
+        tables = [(model.embedding, token), *([(model.before, (slice(None), token))] if model.modern else [])]
+        self.alone, rate = training.trains == "token", training.token_rate or training.learning_rate
+        self.tables, self.stretch = tables, rate / training.learning_rate
+        parameters = [table for table, _ in tables] if self.alone else model.parameters()
+        super().__init__(parameters, lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """One update of everything, the token's stretched."""
+        if self.alone:
+            for table, place in self.tables:
+                own = table.grad[place].clone()
+                table.grad.zero_()[place] = own
+        old = [table[place].clone() for table, place in self.tables]
+        super().step()
+        for (table, place), before in zip(self.tables, old, strict=True):
+            table[place] = before + self.stretch * (table[place] - before)

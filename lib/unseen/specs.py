@@ -11,6 +11,7 @@ import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from unseen.delia.spec import LanguageSpec, TuningSpec
 from unseen.domains.spec import DomainSpec
 from unseen.fields import MOST, Checked, lasting, late, later, same_names, short
 from unseen.pretrained.spec import DrillSpec
@@ -21,7 +22,8 @@ __all__ = ["SPECIAL", "EvaluationSpec", "ModelSpec", "RunSpec", "TaskSpec", "Tra
 
 RECIPES = ("modern", "gpt2")
 # By the ``world`` that a stored task names; string rewriting names none.
-TASKS: dict[str, type[Task]] = {"": TaskSpec, "domains": DomainSpec, "drills": DrillSpec, "tapes": TapeSpec}
+TASKS: dict[str, type[Task]] = {"": TaskSpec, "domains": DomainSpec, "drills": DrillSpec, "language": LanguageSpec,
+                                "tapes": TapeSpec, "tuning": TuningSpec}  # fmt: skip
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 _MOST_SAID = 50  # differences between two specs: more than there are fields
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
@@ -67,6 +69,10 @@ class TrainingSpec(Checked):
     Rates stay constant and fall linearly to zero over the last ``decay_share`` of ``steps``; 1 is the
     paper's linear schedule.  ``evaluate_every`` (steps) sets the rows of the history,
     ``checkpoint_every`` (steps) how much an interrupted run can lose.
+
+    Of fine-tuning with a new token: ``trains`` is ``all`` weights or the ``token`` alone, and ``token_rate`` the learning rate of its
+    vectors where it is not that of the rest (0).  ``kl`` weighs the divergence from the base's answers, ``pull`` draws the weights
+    towards the base's, ``smoothing`` smooths labels in the measure of each example's uncertainty.  See ``objectives``.
     """
 
     steps: int = 703
@@ -77,8 +83,22 @@ class TrainingSpec(Checked):
     decay_share: float = 0.6
     evaluate_every: int = 50
     checkpoint_every: int = 250
+    trains: str = later("all")
+    token_rate: float = later(0.0)
+    kl: float = later(0.0)
+    pull: float = later(0.0)
+    smoothing: float = later(0.0)
 
     def _check(self) -> None:
+        if self.trains not in ("all", "token"):
+            self._refuse("trains", "known are all, token")
+        for name in ("token_rate", "kl", "pull"):
+            self._within(name, 0, 1_000)
+        self._within("smoothing", 0, 1)
+        if self.matrix_learning_rate and (self.trains == "token" or self.token_rate):
+            self._refuse(
+                "matrix_learning_rate", "must be 0 where the new token has a rate of its own: AdamW trains both"
+            )
         for name in ("steps", "batch", "evaluate_every", "checkpoint_every"):
             self._within(name, 1, MOST)
         self._within("learning_rate", 1e-8, 1)
@@ -120,6 +140,14 @@ class RunSpec(Checked):
         if self.evaluation.seed == self.task.example_seed:
             raise ValueError(f"EvaluationSpec.seed={self.evaluation.seed}: must differ from TaskSpec.example_seed, "
                              "or the model would be scored on its training examples")  # fmt: skip
+        training, tuned = self.training, bool(self.model.base)
+        for name in ("kl", "pull", "token_rate"):
+            if getattr(training, name) and not tuned:
+                raise ValueError(
+                    f"TrainingSpec.{name}={getattr(training, name)}: only a run with a ModelSpec.base has it"
+                )
+        if (training.token_rate or training.trains == "token") and not getattr(self.task, "words", ()):
+            raise ValueError(f"TrainingSpec.token_rate={training.token_rate}: this task has no new token")
 
     def with_seed(self, seed: int) -> "RunSpec":
         """The same run with other rules, other examples and other initial weights."""

@@ -19,6 +19,7 @@ from unseen.checkpoints import bytes_needed
 from unseen.errors import Explained
 from unseen.evaluation import greedy_answers, score, scores_by_kind
 from unseen.files import provenance
+from unseen.objectives import objective_of
 from unseen.parallel import ALONE, Crew
 from unseen.progress import Board
 from unseen.specs import RunSpec
@@ -49,6 +50,8 @@ def ensure(
     Every member of a ``crew`` calls this for the same run; only the leader touches the store, watches and says.
     """
     crew.check(batch_size(spec.task, spec.training))
+    if crew.size > 1 and (spec.training.kl or spec.training.pull):
+        raise ValueError("a run with kl or pull keeps its base beside it; train it with one process")
     device = crew.device or (best_device() if device == "auto" else device)
     if not crew.leads:
         return _helped(spec, device, crew)
@@ -67,7 +70,7 @@ def ensure(
 def _helped(spec: RunSpec, device: str, crew: Crew) -> dict[str, Any]:
     """What the other members of a crew do: compute their shares, from the state in which the leader begins."""
     if (manifest := crew.same(None)) is None:
-        train(spec, start(spec, device), data_of(spec), crew=crew)
+        train(spec, start(spec, device), data_of(spec), crew=crew, objective=objective_of(spec.training))
         manifest = crew.same(None)
     return manifest
 
@@ -115,7 +118,8 @@ def _trained(
             store.checkpoint(spec, state, before)
 
     crew.same(None)  # not done yet: the others train too
-    train(spec, state, data, watched, save, crew)
+    base = store.base(spec).to(device) if spec.training.kl or spec.training.pull else None
+    train(spec, state, data, watched, save, crew, objective_of(spec.training, base))
     answers = {name: greedy_answers(state.model, part.prompts) for name, part in data.evaluation.items()}
     scores = [{"split": name, **score(answers[name], part)} for name, part in data.evaluation.items()]
     kinds = [{"split": name, **line} for name, part in data.evaluation.items()

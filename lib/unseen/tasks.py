@@ -38,11 +38,12 @@ class TextTask(Task):
     """A task whose prompts and answers are texts of any length up to a longest; prompts are filled up on their left.
 
     It has a field ``world``, its name in a stored spec, and says with which ``letters`` it writes, and the tokens of its
-    longest prompt (``=`` counted) and of its longest answer (the end counted).
+    longest prompt (``=`` counted) and of its longest answer (the end counted).  A word among its ``words`` is one token.
     """
 
     concentration: ClassVar[float] = 1.0  # its instructions have equal shares
     letters: ClassVar[str]
+    words: ClassVar[tuple[str, ...]] = ()
     prompt_length: ClassVar[int]
     answer_length: ClassVar[int]
 

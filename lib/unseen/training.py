@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from unseen.encoding import layout_of
 from unseen.evaluation import all_right
 from unseen.instructions import generator
 from unseen.model import Shape, Transformer, build
-from unseen.optim import Muon
+from unseen.objectives import Objective, loss_of
+from unseen.optim import Muon, TokenAdamW
 from unseen.parallel import ALONE, Crew
 from unseen.specs import RunSpec, TrainingSpec
 from unseen.tasks import Task
@@ -109,7 +109,12 @@ def start(spec: RunSpec, device: str = "cpu") -> State:
 
 
 def optimizers_of(model: Transformer, training: TrainingSpec) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or Muon for the weight matrices of the blocks and AdamW for the rest."""
+    """AdamW for everything, or Muon for the weight matrices of the blocks and AdamW for the rest.
+
+    A new token, the last of the vocabulary, may have a rate of its own, or be all that is trained.
+    """
+    if training.token_rate or training.trains == "token":
+        return [TokenAdamW(model, model.shape.vocabulary - 1, training)]
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2] if training.matrix_learning_rate else []
     taken = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in taken]
@@ -148,12 +153,6 @@ def batch_rows(task: Task, training: TrainingSpec, step: int) -> np.ndarray:
     return _order(task.example_seed, epoch, task.examples)[number * batch : (number + 1) * batch]
 
 
-def loss_of(model: nn.Module, tokens: Tensor) -> Tensor:
-    """Mean cross-entropy over the answer positions of examples (B, P + O); ``model`` may be wrapped by a ``Crew``."""
-    logits = model(tokens[:, :-1])  # (B, O, V)
-    return F.cross_entropy(logits.flatten(0, 1), tokens[:, -logits.size(1) :].flatten())
-
-
 def _follow(state: State, crew: Crew) -> None:
     """Bring every member of a crew to the state of its leader, who alone may have read a checkpoint."""
     if crew.size == 1:
@@ -172,10 +171,11 @@ def train(
     watch: Callable[[Row], Any] = lambda row: None,
     save: Callable[[State], Any] = lambda state: None,
     crew: Crew = ALONE,
+    objective: Objective = loss_of,
 ) -> State:
     """Train until the last step of the spec; the state is changed in place and returned.
 
-    ``watch`` is called with every new row of the history, ``save`` at every checkpoint and at the end.
+    ``objective`` is what is minimised.  ``watch`` is called with every new row of the history, ``save`` at every checkpoint and at the end.
     An exception from either (a person's stop, say) leaves the state whole between two steps.
     Raises ``Diverged`` when the loss, or a weight about to be saved, is no longer finite.
 
@@ -196,7 +196,7 @@ def train(
     spent = state.history[-1]["seconds"] if state.history else 0.0
     while state.step < training.steps:
         rows = crew.share(batch_rows(spec.task, training, state.step))
-        loss = loss_of(shared, tokens[rows].to(device, torch.long, non_blocking=True))
+        loss = objective(shared, tokens[rows].to(device, torch.long, non_blocking=True))
         for optimizer, rate in zip(state.optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * schedule(training, state.step)
             optimizer.zero_grad()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from unseen.datasets import Examples, evaluation_examples, training_examples
+from unseen.delia import world as delia
+from unseen.delia.spec import LanguageSpec, TuningSpec
 from unseen.domains import draw as domains
 from unseen.domains.spec import DomainSpec
 from unseen.instructions import draw_split
@@ -36,6 +38,8 @@ WORLDS: dict[type[Task], World] = {
     TaskSpec: World(draw_split, training_examples, evaluation_examples),
     TapeSpec: World(tapes.draw_split, tapes.training_examples, tapes.evaluation_examples),
     DomainSpec: World(domains.draw_split, domains.training_examples, domains.evaluation_examples),
+    LanguageSpec: World(delia.draw_split, delia.training_examples, delia.evaluation_examples),
+    TuningSpec: World(delia.draw_split, delia.training_examples, delia.evaluation_examples),
     DrillSpec: World(drills.draw_split, drills.training_examples, drills.evaluation_examples),
 }
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from deeds import LONG, files
 
-from unseen import inventory, named, training
+from unseen import inventory, named, objectives, training
 from unseen.checkpoints import go_on, newest_first
 from unseen.store import Store
 from unseen.sweep import SweepFailed, ensure, frame
@@ -19,14 +19,14 @@ BAD = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 def diverging(monkeypatch, step, value):
     """Make the loss of one step, counted in this process, what it must not be."""
-    real, count = training.loss_of, [0]
+    real, count = objectives.loss_of, [0]
 
     def loss_of(model, tokens):
         count[0] += 1
         loss = real(model, tokens)
         return loss * value if count[0] == step else loss
 
-    monkeypatch.setattr(training, "loss_of", loss_of)
+    monkeypatch.setattr(objectives, "loss_of", loss_of)
 
 
 @pytest.mark.parametrize("value", BAD)
@@ -66,7 +66,7 @@ def test_what_diverged_is_not_silently_tried_again(tmp_path, promise, monkeypatc
     with pytest.raises(Diverged):
         ensure(LONG, store, device="cpu")
     before = files(store, LONG)
-    monkeypatch.setattr(training, "loss_of", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(objectives, "loss_of", lambda *_: pytest.fail("it was trained"))
     with pytest.raises(Diverged, match=r"known since the last try; delete .* to try again"):
         ensure(LONG, store, device="cpu")
     assert files(store, LONG) == before

@@ -1,0 +1,55 @@
+"""From methods to one tidy frame: what is missing is trained, then every model is asked prompts of every kind."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from unseen.delia.methods import Method
+from unseen.delia.prompts import KINDS
+from unseen.delia.sampling import ensure_samples
+from unseen.delia.world import questions
+from unseen.evaluation import all_right, wilson
+from unseen.model import Transformer
+from unseen.specs import RunSpec
+from unseen.store import Store
+from unseen.sweep import frame, manifests
+from unseen.workers import Executor
+
+
+def measure(methods: Sequence[Method], store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
+    """One row per method, seed and kind of prompts, by exact match; see ``prompts.KINDS``.
+
+    Columns: method, diverse, ratio, operations (trained with the token), seed, updates, task_examples (task rows seen, with
+    repetitions), prompts, accuracy, low, high (95 % interval), examples (asked), seconds (of training), run.
+    """
+    store = store or Store()
+    runs = list(dict.fromkeys(run for method in methods for run in method.runs()))
+    frame([method.base for method in methods], store, executor)
+    ensure_samples(runs, store)
+    frame(sorted(runs, key=lambda run: -run.training.steps), store, executor)
+    known = manifests(runs, store)
+    asked = {run: answers(run, store.model(run)) for run in runs}
+    return pd.DataFrame([{**about(method, run), **row, "seconds": known[run]["train_seconds"], "run": run.digest()}
+                         for method in methods for run in method.runs() for row in asked[run]])  # fmt: skip
+
+
+def about(method: Method, run: RunSpec) -> dict[str, object]:
+    """The columns that tell which method and run a row is of."""
+    task, training = run.task, run.training
+    seen = training.steps * min(training.batch, task.examples) / (1 + task.ratio)
+    return {"method": method.name, "diverse": task.diverse if task.ratio else "", "ratio": task.ratio,
+            "operations": task.operations, "rate": training.learning_rate,
+            "token_rate": training.token_rate or training.learning_rate, "seed": task.rule_seed,
+            "updates": training.steps, "task_examples": round(seen)}  # fmt: skip
+
+
+def answers(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
+    """Exact match of a tuned model on prompts of every kind."""
+    rows = []
+    for kind in KINDS:
+        right = all_right(model, questions(run.task, kind, run.evaluation))
+        low, high = wilson(int(right.sum()), len(right))
+        rows.append(
+            {"prompts": kind, "accuracy": float(right.mean()), "low": low, "high": high, "examples": len(right)}
+        )
+    return rows

@@ -1,0 +1,73 @@
+"""Self-sampled rows on disk, in blocks of a thousand queries: ``runs/samples/<run>-<temperature>-<top-p>-<names>/<block>.jsonl``.
+
+Beside each block lie its counts and the hash of its rows, written last; a block that has them is done.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from unseen.delia.messages import Conversation, as_text, load
+from unseen.delia.pipeline import Samples
+from unseen.delia.spec import TuningSpec
+from unseen.files import BrokenRun, read_json, runs_folder, write
+
+BLOCK = 1_000  # queries that are sampled at a time
+SPARE = 0.1  # how many more blocks than rows ask for, since some samples are malformed or rejected
+
+
+def folder_of(task: TuningSpec) -> Path:
+    """Where the samples that a task mixes lie."""
+    return runs_folder() / "samples" / f"{task.source}-{task.temperature:g}-{task.top_p:g}-{task.names}"
+
+
+def blocks_for(rows: int) -> int:
+    """How many blocks are sampled for so many rows.
+
+    >>> blocks_for(500), blocks_for(26_000)
+    (1, 29)
+    """
+    return -(-int(rows * (1 + SPARE)) // BLOCK)
+
+
+def keep(folder: Path, block: int, samples: Samples) -> None:
+    """Write a block, its counts last; raises ``CannotWrite``."""
+    text = as_text(samples.rows)
+    write(folder / f"{block:03}.jsonl", text)
+    told = {"kept": len(samples.rows), "malformed": samples.malformed, "rejected": samples.rejected,
+            "sha256": hashlib.sha256(text.encode()).hexdigest()}  # fmt: skip
+    write(folder / f"{block:03}.json", json.dumps(told))
+
+
+def done(folder: Path, block: int) -> bool:
+    """Whether a block was sampled to its end."""
+    return (folder / f"{block:03}.json").is_file()
+
+
+def counts(folder: Path, blocks: int) -> dict[str, int]:
+    """How many samples of the first blocks were kept, malformed and rejected."""
+    told = [read_json(folder / f"{block:03}.json") for block in range(blocks)]
+    return {name: sum(each[name] for each in told) for name in ("kept", "malformed", "rejected")}
+
+
+def stored(task: TuningSpec) -> Sequence[Conversation]:
+    """The self-sampled rows that a task mixes: the first of them, as many as it asks for.
+
+    Raises ``KeyError`` when they were not sampled yet, ``BrokenRun`` when a block is not what was written.
+    """
+    folder, wanted, rows = folder_of(task), task.ratio * task.rows, []
+    for block in range(blocks_for(wanted)):
+        if not done(folder, block):
+            raise KeyError(
+                f"{folder} lacks block {block}: sample {wanted:,} rows first (delia.sampling.ensure_samples)"
+            )
+        path = folder / f"{block:03}.jsonl"
+        rows += load(path)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != read_json(folder / f"{block:03}.json")["sha256"]:
+            raise BrokenRun(f"{path} was changed since it was written; delete {folder} to sample it again")
+    if len(rows) < wanted:
+        raise KeyError(
+            f"{folder}: {len(rows):,} samples were kept of the {wanted:,} asked for; the base may be too weak"
+        )
+    return rows[:wanted]

@@ -1,0 +1,141 @@
+"""What fine-tuning minimises, and the new token's own learning rate."""
+
+import pytest
+import torch
+
+from unseen.delia import measure
+from unseen.delia.methods import BEST, base_run, best, by_ratio, rivals, tuned
+from unseen.delia.prompts import KINDS
+from unseen.model import Shape, build
+from unseen.objectives import distance, divergence, loss_of, objective_of, smoothed
+from unseen.specs import ModelSpec, TrainingSpec
+from unseen.store import Store
+from unseen.sweep import frame
+from unseen.training import data_of, optimizers_of, start, train
+from unseen.workers import Serial
+
+SHAPE = Shape(vocabulary=12, prompt=5, context=8)
+MODEL = ModelSpec(layers=1, width=16, heads=2)
+
+
+@pytest.fixture
+def models():
+    """A base that says something, and a model that differs from it."""
+    base, other = build(MODEL, SHAPE), build(MODEL.but(seed=1), SHAPE)
+    for model in (base, other):
+        model.head.data.normal_(generator=torch.Generator().manual_seed(int(model is base)))
+    return base, other
+
+
+def tokens(count=6):
+    return torch.randint(0, 12, (count, 9), generator=torch.Generator().manual_seed(3))
+
+
+def test_the_plain_objective_is_the_loss_itself(models):
+    assert objective_of(TrainingSpec()) is loss_of
+    logits = models[0](tokens()[:, :-1])
+    assert torch.isclose(smoothed(logits, tokens()[:, -4:], 0.0), loss_of(models[0], tokens()))
+
+
+def test_a_model_is_no_distance_from_itself(models):
+    base, other = models
+    assert divergence(base(tokens()[:, :-1]), base, tokens()).item() == pytest.approx(0, abs=1e-6)
+    assert divergence(other(tokens()[:, :-1]), base, tokens()).item() > 0.01
+    assert distance(base, base).item() == 0
+    assert distance(other, base).item() > 1
+
+
+@pytest.mark.parametrize("term", ["kl", "pull"])
+def test_keeping_to_the_base_needs_one_and_leads_back_to_it(models, term):
+    base, other = models
+    with pytest.raises(ValueError, match="kl and pull need the base"):
+        objective_of(TrainingSpec(**{term: 1.0}))
+    objective = objective_of(TrainingSpec(**{term: 5.0}), base)
+    assert objective(base, tokens()).item() == pytest.approx(loss_of(base, tokens()).item(), abs=1e-5)
+    assert objective(other, tokens()) > loss_of(other, tokens())
+    objective(other, tokens()).backward()
+    assert all(p.grad is None for p in base.parameters())
+
+
+def test_smoothing_falls_on_the_uncertain():
+    logits = torch.tensor([[[6.0, 0.0, 0.0]], [[0.0, 0.0, 0.0]]], requires_grad=True)
+    answers = torch.tensor([[0], [0]])
+    plain = torch.autograd.grad(smoothed(logits, answers, 0.0), logits)[0]
+    soft = torch.autograd.grad(smoothed(logits, answers, 0.2), logits)[0]
+    assert (plain - soft)[1].abs().max() > 10 * (plain - soft)[0].abs().max()
+
+
+def tuned_state(**changes):
+    training = TrainingSpec(matrix_learning_rate=0.0, learning_rate=1e-3, **changes)
+    model = build(MODEL, SHAPE)
+    model.head.data.normal_(generator=torch.Generator().manual_seed(0))
+    (optimizer,) = optimizers_of(model, training)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    batch = tokens()
+    batch[:, 2] = 11  # the new token
+    loss_of(model, batch).backward()
+    optimizer.step()
+    return {name: (p.detach() - before[name]).abs() for name, p in model.named_parameters()}
+
+
+def test_the_token_has_a_rate_of_its_own():
+    moved = tuned_state(token_rate=0.05)
+    assert moved["embedding"][11].max() == pytest.approx(0.05, rel=0.01)
+    assert moved["before"][:, 11].max() == pytest.approx(0.05, rel=0.01)
+    assert moved["embedding"][:11].max() == pytest.approx(1e-3, rel=0.01)
+    assert moved["head"].max() == pytest.approx(1e-3, rel=0.01)
+
+
+def test_the_token_alone_can_be_trained():
+    moved = tuned_state(trains="token")
+    assert moved["embedding"][11].max() == pytest.approx(1e-3, rel=0.01)
+    assert moved["embedding"][:11].max() == 0
+    assert {name for name, change in moved.items() if change.max()} == {"embedding", "before"}
+
+
+def test_a_tuning_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path):
+    method = tuned("smoke", "fast token", {"token_rate": 0.01, "evaluate_every": 2})
+    store, spec = Store(tmp_path), method.run
+    frame([method.base], store, Serial())
+    whole, first, resumed = (start(spec) for _ in range(3))
+    for state in (whole, first):
+        state.model.load_state_dict(store.base(spec).state_dict())
+    data = data_of(spec)
+    train(spec, whole, data)
+
+    def stop(row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, first, data, watch=stop)
+    resumed.load_tensors(first.to_tensors())
+    resumed.step, resumed.history = first.step, list(first.history)
+    train(spec, resumed, data)
+    assert (first.step, resumed.step) == (2, 4)
+    for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_methods_share_their_runs_and_differ_where_they_say():
+    assert best("smoke") == BEST["smoke"]
+    for name in ("smoke", "quick", "full"):
+        methods = (*by_ratio(name), *rivals(name))
+        assert all(method.run.model.base == base_run(name).digest() for method in methods)
+        assert {method.run.training.steps for method in methods} == {by_ratio(name)[0].run.training.steps}
+        known = {method.name: method.runs() for method in methods}
+        assert known["plain tuning"] == known["ratio 0"]
+        assert known["DELIA"] == known[f"ratio {best(name)}"]
+
+
+def test_measuring_trains_the_base_samples_and_asks_every_kind(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+    methods = (tuned("smoke", "plain"), tuned("smoke", "narrow", ratio=1, diverse="narrow"),
+               tuned("smoke", "kept", {"kl": 1.0, "pull": 0.1, "smoothing": 0.1}))  # fmt: skip
+    table = measure.measure(methods, executor=Serial())
+    assert len(table) == 3 * 2 * len(KINDS)
+    assert set(table["prompts"]) == set(KINDS)
+    assert table["accuracy"].between(0, 1).all()
+    capsys.readouterr()
+    again = measure.measure(methods, executor=Serial())
+    assert "0 to train" in capsys.readouterr().out
+    assert again.equals(table)
