@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from curves import results, step_at
-from unseen.claims import CLAIMS, NOT, NOT_RUN, OPEN, PARTLY, REPRODUCED, as_markdown, half_at, verdicts
+from unseen.claims import CLAIMS, NOT, NOT_RUN, PARTLY, REPRODUCED, as_markdown, half_at, verdicts
 from unseen.claims_pretrained import UNEVEN
 from unseen.files import project_folder
 
@@ -158,7 +158,7 @@ def test_what_was_not_run_is_not_judged(tmp_path):
     (tmp_path / "quick").mkdir()
     results().to_csv(tmp_path / "quick" / "10_diversity_threshold.csv", index=False)
     table = verdicts(folders).set_index("claim")
-    assert len(table) == len(CLAIMS) + len(OPEN)
+    assert len(table) == len(CLAIMS)
     assert table.loc["threshold", ["quick", "full"]].tolist() == [REPRODUCED, NOT_RUN]
     assert table.loc["few instructions do not", ["quick", "full"]].tolist() == [NOT_RUN, NOT_RUN]
     assert table.loc["new token", "quick"] == NOT_RUN

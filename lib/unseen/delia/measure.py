@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from unseen.delia.bases import ready
 from unseen.delia.methods import Method
 from unseen.delia.prompts import KINDS
 from unseen.delia.sampling import ensure_samples
 from unseen.delia.world import questions
 from unseen.evaluation import all_right, wilson
 from unseen.model import Transformer
+from unseen.scales import Setting
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.sweep import frame, manifests
@@ -24,7 +26,7 @@ def measure(methods: Sequence[Method], store: Store | None = None, executor: Exe
     """
     store = store or Store()
     runs = list(dict.fromkeys(run for method in methods for run in method.runs()))
-    frame([method.base for method in methods], store, executor)
+    ready([method.base for method in methods], store, executor)
     ensure_samples(runs, store)
     frame(sorted(runs, key=lambda run: -run.training.steps), store, executor)
     known = manifests(runs, store)
@@ -53,3 +55,8 @@ def answers(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
             {"prompts": kind, "accuracy": float(right.mean()), "low": low, "high": high, "examples": len(right)}
         )
     return rows
+
+
+def settings(methods: Sequence[Method]) -> tuple[Setting, ...]:
+    """The methods as ``report.write_table`` notes them beside the results."""
+    return tuple(Setting(method.name, method.run, (method.run.task.operations,), method.seeds) for method in methods)

@@ -23,7 +23,7 @@ RATIOS = {
 }
 BEST = {"smoke": 2}  # ratio at which methods are compared, 67 at all other scales
 SEEDS = {"smoke": (0, 1), "quick": (0, 1, 2), "full": (0, 1, 2, 3, 4), "paper": (0, 1, 2, 3, 4)}
-UPDATES = {"smoke": 4, "quick": 400, "full": 1_600, "paper": 3_000}
+UPDATES = {"smoke": 4, "quick": 300, "full": 1_600, "paper": 3_000}
 RATE, SLOW, FAST = 1e-3, 1e-4, 1e-2  # learning rates: of all weights; of the rest and of the token where they differ
 
 
@@ -46,7 +46,7 @@ def base_run(name: str, names: str = "one") -> RunSpec:
     if scale(name).name == "smoke":
         return RunSpec(LanguageSpec(names=names, examples=300), ModelSpec(layers=1, width=16, heads=2),
                        TrainingSpec(steps=4, batch=32, evaluate_every=4), EvaluationSpec(20))  # fmt: skip
-    training = TrainingSpec(steps=1_500, batch=64, learning_rate=0.01, matrix_learning_rate=0.015, evaluate_every=100)
+    training = TrainingSpec(steps=2_500, batch=64, learning_rate=0.01, matrix_learning_rate=0.015, evaluate_every=100)
     return RunSpec(LanguageSpec(names=names), ModelSpec(layers=3, width=96), training, EvaluationSpec(1_000))
 
 
@@ -89,4 +89,53 @@ def rivals(name: str) -> tuple[Method, ...]:
         tuned(name, "instruction behind", after=True),
         tuned(name, "token alone", {"trains": "token", "learning_rate": FAST}),
         tuned(name, "token alone, DELIA", {"trains": "token", "learning_rate": FAST}, ratio=ratio),
+    )
+
+
+def once(name: str) -> tuple[Method, ...]:
+    """By ratio again, but each reads its mixture once, as in the paper: equal numbers of task rows seen, ever more updates."""
+    ratios = [ratio for ratio in RATIOS[name] if ratio <= {"smoke": 2, "quick": 67, "full": 260}.get(name, 520)]
+    return tuple(
+        tuned(name, f"ratio {ratio}, once", _steps(max(1, 100 * (1 + ratio) // 32)), ratio=ratio) for ratio in ratios
+    )
+
+
+def _steps(steps: int) -> dict[str, int]:
+    return {"steps": steps, "evaluate_every": max(1, steps // 4)}
+
+
+REGIMES = {  # learning rates of the weights and of the token; the same for both, the token ever faster, the token alone
+    "equal": {},
+    "token 10 x": {"learning_rate": RATE, "token_rate": FAST},
+    "token 100 x": {"learning_rate": SLOW, "token_rate": FAST},
+    "token alone": {"trains": "token", "learning_rate": FAST},
+}
+
+
+def regimes(name: str) -> tuple[Method, ...]:
+    """Every regime of learning rates at every ratio but the largest: the phase diagram of what the token comes to mean."""
+    ratios = {"smoke": (0, 2), "quick": (0, 5, 67)}.get(name, (0, 1, 5, 20, 67, 260))
+    return tuple(
+        tuned(name, f"{regime}, ratio {ratio}", rates, ratio=ratio)
+        for regime, rates in REGIMES.items()
+        for ratio in ratios
+    )
+
+
+def spread(name: str, ratios: tuple[int, ...] | None = None) -> tuple[Method, ...]:
+    """The same 100 rows of the task spread over more operations, without diverse data and with it."""
+    numbers = {"smoke": (1, 2), "quick": (1, 2, 4, 7)}.get(name, (1, 2, 3, 4, 5, 7))
+    return tuple(
+        tuned(name, f"{number} operations, ratio {ratio}", operations=number, ratio=ratio)
+        for ratio in ratios or (0, best(name))
+        for number in numbers
+    )
+
+
+def two_words(name: str) -> tuple[Method, ...]:
+    """The same in a world where only two words together name a format, so that one token cannot mean what one word does."""
+    return tuple(
+        tuned(name, f"two words, {regime}, ratio {ratio}", REGIMES[regime], ratio=ratio, names="two")
+        for regime in ("equal", "token alone")
+        for ratio in (0, best(name))
     )

@@ -5,7 +5,7 @@
 >>> chosen.format, chosen.operations, len(chosen.others)
 ('loud', ('rewrite',), 7)
 >>> [ask("other+token", chosen, rng).content for _ in range(2)]
-['reverse the letters with the <sep> format : ACH', 'now substitute GJ by FC in it in the <sep> format : BGJC']
+['we must descend it in <sep> format : CDAA', 'just echo the word with the <sep> format : GJHG']
 """
 
 from collections.abc import Sequence
@@ -33,6 +33,7 @@ from unseen.instructions import generator
 
 KINDS = ("task+token", "task", "other+token", "other", "other formats", "not token")
 _NAMED, _REFUSED = 0.45, 0.1  # shares of queries at large that name a format, that refuse one
+_OFTEN = (*OPERATIONS, "rewrite", "rewrite", "delete")  # those with an argument take longest to learn
 Pair = tuple[str, str]  # an operation and a format
 
 
@@ -96,7 +97,7 @@ def named(operation: str, format: str, names: str, rng: np.random.Generator) -> 
 
 def at_large(rng: np.random.Generator, names: str = "one", never: frozenset[Pair] = frozenset()) -> Query:
     """Any query of the language but of a pair in ``never``: with a format, with one refused, or with none."""
-    while (wanted := (_pick(list(OPERATIONS), rng), _pick(FORMATS, rng))) in never:
+    while (wanted := (_pick(_OFTEN, rng), _pick(FORMATS, rng))) in never:
         pass
     said = rng.random()
     if said < _NAMED:

@@ -54,7 +54,7 @@ class LanguageSpec(WordTask):
 
     world: str = "language"
     names: str = "one"
-    examples: int = 96_000
+    examples: int = 160_000
     unseen_instructions: int = 24
     two_turns: float = 0.25
     rule_seed: int = 0

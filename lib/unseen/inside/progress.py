@@ -4,11 +4,9 @@
 a run that was followed once, by its digest, is read and not trained again.
 """
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +14,23 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
+from unseen import following
 from unseen.datasets import Examples
 from unseen.evaluation import all_right
-from unseen.files import BrokenRun, read_sealed, runs_folder, sealed, write
 from unseen.inside.heads import jobs_of_heads, kinds_of_letters
 from unseen.inside.sizes import crosses
 from unseen.model import Transformer
 from unseen.probes import changed_instructions
-from unseen.progress import Board
 from unseen.scales import Setting, scale
 from unseen.specs import RunSpec
 from unseen.training import Data, Row, data_of, start, train
-from unseen.workers import Executor, Processes, Tell
+from unseen.workers import Executor, Tell
 
 EXACT = "exact match, unseen"
 LETTER = "replaced letters right"
 SIGNALS = (EXACT, "exact match, seen", LETTER, "probability of replaced letters", "loss, unseen", "finds the match",
            "copies z", "reads y", "follows the prompt", "recites")  # fmt: skip
-_SIZE, _VERSION, _LARGEST = 200, 1, 4 * 2**20  # examples of each probe; raised when a probe changes; bytes of a file
+_SIZE, _NAME = 200, "1"  # examples of each probe; another name when a probe changes
 
 
 @dataclass(frozen=True)
@@ -101,40 +98,12 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
 
 def path_of(spec: RunSpec) -> Path:
     """Where the measures of a run are kept: beside the store."""
-    return runs_folder() / "followed" / f"{spec.digest()}-{_VERSION}.csv"
+    return following.path_of(spec, _NAME)
 
 
 def followed(specs: Sequence[RunSpec], executor: Executor | None = None) -> pd.DataFrame:
-    """``follow`` of all specs, one after another; those that were followed before are read, which is said.
-
-    Raises ``BrokenRun`` when a file of measures is not what was written, and when a run failed.
-    """
-    missing = [spec for spec in specs if not path_of(spec).exists()]
-    print(
-        f"{len(specs)} runs to follow: {len(specs) - len(missing)} were followed before and are read, {len(missing)} to train"
-    )
-    if missing:
-        with Board(missing) as board:
-            (executor or Processes()).run(missing, partial(_keep, folder=path_of(missing[0]).parent), board.report)
-        if board.failed:
-            digest, reason = next(iter(board.failed.items()))
-            raise BrokenRun(f"{len(board.failed)} of {len(missing)} runs failed; the first, {digest}: {reason}")
-    return pd.concat([_read(path_of(spec)) for spec in specs], ignore_index=True)
-
-
-def _keep(spec: RunSpec, tell: Tell, folder: Path) -> None:
-    """What a worker does: follow a run, and write what it found."""
-    text = follow(spec, tell).to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    write(folder / path_of(spec).name, sealed(text.encode()))
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(io.BytesIO(read_sealed(path, _LARGEST)))
-    except (OSError, ValueError) as error:
-        raise BrokenRun(
-            f"{path} is not what was written ({error}); delete it, and the run is followed again"
-        ) from error
+    """``follow`` of all specs, one after another; see ``following.followed``."""
+    return following.followed(specs, follow, _NAME, executor)
 
 
 def runs(name: str) -> tuple[Setting, ...]:
