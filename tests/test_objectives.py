@@ -132,7 +132,7 @@ def test_measuring_trains_the_base_samples_and_asks_every_kind(tmp_path, monkeyp
     methods = (tuned("smoke", "plain"), tuned("smoke", "narrow", ratio=1, diverse="narrow"),
                tuned("smoke", "kept", {"kl": 1.0, "pull": 0.1, "smoothing": 0.1}))  # fmt: skip
     table = measure.measure(methods, executor=Serial())
-    assert len(table) == 3 * 2 * len(KINDS)
+    assert len(table) == 3 * len(KINDS)
     assert set(table["prompts"]) == set(KINDS)
     assert table["accuracy"].between(0, 1).all()
     capsys.readouterr()

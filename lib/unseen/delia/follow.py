@@ -20,7 +20,7 @@ from unseen.training import Row, State, data_of, start, train
 from unseen.workers import Executor, Tell
 
 _SIZE, _NAME = 200, "kinds-1"  # prompts of each kind; another name when what is looked at changes
-ROWS = 12  # of each curve, so many times a model is looked at
+_ROWS = 64  # of a history; looked at are the first, second, fourth and so on, since most happens early
 
 
 def begun(spec: RunSpec) -> State:
@@ -30,11 +30,23 @@ def begun(spec: RunSpec) -> State:
     return state
 
 
-def often(method: Method, rows: int = ROWS) -> list[RunSpec]:
-    """The runs of a method, looked at ``rows`` times."""
+def often(method: Method) -> list[RunSpec]:
+    """The runs of a method with rows in their histories as ``due`` wants them."""
     training = method.run.training
-    every = max(1, training.steps // rows)
+    every = max(1, training.steps // _ROWS)
     return [run.but(training=training.but(evaluate_every=every)) for run in method.runs()]
+
+
+def due(spec: RunSpec, step: int) -> bool:
+    """Whether a model is looked at after a step: at rows 1, 2, 4, 8 ... of the history, and at its last.
+
+    >>> from unseen.specs import TrainingSpec
+    >>> spec = RunSpec(training=TrainingSpec(steps=30, evaluate_every=3))
+    >>> [step for step in range(3, 31, 3) if due(spec, step)]
+    [3, 6, 12, 24, 30]
+    """
+    row = step // spec.training.evaluate_every
+    return step == spec.training.steps or row & (row - 1) == 0
 
 
 @torch.no_grad()
@@ -48,7 +60,7 @@ def loss_of_answers(model: Transformer, examples: Examples) -> float:
 
 
 def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFrame:
-    """Tune a base and ask it all kinds of prompts, before the first step and at each row of the history.
+    """Tune a base and ask it all kinds of prompts, before the first step and whenever it is ``due``.
 
     Columns: ratio, diverse, seed, step, prompts, accuracy, loss (nats an answer).
     """
@@ -56,10 +68,12 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
     asked = {kind: questions(spec.task, kind, spec.evaluation).first(_SIZE) for kind in KINDS}
 
     def look(row: Row | None = None) -> None:
+        tell(state.step)
+        if not due(spec, state.step):
+            return
         for kind, examples in asked.items():
             right = float(all_right(state.model, examples).mean())
             found.append((state.step, kind, right, loss_of_answers(state.model, examples)))
-        tell(state.step)
 
     look()
     train(spec, state, data_of(spec), watch=look)

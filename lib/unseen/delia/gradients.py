@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unseen import following
-from unseen.delia.follow import begun, often
+from unseen.delia.follow import begun, due, often
 from unseen.delia.language import MENTIONS, OPERATIONS, TOKEN
 from unseen.delia.methods import Method
 from unseen.delia.prompts import conversation, draw, small_task, task_rows
@@ -28,7 +28,6 @@ from unseen.training import Row, data_of, train
 from unseen.workers import Executor, Tell
 
 SIZE, _NAME = 512, "gradients-1"  # rows behind each gradient; another name when what is looked at changes
-LOOKS = 6  # times a run is looked at, the first step aside
 RATIO = 67  # of the composite that is weighed where a run has no diverse data of its own
 Gradients = dict[str, Tensor]  # by name of the weights
 
@@ -104,16 +103,18 @@ def compared(found: dict[str, Gradients], ratio: int) -> list[dict[str, object]]
 
 
 def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFrame:
-    """Tune a base and measure all gradients before the first step and at each row of the history.
+    """Tune a base and measure all gradients before the first step and whenever it is ``due``.
 
     Columns: ratio, seed, step, part, gradient, along, cosine, size.
     """
     state, rows, found = begun(spec), rows_of(spec), []
 
     def look(row: Row | None = None) -> None:
+        tell(state.step)
+        if not due(spec, state.step):
+            return
         gradients = {name: gradient(state.model, tokens) for name, tokens in rows.items()}
         found.extend({"step": state.step, **line} for line in compared(gradients, spec.task.ratio or RATIO))
-        tell(state.step)
 
     look()
     train(spec, state, data_of(spec), watch=look)
@@ -123,6 +124,6 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
 
 def measured(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
     """``follow`` of all runs of methods; their bases must be there."""
-    runs = [run for method in methods for run in often(method, LOOKS)]
+    runs = [run for method in methods for run in often(method)]
     ensure_samples(runs)
     return following.followed(runs, follow, _NAME, executor)

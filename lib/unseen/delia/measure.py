@@ -9,7 +9,7 @@ from unseen.delia.methods import Method
 from unseen.delia.prompts import KINDS
 from unseen.delia.sampling import ensure_samples
 from unseen.delia.world import questions
-from unseen.evaluation import all_right, wilson
+from unseen.evaluation import all_right, greedy_answers, wilson
 from unseen.model import Transformer
 from unseen.scales import Setting
 from unseen.specs import RunSpec
@@ -35,6 +35,22 @@ def measure(methods: Sequence[Method], store: Store | None = None, executor: Exe
                          for method in methods for run in method.runs() for row in asked[run]])  # fmt: skip
 
 
+def untouched(method: Method, store: Store | None = None) -> pd.DataFrame:
+    """The same rows of the base itself, under the name ``base``: what it does with the prompts of each seed's task before it is tuned."""
+    store = store or Store()
+    model, known = store.model(method.base), manifests([method.base], store)[method.base]
+    which = {
+        "method": "base",
+        "updates": 0,
+        "task_examples": 0,
+        "seconds": known["train_seconds"],
+        "run": method.base.digest(),
+    }
+    return pd.DataFrame(
+        [{**about(method, run), **row, **which} for run in method.runs() for row in answers(run, model)]
+    )
+
+
 def about(method: Method, run: RunSpec) -> dict[str, object]:
     """The columns that tell which method and run a row is of."""
     task, training = run.task, run.training
@@ -55,6 +71,17 @@ def answers(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
             {"prompts": kind, "accuracy": float(right.mean()), "low": low, "high": high, "examples": len(right)}
         )
     return rows
+
+
+def said(run: RunSpec, model: Transformer, each: int = 2) -> pd.DataFrame:
+    """What a model answers, greedily, to the first prompts of every kind: columns prompts, query, right answer, answer, right."""
+    rows = []
+    for kind in KINDS:
+        asked = questions(run.task, kind, run.evaluation).first(each)
+        for i, ids in enumerate(greedy_answers(model, asked.prompts)):
+            (query, right), answer = asked.texts(i), asked.encoding.answer(ids)
+            rows.append((kind, query.rstrip("="), right, answer, answer == right))
+    return pd.DataFrame(rows, columns=["prompts", "query", "right answer", "answer", "right"])
 
 
 def settings(methods: Sequence[Method]) -> tuple[Setting, ...]:

@@ -22,7 +22,7 @@ RATIOS = {
     "paper": (0, 67, 135, 260, 520),
 }
 BEST = {"smoke": 2}  # ratio at which methods are compared, 67 at all other scales
-SEEDS = {"smoke": (0, 1), "quick": (0, 1, 2), "full": (0, 1, 2, 3, 4), "paper": (0, 1, 2, 3, 4)}
+SEEDS = {"smoke": (0,), "quick": (0, 1, 2), "full": (0, 1, 2, 3, 4), "paper": (0, 1, 2, 3, 4)}
 UPDATES = {"smoke": 4, "quick": 300, "full": 1_600, "paper": 3_000}
 RATE, SLOW, FAST = 1e-3, 1e-4, 1e-2  # learning rates: of all weights; of the rest and of the token where they differ
 
@@ -42,10 +42,10 @@ class Method:
 
 
 def base_run(name: str, names: str = "one") -> RunSpec:
-    """The pre-training of the base, at ``smoke`` one that learns nothing."""
+    """The pre-training of the base; at ``smoke`` one that learns little more than to end its answers."""
     if scale(name).name == "smoke":
-        return RunSpec(LanguageSpec(names=names, examples=300), ModelSpec(layers=1, width=16, heads=2),
-                       TrainingSpec(steps=4, batch=32, evaluate_every=4), EvaluationSpec(20))  # fmt: skip
+        return RunSpec(LanguageSpec(names=names, examples=320), ModelSpec(layers=1, width=16, heads=2),
+                       TrainingSpec(steps=60, batch=32, learning_rate=0.03, evaluate_every=60), EvaluationSpec(20))  # fmt: skip
     training = TrainingSpec(steps=2_500, batch=64, learning_rate=0.01, matrix_learning_rate=0.015, evaluate_every=100)
     return RunSpec(LanguageSpec(names=names), ModelSpec(layers=3, width=96), training, EvaluationSpec(1_000))
 

@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from unseen.delia.prompts import KINDS
 from unseen.plots import over_seeds
@@ -101,12 +101,37 @@ def format_loss(curves: pd.DataFrame, prompts: str = "other+token") -> Figure:
     for ax, column, label in zip(axes, ("loss", "accuracy"), ("nats an answer", "exact match"), strict=True):
         sns.lineplot(rows, x="step", y=column, hue="ratio", palette=palette, errorbar=None, lw=2, marker="o", ms=4, ax=ax,
                      legend=ax is axes[1])  # fmt: skip
-        ax.set(xlabel="updates", ylabel=label, title=ASKED[prompts])
+        _updates(ax, rows["step"])
+        ax.set(ylabel=label, title=ASKED[prompts])
     axes[0].set_ylim(0)
     axes[1].set_ylim(-0.03, 1.05)
     axes[1].yaxis.set_major_formatter(PercentFormatter(1))
     axes[1].legend(title="diverse rows\nfor each task row", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def over_time(curves: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Accuracy on prompts of every kind while a base is tuned; thick lines are means, thin ones seeds."""
+    ax = ax or plt.subplots()[1]
+    rows = curves.assign(asked=curves["prompts"].map(ASKED))
+    palette = {ASKED[kind]: colour for kind, colour in COLOURS.items()}
+    how = {"x": "step", "y": "accuracy", "hue": "asked", "hue_order": list(palette), "palette": palette, "ax": ax}
+    sns.lineplot(rows, estimator=None, units="seed", lw=0.8, alpha=0.5, legend=False, **how)
+    sns.lineplot(rows, errorbar=None, lw=2.4, marker="o", ms=4, **how)
+    _updates(ax, rows["step"])
+    ax.set(ylabel="exact match", ylim=(-0.03, 1.05))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.legend(title=None, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax
+
+
+def _updates(ax: Axes, steps: pd.Series) -> None:
+    """An axis of updates on which the first ones have room: linear up to the first look, then logarithmic."""
+    looks = sorted(set(steps))
+    ax.set_xscale("symlog", linthresh=max(looks[1], 1))
+    ax.set_xticks(looks, [f"{step}" for step in looks])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("updates")
 
 
 def spreads(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -153,7 +178,8 @@ def angles(table: pd.DataFrame, part: str = "all weights") -> Figure:
             sns.lineplot(chosen, x="step", y="cosine", hue="gradient", palette=GRADIENTS, errorbar="sd", lw=2, marker="o", ms=4,
                          err_kws={"alpha": 0.12, "lw": 0}, legend=ax is axes[0][-1], ax=ax)  # fmt: skip
             ax.axhline(0, color="black", lw=0.8)
-            ax.set(title=f"ratio {ratio}: along the {along}", xlabel="updates", ylabel="cosine", ylim=(-1.05, 1.05))
+            _updates(ax, rows["step"])
+            ax.set(title=f"ratio {ratio}: along the {along}", ylabel="cosine", ylim=(-1.05, 1.05))
     axes[0][-1].legend(title=None, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 

@@ -3,7 +3,7 @@
 >>> task = LanguageSpec(examples=300)
 >>> examples = training_examples(task, draw_split(task))
 >>> examples.texts(0)
-('kindly exchange the text :FDCI=', 'IDCF')
+('kindly trim the text :FDCI=', 'FDC')
 """
 
 from dataclasses import replace
