@@ -72,6 +72,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
                         "following", "model", "objectives", "specs", "store", "training", "workers"},
     "delia.meaning": {"delia", "delia.language", "delia.messages", "delia.methods", "delia.prompts", "delia.spec", "delia.world", "encoding",
                       "instructions", "model", "specs", "store"},
+    "delia.explorer": {"delia.language", "delia.methods", "delia.prompts", "encoding", "evaluation", "model", "progress", "specs", "store"},
     "delia.plots": {"delia.methods", "delia.prompts", "plots"},
     "delia.methods": {"delia.spec", "scales", "specs"},
     "delia.measure": {"delia.bases", "delia.methods", "delia.prompts", "delia.sampling", "delia.world", "evaluation", "model",
