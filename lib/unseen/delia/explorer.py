@@ -61,6 +61,7 @@ def answers(models: Mapping[str, Transformer], run: RunSpec, text: str) -> pd.Da
     layout = layout_of(run.task)
     if not text.strip():
         raise ValueError("nothing is asked; for example:  please flip this in the <sep> format : ABCD")
+    layout.ids(text)  # so that an unknown word is told as it was typed
     prompt = layout.prompts([f"{text}="])
     if long := [part for part in re.findall(rf"[{LETTERS}]+", text) if len(part) > LONGEST]:
         raise ValueError(f"{long[0]} has {len(long[0])} letters; the models were trained on at most {LONGEST}")
