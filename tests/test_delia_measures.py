@@ -213,8 +213,9 @@ def test_figures_show_every_kind_and_method(runs):
     tunings, table = runs
     assert len(plots.by_kind(table).get_xticklabels()) == len(KINDS)
     assert [label.get_text() for label in plots.table_of_methods(table).get_yticklabels()] == ["plain tuning", "narrow"]
-    figure = plots.two_budgets(table, table)
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0", "2"]
+    figure = plots.by_ratio(table.assign(study="ratio"), {"ratio": "equal updates"})
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0", "2"]
+    assert len(figure.axes) == len(KINDS)
     phases = table.assign(regime="equal")
     assert len(plots.phases(phases, ["equal"]).axes) == 3
     plots.spreads(table)

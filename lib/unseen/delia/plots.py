@@ -35,28 +35,25 @@ def by_kind(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def by_ratio(results: pd.DataFrame, ax: Axes | None = None, legend: bool = True) -> Axes:
-    """Accuracy against the ratio of diverse data, one line a kind of prompts; points are runs, bands 95 % intervals over seeds."""
-    ax = ax or plt.subplots()[1]
+def by_ratio(results: pd.DataFrame, budgets: dict[str, str]) -> Figure:
+    """Accuracy against the ratio of diverse data, one panel a kind of prompts, one line a budget (``budgets`` names them by ``study``).
+
+    Points are runs, lines means, bands 95 % intervals over seeds.
+    """
     ratios = sorted(results["ratio"].unique())
-    rows = results.assign(place=results["ratio"].map(ratios.index), asked=results["prompts"].map(ASKED))
-    palette = {ASKED[kind]: colour for kind, colour in COLOURS.items()}
-    how = {"x": "place", "y": "accuracy", "hue": "asked", "hue_order": list(palette), "palette": palette, "ax": ax}
-    sns.lineplot(rows, errorbar=over_seeds, lw=2.2, err_kws={"alpha": 0.12, "lw": 0}, legend=legend, **how)
-    sns.scatterplot(rows, s=22, legend=False, **how)
-    ax.set_xticks(range(len(ratios)), [f"{ratio}" for ratio in ratios])
-    ax.set(xlabel="diverse rows for each task row", ylabel="exact match", ylim=(-0.03, 1.05))
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
-    if legend:
-        ax.legend(title=None, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return ax
-
-
-def two_budgets(updates: pd.DataFrame, rows: pd.DataFrame) -> Figure:
-    """``by_ratio`` twice: equal updates on the left, equal task rows seen on the right."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12.5, 4.2), sharey=True, layout="constrained")
-    by_ratio(updates, left, legend=False).set_title("equal numbers of updates")
-    by_ratio(rows, right).set_title("each task row seen once")
+    rows = results.assign(place=results["ratio"].map(ratios.index), budget=results["study"].map(budgets))
+    figure, axes = plt.subplots(2, 3, figsize=(12, 5.6), sharex=True, sharey=True, layout="constrained")
+    for ax, (kind, title) in zip(axes.flat, ASKED.items(), strict=True):
+        part = rows[rows["prompts"] == kind]
+        how = {"x": "place", "y": "accuracy", "hue": "budget", "palette": "colorblind", "ax": ax}
+        sns.lineplot(
+            part, errorbar=over_seeds, lw=2.2, err_kws={"alpha": 0.12, "lw": 0}, legend=ax is axes[0][0], **how
+        )
+        sns.scatterplot(part, s=24, legend=False, **how)
+        ax.set(title=title, xlabel="diverse rows for each task row", ylabel="exact match", ylim=(-0.04, 1.06))
+        ax.set_xticks(range(len(ratios)), [f"{ratio}" for ratio in ratios])
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0][0].legend(title=None, loc="lower right", fontsize=9)
     return figure
 
 
@@ -65,7 +62,7 @@ def table_of_methods(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
     methods = list(dict.fromkeys(results["method"]))
     means = results.pivot_table("accuracy", "method", "prompts").loc[methods, list(KINDS)]
     means.insert(len(KINDS), "least of all", means.min(axis=1))
-    ax = ax or plt.subplots(figsize=(9.5, 0.42 * len(methods) + 1.4))[1]
+    ax = ax or plt.subplots(figsize=(11, 0.42 * len(methods) + 1.4))[1]
     return _heat(means.rename(columns=ASKED), ax)
 
 
