@@ -40,6 +40,7 @@ MORE = (
     "17_threshold_law",
     "18_specialist_and_generalist",
     "19_inside_the_model",
+    "24_delia_on_a_language_model",
     "90_verdicts",
 )  # behind the main job, in the order of the papers
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models
