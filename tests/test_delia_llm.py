@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from llamas import write_llama
-from unseen.delia import llm, llm_data, llm_runs, llm_scores, tiny_llama
+from unseen.delia import llm, llm_checks, llm_data, llm_runs, llm_scores, tiny_llama
 from unseen.delia.llm import Chat, LlmSpec
 from unseen.delia.llm_data import SmallTask
 from unseen.delia.messages import BadMessages, Message, pair, save
@@ -69,17 +69,17 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path, monkeypatch):
 
 
 def test_too_little_memory_is_told_with_both_numbers_before_weights_are_read(folder, monkeypatch):
-    monkeypatch.setattr(llm, "memory_free", lambda device: 2**20)
-    monkeypatch.setattr(llm, "load", never)
+    monkeypatch.setattr(llm_checks, "memory_free", lambda device: 2**20)
+    monkeypatch.setattr(local, "load", never)
     with pytest.raises(BadBase, match=r"takes about 0\.3 GiB of memory on cpu, and 0\.0 GiB are free"):
-        llm.ready(folder, "cpu")
+        llm_checks.ready(folder, "cpu")
 
 
 def test_memory_is_reckoned_from_the_weights_as_they_are_loaded(folder):
     weights = sum(weight.numel() for weight in local.load(folder, "cpu").model.parameters())
-    assert llm.memory_needed(folder, "cpu") - llm._WORK == int(weights * 4 * 1.1)
-    assert llm.memory_needed(folder, "cuda") - llm._WORK == int(weights * 2 * 1.1)
-    assert llm.memory_free("cpu") > 2**26
+    assert llm_checks.memory_needed(folder, "cpu") - llm_checks.WORK == int(weights * 4 * 1.1)
+    assert llm_checks.memory_needed(folder, "cuda") - llm_checks.WORK == int(weights * 2 * 1.1)
+    assert llm_checks.memory_free("cpu") > 2**26
 
 
 def test_without_the_extra_a_person_reads_how_to_get_it(monkeypatch):
@@ -173,7 +173,7 @@ def test_it_is_made_once_and_asks_nobody(folder, runs, monkeypatch):
     monkeypatch.setattr(tiny_llama, "_train", never)
     assert tiny_llama.ensure(SMALL) == made
     assert tiny_llama.told(made)["spec"]["steps"] == 2
-    assert local.load(llm.ready(made, "cpu"), "cpu").tokenizer.chat_template == tiny_llama.TEMPLATE
+    assert local.load(llm_checks.ready(made, "cpu"), "cpu").tokenizer.chat_template == tiny_llama.TEMPLATE
 
 
 def test_its_pre_training_knows_no_token_and_no_translation():

@@ -7,7 +7,6 @@ The defaults of ``LlmSpec`` are the published ones.  Needs the ``llm`` extra, im
 """
 
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,14 +21,11 @@ from unseen.delia.messages import Conversation
 from unseen.delia.pipeline import NEW_TOKENS, TEMPERATURE, TOP_P
 from unseen.fields import MOST, Checked
 from unseen.instructions import generator
-from unseen.pretrained.local import BadBase, Loaded, Row, backward, checked, load, needed, read_local, trained_weights
+from unseen.pretrained.local import BadBase, Loaded, Row, backward, load, trained_weights
 from unseen.pretrained.turns import ends, prompts_of, reads
-from unseen.sweep import best_device
 from unseen.training import Diverged
 
-EXTRA, PACKAGES = "llm", ("transformers", "peft", "tokenizers", "sacrebleu")
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "embed_tokens")
-_SPARE, _WORK = 0.1, 2**28  # memory beside the weights: a share of them for adapter and optimizer, bytes for all else
 
 
 @dataclass(frozen=True)
@@ -72,49 +68,6 @@ class LlmSpec(Checked):
     def updates_for(self, rows: int) -> int:
         """How many updates a tuning on so many rows has."""
         return self.updates or math.ceil(rows / self.batch)
-
-
-def ready(folder: str | Path, device: str = "auto") -> Path:
-    """The folder of a chat model that can be tuned here, all checks passed before any weights are read.
-
-    Raises ``BadBase``: a package or the folder is missing, its tokenizer has no chat template, or memory is too small.
-    """
-    needed(PACKAGES, EXTRA)
-    folder = checked(folder)
-    if not read_local("AutoTokenizer", folder).chat_template:
-        raise BadBase(f"{folder}: its tokenizer has no chat template, so it is not known how to ask this model; "
-                      "a model that was tuned to chat has one")  # fmt: skip
-    device = best_device() if device == "auto" else device
-    wants, has = memory_needed(folder, device), memory_free(device)
-    if wants > has:
-        raise BadBase(f"{folder}: tuning this model takes about {wants / 2**30:.1f} GiB of memory on {device}, and {has / 2**30:.1f} "
-                      "GiB are free")  # fmt: skip
-    return folder
-
-
-def memory_needed(folder: Path, device: str) -> int:
-    """Bytes that a model takes while an adapter of it is tuned: its weights as they are loaded, and an allowance."""
-    from safetensors import safe_open
-
-    count = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt") as file:
-                count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-        except Exception as error:
-            raise BadBase(f"{path} cannot be read: {error}") from error
-    return int(count * (2 if device == "cuda" else 4) * (1 + _SPARE)) + _WORK
-
-
-def memory_free(device: str) -> int:
-    """Bytes of memory that can be had: of the GPU, or of this machine (what Linux says, or the pages that nobody has)."""
-    if device == "cuda":
-        return torch.cuda.mem_get_info()[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def with_token(folder: Path, seed: int = 0, device: str = "auto") -> Loaded:

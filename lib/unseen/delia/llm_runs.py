@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-from unseen.delia import llm, llm_data, samples, tiny_llama
+from unseen.delia import llm, llm_checks, llm_data, samples, tiny_llama
 from unseen.delia.llm import Chat, LlmSpec
 from unseen.delia.llm_data import TASKS, SmallTask
 from unseen.delia.llm_scores import scores
@@ -25,7 +25,7 @@ from unseen.delia.pipeline import mix, self_sample
 from unseen.fields import lasting
 from unseen.files import runs_folder
 from unseen.pretrained import shelf
-from unseen.pretrained.local import Loaded, batch_of, fingerprint, loss_of
+from unseen.pretrained.local import Loaded, batch_of, fingerprint, loss_of, needed
 from unseen.pretrained.turns import rows_of
 from unseen.scales import scale
 
@@ -95,14 +95,14 @@ def base_of(name: str, base: str = "", task_file: str = "", diverse_file: str = 
 
     Every file and the folder are checked before anything starts; raises ``BadBase`` or ``BadMessages``.
     """
-    llm.needed(llm.PACKAGES, llm.EXTRA)
+    needed(llm_checks.PACKAGES, llm_checks.EXTRA)
     for path in filter(None, (task_file, diverse_file)):
         llm_data.answered(path)
     if base:
-        return Base(llm.ready(base), LlmSpec(), diverse_file, task_file)
+        return Base(llm_checks.ready(base), LlmSpec(), diverse_file, task_file)
     folder = tiny_llama.ensure(tiny_llama.SPECS.get(scale(name).name, tiny_llama.TinySpec()))
     spec = TINY.but(updates=4) if name == "smoke" else TINY
-    return Base(llm.ready(folder), spec, diverse_file, task_file)
+    return Base(llm_checks.ready(folder), spec, diverse_file, task_file)
 
 
 def tasks_of(base: Base, name: str, seed: int) -> list[SmallTask]:
