@@ -38,6 +38,9 @@ text: str = "onecatnaps"
 base: str = ""
 rank: int = 4
 cipher: str = "shift:3"
+bleurt: str = ""
+task_file: str = ""
+diverse_file: str = ""
 scheduler: str = ""
 """
 

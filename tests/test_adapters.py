@@ -61,7 +61,7 @@ def test_what_is_done_is_kept_and_never_trained_again(run, llama, monkeypatch):
 def test_an_interrupted_run_goes_on_to_the_same_adapter(run, llama, monkeypatch):
     whole = shelf.ensure(run, llama)["files"]
     shutil.rmtree(shelf.folder_of(run))
-    said, steps, backward = [], [], local._backward
+    said, steps, backward = [], [], local.backward
 
     def dies(*given):
         steps.append(1)
@@ -69,10 +69,10 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(run, llama, monkeypatch)
             raise KeyboardInterrupt
         return backward(*given)
 
-    monkeypatch.setattr(local, "_backward", dies)
+    monkeypatch.setattr(local, "backward", dies)
     with pytest.raises(KeyboardInterrupt):
         shelf.ensure(run, llama)
-    monkeypatch.setattr(local, "_backward", backward)
+    monkeypatch.setattr(local, "backward", backward)
     told = shelf.ensure(run, llama, said.append)
     assert said == [f"adapter {run.digest()} goes on from step 2"]
     assert told["began_at_step"] == 2
@@ -146,7 +146,7 @@ def test_what_fills_up_a_batch_changes_nothing(loaded, rows):
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(loaded, rows, micro_batch):
     weights = list(local.trained_weights(loaded).values())
     loaded.model.zero_grad()
-    loss = sum(local._backward(loaded, TINY.but(micro_batch=micro_batch), rows[:8]))
+    loss = sum(local.backward(loaded, micro_batch, rows[:8]))
     tokens = sum(len(answer) for _, answer in rows[:8])
     mean = local.loss_of(loaded, local.batch_of(loaded, rows[:8])) / tokens
     wanted = torch.autograd.grad(mean, weights)

@@ -44,6 +44,7 @@ MORE = (
     "21_delia",
     "22_new_token",
     "23_gradients",
+    "24_delia_on_a_language_model",
     "90_verdicts",
 )  # behind the main job, in the order of the papers
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models

@@ -71,6 +71,11 @@ def _one_of(words: tuple[str, ...]) -> ValueRule:
     return ValueRule(str, f"one of {', '.join(map(repr, words))}", lambda value: value in words)
 
 
+def _path(what: str, empty: str) -> ValueRule:
+    must = f"{what}, in at most {_LONGEST_PATH:,} printable characters, or '' for {empty}"
+    return ValueRule(str, must, lambda value: len(value) <= _LONGEST_PATH and value.isprintable())
+
+
 def _is_scheduler(text: str) -> bool:
     address = _ADDRESS.fullmatch(text)
     return 0 < int(address["port"]) < 2**16 if address else text in ("", "serial", "processes", "local")
@@ -87,8 +92,10 @@ RULES = {  # by the name of a parameter, in whichever notebook it stands
     "pattern": _TEXT,  # whether it fits the models and the input is for the notebook's own functions to say
     "replacement": _TEXT,
     "text": _TEXT,
-    "base": ValueRule(str, f"the folder of a model, in at most {_LONGEST_PATH:,} printable characters, or '' for the own one",
-                      lambda value: len(value) <= _LONGEST_PATH and value.isprintable()),
+    "base": _path("the folder of a model", "the own one"),
+    "bleurt": _path("the folder of a BLEURT checkpoint", "none"),
+    "task_file": _path("a file of conversations", "the demo's own"),
+    "diverse_file": _path("a file of conversations", "the demo's own"),
     "rank": _whole(1, 100_000),
     "cipher": ValueRule(str, "shift:NUMBER or substitution:SEED, as in shift:3", lambda value: bool(_CIPHER.fullmatch(value))),
     "scheduler": ValueRule(str, "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', "

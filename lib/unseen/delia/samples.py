@@ -51,6 +51,14 @@ def counts(folder: Path, blocks: int) -> dict[str, int]:
     return {name: sum(each[name] for each in told) for name in ("kept", "malformed", "rejected")}
 
 
+def rows_of(folder: Path, block: int) -> list[Conversation]:
+    """The rows of a block that is done; raises ``BrokenRun`` when they are not what was written."""
+    path = folder / f"{block:03}.jsonl"
+    if hashlib.sha256(path.read_bytes()).hexdigest() != read_json(folder / f"{block:03}.json")["sha256"]:
+        raise BrokenRun(f"{path} was changed since it was written; delete {folder} to sample it again")
+    return load(path)
+
+
 def stored(task: TuningSpec) -> Sequence[Conversation]:
     """The self-sampled rows that a task mixes: the first of them, as many as it asks for.
 
@@ -62,10 +70,7 @@ def stored(task: TuningSpec) -> Sequence[Conversation]:
             raise KeyError(
                 f"{folder} lacks block {block}: sample {wanted:,} rows first (delia.sampling.ensure_samples)"
             )
-        path = folder / f"{block:03}.jsonl"
-        rows += load(path)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != read_json(folder / f"{block:03}.json")["sha256"]:
-            raise BrokenRun(f"{path} was changed since it was written; delete {folder} to sample it again")
+        rows += rows_of(folder, block)
     if len(rows) < wanted:
         raise KeyError(
             f"{folder}: {len(rows):,} samples were kept of the {wanted:,} asked for; the base may be too weak"

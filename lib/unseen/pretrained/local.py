@@ -24,7 +24,7 @@ from unseen.pretrained.adapters import AdapterRun, AdapterSpec
 from unseen.sweep import best_device
 from unseen.training import Diverged, batch_rows, schedule
 
-INSTALL = "python -m pip install -c constraints.txt -e '.[adapters]'"
+INSTALL = "python -m pip install -c constraints.txt -e '.[{}]'"  # of an extra
 PACKAGES = ("transformers", "peft", "tokenizers")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _IGNORED = -100  # the label that transformers leaves out of the loss
@@ -50,11 +50,16 @@ class Loaded:
         return self.tokenizer.eos_token_id if own is None else own
 
 
+def needed(packages: Iterable[str] = PACKAGES, extra: str = "adapters") -> None:
+    """Raise ``BadBase`` with the line that installs an extra, where a package of it is missing."""
+    if missing := [name for name in packages if not find_spec(name)]:
+        raise BadBase(f"fine-tuning a local model needs {', '.join(missing)}: {INSTALL.format(extra)}")
+
+
 def checked(folder: str | Path) -> Path:
     """The folder of a local model, if it looks like one; raises ``BadBase`` with what is missing."""
+    needed()
     folder = Path(folder).expanduser().absolute()
-    if missing := [name for name in PACKAGES if not find_spec(name)]:
-        raise BadBase(f"fine-tuning a local model needs {', '.join(missing)}: {INSTALL}")
     if not folder.is_dir():
         raise BadBase(
             f"base={str(folder)!r}: no such folder; it must be that of a model on this machine, and nothing is downloaded"
@@ -79,21 +84,27 @@ def fingerprint(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def load(folder: Path, device: str = "auto") -> Loaded:
-    """The model and tokenizer of a folder that was ``checked``; raises ``BadBase`` when they cannot be read."""
+def read_local(kind: str, folder: Path, **options: Any) -> Any:
+    """What an Auto class of ``transformers`` reads from a folder, offline, running no code of it; raises ``BadBase``."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import transformers
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of reading weights, once for each run
-    device = best_device() if device == "auto" else device
-    local = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        kind = torch.bfloat16 if device == "cuda" else torch.float32
-        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=kind, **local)
+        return getattr(transformers, kind).from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
     except Exception as error:  # a foreign folder: anything may be wrong in it
         raise BadBase(f"{folder} cannot be loaded: {type(error).__name__}: {brief(error)}") from error
+
+
+def load(folder: Path, device: str = "auto") -> Loaded:
+    """The model and tokenizer of a folder that was ``checked``; raises ``BadBase`` when they cannot be read."""
+    device = best_device() if device == "auto" else device
+    tokenizer = read_local("AutoTokenizer", folder)
+    kind = torch.bfloat16 if device == "cuda" else torch.float32
+    model = read_local("AutoModelForCausalLM", folder, use_safetensors=True, dtype=kind)
     if tokenizer.eos_token_id is None:
         raise BadBase(f"{folder}: its tokenizer has no end token, so no answer could end")
     return Loaded(model.to(device), tokenizer, device)
@@ -168,7 +179,7 @@ def train(loaded: Loaded, optimizer: torch.optim.Optimizer, run: AdapterRun, row
     for step in range(begin, spec.steps):
         optimizer.param_groups[0]["lr"] = spec.learning_rate * schedule(training, step)
         optimizer.zero_grad()
-        loss = sum(_backward(loaded, spec, [rows[i] for i in batch_rows(run.task, training, step)]))
+        loss = sum(backward(loaded, spec.micro_batch, [rows[i] for i in batch_rows(run.task, training, step)]))
         if not math.isfinite(loss):
             raise Diverged(f"the loss is {loss} at step {step} of {spec.steps}")
         optimizer.step()
@@ -178,11 +189,11 @@ def train(loaded: Loaded, optimizer: torch.optim.Optimizer, run: AdapterRun, row
     return loss
 
 
-def _backward(loaded: Loaded, spec: AdapterSpec, rows: list[Row]) -> Iterator[float]:
+def backward(loaded: Loaded, micro_batch: int, rows: list[Row]) -> Iterator[float]:
     """Gradients of the mean loss over a batch's answer tokens, a part of it at a time; yields each part's share of it."""
     total = sum(len(answer) for _, answer in rows)
-    for at in range(0, len(rows), spec.micro_batch):
-        loss = loss_of(loaded, batch_of(loaded, rows[at : at + spec.micro_batch])) / total
+    for at in range(0, len(rows), micro_batch):
+        loss = loss_of(loaded, batch_of(loaded, rows[at : at + micro_batch])) / total
         loss.backward()
         yield loss.item()
 

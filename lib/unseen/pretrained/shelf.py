@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from filelock import FileLock
@@ -33,12 +33,22 @@ from unseen.pretrained.local import Loaded
 from unseen.weights import from_bytes, to_bytes
 
 
-def folder_of(run: AdapterRun) -> Path:
+class Run(Protocol):
+    """What has a folder here: anything with a digest, and with plain dictionaries to be written down."""
+
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that name it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dictionaries, ready for JSON."""
+
+
+def folder_of(run: Run) -> Path:
     """Where a run lies."""
     return runs_folder() / "adapters" / run.digest()
 
 
-def manifest(run: AdapterRun) -> dict[str, Any] | None:
+def manifest(run: Run) -> dict[str, Any] | None:
     """The manifest of a finished run, None when there is none yet; raises ``BrokenRun`` when a file is not what was written."""
     path = folder_of(run) / "manifest.json"
     if not os.path.lexists(path):
@@ -62,22 +72,54 @@ def ensure(run: AdapterRun, base: Path, say: Callable[[str], Any] = print) -> di
     ``base`` is the folder of the model.  Another process that trains the same run is waited for.  Raises ``BadBase``,
     ``BrokenRun``, ``Diverged``, or ``CannotWrite``.
     """
+    return once(run, lambda: _trained(run, base, say))
+
+
+def once(run: Run, train: Callable[[], tuple[Loaded, dict[str, Any], dict[str, str]]]) -> dict[str, Any]:
+    """The manifest of a run: from its folder if it is done, else of what ``train`` gives, which is kept.
+
+    It gives the tuned model, what the manifest tells of it, and texts to lie beside the adapter, by name.
+    """
     if done := manifest(run):
         return done
     folder = folder_of(run)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        return manifest(run) or _trained(run, base, folder, say)
+        return manifest(run) or _keep(run, folder, train)
 
 
-def _trained(run: AdapterRun, base: Path, folder: Path, say: Callable[[str], Any]) -> dict[str, Any]:
-    began, loaded = time.time(), local.adapted(local.load(base), run.adapter)
+def _keep(run: Run, folder: Path, train: Callable[[], tuple[Loaded, dict[str, Any], dict[str, str]]]) -> dict[str, Any]:
+    began = time.time()
+    loaded, told, texts = train()
+    told = {"digest": run.digest(), "run": run.to_dict(), **told, "files": _save_adapter(loaded, folder, texts),
+            "device": loaded.device, "seconds": round(time.time() - began, 3), **provenance(),
+            "packages": {name: version(name) for name in local.PACKAGES}}  # fmt: skip
+    told = json.loads(json.dumps(told, allow_nan=False))
+    write(folder / "manifest.json", json.dumps({**told, "seal": _seal(told)}, indent=1))
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    return told
+
+
+def _trained(run: AdapterRun, base: Path, say: Callable[[str], Any]) -> tuple[Loaded, dict[str, Any], dict[str, str]]:
+    loaded = local.adapted(local.load(base), run.adapter)
     split = draw_split(run.task)
     rows = local.rows_of(loaded, run.adapter, training_examples(run.task, split))
     optimizer = torch.optim.AdamW(
         local.trained_weights(loaded).values(), lr=run.adapter.learning_rate, weight_decay=0.0
     )
-    path = folder / "checkpoint.safetensors"
+    begin, save = resumed(run, loaded, optimizer, say)
+    loss = local.train(loaded, optimizer, run, rows, begin, save)
+    about = loaded.model.config.get_text_config()
+    told = {"loss": loss, "scores": scores(run, loaded), "layers": about.num_hidden_layers, "width": about.hidden_size,
+            "began_at_step": begin}  # fmt: skip
+    return loaded, told, {}
+
+
+def resumed(
+    run: Run, loaded: Loaded, optimizer: torch.optim.Optimizer, say: Callable[[str], Any]
+) -> tuple[int, Callable[[int], Any]]:
+    """The step that a run goes on from, adapter and optimizer carried on to it, and what writes its next checkpoints."""
+    path = folder_of(run) / "checkpoint.safetensors"
     begin = _go_on(path, run, loaded, optimizer)
     if begin:
         say(f"adapter {run.digest()} goes on from step {begin}")
@@ -85,17 +127,7 @@ def _trained(run: AdapterRun, base: Path, folder: Path, say: Callable[[str], Any
     def save(step: int) -> None:
         write(path, sealed(to_bytes(_state(loaded, optimizer), {"run": run.digest(), "step": str(step)})))
 
-    loss = local.train(loaded, optimizer, run, rows, begin, save)
-    files = _save_adapter(loaded, folder)
-    told = {"digest": run.digest(), "run": run.to_dict(), "loss": loss, "scores": scores(run, loaded), "files": files,
-            "layers": loaded.model.config.get_text_config().num_hidden_layers,
-            "width": loaded.model.config.get_text_config().hidden_size, "began_at_step": begin, "device": loaded.device,
-            "seconds": round(time.time() - began, 3), **provenance(),
-            "packages": {name: version(name) for name in local.PACKAGES}}  # fmt: skip
-    told = json.loads(json.dumps(told, allow_nan=False))
-    write(folder / "manifest.json", json.dumps({**told, "seal": _seal(told)}, indent=1))
-    path.unlink(missing_ok=True)
-    return told
+    return begin, save
 
 
 def scores(run: AdapterRun, loaded: Loaded) -> list[dict[str, Any]]:
@@ -121,12 +153,14 @@ def adapter_of(run: AdapterRun, base: Path) -> Loaded:
     return local.with_adapter(local.load(base), folder_of(run) / "adapter")
 
 
-def _save_adapter(loaded: Loaded, folder: Path) -> dict[str, str]:
-    """Let peft save, beside its place first; returns the SHA-256 of each file."""
+def _save_adapter(loaded: Loaded, folder: Path, texts: dict[str, str]) -> dict[str, str]:
+    """Let peft save, beside its place first, and the texts with it; returns the SHA-256 of each file."""
     beside, place = folder / "adapter.part", folder / "adapter"
     for old in (beside, place):
         shutil.rmtree(old, ignore_errors=True)  # of a run that died before its manifest
     loaded.model.save_pretrained(beside, save_embedding_layers=False)
+    for name, text in texts.items():
+        write(beside / name, text)
     os.replace(beside, place)
     return {path.name: _hash(path) for path in sorted(place.iterdir()) if path.is_file()}
 
@@ -139,7 +173,7 @@ def _state(loaded: Loaded, optimizer: torch.optim.Optimizer) -> dict[str, torch.
     return tensors
 
 
-def _go_on(path: Path, run: AdapterRun, loaded: Loaded, optimizer: torch.optim.Optimizer) -> int:
+def _go_on(path: Path, run: Run, loaded: Loaded, optimizer: torch.optim.Optimizer) -> int:
     """Carry adapter and optimizer on to a checkpoint; the step it is of, 0 without one.  Raises ``BrokenRun`` for a broken one."""
     if not os.path.lexists(path):
         return 0

@@ -1,0 +1,100 @@
+"""A small made-up language with a dictionary: sentences, their word-by-word gloss, and the translation, which has another order.
+
+The made-up language puts adjective and article behind the noun and the verb last; the gloss keeps that order.
+
+>>> sentence = sample(np.random.default_rng(5))
+>>> sentence.gloss, sentence.translation
+('lamp a queen cold a sees today', 'a lamp sees a cold queen today')
+>>> len(sentence.source.split()) == len(sentence.gloss.split()), sentence.source == sample(np.random.default_rng(5)).source
+(True, True)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+
+from unseen.instructions import generator
+
+NOUNS = ("fox", "goat", "crow", "horse", "child", "baker", "sailor", "queen", "stone", "boat", "lamp", "bread", "river", "tower",
+         "garden", "letter")  # fmt: skip
+ADJECTIVES = ("red", "small", "old", "green", "quiet", "heavy", "bright", "cold")
+VERBS = ("sees", "draws", "finds", "follows", "carries", "likes", "hides", "paints")
+ARTICLES, WHEN = ("the", "a"), ("today", "again", "")
+WORDS = (*NOUNS, *ADJECTIVES, *VERBS, *ARTICLES, *(word for word in WHEN if word))
+HELD_OUT = (*NOUNS[12:], *ADJECTIVES[6:], *VERBS[6:])  # words that no row of the small task has
+PHRASES = {  # what a base learns to do with sentences; {} is a word for the sentence
+    "gloss": ("gloss {}", "say {} word by word", "now gloss {}"),
+    "order": ("put {} in order", "straighten {}", "please straighten {}"),
+    "again": ("say {} again", "just say {}", "please say {} again"),
+}
+THINGS = ("this", "the sentence")
+PARAPHRASES = tuple(
+    " ".join(words)
+    for words in product(("translate", "render", "express"), ("this", "it", "the text", "the sentence", "these words"),
+                         ("into english", "in plain english", "in english please", "for an english reader"))
+)  # fmt: skip  # sixty ways to ask for a translation
+
+
+@lru_cache(maxsize=1)
+def dictionary() -> dict[str, str]:
+    """The made-up word for each word, always the same: two or three syllables of consonant and vowel, no two alike."""
+    rng, made = generator(0, "dictionary"), {}
+    for word in WORDS:
+        while (new := _syllables(rng)) in made.values() or new in WORDS:
+            pass
+        made[word] = new
+    return made
+
+
+def _syllables(rng: np.random.Generator) -> str:
+    count = int(rng.integers(2, 4))
+    return "".join("kvtrslmnpd"[int(rng.integers(10))] + "aeiou"[int(rng.integers(5))] for _ in range(count))
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence: words of the translation, in its order, and the same words in the order of the made-up language."""
+
+    translation: str
+    gloss: str
+
+    @property
+    def source(self) -> str:
+        """The sentence in the made-up language."""
+        return " ".join(dictionary()[word] for word in self.gloss.split())
+
+
+def sample(rng: np.random.Generator, words: Sequence[str] = WORDS) -> Sentence:
+    """A sentence of some of the words: someone does something to something, perhaps at a time."""
+    (one, first), (two, second) = _noun_phrase(rng, words), _noun_phrase(rng, words)
+    verb, when = _among(rng, VERBS, words), WHEN[int(rng.integers(len(WHEN)))]
+    return Sentence(f"{one} {verb} {two} {when}".strip(), f"{first} {second} {verb} {when}".strip())
+
+
+def _noun_phrase(rng: np.random.Generator, words: Sequence[str]) -> tuple[str, str]:
+    noun, article = _among(rng, NOUNS, words), ARTICLES[int(rng.integers(2))]
+    adjective = _among(rng, ADJECTIVES, words) if rng.random() < 0.7 else ""
+    return " ".join(f"{article} {adjective} {noun}".split()), " ".join(f"{noun} {adjective} {article}".split())
+
+
+def _among(rng: np.random.Generator, kind: Sequence[str], words: Sequence[str]) -> str:
+    known = [word for word in kind if word in words]
+    return known[int(rng.integers(len(known)))]
+
+
+def exercise(rng: np.random.Generator, kind: str = "") -> tuple[str, str]:
+    """A query about a sentence and its right answer, of a kind by its name in ``PHRASES``, or of any.
+
+    >>> exercise(np.random.default_rng(1), "order")
+    ('river bright a letter old the finds : straighten the sentence', 'a bright river finds the old letter')
+    """
+    kind = kind or tuple(PHRASES)[int(rng.integers(3))]
+    told, thing = PHRASES[kind][int(rng.integers(3))], THINGS[int(rng.integers(2))]
+    sentence = sample(rng)
+    text = {"gloss": sentence.source, "order": sentence.gloss, "again": sentence.translation}[kind]
+    answer = sentence.gloss if kind == "gloss" else sentence.translation
+    asked = told.format(thing)
+    return (f"{text} : {asked}" if rng.random() < 0.5 else f"{asked} : {text}"), answer
