@@ -284,5 +284,11 @@ def test_buffering(composite, diverse, word):
 
 @pytest.mark.parametrize(("diverse", "word"), [(60.0, REPRODUCED), (52.0, PARTLY), (50.0, NOT)])
 def test_translation(diverse, word):
-    rows = [("translation", "chrF", 0, 50.0), ("translation", "chrF", 67, diverse), ("translation", "BLEU", 67, 99.0)]
-    assert judged("translation", pd.DataFrame(rows, columns=["task", "score", "ratio", "value"])) == word
+    rows = [
+        ("plain tuning", "chrF", 0, 50.0),
+        ("DELIA", "chrF", 67, diverse),
+        ("DELIA", "BLEU", 67, 99.0),
+        ("base", "chrF", 0, 1.0),
+    ]
+    table = pd.DataFrame(rows, columns=["method", "score", "ratio", "value"]).assign(task="translation", prompts="task")
+    assert judged("translation", table) == word

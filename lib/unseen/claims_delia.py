@@ -15,7 +15,8 @@ FORMAT_LOSS = {0: 6.9, 135: 5.5, 260: 5.2, 520: 4.8}  # published ends of the tr
 
 def judge_translation(results: pd.DataFrame) -> Verdict:
     """See the criterion of the claim ``translation``."""
-    rows = results[(results["task"] == "translation") & (results["score"] == "chrF")]
+    rows = results[(results["task"] == "translation") & (results["prompts"] == "task") & (results["score"] == "chrF")]
+    rows = rows[rows["method"] != "base"]
     means = rows.groupby("ratio")["value"].mean()
     plain, diverse = means[0], means[means.index > 0]
     gain = diverse.max() / plain - 1
@@ -71,7 +72,7 @@ def judge_buffering(results: pd.DataFrame) -> Verdict:
 
 CLAIMS = (
     Claim("translation", "D1", "diverse self-sampled data: BLEURT 17 to 33 % above plain instruction tuning",
-          "on the made-up language chrF at the best ratio at least 17 % above that without diverse data; partly: 2 %",
+          "translating the made-up language, chrF at the best ratio is at least 17 % above that without diverse data; partly: 2 %",
           "24_delia_on_a_language_model", judge_translation),
     Claim("formatted generation", "D2", "diverse self-sampled data: accuracy 36 % above plain instruction tuning",
           "mean over the five kinds of prompts at the best ratio at least 36.1 % above plain tuning; partly: 10 %",
