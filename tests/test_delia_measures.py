@@ -217,7 +217,9 @@ def test_figures_show_every_kind_and_method(runs):
     assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0", "2"]
     assert len(figure.axes) == len(KINDS)
     phases = table.assign(regime="equal")
-    assert len(plots.phases(phases, ["equal"]).axes) == 3
+    panels = plots.phases(phases, ["equal"]).axes
+    assert len(panels) == 3
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["equal"]
     plots.spreads(table)
     inside = meaning.meanings(tunings, measure.about).assign(regime="equal")
     assert len(plots.similarities(inside, ["equal"]).axes) == 2

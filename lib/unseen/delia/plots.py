@@ -84,7 +84,7 @@ def _heat(means: pd.DataFrame, ax: Axes, tight: bool = False) -> Axes:
     sns.heatmap(100 * means, annot=True, fmt=".0f", cmap="viridis", vmin=0, vmax=100, cbar=False, linewidths=1, ax=ax)
     ax.set(xlabel=None, ylabel=None)
     ax.tick_params(length=0)
-    ax.set_yticks(ax.get_yticks(), ax.get_yticklabels(), rotation=0)
+    ax.set_yticks(np.arange(len(means)) + 0.5, means.index, rotation=0)
     if not tight:
         ax.set_xticks(ax.get_xticks(), [label.replace(", ", ",\n") for label in means.columns], rotation=0, fontsize=8)
     return ax
@@ -138,9 +138,8 @@ def spreads(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
     how = {"x": "operations", "y": "accuracy", "hue": "ratio", "palette": "colorblind", "ax": ax}
     sns.lineplot(rows, errorbar=over_seeds, lw=2.2, err_kws={"alpha": 0.12, "lw": 0}, **how)
     sns.scatterplot(rows, s=24, legend=False, **how)
-    ax.set(
-        xlabel="operations among the 100 task rows", ylabel="exact match, other operations, with", ylim=(-0.03, 1.05)
-    )
+    low = max(-0.03, rows["accuracy"].min() - 0.03)
+    ax.set(xlabel="operations among the 100 task rows", ylabel="exact match, other operations, with", ylim=(low, 1.01))
     ax.set_xticks(sorted(results["operations"].unique()))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.legend(title=None)
@@ -148,7 +147,10 @@ def spreads(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def similarities(meanings: pd.DataFrame, regimes: Sequence[str]) -> Figure:
-    """Similarity of hidden states with the token to those with other words in its place, layer by layer; one panel a regime."""
+    """Similarity of hidden states with the token to those with other words in its place, layer by layer.
+
+    One panel a regime and ratio; thick lines are means, thin ones seeds.
+    """
     rows = meanings[(meanings["measure"] == "similarity") & meanings["regime"].isin(regimes)]
     ratios = sorted(rows["ratio"].unique())
     figure, axes = plt.subplots(len(ratios), len(regimes), figsize=(3.1 * len(regimes) + 1.6, 2.2 * len(ratios) + 0.6),
@@ -156,9 +158,10 @@ def similarities(meanings: pd.DataFrame, regimes: Sequence[str]) -> Figure:
     for line, ratio in zip(axes, ratios, strict=True):
         for ax, regime in zip(line, regimes, strict=True):
             part = rows[(rows["ratio"] == ratio) & (rows["regime"] == regime)]
-            sns.lineplot(part, x="layer", y="value", hue="against", errorbar=over_seeds, lw=2, err_kws={"alpha": 0.12, "lw": 0},
-                         legend=ax is axes[0][-1], ax=ax)  # fmt: skip
-            ax.set(title=f"{regime}, ratio {ratio}", xlabel="behind layer", ylabel="cosine", ylim=(-0.35, 1.05))
+            how = {"x": "layer", "y": "value", "hue": "against", "ax": ax}
+            sns.lineplot(part, estimator=None, units="seed", lw=0.8, alpha=0.6, legend=False, **how)
+            sns.lineplot(part, errorbar=None, lw=2.4, legend=ax is axes[0][-1], **how)
+            ax.set(title=f"{regime}, ratio {ratio}", xlabel="behind layer", ylabel="cosine")
             ax.set_xticks(sorted(rows["layer"].unique()))
     axes[0][-1].legend(title="beside", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
