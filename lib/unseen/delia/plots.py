@@ -126,7 +126,8 @@ def _updates(ax: Axes, steps: pd.Series) -> None:
     """An axis of updates on which the first ones have room: linear up to the first look, then logarithmic."""
     looks = sorted(set(steps))
     ax.set_xscale("symlog", linthresh=max(looks[1], 1))
-    ax.set_xticks(looks, [f"{step}" for step in looks])
+    apart = [step for step, following in zip(looks, [*looks[1:], 0], strict=True) if not step < following < 1.5 * step]
+    ax.set_xticks(apart, [f"{step}" for step in apart])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("updates")
 
