@@ -87,7 +87,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "delia.llm_scores": {"pretrained.local"},
     "delia.llm_runs": {"delia", "delia.llm", "delia.llm_checks", "delia.llm_data", "delia.llm_scores", "delia.messages", "delia.pipeline", "delia.samples",
                        "delia.tiny_llama", "fields", "files", "pretrained", "pretrained.local", "pretrained.shelf", "pretrained.turns", "scales"},
-    "delia.llm_plots": {"plots"},
+    "delia.llm_plots": set(),
     "worlds": {"datasets", "delia", "delia.spec", "delia.world", "domains", "domains.draw", "domains.spec", "instructions", "pretrained.drills", "pretrained.spec",
                "specs", "tapes", "tapes.spec", "tapes.world", "tasks"},
     "training": {"encoding", "evaluation", "instructions", "model", "objectives", "optim", "parallel", "specs", "tasks", "worlds"},

@@ -6,8 +6,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unseen.plots import over_seeds
-
 SHOWN = {"formatted": "exact", "translation": "chrF", "file": "chrF"}  # the score that stands for a task
 _LABELS = {"exact": "exact match", "chrF": "chrF, 0 to 100"}
 
@@ -15,7 +13,7 @@ _LABELS = {"exact": "exact match", "chrF": "chrF, 0 to 100"}
 def by_ratio(results: pd.DataFrame) -> Figure:
     """A panel for each task: its score against the ratio of diverse data, a line for each kind of question.
 
-    The untuned base stands on the left; points are seeds, lines their means, bands 95 % intervals over them.
+    The untuned base stands on the left; points are seeds, lines their means.
     """
     tasks = list(dict.fromkeys(results["task"]))
     figure, axes = plt.subplots(1, len(tasks), figsize=(5.4 * len(tasks), 3.8), squeeze=False, layout="constrained")
@@ -31,7 +29,7 @@ def _panel(part: pd.DataFrame, ax: Axes) -> Axes:
     palette = dict(zip(kinds, sns.color_palette("colorblind", len(kinds)), strict=True))
     common = {"x": "place", "y": "value", "hue": "prompts", "palette": palette, "ax": ax}
     tuned = part[part["method"] != "base"]
-    sns.lineplot(tuned, errorbar=over_seeds, lw=1.8, err_kws={"alpha": 0.12, "lw": 0}, legend=False, **common)
+    sns.lineplot(tuned, errorbar=None, lw=1.8, legend=False, **common)
     sns.scatterplot(part, s=30, **common)
     score = part["score"].iloc[0]
     ax.set(xticks=range(len(places)), xticklabels=places, xlabel="diverse rows for each row of the task", ylabel=_LABELS[score],
