@@ -176,8 +176,12 @@ def test_the_best_device(monkeypatch):
         assert best_device() == best
 
 
-@pytest.mark.parametrize(("device", "executor"), [("cpu", "Processes"), ("cuda", "Serial")])
-def test_processes_share_processors_and_one_process_has_the_gpu(monkeypatch, tmp_path, device, executor):
+@pytest.mark.parametrize(
+    ("device", "steps", "executor"), [("cpu", 100_000, "Processes"), ("cpu", 12, "Serial"), ("cuda", 100_000, "Serial")]
+)
+def test_processes_share_processors_and_one_process_has_the_gpu_or_little_to_do(
+    monkeypatch, tmp_path, device, steps, executor
+):
     class Chosen(Exception):
         pass
 
@@ -188,7 +192,7 @@ def test_processes_share_processors_and_one_process_has_the_gpu(monkeypatch, tmp
     monkeypatch.setattr(Processes, "run", run)
     monkeypatch.setattr(Serial, "run", run)
     with pytest.raises(Chosen, match=executor):
-        frame(SPECS, Store(tmp_path))
+        frame([spec.but(training=spec.training.but(steps=steps)) for spec in SPECS], Store(tmp_path))
 
 
 # With processes

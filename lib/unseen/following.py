@@ -13,7 +13,7 @@ import pandas as pd
 from unseen.files import BrokenRun, read_sealed, runs_folder, sealed, write
 from unseen.progress import Board
 from unseen.specs import RunSpec
-from unseen.workers import Executor, Processes, Tell
+from unseen.workers import Executor, Tell, suited
 
 Follow = Callable[[RunSpec, Tell], pd.DataFrame]  # trains a run; a worker finds it by its name
 _LARGEST = 4 * 2**20  # bytes of a file
@@ -37,7 +37,7 @@ def followed(specs: Sequence[RunSpec], follow: Follow, name: str, executor: Exec
     if missing:
         folder = path_of(missing[0], name).parent
         with Board(missing) as board:
-            (executor or Processes()).run(
+            (executor or suited(missing)).run(
                 missing, partial(_keep, follow=follow, name=name, folder=folder), board.report
             )
         if board.failed:

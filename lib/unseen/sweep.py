@@ -25,7 +25,7 @@ from unseen.progress import Board
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.training import Diverged, Row, State, batch_size, data_of, start, train
-from unseen.workers import Executor, Processes, Serial, Stopped, Tell
+from unseen.workers import Executor, Serial, Stopped, Tell, suited
 
 
 class SweepFailed(Explained):
@@ -175,7 +175,7 @@ def fill(
     print(f"{len(specs)} runs: {len(specs) - len(missing)} in the store, {len(missing)} to train", flush=True)
     if not missing:
         return {}
-    executor = executor or (Processes() if best_device() == "cpu" else Serial())
+    executor = executor or (suited(missing) if best_device() == "cpu" else Serial())
     with store.probe() as probe, Board(missing) as board:
         executor.run(missing, partial(train_one, store=store, probe=probe), board.report)
     return board.failed

@@ -23,6 +23,7 @@ from unseen.errors import Explained
 from unseen.signals import polite_stops
 from unseen.specs import RunSpec
 
+_LITTLE = 2_000_000  # examples read, times layers, times width: a second or two of one core
 RETRIES = 2  # how often a run whose worker died is given to another
 
 
@@ -124,6 +125,17 @@ class Serial:
                 if last.kind == "held":
                     line.later(spec)
                 checked(last)
+
+
+def suited(specs: list[RunSpec]) -> Executor:
+    """Worker processes, or this one where the runs are so small that starting workers would take longer than training them.
+
+    >>> from unseen.scales import scale
+    >>> [type(suited(scale(name).runs())).__name__ for name in ("smoke", "quick")]
+    ['Serial', 'Processes']
+    """
+    work = sum(spec.training.steps * spec.training.batch * spec.model.layers * spec.model.width for spec in specs)
+    return Serial() if work < _LITTLE else Processes()
 
 
 class Processes:
