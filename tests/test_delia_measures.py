@@ -14,6 +14,7 @@ from unseen.encoding import layout_of
 from unseen.files import BrokenRun
 from unseen.judging import NOT, PARTLY, REPRODUCED
 from unseen.store import Store
+from unseen.sweep import begun
 from unseen.workers import Serial
 
 
@@ -104,7 +105,7 @@ def test_the_loss_of_answers_counts_each_answer_to_its_end(runs):
     tunings, _ = runs
     run = tunings[0].run
     data = world.questions(run.task, "task+token", run.evaluation)
-    model = follow.begun(run).model
+    model = begun(run, Store(), "cpu").model
     for p in model.parameters():
         p.data.zero_()
     lengths = [len(data.encoding.pieces(data.texts(i)[1])) + 1 for i in range(len(data))]
@@ -135,7 +136,7 @@ def test_a_token_with_the_vectors_of_its_name_has_its_meaning(runs):
     """The measures at their ends: a perfect copy of the name is the same in every layer and comes first among the words."""
     tunings, _ = runs
     run = tunings[0].run
-    model = follow.begun(run).model
+    model = begun(run, Store(), "cpu").model
     with torch.no_grad():
         for p in model.parameters():
             p.normal_(generator=torch.Generator().manual_seed(p.numel()))
@@ -170,7 +171,7 @@ def test_gradients_lie_where_they_should(runs):
 def test_a_composite_is_the_gradient_of_the_mixture(runs):
     tunings, _ = runs
     run = tunings[1].run
-    model, rows = follow.begun(run).model, gradients.rows_of(run)
+    model, rows = begun(run, Store(), "cpu").model, gradients.rows_of(run)
     found = {name: gradients.gradient(model, tokens) for name, tokens in rows.items()}
     both = np.concatenate([rows["task"], np.tile(rows["diverse"][:100], (2, 1))])
     found["diverse"] = gradients.gradient(model, rows["diverse"][:100])

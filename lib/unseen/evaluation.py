@@ -83,7 +83,15 @@ def baselines(
 
 def score(answers: np.ndarray, examples: Examples) -> dict[str, float]:
     """Exact match of answers, with its 95 % interval, as columns of a tidy frame."""
-    right = exact_match(answers, examples)
+    return share(exact_match(answers, examples))
+
+
+def share(right: np.ndarray) -> dict[str, float]:
+    """The share of what is right (N,), with its 95 % interval, as columns of a tidy frame.
+
+    >>> share(np.array([True, False]))["accuracy"]
+    0.5
+    """
     low, high = wilson(int(right.sum()), len(right))
     return {"accuracy": float(right.mean()), "low": low, "high": high, "examples": len(right)}
 

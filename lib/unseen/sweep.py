@@ -98,7 +98,7 @@ def _noted(spec: RunSpec, store: Store) -> Iterator[None]:
 def _trained(
     spec: RunSpec, store: Store, watch: Callable[[Row], Any], device: str, say: Callable[[str], Any], crew: Crew
 ) -> dict[str, Any]:
-    began, state = time.time(), _begun(spec, store, device)
+    began, state = time.time(), begun(spec, store, device)
     found, before = store.begin(spec, state), []
     if found:
         say(f"run {spec.digest()} {found}")
@@ -129,7 +129,7 @@ def _trained(
     return crew.same(store.finish(spec, state, scores, kinds=kinds, **where, **times, resumed=before))
 
 
-def _begun(spec: RunSpec, store: Store, device: str) -> State:
+def begun(spec: RunSpec, store: Store, device: str) -> State:
     """The state before the first step, with the weights of its base if it has one; raises as ``Store.base`` does."""
     state = start(spec, device)
     if spec.model.base:

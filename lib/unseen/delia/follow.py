@@ -16,18 +16,12 @@ from unseen.evaluation import all_right
 from unseen.model import Transformer
 from unseen.specs import RunSpec
 from unseen.store import Store
-from unseen.training import Row, State, data_of, start, train
+from unseen.sweep import begun
+from unseen.training import Row, data_of, train
 from unseen.workers import Executor, Tell
 
 _SIZE, _NAME = 200, "kinds-1"  # prompts of each kind; another name when what is looked at changes
 _ROWS = 64  # of a history; looked at are the first, second, fourth and so on, since most happens early
-
-
-def begun(spec: RunSpec) -> State:
-    """The state of a tuning before its first step."""
-    state = start(spec)
-    state.model.load_state_dict(Store().base(spec).state_dict())
-    return state
 
 
 def often(method: Method) -> list[RunSpec]:
@@ -64,7 +58,7 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
 
     Columns: ratio, diverse, seed, step, prompts, accuracy, loss (nats an answer).
     """
-    state, found = begun(spec), []
+    state, found = begun(spec, Store(), "cpu"), []
     asked = {kind: questions(spec.task, kind, spec.evaluation).first(_SIZE) for kind in KINDS}
 
     def look(row: Row | None = None) -> None:

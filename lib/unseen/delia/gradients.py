@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unseen import following
-from unseen.delia.follow import begun, due, often
+from unseen.delia.follow import due, often
 from unseen.delia.language import MENTIONS, OPERATIONS, TOKEN
 from unseen.delia.methods import Method
 from unseen.delia.prompts import conversation, draw, small_task, task_rows
@@ -24,6 +24,8 @@ from unseen.instructions import generator
 from unseen.model import Transformer
 from unseen.objectives import loss_of
 from unseen.specs import RunSpec
+from unseen.store import Store
+from unseen.sweep import begun
 from unseen.training import Row, data_of, train
 from unseen.workers import Executor, Tell
 
@@ -107,7 +109,7 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
 
     Columns: ratio, seed, step, part, gradient, along, cosine, size.
     """
-    state, rows, found = begun(spec), rows_of(spec), []
+    state, rows, found = begun(spec, Store(), "cpu"), rows_of(spec), []
 
     def look(row: Row | None = None) -> None:
         tell(state.step)

@@ -9,7 +9,7 @@ from unseen.delia.methods import Method
 from unseen.delia.prompts import KINDS
 from unseen.delia.sampling import ensure_samples
 from unseen.delia.world import questions
-from unseen.evaluation import all_right, greedy_answers, wilson
+from unseen.evaluation import all_right, greedy_answers, share
 from unseen.model import Transformer
 from unseen.scales import Setting
 from unseen.specs import RunSpec
@@ -21,8 +21,8 @@ from unseen.workers import Executor
 def measure(methods: Sequence[Method], store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
     """One row per method, seed and kind of prompts, by exact match; see ``prompts.KINDS``.
 
-    Columns: method, diverse, ratio, operations (trained with the token), seed, updates, task_examples (task rows seen, with
-    repetitions), prompts, accuracy, low, high (95 % interval), examples (asked), seconds (of training), run.
+    Columns: method, diverse, ratio, operations (trained with the token), rate, token_rate (learning rates), seed, updates,
+    task_examples (task rows seen, with repetitions), prompts, accuracy, low, high (95 % interval), examples (asked), seconds (of training), run.
     """
     store = store or Store()
     runs = list(dict.fromkeys(run for method in methods for run in method.runs()))
@@ -63,14 +63,8 @@ def about(method: Method, run: RunSpec) -> dict[str, object]:
 
 def answers(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
     """Exact match of a tuned model on prompts of every kind."""
-    rows = []
-    for kind in KINDS:
-        right = all_right(model, questions(run.task, kind, run.evaluation))
-        low, high = wilson(int(right.sum()), len(right))
-        rows.append(
-            {"prompts": kind, "accuracy": float(right.mean()), "low": low, "high": high, "examples": len(right)}
-        )
-    return rows
+    asked = {kind: questions(run.task, kind, run.evaluation) for kind in KINDS}
+    return [{"prompts": kind, **share(all_right(model, examples))} for kind, examples in asked.items()]
 
 
 def said(run: RunSpec, model: Transformer, each: int = 2) -> pd.DataFrame:

@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -138,9 +139,7 @@ def task_rows(task: TuningSpec, chosen: SmallTask) -> list[Query]:
         known = ways[operation]
         verb, phrase, mention = known[number // task.operations % len(known)]
         drawn = draw(operation, rng, chosen.format, mention.format(TOKEN), task.after)
-        rows.append(
-            Query(operation, drawn.argument, verb, phrase, drawn.text, chosen.format, drawn.mention, task.after)
-        )
+        rows.append(replace(drawn, verb=verb, phrase=phrase))
     return rows
 
 
@@ -150,7 +149,7 @@ def rephrased(rows: Sequence[Query], count: int, rng: np.random.Generator) -> li
     for row in (rows[i % len(rows)] for i in range(count)):
         mention = _pick(MENTIONS, rng).format(TOKEN)
         verb, phrase = _pick(VERBS[row.operation], rng), _pick(PHRASES, rng)
-        found.append(Query(row.operation, row.argument, verb, phrase, row.text, row.format, mention, row.after))
+        found.append(replace(row, verb=verb, phrase=phrase, mention=mention))
     return found
 
 

@@ -11,7 +11,7 @@ from unseen.domains.designs import Design, designs, runs
 from unseen.domains.draw import draw_split, questions
 from unseen.domains.kinds import KINDS
 from unseen.domains.spec import DOMAINS
-from unseen.evaluation import all_right, wilson
+from unseen.evaluation import all_right, share
 from unseen.scales import Setting
 from unseen.specs import RunSpec
 from unseen.store import Store
@@ -49,9 +49,7 @@ def answers(spec: RunSpec, store: Store) -> list[dict[str, object]]:
     for kind, side in [(spec.task.counts, "seen"), *((kind, "unseen") for kind in KINDS)]:
         drawn = questions(spec.task, split, spec.evaluation, kind, side)
         right = all_right(model, drawn.where(drawn.applies))
-        low, high = wilson(int(right.sum()), len(right))
-        rows.append({"kind": kind, "split": side, "accuracy": float(right.mean()), "low": low, "high": high,
-                     "examples": len(right), "seconds": manifest["train_seconds"], "run": spec.digest()})  # fmt: skip
+        rows.append({"kind": kind, "split": side, **share(right), "seconds": manifest["train_seconds"], "run": spec.digest()})  # fmt: skip
     return rows
 
 
