@@ -23,7 +23,7 @@ RATIOS = {
 }
 BEST = {"smoke": 2}  # ratio at which methods are compared, 67 at all other scales
 SEEDS = {"smoke": (0,), "quick": (0, 1, 2), "full": (0, 1, 2, 3, 4), "paper": (0, 1, 2, 3, 4)}
-UPDATES = {"smoke": 4, "quick": 300, "full": 1_600, "paper": 3_000}
+UPDATES = {"smoke": 4, "quick": 300, "full": 600, "paper": 3_000}
 RATE, SLOW, FAST = 1e-3, 1e-4, 1e-2  # learning rates: of all weights; of the rest and of the token where they differ
 
 
