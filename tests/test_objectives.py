@@ -1,5 +1,7 @@
 """What fine-tuning minimises, and the new token's own learning rate."""
 
+import copy
+
 import pytest
 import torch
 
@@ -10,9 +12,9 @@ from unseen.model import Shape, build
 from unseen.objectives import distance, divergence, loss_of, objective_of, smoothed
 from unseen.specs import ModelSpec, TrainingSpec
 from unseen.store import Store
-from unseen.sweep import frame
-from unseen.training import data_of, optimizers_of, start, train
-from unseen.workers import Serial
+from unseen.sweep import ensure, frame
+from unseen.training import optimizers_of
+from unseen.workers import Serial, Stopped
 
 SHAPE = Shape(vocabulary=12, prompt=5, context=8)
 MODEL = ModelSpec(layers=1, width=16, heads=2)
@@ -93,26 +95,77 @@ def test_the_token_alone_can_be_trained():
     assert {name for name, change in moved.items() if change.max()} == {"embedding", "before"}
 
 
-def test_a_tuning_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path):
-    method = tuned("smoke", "fast token", {"token_rate": 0.01, "evaluate_every": 2})
-    store, spec = Store(tmp_path), method.run
-    frame([method.base], store, Serial())
-    whole, first, resumed = (start(spec) for _ in range(3))
-    for state in (whole, first):
-        state.model.load_state_dict(store.base(spec).state_dict())
-    data = data_of(spec)
-    train(spec, whole, data)
+def test_an_adapter_moves_attention_and_embeddings_by_its_rank_alone():
+    model = build(MODEL, SHAPE)
+    model.head.data.normal_(generator=torch.Generator().manual_seed(0))
+    training = TrainingSpec(matrix_learning_rate=0.0, learning_rate=1e-2, trains="adapter", rank=2)
+    (optimizer,) = optimizers_of(model, training)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss_of(model, tokens()).backward()
+        optimizer.step()
+    changes = {name: (p.detach() - before[name]).flatten(0, -2) for name, p in model.named_parameters()}
+    assert {name.rpartition(".")[2]: int(torch.linalg.matrix_rank(change, rtol=1e-3)) for name, change in changes.items()} == {
+        "embedding": 2, "before": 2, "q": 2, "k": 2, "v": 2, "out": 2, "head": 0, "up": 0, "down": 0}  # fmt: skip
+
+
+def test_an_adapter_learns_what_automatic_differentiation_through_its_product_would():
+    wanted = build(MODEL, SHAPE)
+    wanted.head.data.normal_(generator=torch.Generator().manual_seed(0))
+    model = copy.deepcopy(wanted)
+    (optimizer,) = optimizers_of(model, TrainingSpec(matrix_learning_rate=0.0, learning_rate=1e-2, trains="adapter"))
+    names = [
+        name for name, p in wanted.named_parameters() if any(p is w for w in _adapted_like(wanted, model, optimizer))
+    ]
+    pairs = [tuple(f.detach().clone().requires_grad_() for f in pair) for pair in optimizer.pairs]
+    plain = torch.optim.AdamW([f for pair in pairs for f in pair], lr=1e-2, weight_decay=0.0)
+    fixed = dict(wanted.named_parameters())
+    for _ in range(4):
+        merged = {name: fixed[name] + (b @ a).view_as(fixed[name]) for name, (b, a) in zip(names, pairs, strict=True)}
+        logits = torch.func.functional_call(wanted, merged, (tokens()[:, :-1],))
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens()[:, -logits.size(1) :].flatten())
+        for each in (plain, optimizer):
+            each.zero_grad()
+        loss.backward()
+        own = loss_of(model, tokens())
+        own.backward()
+        assert own.item() == pytest.approx(loss.item(), abs=1e-5)
+        plain.step()
+        optimizer.step()
+    for name, (b, a) in zip(names, pairs, strict=True):
+        assert torch.allclose(
+            dict(model.named_parameters())[name], fixed[name] + (b @ a).view_as(fixed[name]), atol=1e-5
+        )
+
+
+def _adapted_like(wanted, model, optimizer):
+    """The weights of one model that in another like it an adapter moves."""
+    return [
+        w
+        for w, p in zip(wanted.parameters(), model.parameters(), strict=True)
+        if any(p is x for x in optimizer.weights)
+    ]
+
+
+@pytest.mark.parametrize("how", [{"token_rate": 0.01}, {"trains": "token"}, {"trains": "adapter", "rank": 3}])
+def test_a_tuning_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path, how):
+    method = tuned("smoke", "a tuning", {**how, "evaluate_every": 2})
+    spec, stores = method.run, [Store(tmp_path / name) for name in ("whole", "stopped")]
+    for store in stores:
+        frame([method.base], store, Serial())
 
     def stop(row):
-        raise KeyboardInterrupt
+        raise Stopped("enough")
 
-    with pytest.raises(KeyboardInterrupt):
-        train(spec, first, data, watch=stop)
-    resumed.load_tensors(first.to_tensors())
-    resumed.step, resumed.history = first.step, list(first.history)
-    train(spec, resumed, data)
-    assert (first.step, resumed.step) == (2, 4)
-    for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+    with pytest.raises(Stopped):
+        ensure(spec, stores[1], stop)
+    said = []
+    for store in stores:
+        ensure(spec, store, say=said.append)
+    assert said == [f"run {spec.digest()} goes on from step 2"]
+    whole, resumed = (store.model(spec) for store in stores)
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
 
 

@@ -141,9 +141,11 @@ def test_the_digest_feels_every_field(part, field):
     if field.name in ("k_low", "k_high"):  # of a family only
         base = TaskSpec(instructions=100, unseen_instructions=100, family="mixed", k_high=2)
     beside = {}
-    if field.name in ("trains", "token_rate", "kl", "pull"):  # of fine-tuning with a new token only
+    if field.name in ("trains", "token_rate", "kl", "pull", "rank"):  # of fine-tuning with a new token only
         base = base.but(matrix_learning_rate=0.0)
         beside = {"task": TuningSpec(), "model": ModelSpec(base=16 * "a")}
+    if field.name == "rank":  # of an adapter only
+        base = base.but(matrix_learning_rate=0.0, trains="adapter")
     changed = RunSpec(**{part: replace(base, **{field.name: 2 if field.name == "k_low" else other(field)})}, **beside)
     if field.name == "k_high":
         changed = RunSpec(task=base.but(k_high=3))

@@ -1,12 +1,15 @@
-"""Muon for many small matrices, in step with AdamW for everything else.
+"""Muon for many small matrices, in step with AdamW for everything else; and what fine-tuning takes in place of both.
 
 ``torch.optim.Muon`` treats one matrix at a time and in bfloat16, which on a processor takes a third of
 a training step at these sizes.  This one does the same arithmetic (Jordan et al., 2024) in the
 parameters' own precision, for all matrices of one shape at once; the tests hold the two against each other.
 """
 
+import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +17,27 @@ from torch import Tensor, nn
 from unseen.model import Transformer
 from unseen.specs import TrainingSpec
 
+# Of both recipes: the weights of attention, and the embeddings.
+_ADAPTED = {"embedding", "before", "q", "k", "v", "out", "inputs.weight", "output.weight"}
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the quintic iteration, from the same source
+
+
+def _adapted(name: str) -> bool:
+    return re.sub(r"blocks\.\d+\.", "", name) in _ADAPTED
+
+
+def remembered(shapes: dict[str, tuple[int, ...]], training: TrainingSpec) -> list[tuple[int, ...]]:
+    """The shapes of what the optimizers of a run keep a memory of, from the shapes of its weights by name.
+
+    >>> remembered({"embedding": (30, 8), "blocks.0.q": (8, 8), "blocks.0.up": (8, 8)}, TrainingSpec())
+    [(30, 8), (8, 8), (8, 8)]
+    """
+    if training.trains == "token":
+        return [shape for name, shape in shapes.items() if name in ("embedding", "before")]
+    if training.trains == "all":
+        return list(shapes.values())
+    tables = [(math.prod(shape[:-1]), shape[-1]) for name, shape in shapes.items() if _adapted(name)]
+    return [shape for rows, columns in tables for shape in ((rows, training.rank), (training.rank, columns))]
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -32,6 +55,8 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 class Muon(torch.optim.Optimizer):
     """Momentum, then orthogonalised updates, decoupled weight decay; batched over matrices of one shape."""
+
+    memory = ("momentum",)
 
     def __init__(
         self,
@@ -100,3 +125,51 @@ class TokenAdamW(torch.optim.AdamW):
         super().step()
         for (table, place), before in zip(self.tables, old, strict=True):
             table[place] = before + self.stretch * (table[place] - before)
+
+
+class LowRankAdamW(torch.optim.AdamW):
+    """A low-rank adapter on attention and embeddings (LoRA, Hu et al., 2021; DELIA's setting: rank 16, alpha 16), as an optimizer.
+
+    Each weight W (R, C) moves by B A alone: B (R, r) from zero, and A (r, C) drawn by the model's seed.  The gradients of both follow
+    from that of W by the chain rule, so the model stays as it is and always holds the merged weights.
+    """
+
+    memory = ("step", "exp_avg", "exp_avg_sq", "value")  # of B and of A each
+
+    def __init__(self, model: Transformer, training: TrainingSpec):
+        weights = [p for name, p in model.named_parameters() if _adapted(name)]
+        self.model, self.tables = model, [p.detach().flatten(0, -2) for p in weights]  # (R, C), the same memory
+        self.weights, self.pairs = weights, []
+        draw = torch.Generator().manual_seed(model.spec.seed)
+        for table in self.tables:
+            rows, columns = table.shape
+            drawn = (2 * torch.rand(training.rank, columns, generator=draw) - 1) / columns**0.5
+            self.pairs.append(
+                (nn.Parameter(table.new_zeros(rows, training.rank)), nn.Parameter(drawn.to(table.device)))
+            )
+        factors = [factor for pair in self.pairs for factor in pair]
+        super().__init__(factors, lr=training.learning_rate, weight_decay=0.0, fused=True)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of the whole model: those of its weights are where the factors' come from."""
+        self.model.zero_grad(set_to_none)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """One update of all factors, and of the weights by what their products changed."""
+        for weight, (b, a) in zip(self.weights, self.pairs, strict=True):
+            gradient = weight.grad.flatten(0, -2)  # (R, C)
+            b.grad, a.grad = gradient @ a.mT, b.mT @ gradient
+        before = [b @ a for b, a in self.pairs]
+        super().step()
+        for table, (b, a), old in zip(self.tables, self.pairs, before, strict=True):
+            table += b @ a - old
+            for factor in (b, a):
+                self.state[factor]["value"] = factor.detach()  # what a checkpoint needs of it
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state and the factors in it."""
+        super().load_state_dict(state_dict)
+        for factor in (factor for pair in self.pairs for factor in pair if self.state[factor]):
+            factor.copy_(self.state[factor]["value"])

@@ -21,6 +21,7 @@ from unseen.tasks import SPECIAL, Task, TaskSpec
 __all__ = ["SPECIAL", "EvaluationSpec", "ModelSpec", "RunSpec", "TaskSpec", "TrainingSpec", "differences"]
 
 RECIPES = ("modern", "gpt2")
+TRAINS = ("all", "adapter", "token")  # what fine-tuning changes
 # By the ``world`` that a stored task names; string rewriting names none.
 TASKS: dict[str, type[Task]] = {"": TaskSpec, "domains": DomainSpec, "drills": DrillSpec, "language": LanguageSpec,
                                 "tapes": TapeSpec, "tuning": TuningSpec}  # fmt: skip
@@ -70,8 +71,8 @@ class TrainingSpec(Checked):
     paper's linear schedule.  ``evaluate_every`` (steps) sets the rows of the history,
     ``checkpoint_every`` (steps) how much an interrupted run can lose.
 
-    Of fine-tuning with a new token: ``trains`` is ``all`` weights or the ``token`` alone, and ``token_rate`` the learning rate of its
-    vectors where it is not that of the rest (0).  ``kl`` weighs the divergence from the base's answers, ``pull`` draws the weights
+    Of fine-tuning: ``trains`` is ``all`` weights, an ``adapter`` of some ``rank`` on attention and embeddings, or the new ``token`` alone;
+    ``token_rate`` is the learning rate of the token's vectors where it is not that of the rest (0).  ``kl`` weighs the divergence from the base's answers, ``pull`` draws the weights
     towards the base's, ``smoothing`` smooths labels in the measure of each example's uncertainty.  See ``objectives``.
     """
 
@@ -88,18 +89,24 @@ class TrainingSpec(Checked):
     kl: float = later(0.0)
     pull: float = later(0.0)
     smoothing: float = later(0.0)
+    rank: int = later(16)
 
     def _check(self) -> None:
-        if self.trains not in ("all", "token"):
-            self._refuse("trains", "known are all, token")
+        if self.trains not in TRAINS:
+            self._refuse("trains", f"known are {', '.join(TRAINS)}")
+        if self.trains != "adapter" and self.rank != 16:
+            self._refuse("rank", f"only trains='adapter' has one, this trains {self.trains!r}")
+        if self.trains == "adapter" and self.token_rate:
+            self._refuse(
+                "token_rate", "must be 0 with trains='adapter': the token's vectors are part of what it adapts"
+            )
         for name in ("token_rate", "kl", "pull"):
             self._within(name, 0, 1_000)
         self._within("smoothing", 0, 1)
-        if self.matrix_learning_rate and (self.trains == "token" or self.token_rate):
-            self._refuse(
-                "matrix_learning_rate", "must be 0 where the new token has a rate of its own: AdamW trains both"
-            )
-        for name in ("steps", "batch", "evaluate_every", "checkpoint_every"):
+        if self.matrix_learning_rate and (self.trains != "all" or self.token_rate):
+            self._refuse("matrix_learning_rate", "must be 0 with an adapter, and where the new token has a rate of its own: "
+                                                 "AdamW trains both")  # fmt: skip
+        for name in ("steps", "batch", "evaluate_every", "checkpoint_every", "rank"):
             self._within(name, 1, MOST)
         self._within("learning_rate", 1e-8, 1)
         self._within("matrix_learning_rate", 0, 1)
@@ -146,6 +153,8 @@ class RunSpec(Checked):
                 raise ValueError(
                     f"TrainingSpec.{name}={getattr(training, name)}: only a run with a ModelSpec.base has it"
                 )
+        if training.trains == "adapter" and not tuned:
+            raise ValueError("TrainingSpec.trains='adapter': only a run with a ModelSpec.base has one")
         if (training.token_rate or training.trains == "token") and not getattr(self.task, "words", ()):
             raise ValueError(f"TrainingSpec.token_rate={training.token_rate}: this task has no new token")
 

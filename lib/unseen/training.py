@@ -29,7 +29,7 @@ from unseen.evaluation import all_right
 from unseen.instructions import generator
 from unseen.model import Shape, Transformer, build
 from unseen.objectives import Objective, loss_of
-from unseen.optim import Muon, TokenAdamW
+from unseen.optim import LowRankAdamW, Muon, TokenAdamW
 from unseen.parallel import ALONE, Crew
 from unseen.specs import RunSpec, TrainingSpec
 from unseen.tasks import Task
@@ -95,7 +95,7 @@ class State:
 
 def _check_memory(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Tensor]]) -> None:
     """Raise ``RuntimeError`` unless an optimizer's memory is of its own parameters: torch would take any."""
-    names = ("momentum",) if isinstance(optimizer, Muon) else ("step", "exp_avg", "exp_avg_sq")
+    names = getattr(optimizer, "memory", ("step", "exp_avg", "exp_avg_sq"))
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     wanted = {i: {name: () if name == "step" else p.shape for name in names} for i, p in enumerate(parameters)}
     if state and wanted != {i: {name: value.shape for name, value in memory.items()} for i, memory in state.items()}:
@@ -111,8 +111,11 @@ def start(spec: RunSpec, device: str = "cpu") -> State:
 def optimizers_of(model: Transformer, training: TrainingSpec) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or Muon for the weight matrices of the blocks and AdamW for the rest.
 
-    A new token, the last of the vocabulary, may have a rate of its own, or be all that is trained.
+    Fine-tuning may train an adapter in place of the weights.  A new token, the last of the vocabulary, may have a rate of its own,
+    or be all that is trained.
     """
+    if training.trains == "adapter":
+        return [LowRankAdamW(model, training)]
     if training.token_rate or training.trains == "token":
         return [TokenAdamW(model, model.shape.vocabulary - 1, training)]
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2] if training.matrix_learning_rate else []
