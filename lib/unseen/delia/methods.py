@@ -25,7 +25,10 @@ BEST = {"smoke": 2}  # ratio at which methods are compared, 67 at all other scal
 SEEDS = {"smoke": (0,), "quick": (0, 1, 2), "full": (0, 1, 2, 3, 4), "paper": (0, 1, 2, 3, 4)}
 UPDATES = {"smoke": 4, "quick": 300, "full": 600, "paper": 3_000}
 RATE, SLOW, FAST = 1e-3, 1e-4, 1e-2  # learning rates: of all weights; of the rest and of the token where they differ
-ADAPTER = {"trains": "adapter", "learning_rate": 3e-3}  # the rate: the middle one of three tried on a seed that is not reported
+ADAPTER = {
+    "trains": "adapter",
+    "learning_rate": 3e-3,
+}  # the rate: the middle one of three tried on a seed that is not reported
 
 
 @dataclass(frozen=True)
