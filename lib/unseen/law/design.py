@@ -21,7 +21,7 @@ from unseen.specs import ModelSpec, RunSpec, TrainingSpec
 
 Step = tuple[float, dict[str, float]]  # where single runs had shown a setting's step, and its levels
 _LETTERS = string.ascii_letters + string.digits
-_SEEDS = {"smoke": (0, 1), "quick": (0, 1), "full": (0, 1, 2), "paper": (0, 1)}
+_SEEDS = (0, 1)
 _TITLES = {"alphabet": "{} letters", "pattern": "pattern {}", "input": "input {}", "width": "width {}",
            "depth": "{} layers", "budget": "budget {:,}", "passes": "{:g} times the passes"}  # fmt: skip
 _AROUND = {
@@ -103,7 +103,7 @@ def _setting(name: str, step: float, base: RunSpec, given: dict[str, float]) -> 
     spec, recipe = at(base, **given), base.model.recipe
     beside = [recipe] * (recipe != scale(name).main.base.model.recipe)
     called = ", ".join(beside + [title(**given)] * bool(given))
-    return Setting(called, spec, sizes(step, name, room_of(spec)), _SEEDS[name])
+    return Setting(called, spec, sizes(step, name, room_of(spec)), _SEEDS)
 
 
 def design_of(name: str) -> Design:
@@ -113,7 +113,7 @@ def design_of(name: str) -> Design:
 
 
 def _smoke(main: Setting) -> Design:
-    other = [Setting(title(**levels), at(main.base, **levels), (2, 64), _SEEDS["smoke"])
+    other = [Setting(title(**levels), at(main.base, **levels), (2, 64), _SEEDS)
              for levels in ({"width": 8}, {"budget": 320}, {"width": 8, "budget": 320})]  # fmt: skip
     return Design((main, *other[:2]), (other[2],))
 
