@@ -120,7 +120,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "cluster": {"errors", "parameters", "specs", "workers"},
     "progress": {"encoding", "specs", "workers"},
     "weights": {"encoding", "files", "model", "specs"},
-    "checkpoints": {"files", "specs", "training", "weights"},
+    "checkpoints": {"files", "optim", "specs", "training", "weights"},
     "store": {"checkpoints", "files", "model", "specs", "training", "weights", "workers"},
     "sweep": {"checkpoints", "errors", "evaluation", "files", "objectives", "parallel", "progress", "specs", "store", "training",
               "workers"},
