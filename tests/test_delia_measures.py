@@ -96,7 +96,7 @@ def test_a_tuning_is_looked_at_early_and_at_its_end(runs, capsys):
     assert (table[table["step"] == 0].groupby("prompts")["ratio"].size() == 2).all()
     capsys.readouterr()
     assert follow.curves(tunings, Serial()).equals(table)
-    assert "0 to train" in capsys.readouterr().out
+    assert "0 left" in capsys.readouterr().out
     plots.over_time(table)
     assert [line.get_text() for line in plots.format_loss(table).axes[1].get_legend().get_texts()] == ["0", "2"]
 

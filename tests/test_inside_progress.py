@@ -36,10 +36,10 @@ def test_following_changes_nothing_in_a_run():
 
 def test_what_was_followed_is_read_and_not_trained_again(capsys, monkeypatch):
     first = progress.followed([SMALL], Serial())
-    assert "0 were followed before and are read, 1 to train" in capsys.readouterr().out
+    assert "what was found of 0 before is read, 1 left" in capsys.readouterr().out
     monkeypatch.setattr(progress, "follow", None)
     pd.testing.assert_frame_equal(progress.followed([SMALL], Serial()), first)
-    assert "1 were followed before and are read, 0 to train" in capsys.readouterr().out
+    assert "what was found of 1 before is read, 0 left" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [b"", b"instructions,seed\n", b"x" * 100])

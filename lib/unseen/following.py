@@ -1,6 +1,6 @@
-"""Runs that are measured again and again while they train: trained for that alone, and what was found kept beside the store.
+"""What is measured of runs beside their scores: while they train, for which alone they are trained, or afterwards.
 
-A run that was followed once, by its digest and the name of what was looked at, is read and not trained again.
+What was found of a run is kept beside the store, by its digest and the name of what was looked at, and read from then on.
 """
 
 import io
@@ -24,15 +24,17 @@ def path_of(spec: RunSpec, name: str) -> Path:
     return runs_folder() / "followed" / f"{spec.digest()}-{name}.csv"
 
 
-def followed(specs: Sequence[RunSpec], follow: Follow, name: str, executor: Executor | None = None) -> pd.DataFrame:
-    """``follow`` of all specs, one after another; those that were followed before are read, which is said.
+def followed(
+    specs: Sequence[RunSpec], follow: Follow, name: str, executor: Executor | None = None, doing: str = "follow"
+) -> pd.DataFrame:
+    """``follow`` of all specs, one after another; what was found before is read, which is said.
 
-    ``name`` changes when ``follow`` looks at something else.  Raises ``BrokenRun`` when a file of measures is not what was
-    written, and when a run failed.
+    ``name`` changes when ``follow`` looks at something else; ``doing`` says what it does.  Raises ``BrokenRun`` when a file of
+    measures is not what was written, and when a run failed.
     """
     missing = [spec for spec in specs if not path_of(spec, name).exists()]
     print(
-        f"{len(specs)} runs to follow: {len(specs) - len(missing)} were followed before and are read, {len(missing)} to train"
+        f"{len(specs)} runs to {doing}: what was found of {len(specs) - len(missing)} before is read, {len(missing)} left"
     )
     if missing:
         folder = path_of(missing[0], name).parent
@@ -57,5 +59,5 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_csv(io.BytesIO(read_sealed(path, _LARGEST)))
     except (OSError, ValueError) as error:
         raise BrokenRun(
-            f"{path} is not what was written ({error}); delete it, and the run is followed again"
+            f"{path} is not what was written ({error}); delete it, and the run is measured again"
         ) from error

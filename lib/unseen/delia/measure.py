@@ -1,6 +1,7 @@
 """From methods to one tidy frame: what is missing is trained, then every model is asked prompts of every kind."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -10,12 +11,13 @@ from unseen.delia.prompts import KINDS
 from unseen.delia.sampling import ensure_samples
 from unseen.delia.world import questions
 from unseen.evaluation import all_right, greedy_answers, share
+from unseen.following import followed
 from unseen.model import Transformer
 from unseen.scales import Setting
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.sweep import frame, manifests
-from unseen.workers import Executor
+from unseen.workers import Executor, Tell
 
 
 def measure(methods: Sequence[Method], store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
@@ -30,7 +32,10 @@ def measure(methods: Sequence[Method], store: Store | None = None, executor: Exe
     ensure_samples(runs, store)
     frame(sorted(runs, key=lambda run: -run.training.steps), store, executor)
     known = manifests(runs, store)
-    asked = {run: answers(run, store.model(run)) for run in runs}
+    found = followed(runs, partial(ask, store=store), "answers-1", executor, "ask prompts of every kind").to_dict(
+        "records"
+    )
+    asked = {run: found[i * len(KINDS) : (i + 1) * len(KINDS)] for i, run in enumerate(runs)}
     return pd.DataFrame([{**about(method, run), **row, "seconds": known[run]["train_seconds"], "run": run.digest()}
                          for method in methods for run in method.runs() for row in asked[run]])  # fmt: skip
 
@@ -59,6 +64,11 @@ def about(method: Method, run: RunSpec) -> dict[str, object]:
             "operations": task.operations, "rate": training.learning_rate,
             "token_rate": training.token_rate or training.learning_rate, "seed": task.rule_seed,
             "updates": training.steps, "task_examples": round(seen)}  # fmt: skip
+
+
+def ask(run: RunSpec, tell: Tell, store: Store) -> pd.DataFrame:
+    """``answers`` of a finished run, for a worker."""
+    return pd.DataFrame(answers(run, store.model(run)))
 
 
 def answers(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
