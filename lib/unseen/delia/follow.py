@@ -1,6 +1,7 @@
 """What a tuned model does with prompts of every kind, again and again while it is tuned."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -70,7 +71,7 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
             found.append((state.step, kind, right, loss_of_answers(state.model, examples)))
 
     look()
-    train(spec, state, data_of(spec), watch=look)
+    train(spec, state, replace(data_of(spec), evaluation={}), watch=look)  # nobody reads the scores of its history
     table = pd.DataFrame(found, columns=["step", "prompts", "accuracy", "loss"])
     which = {"ratio": spec.task.ratio, "diverse": spec.task.diverse, "seed": spec.task.rule_seed}
     return pd.concat([pd.DataFrame([which] * len(table)), table], axis=1)

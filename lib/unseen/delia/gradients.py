@@ -119,7 +119,7 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
         found.extend({"step": state.step, **line} for line in compared(gradients, spec.task.ratio or RATIO))
 
     look()
-    train(spec, state, data_of(spec), watch=look)
+    train(spec, state, replace(data_of(spec), evaluation={}), watch=look)  # nobody reads the scores of its history
     which = {"ratio": spec.task.ratio, "seed": spec.task.rule_seed}
     return pd.DataFrame([which | line for line in found])
 
