@@ -124,7 +124,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "store": {"checkpoints", "files", "model", "specs", "training", "weights", "workers"},
     "sweep": {"checkpoints", "errors", "evaluation", "files", "objectives", "parallel", "progress", "specs", "store", "training",
               "workers"},
-    "following": {"files", "progress", "specs", "workers"},
+    "following": {"files", "progress", "specs", "training", "workers"},
     "inventory": {"checkpoints", "files", "specs", "store"},
     "named": {"checkpoints", "files", "inventory", "names", "specs", "store", "sweep", "workers"},
     "diversity": {"claims", "datasets", "evaluation", "instructions", "scales", "store", "sweep", "thresholds",

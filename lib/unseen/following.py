@@ -5,6 +5,7 @@ What was found of a run is kept beside the store, by its digest and the name of 
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +14,16 @@ import pandas as pd
 from unseen.files import BrokenRun, read_sealed, runs_folder, sealed, write
 from unseen.progress import Board
 from unseen.specs import RunSpec
+from unseen.training import Data, Row, State, train
 from unseen.workers import Executor, Tell, suited
 
 Follow = Callable[[RunSpec, Tell], pd.DataFrame]  # trains a run; a worker finds it by its name
 _LARGEST = 4 * 2**20  # bytes of a file
+
+
+def carry_on(spec: RunSpec, state: State, data: Data, look: Callable[[Row], None]) -> None:
+    """Train to the last step and look at every row of the history; its own scores are not made, for nobody reads them."""
+    train(spec, state, replace(data, evaluation={}), watch=look)
 
 
 def path_of(spec: RunSpec, name: str) -> Path:

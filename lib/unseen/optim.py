@@ -164,12 +164,12 @@ class LowRankAdamW(torch.optim.AdamW):
         super().step()
         for table, (b, a), old in zip(self.tables, self.pairs, before, strict=True):
             table += b @ a - old
-            for factor in (b, a):
-                self.state[factor]["value"] = factor.detach()  # what a checkpoint needs of it
+        for factor in self.param_groups[0]["params"]:
+            self.state[factor]["value"] = factor.detach()  # what a checkpoint needs of it
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state and the factors in it."""
         super().load_state_dict(state_dict)
-        for factor in (factor for pair in self.pairs for factor in pair if self.state[factor]):
-            factor.copy_(self.state[factor]["value"])
+        for factor, memory in self.state.items():
+            factor.copy_(memory["value"])

@@ -94,7 +94,7 @@ class TrainingSpec(Checked):
     def _check(self) -> None:
         if self.trains not in TRAINS:
             self._refuse("trains", f"known are {', '.join(TRAINS)}")
-        if self.trains != "adapter" and self.rank != 16:
+        if self.trains != "adapter" and self.rank != late(type(self))["rank"]:
             self._refuse("rank", f"only trains='adapter' has one, this trains {self.trains!r}")
         if self.trains == "adapter" and self.token_rate:
             self._refuse(

@@ -1,7 +1,6 @@
 """What a tuned model does with prompts of every kind, again and again while it is tuned."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -18,7 +17,7 @@ from unseen.model import Transformer
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.sweep import begun
-from unseen.training import Row, data_of, train
+from unseen.training import Row, data_of
 from unseen.workers import Executor, Tell
 
 _SIZE, _NAME = 200, "kinds-1"  # prompts of each kind; another name when what is looked at changes
@@ -71,7 +70,7 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
             found.append((state.step, kind, right, loss_of_answers(state.model, examples)))
 
     look()
-    train(spec, state, replace(data_of(spec), evaluation={}), watch=look)  # nobody reads the scores of its history
+    following.carry_on(spec, state, data_of(spec), look)
     table = pd.DataFrame(found, columns=["step", "prompts", "accuracy", "loss"])
     which = {"ratio": spec.task.ratio, "diverse": spec.task.diverse, "seed": spec.task.rule_seed}
     return pd.concat([pd.DataFrame([which] * len(table)), table], axis=1)

@@ -26,7 +26,7 @@ from unseen.objectives import loss_of
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.sweep import begun
-from unseen.training import Row, data_of, train
+from unseen.training import Row, data_of
 from unseen.workers import Executor, Tell
 
 SIZE, _NAME = 512, "gradients-1"  # rows behind each gradient; another name when what is looked at changes
@@ -119,7 +119,7 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
         found.extend({"step": state.step, **line} for line in compared(gradients, spec.task.ratio or RATIO))
 
     look()
-    train(spec, state, replace(data_of(spec), evaluation={}), watch=look)  # nobody reads the scores of its history
+    following.carry_on(spec, state, data_of(spec), look)
     which = {"ratio": spec.task.ratio, "seed": spec.task.rule_seed}
     return pd.DataFrame([which | line for line in found])
 

@@ -23,7 +23,7 @@ from unseen.model import Transformer
 from unseen.probes import changed_instructions
 from unseen.scales import Setting, scale
 from unseen.specs import RunSpec
-from unseen.training import Data, Row, data_of, start, train
+from unseen.training import Data, Row, data_of, start
 from unseen.workers import Executor, Tell
 
 EXACT = "exact match, unseen"
@@ -89,7 +89,7 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
         tell(state.step)
 
     look()
-    train(spec, state, data, watch=look)
+    following.carry_on(spec, state, data, look)
     table = pd.DataFrame(found, columns=["step", "signal", "value"])
     table.insert(0, "seed", spec.task.rule_seed)
     table.insert(0, "instructions", spec.task.instructions)
