@@ -24,18 +24,18 @@ TASK = SMALL.task.but(
 
 def questions(tests, task):
     split = draw_split(task)
-    return split, list(tests(task, split))
+    return split, list(tests.of(task, split))
 
 
 def test_no_string_of_a_test_rule_stands_in_a_training_rule():
-    split, asked = questions(ask.by_k((1, 2, 4)), TASK)
+    split, asked = questions(ask.ByK((1, 2, 4)), TASK)
     assert {(columns["form"], columns["k"]) for columns, _, _ in asked} >= {("random", 1), ("periodic", 2)}
     for _, _, rules in asked:
         assert not strings_of(rules) & strings_of(split.seen)
 
 
 def test_a_test_has_the_k_that_it_says():
-    _, asked = questions(ask.by_k((1, 2)), TASK)
+    _, asked = questions(ask.ByK((1, 2)), TASK)
     for columns, _, rules in asked:
         if columns["form"] == "repeated":
             assert all(x[0] == x[1] and x[2] == x[3] for x in rules.patterns)
@@ -50,14 +50,14 @@ def test_where_training_took_all_strings_there_is_no_test():
         split,
         seen=split.seen.__class__(task.alphabet, *(np.repeat(np.arange(6, dtype=np.uint8), 4).reshape(6, 4),) * 2),
     )
-    assert [columns["k"] for columns, _, _ in ask.by_k((4,))(task, everything)] == []
+    assert [columns["k"] for columns, _, _ in ask.ByK((4,)).of(task, everything)] == []
 
 
 def test_inputs_hold_the_pattern_as_often_as_the_test_says():
     task = SMALL.task.but(pattern_length=2, replacement_length=2, input_length=8, also_occurrences="2,3")
-    split, asked = questions(ask.by_occurrences((1, 2, 4)), task)
+    split, asked = questions(ask.ByOccurrences((1, 2, 4)), task)
+    assert ask.ByOccurrences((1,)).trained(task) == {"trained": "1, 2, 3"}
     for columns, world, rules in asked:
-        assert columns["trained"] == "1, 2, 3"
         assert rules is split.unseen
         examples = draw(world, rules, np.zeros(20, int), np.random.default_rng(0))
         found = {line.text.count(line.rule.pattern) for line in map(examples.line, range(20))}
@@ -66,13 +66,22 @@ def test_inputs_hold_the_pattern_as_often_as_the_test_says():
 
 def test_every_model_is_asked_every_test(tmp_path):
     setting = Setting("mine", SMALL.but(task=TASK), (20, 40), (0, 1))
-    results = ask.measure([setting], ask.by_k((1, 2)), Store(tmp_path), Serial(), size=30)
+    results = ask.measure([setting], ask.ByK((1, 2)), Store(tmp_path), Serial(), size=30)
     assert len(results) == 2 * 2 * 4
     assert results.groupby(["instructions", "seed"])["run"].nunique().tolist() == [1] * 4
     assert (results["low"] <= results["accuracy"]).all()
     assert (results["accuracy"] <= results["high"]).all()
-    again = ask.measure([setting], ask.by_k((1, 2)), Store(tmp_path), Serial(), size=30)
+    again = ask.measure([setting], ask.ByK((1, 2)), Store(tmp_path), Serial(), size=30)
     pd.testing.assert_frame_equal(results, again)
+
+
+def test_what_was_trained_stays_text_and_no_model_is_asked_twice(tmp_path, capsys):
+    task = SMALL.task.but(pattern_length=2, replacement_length=2, input_length=8, occurrences=2)
+    setting = Setting("2", SMALL.but(task=task), (20,), (0,))
+    for left in (1, 0):
+        results = ask.measure([setting], ask.ByOccurrences((1, 3)), Store(tmp_path), Serial(), size=30)
+        assert results["trained"].tolist() == ["2", "2"]
+        assert f"{left} left" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_a_run_that_fails_is_told(tmp_path):
@@ -81,7 +90,7 @@ def test_a_run_that_fails_is_told(tmp_path):
     )
     broken = Setting("broken", SMALL.but(model=SMALL.model.but(base="0" * 16)), (3,), (0,))
     with pytest.raises(SweepFailed, match="1 of 2 runs failed"):
-        ask.measure([setting, broken], ask.by_k((1,)), Store(tmp_path), Serial())
+        ask.measure([setting, broken], ask.ByK((1,)), Store(tmp_path), Serial())
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -29,7 +29,7 @@ from unseen.files import (
     sealed,
     write,
 )
-from unseen.optim import remembered
+from unseen.optim import MEMORY, remembered
 from unseen.specs import RunSpec, differences
 from unseen.training import State
 from unseen.weights import HEADER, check, check_numbers, count, from_bytes, shapes, to_bytes
@@ -42,7 +42,6 @@ _ROW = ("step", "loss", "seen", "unseen", "seconds")
 _SCORE = {"split", "accuracy", "low", "high", "examples"}
 _NUMBER = rb",-?[0-9]{1,20}(?:\.[0-9]{1,30})?(?:e[+-][0-9]{1,3})?"
 _HISTORY = re.compile(",".join(_ROW).encode() + rb"\n(?:[0-9]{1,13}(?:%b){4}\n)*+" % _NUMBER)
-_MEMORY = {"step", "exp_avg", "exp_avg_sq", "momentum", "value"}  # what optimizers remember, by its last name
 _BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 ADVICE = "'unseen clean --broken' puts the run aside, and it is trained again when it is asked for next"
 
@@ -177,7 +176,7 @@ def _check_tensors(tensors: dict[str, Tensor], spec: RunSpec, step: int) -> None
     of_each = Counter(tuple(value.shape) for name, value in last if name in ("exp_avg", "momentum"))
     if step and of_each != Counter(remembered(shapes(spec), spec.training)):
         raise ValueError("what it holds of the optimizers is not of these weights")
-    if not all(name in _MEMORY or (name == "losses" and value.ndim == 1) for name, value in last):
+    if not all(name in MEMORY or (name == "losses" and value.ndim == 1) for name, value in last):
         raise ValueError("it holds more than weights, losses and what optimizers remember")
 
 

@@ -11,7 +11,7 @@ Every setting shares its runs with whichever other has the same ones: the store 
 from unseen.scales import Setting, scale
 from unseen.specs import RunSpec
 
-_SEEDS = {"smoke": (0, 1), "quick": (0, 1, 2), "full": (0, 1, 2, 3), "paper": (0,)}
+SEEDS = {"smoke": (0, 1), "quick": (0, 1, 2), "full": (0, 1, 2), "paper": (0,)}
 
 
 def no_ops(name: str) -> tuple[Setting, ...]:
@@ -21,7 +21,7 @@ def no_ops(name: str) -> tuple[Setting, ...]:
     paper = (100, 200, 300, 400, 500, 1_000, 2_000, 5_000, 10_000, 100_000)
     base = scale(name).main.base
     return tuple(
-        Setting(f"{100 * share:.0f} % no-ops", with_task(base, no_op_share=share), sizes.get(name, paper), _SEEDS[name])
+        Setting(f"{100 * share:.0f} % no-ops", with_task(base, no_op_share=share), sizes.get(name, paper), SEEDS[name])
         for share in shares
     )
 
@@ -36,7 +36,7 @@ def long_tail(name: str) -> tuple[Setting, ...]:
     even = {"smoke": (8,), "quick": (200, 300, 500), "full": (100, 150, 200, 250, 300, 500)}.get(name, ()) + sizes
     base = scale(name).main.base
     return tuple(
-        Setting(f"a = {shape:g}", with_task(base, concentration=shape), even if shape == 1 else sizes, _SEEDS[name])
+        Setting(f"a = {shape:g}", with_task(base, concentration=shape), even if shape == 1 else sizes, SEEDS[name])
         for shape in shapes
     )
 

@@ -19,6 +19,7 @@ from unseen.specs import TrainingSpec
 
 # Of both recipes: the weights of attention, and the embeddings.
 _ADAPTED = {"embedding", "before", "q", "k", "v", "out", "inputs.weight", "output.weight"}
+ADAM = ("step", "exp_avg", "exp_avg_sq")  # what torch's Adam remembers of a parameter
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the quintic iteration, from the same source
 
 
@@ -134,7 +135,7 @@ class LowRankAdamW(torch.optim.AdamW):
     from that of W by the chain rule, so the model stays as it is and always holds the merged weights.
     """
 
-    memory = ("step", "exp_avg", "exp_avg_sq", "value")  # of B and of A each
+    memory = (*ADAM, "value")  # of B and of A each
 
     def __init__(self, model: Transformer, training: TrainingSpec):
         weights = [p for name, p in model.named_parameters() if _adapted(name)]
@@ -173,3 +174,6 @@ class LowRankAdamW(torch.optim.AdamW):
         super().load_state_dict(state_dict)
         for factor, memory in self.state.items():
             factor.copy_(memory["value"])
+
+
+MEMORY = {*ADAM, *Muon.memory, *LowRankAdamW.memory}  # the names of all that any of them remembers

@@ -29,7 +29,7 @@ from unseen.evaluation import all_right
 from unseen.instructions import generator
 from unseen.model import Shape, Transformer, build
 from unseen.objectives import Objective, loss_of
-from unseen.optim import LowRankAdamW, Muon, TokenAdamW
+from unseen.optim import ADAM, LowRankAdamW, Muon, TokenAdamW
 from unseen.parallel import ALONE, Crew
 from unseen.specs import RunSpec, TrainingSpec
 from unseen.tasks import Task
@@ -95,7 +95,7 @@ class State:
 
 def _check_memory(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Tensor]]) -> None:
     """Raise ``RuntimeError`` unless an optimizer's memory is of its own parameters: torch would take any."""
-    names = getattr(optimizer, "memory", ("step", "exp_avg", "exp_avg_sq"))
+    names = getattr(optimizer, "memory", ADAM)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     wanted = {i: {name: () if name == "step" else p.shape for name in names} for i, p in enumerate(parameters)}
     if state and wanted != {i: {name: value.shape for name, value in memory.items()} for i, memory in state.items()}:
@@ -194,14 +194,14 @@ def train(
     device = next(model.parameters()).device
     tokens = torch.from_numpy(data.training.tokens())
     monitor = {name: examples.first(_MONITOR) for name, examples in data.evaluation.items()}
-    rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers_of(model, training)]
     begun = time.perf_counter()
     spent = state.history[-1]["seconds"] if state.history else 0.0
     while state.step < training.steps:
         rows = crew.share(batch_rows(spec.task, training, state.step))
         loss = objective(shared, tokens[rows].to(device, torch.long, non_blocking=True))
-        for optimizer, rate in zip(state.optimizers, rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * schedule(training, state.step)
+        for optimizer in state.optimizers:
+            group = optimizer.param_groups[0]
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(training, state.step)
             optimizer.zero_grad()
         loss.backward()
         for optimizer in state.optimizers:

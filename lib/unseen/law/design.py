@@ -139,7 +139,7 @@ def _full(main: Setting) -> Design:
              (200, {"alphabet": 20, "input": 15}), (350, {"pattern": 4, "depth": 3}),
              (250, {"alphabet": 13, "width": 48, "budget": 31_500})]  # fmt: skip
     gpt2 = main.base.but(model=GPT2, training=GPT2_TRAINING)
-    return _design("full", main, steps, tests, gpt2, (1_000, 450))
+    return _design("full", main, steps, tests, gpt2, (1_000,))
 
 
 def _paper(main: Setting) -> Design:
@@ -159,11 +159,11 @@ def _paper(main: Setting) -> Design:
 
 
 def _design(name: str, main: Setting, steps: list[Step], tests: list[Step], other: RunSpec | None = None,
-            its: tuple[float, float] = (0, 0)) -> Design:  # fmt: skip
-    """Settings of the main recipe, and where there is an ``other`` recipe its base to fit and one of fewer letters to test."""
+            its: tuple[float, ...] = ()) -> Design:  # fmt: skip
+    """Settings of the main recipe, and of an ``other`` recipe its base to fit and, given a second step, one of fewer letters to test."""
     fitted = [_setting(name, step, main.base, levels) for step, levels in steps]
     held_out = [_setting(name, step, main.base, levels) for step, levels in tests]
     if other:
-        fitted.append(_setting(name, its[0], other, {}))
-        held_out.append(_setting(name, its[1], other, {"alphabet": 13}))
+        fitted += [_setting(name, step, other, {}) for step in its[:1]]
+        held_out += [_setting(name, step, other, {"alphabet": 13}) for step in its[1:]]
     return Design((main, *fitted), tuple(held_out))

@@ -8,12 +8,11 @@
 
 import string
 
-from unseen.experiments import with_task
+from unseen.experiments import SEEDS, with_task
 from unseen.families import FORMS
 from unseen.scales import Setting, scale
 from unseen.specs import RunSpec
 
-_SEEDS = {"smoke": (0, 1), "quick": (0, 1, 2), "full": (0, 1, 2), "paper": (0,)}
 _MORE_SEEDS = {
     "smoke": (0, 1),
     "quick": tuple(range(5)),
@@ -46,8 +45,8 @@ def semantics(name: str) -> tuple[Setting, ...]:
             if name == "quick" and high < ends[-1] and family != "mixed":
                 continue
             more = (500,) if name == "quick" and family == "mixed" and high == ends[-1] else ()
-            aside = name == "full" and high < ends[-1] and family != "mixed"  # no verdict hangs on these
-            settings.append(_setting(base, family, low, high, more + sizes, _SEEDS[name][: 1 if aside else None]))
+            aside = high < ends[-1] and name == ("quick" if family == "mixed" else "full")  # no verdict hangs on these
+            settings.append(_setting(base, family, low, high, more + sizes, SEEDS[name][: 1 if aside else None]))
     large = {"smoke": 3, "quick": 5, "full": 6, "paper": 20}[name]
     few = tuple(size for size in sizes if name not in ("quick", "full") or size <= 2_000)
     return *settings, _setting(base, "mixed", large, ends[-1], few, _MORE_SEEDS[name])
@@ -75,8 +74,8 @@ def occurrences(name: str) -> tuple[Setting, ...]:
     sizes = {"smoke": (16,), "quick": (500, 2_000)}.get(name, (200, 500, 1_000, 2_000))
     fewest = (200,) if name == "quick" else ()
     return (
-        *(Setting(str(number), with_task(base, occurrences=number), sizes, _SEEDS[name]) for number in alone),
-        Setting(", ".join(map(str, numbers)), mix, fewest + sizes, _SEEDS[name]),
+        *(Setting(str(number), with_task(base, occurrences=number), sizes, SEEDS[name]) for number in alone),
+        Setting(", ".join(map(str, numbers)), mix, fewest + sizes, SEEDS[name]),
     )
 
 
