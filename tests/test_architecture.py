@@ -104,7 +104,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "claims": {"claims_delia", "claims_domains", "claims_pretrained", "claims_transfer", "judging"},
     "transfer": set(),
     "transfer.settings": {"experiments", "families", "scales", "specs"},
-    "transfer.ask": {"datasets", "evaluation", "families", "instructions", "scales", "specs", "store", "sweep", "workers"},
+    "transfer.ask": {"datasets", "evaluation", "families", "following", "instructions", "scales", "specs", "store", "sweep", "workers"},
     "transfer.pictures": {"plots"},
     "domains.designs": {"domains.spec", "scales", "specs"},
     "domains.measure": {"claims_domains", "domains.designs", "domains.draw", "domains.kinds", "domains.spec", "evaluation", "scales", "specs", "store",
