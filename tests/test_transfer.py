@@ -1,6 +1,8 @@
 """Models asked in other worlds: the tests are what they say, and nothing in them was trained on."""
 
+import re
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,11 @@ from unseen.workers import Serial
 TASK = SMALL.task.but(
     pattern_length=4, replacement_length=4, input_length=6, instructions=40, family="mixed", k_low=2, k_high=4
 )
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))  # what models answered is kept there
 
 
 def questions(tests, task):
@@ -82,6 +89,20 @@ def test_what_was_trained_stays_text_and_no_model_is_asked_twice(tmp_path, capsy
         results = ask.measure([setting], ask.ByOccurrences((1, 3)), Store(tmp_path), Serial(), size=30)
         assert results["trained"].tolist() == ["2", "2"]
         assert f"{left} left" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_digest_that_could_be_a_number_names_its_run(tmp_path):
+    base = SMALL.but(task=TASK.but(instructions=20))
+    odd = next(seed for seed in count() if re.fullmatch(r"[0-9]+e[0-9]+", base.with_seed(seed).digest()))
+    results = ask.measure([Setting("mine", base, (20,), (odd,))], ask.ByK((1,)), Store(tmp_path), Serial(), size=30)
+    assert results["run"].tolist() == [base.with_seed(odd).digest()]
+
+
+def test_a_model_of_which_nothing_can_be_asked_has_no_rows(tmp_path):
+    setting = Setting("mine", SMALL.but(task=TASK), (20,), (0,))
+    results = ask.measure([setting], ask.ByK(()), Store(tmp_path), Serial(), size=30)
+    assert len(results) == 0
+    assert "run" in results
 
 
 def test_a_run_that_fails_is_told(tmp_path):

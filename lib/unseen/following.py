@@ -33,8 +33,8 @@ def path_of(spec: RunSpec, name: str) -> Path:
 
 def followed(
     specs: Sequence[RunSpec], follow: Follow, name: str, executor: Executor | None = None, doing: str = "follow"
-) -> pd.DataFrame:
-    """``follow`` of all specs, one after another; what was found before is read, which is said.
+) -> list[pd.DataFrame]:
+    """``follow`` of each spec, in their order; what was found before is read, which is said.
 
     ``name`` changes when ``follow`` looks at something else; ``doing`` says what it does.  Raises ``BrokenRun`` when a file of
     measures is not what was written, and when a run failed.
@@ -52,7 +52,7 @@ def followed(
         if board.failed:
             digest, reason = next(iter(board.failed.items()))
             raise BrokenRun(f"{len(board.failed)} of {len(missing)} runs failed; the first, {digest}: {reason}")
-    return pd.concat([_read(path_of(spec, name)) for spec in specs], ignore_index=True)
+    return [_read(path_of(spec, name)) for spec in specs]
 
 
 def _keep(spec: RunSpec, tell: Tell, follow: Follow, name: str, folder: Path) -> None:

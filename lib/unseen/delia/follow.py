@@ -80,4 +80,4 @@ def curves(methods: Sequence[Method], executor: Executor | None = None) -> pd.Da
     """``follow`` of all runs of methods; their bases must be there."""
     runs = [run for method in methods for run in often(method)]
     ensure_samples(runs)
-    return following.followed(runs, follow, _NAME, executor)
+    return pd.concat(following.followed(runs, follow, _NAME, executor), ignore_index=True)

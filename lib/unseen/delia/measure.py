@@ -32,10 +32,8 @@ def measure(methods: Sequence[Method], store: Store | None = None, executor: Exe
     ensure_samples(runs, store)
     frame(sorted(runs, key=lambda run: -run.training.steps), store, executor)
     known = manifests(runs, store)
-    found = followed(runs, partial(ask, store=store), "answers-1", executor, "ask prompts of every kind").to_dict(
-        "records"
-    )
-    asked = {run: found[i * len(KINDS) : (i + 1) * len(KINDS)] for i, run in enumerate(runs)}
+    found = followed(runs, partial(ask, store=store), "answers-1", executor, "ask prompts of every kind")
+    asked = {run: table.to_dict("records") for run, table in zip(runs, found, strict=True)}
     return pd.DataFrame([{**about(method, run), **row, "seconds": known[run]["train_seconds"], "run": run.digest()}
                          for method in methods for run in method.runs() for row in asked[run]])  # fmt: skip
 

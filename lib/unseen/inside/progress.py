@@ -103,7 +103,7 @@ def path_of(spec: RunSpec) -> Path:
 
 def followed(specs: Sequence[RunSpec], executor: Executor | None = None) -> pd.DataFrame:
     """``follow`` of all specs, one after another; see ``following.followed``."""
-    return following.followed(specs, follow, _NAME, executor)
+    return pd.concat(following.followed(specs, follow, _NAME, executor), ignore_index=True)
 
 
 def runs(name: str) -> tuple[Setting, ...]:

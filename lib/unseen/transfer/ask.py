@@ -92,13 +92,16 @@ def measure(settings: Iterable[Setting], tests: Tests, store: Store | None = Non
     frame(runs, store, executor)  # trains what is missing
     name = re.sub(r"\W+", "-", f"{tests} of {size}")
     found = followed(runs, partial(ask, tests=tests, size=size, store=store), name, executor, "ask")
-    parts = []
-    for setting in settings:
-        for run in setting.runs():
-            about = {"setting": setting.name, "instructions": run.task.instructions, "seed": run.task.rule_seed}
-            own = found[found["run"] == run.digest()]
-            parts.append(pd.DataFrame(about | tests.trained(run.task), index=own.index).join(own))
+    of = [setting.name for setting in settings for _ in setting.runs()]
+    parts = [_told(name, run, tests, scores) for name, run, scores in zip(of, runs, found, strict=True)]
     return pd.concat(parts, ignore_index=True)
+
+
+def _told(setting: str, run: RunSpec, tests: Tests, scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores of a run between what it was trained on and its digest."""
+    about = {"setting": setting, "instructions": run.task.instructions, "seed": run.task.rule_seed}
+    about |= tests.trained(run.task)
+    return pd.DataFrame(about, index=scores.index).join(scores).assign(run=run.digest())
 
 
 def ask(run: RunSpec, tell: Tell, tests: Tests, size: int, store: Store) -> pd.DataFrame:
@@ -108,4 +111,4 @@ def ask(run: RunSpec, tell: Tell, tests: Tests, size: int, store: Store) -> pd.D
         rng = generator(_SEED, repr(sorted((tests.trained(run.task) | columns).items())))
         right = all_right(model, draw(task, rules, np.arange(size) % len(rules), rng))
         rows.append(columns | share(right))
-    return pd.DataFrame(rows).assign(run=run.digest())
+    return pd.DataFrame(rows).assign(examples=size)  # a column also where there is no test
