@@ -90,10 +90,9 @@ def measure(settings: Iterable[Setting], tests: Tests, store: Store | None = Non
     settings, store = list(settings), store or Store()
     runs = [run for setting in settings for run in setting.runs()]
     frame(runs, store, executor)  # trains what is missing
-    name = re.sub(r"\W+", "-", f"{tests} of {size}")
-    found = followed(runs, partial(ask, tests=tests, size=size, store=store), name, executor, "ask")
-    of = [setting.name for setting in settings for _ in setting.runs()]
-    parts = [_told(name, run, tests, scores) for name, run, scores in zip(of, runs, found, strict=True)]
+    asked = "asked-1-" + re.sub(r"\W+", "-", f"{tests} of {size}")
+    found = iter(followed(runs, partial(ask, tests=tests, size=size, store=store), asked, executor, "ask"))
+    parts = [_told(setting.name, run, tests, next(found)) for setting in settings for run in setting.runs()]
     return pd.concat(parts, ignore_index=True)
 
 
