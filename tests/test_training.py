@@ -66,6 +66,18 @@ def test_a_resumed_run_ends_with_the_same_bits(recorded):
     assert losses(state) == losses(recorded.state)
 
 
+def test_a_state_that_stopped_while_its_rates_fell_goes_on_with_the_same_rates(recorded):
+    def stop(row):
+        if row["step"] == recorded.rows[-2]["step"]:
+            raise KeyboardInterrupt
+
+    state = start(recorded.spec)
+    with pytest.raises(KeyboardInterrupt):
+        train(recorded.spec, state, recorded.data, stop)
+    assert state.optimizers[0].param_groups[0]["lr"] < recorded.spec.training.learning_rate
+    assert equal(train(recorded.spec, state, recorded.data).to_tensors(), recorded.final)
+
+
 def test_the_optimizers_memory_is_part_of_the_state(recorded):
     state = train(recorded.spec, resumed(recorded, optimizers=False), recorded.data)
     assert not equal(state.to_tensors(), recorded.final)

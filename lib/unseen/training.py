@@ -167,6 +167,19 @@ def _follow(state: State, crew: Crew) -> None:
         state.step, state.history = step, history
 
 
+def _update(state: State, loss: Tensor, factor: float) -> None:
+    """One step down the gradient of a loss: every optimizer at its own learning rate times a factor."""
+    for optimizer in state.optimizers:
+        group = optimizer.param_groups[0]
+        group["lr"] = factor * group.setdefault("initial_lr", group["lr"])  # the name that torch's schedulers use
+        optimizer.zero_grad()
+    loss.backward()
+    for optimizer in state.optimizers:
+        optimizer.step()
+    state.losses.append(loss.detach())
+    state.step += 1
+
+
 def train(
     spec: RunSpec,
     state: State,
@@ -199,15 +212,7 @@ def train(
     while state.step < training.steps:
         rows = crew.share(batch_rows(spec.task, training, state.step))
         loss = objective(shared, tokens[rows].to(device, torch.long, non_blocking=True))
-        for optimizer in state.optimizers:
-            group = optimizer.param_groups[0]
-            group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(training, state.step)
-            optimizer.zero_grad()
-        loss.backward()
-        for optimizer in state.optimizers:
-            optimizer.step()
-        state.losses.append(loss.detach())
-        state.step += 1
+        _update(state, loss, schedule(training, state.step))
         if state.step % training.evaluate_every == 0 or state.step == training.steps:
             mean = crew.mean(torch.stack(state.losses).mean()).item()  # so that all diverge together
             if not math.isfinite(mean):
