@@ -42,6 +42,12 @@ def test_what_was_followed_is_read_and_not_trained_again(capsys, monkeypatch):
     assert "what was found of 1 before is read, 0 left" in capsys.readouterr().out
 
 
+def test_a_run_that_two_settings_share_is_followed_once(capsys):
+    table = progress.followed([SMALL, SMALL], Serial())
+    assert "what was found of 0 before is read, 1 left" in capsys.readouterr().out
+    assert len(table) == 2 * len(progress.followed([SMALL], Serial()))
+
+
 @pytest.mark.parametrize("content", [b"", b"instructions,seed\n", b"x" * 100])
 def test_measures_that_rotted_are_named(content):
     progress.followed([SMALL], Serial())

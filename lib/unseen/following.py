@@ -39,9 +39,10 @@ def followed(
     ``name`` changes when ``follow`` looks at something else; ``doing`` says what it does.  Raises ``BrokenRun`` when a file of
     measures is not what was written, and when a run failed.
     """
-    missing = [spec for spec in specs if not path_of(spec, name).exists()]
+    runs = dict.fromkeys(specs)  # settings may share some
+    missing = [run for run in runs if not path_of(run, name).exists()]
     print(
-        f"{len(specs)} runs to {doing}: what was found of {len(specs) - len(missing)} before is read, {len(missing)} left"
+        f"{len(runs)} runs to {doing}: what was found of {len(runs) - len(missing)} before is read, {len(missing)} left"
     )
     if missing:
         folder = path_of(missing[0], name).parent
