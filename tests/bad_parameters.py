@@ -11,8 +11,8 @@ import nbformat
 import pytest
 from hypothesis import strategies as st
 
+from unseen.disk.names import DEEPEST, LONGEST, LONGEST_BYTES, SIGNS
 from unseen.headless import output_folder
-from unseen.names import DEEPEST, LONGEST, LONGEST_BYTES, SIGNS
 from unseen.parameters import RULES, BadParameters, Parameter, check_parameters, checked, parameters
 
 TYPES = (str, int, float, bool, list, tuple)

@@ -13,8 +13,8 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from strategies import tasks
+from unseen.running.tables import COLUMNS, SHOWN, BadTable, read_table
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.tables import COLUMNS, SHOWN, BadTable, read_table
 
 DOTTED = [f"{part.name}.{field.name}" for part in fields(RunSpec) for field in fields(type(part.default))]
 SHORT = {COLUMNS[name].sets: name for name in COLUMNS if "." not in name}

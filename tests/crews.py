@@ -11,9 +11,9 @@ import torch
 
 from trainers import SMALL
 from unseen.parallel import Crew, crew
+from unseen.running.workers import Stopped
 from unseen.specs import RunSpec
 from unseen.training import Diverged, Row, State, data_of, start, train
-from unseen.workers import Stopped
 
 MODERN = SMALL.but(training=SMALL.training.but(evaluate_every=3))  # the checkpoint at 4 stands between two rows
 GPT2 = MODERN.but(model=SMALL.model.but(recipe="gpt2"), training=MODERN.training.but(matrix_learning_rate=0.0))

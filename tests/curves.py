@@ -23,7 +23,7 @@ def results(
     setting: str = "main",
     noise: float = 0.0,
 ) -> pd.DataFrame:
-    """The frame of ``diversity.measure`` with a given curve on unseen instructions, and 0.98 on seen ones."""
+    """The frame of ``curve.measure`` with a given curve on unseen instructions, and 0.98 on seen ones."""
     rng, rows = np.random.default_rng(len(sizes)), []
     for seed in seeds:
         for size in sizes:
@@ -40,7 +40,7 @@ def results(
 
 
 def baselines(sizes: Sequence[int] = SIZES, seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
-    """The frame of ``diversity.baselines``."""
+    """The frame of ``curve.baselines``."""
     shares = {("oracle", "seen"): 1.0, ("oracle", "unseen"): 1.0, ("copy", "seen"): 0.0, ("copy", "unseen"): 0.0,
               ("nearest rule", "seen"): 1.0, ("nearest rule", "unseen"): 0.0}  # fmt: skip
     return pd.DataFrame([

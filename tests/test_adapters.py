@@ -10,8 +10,8 @@ import torch
 
 from llamas import write_llama
 from unseen.datasets import training_examples
+from unseen.disk.files import BrokenRun
 from unseen.errors import Explained
-from unseen.files import BrokenRun
 from unseen.instructions import draw_split
 from unseen.pretrained import bases, local, plan, shelf
 from unseen.pretrained.adapters import AdapterRun, AdapterSpec

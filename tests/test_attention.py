@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 
 from strategies import tasks
-from unseen.attention import attention, best_heads, on_source, rows_of, sources
 from unseen.ciphers import cipher_table
 from unseen.datasets import training_examples
 from unseen.encoding import Encoding
 from unseen.instructions import draw_split
 from unseen.model import Shape, build
 from unseen.specs import RECIPES, ModelSpec, TaskSpec
+from unseen.tour.attention import attention, best_heads, on_source, rows_of, sources
 
 TASK = TaskSpec(alphabet="abcdef", instructions=5, unseen_instructions=5, examples=20, no_op_share=0.3)
 

@@ -5,8 +5,8 @@ import pytest
 
 from curves import results, step_at
 from unseen.claims import CLAIMS, NOT, NOT_RUN, PARTLY, REPRODUCED, as_markdown, half_at, verdicts
-from unseen.claims_pretrained import UNEVEN
-from unseen.files import project_folder
+from unseen.claims.pretrained import UNEVEN
+from unseen.disk.files import project_folder
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 

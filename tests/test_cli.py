@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from unseen import cli
-from unseen.checkpoints import SpecChanged
-from unseen.files import BrokenRun, CannotWrite
+from unseen.disk.checkpoints import SpecChanged
+from unseen.disk.files import BrokenRun, CannotWrite
+from unseen.disk.weights import import_model
 from unseen.headless import BadParameters, NotebookFailed
+from unseen.running.signals import Terminated
 from unseen.scales import SCALES, scale
-from unseen.signals import Terminated
 from unseen.store import Store
 from unseen.sweep import ensure
-from unseen.weights import import_model
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ import pytest
 from distributed import Client, LocalCluster
 
 from trainers import DEADLY, GOOD, KILLED, SMALL, WRONG, wild
-from unseen.cluster import BadScheduler, Dask, executor
-from unseen.files import CannotWrite
+from unseen.disk.files import CannotWrite
 from unseen.parameters import BadParameters
-from unseen.progress import Board
+from unseen.running.cluster import BadScheduler, Dask, executor
+from unseen.running.progress import Board
+from unseen.running.workers import Line, Processes, Serial
 from unseen.store import Store
 from unseen.sweep import ensure, frame, train_one
-from unseen.workers import Line, Processes, Serial
 
 SPECS = [SMALL.with_seed(seed) for seed in range(10, 14)]
 
@@ -107,7 +107,7 @@ class Blamed:
 ])  # fmt: skip
 def test_a_run_that_only_waited_on_dying_workers_is_asked_for_again_once(monkeypatch, outcomes, kinds):
     """Dask counts the death of a worker against all runs that were sent there, not only the one at work."""
-    monkeypatch.setattr("unseen.workers.Line.AGAIN", 0)
+    monkeypatch.setattr("unseen.running.workers.Line.AGAIN", 0)
     dask, said = Dask("local", 1), []
     died = dask.distributed.KilledWorker("a run", None, 3)
     dask._until_done(Line([GOOD]), {}, queue.SimpleQueue(), said.append,
@@ -174,7 +174,7 @@ def test_an_unknown_scheduler_is_refused(name):
 
 
 def test_a_scheduler_that_does_not_answer_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr("unseen.cluster._PATIENCE", 1)
+    monkeypatch.setattr("unseen.running.cluster._PATIENCE", 1)
     with pytest.raises(BadScheduler, match=r"'tcp://127\.0\.0\.1:9' does not answer"):
         frame(SPECS, Store(tmp_path), executor("tcp://127.0.0.1:9"))
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
@@ -191,7 +191,7 @@ def test_without_the_extra_the_other_executors_work(monkeypatch):
 def test_a_killed_driver_leaves_no_local_cluster_behind(tmp_path):
     code = (
         "import sys; from functools import partial; from pathlib import Path; from trainers import SMALL, slow;"
-        "from unseen.cluster import Dask; from unseen.store import Store\n"
+        "from unseen.running.cluster import Dask; from unseen.store import Store\n"
         "if __name__ == '__main__':\n"
         "    long = SMALL.but(training=SMALL.training.but(steps=2_000))\n"
         "    Dask('local', 1).run([long], partial(slow, store=Store(Path(sys.argv[1]))), print)\n"

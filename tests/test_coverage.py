@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 
 from strategies import tasks
-from unseen.coverage import (
+from unseen.datasets import training_examples
+from unseen.instructions import draw_split
+from unseen.specs import TaskSpec
+from unseen.tour.coverage import (
     KINDS,
     coverage,
     coverage_frame,
@@ -19,9 +22,6 @@ from unseen.coverage import (
     first_shown,
     holding,
 )
-from unseen.datasets import training_examples
-from unseen.instructions import draw_split
-from unseen.specs import TaskSpec
 
 TASK = TaskSpec(alphabet="abcdefgh", instructions=60, unseen_instructions=40, examples=400)
 SIZES = (3, 20, 60)

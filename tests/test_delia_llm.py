@@ -14,8 +14,8 @@ from unseen.delia.llm import Chat, LlmSpec
 from unseen.delia.llm_data import SmallTask
 from unseen.delia.messages import BadMessages, Message, pair, save
 from unseen.delia.pipeline import self_sample
+from unseen.disk.files import BrokenRun
 from unseen.errors import Explained
-from unseen.files import BrokenRun
 from unseen.pretrained import local, turns
 from unseen.pretrained.local import BadBase
 

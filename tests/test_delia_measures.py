@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
-from unseen.claims_delia import CLAIMS
+from unseen.claims.delia import CLAIMS
+from unseen.claims.judging import NOT, PARTLY, REPRODUCED
 from unseen.delia import bases, follow, gradients, meaning, measure, methods, plots, world
 from unseen.delia.language import FORMATS, TOKEN
 from unseen.delia.prompts import KINDS, small_task
+from unseen.disk.files import BrokenRun
 from unseen.encoding import layout_of
-from unseen.files import BrokenRun
-from unseen.judging import NOT, PARTLY, REPRODUCED
+from unseen.running.workers import Serial
 from unseen.store import Store
 from unseen.sweep import begun
-from unseen.workers import Serial
 
 
 @pytest.fixture(scope="module")

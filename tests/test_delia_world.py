@@ -12,8 +12,8 @@ from unseen.delia.pipeline import Samples
 from unseen.delia.prompts import KINDS, ask, at_large, held_out, small_task, task_rows
 from unseen.delia.spec import DIVERSE, HELD_OUT, LanguageSpec, TuningSpec
 from unseen.delia.world import draw_split, evaluation_examples, questions, training_examples
+from unseen.disk.files import BrokenRun
 from unseen.encoding import layout_of
-from unseen.files import BrokenRun
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 
 SOURCE = "0123456789abcdef"

@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 
 from curves import results, step_at
-from unseen import diversity
 from unseen.claims import INSTRUCTION_DIVERSITY, PublishedThreshold
-from unseen.diversity import baselines, main_curve, main_threshold, measure, readings, thresholds
+from unseen.diversity import curve
+from unseen.diversity.curve import baselines, main_curve, main_threshold, measure, readings, thresholds
+from unseen.running.workers import Serial
 from unseen.scales import Scale, Setting, scale
 from unseen.store import Store
-from unseen.workers import Serial
 
 PAPER = INSTRUCTION_DIVERSITY
 
@@ -142,7 +142,7 @@ def test_measure_names_the_setting_of_every_run(tmp_path):
 
 
 def test_baselines_know_what_needs_no_learning(monkeypatch):
-    monkeypatch.setattr(diversity, "_BASELINE_EXAMPLES", 60)
+    monkeypatch.setattr(curve, "_BASELINE_EXAMPLES", 60)
     table = baselines(scale("smoke"))
     assert list(table) == ["baseline", "instructions", "seed", "split", "accuracy", "examples"]
     assert table["examples"].eq(60).all()

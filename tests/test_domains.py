@@ -14,9 +14,9 @@ from unseen.domains.designs import SIZES, designs, mixture, runs
 from unseen.domains.kinds import KINDS, NO_OPS
 from unseen.domains.spec import DOMAINS, DomainSpec
 from unseen.instructions import generator
+from unseen.running.workers import Serial
 from unseen.scales import SCALES
 from unseen.store import Store
-from unseen.workers import Serial
 
 SMALL = DomainSpec(algebra_examples=200, letter_examples=100, list_examples=100, algebra_instructions=20,
                    letter_instructions=30, list_instructions=30)  # fmt: skip

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from bad_parameters import EVERY_KIND, check_name_text, names, payloads, write_book
 from unseen import headless
-from unseen.files import CannotWrite, project_folder
+from unseen.disk.files import CannotWrite, project_folder
 from unseen.headless import BadParameters, NotebookFailed, notebook_path, output_folder, run_notebook
 from unseen.parameters import read_notebook
 

@@ -8,9 +8,9 @@ from unseen.evaluation import baselines
 from unseen.inside import instead
 from unseen.inside.instead import KINDS, classify, distances, lured, shares, strangers
 from unseen.instructions import Instructions
-from unseen.probes import one_example
 from unseen.rewriting import Rule
 from unseen.specs import TaskSpec
+from unseen.tour.probes import one_example
 
 TASK = TaskSpec()
 ENCODING = Encoding.of(TASK)

@@ -8,9 +8,9 @@ from unseen.encoding import Encoding
 from unseen.evaluation import greedy_answers
 from unseen.inside.lens import by_layer, candidates, probabilities
 from unseen.model import Shape, build
-from unseen.probes import one_example
 from unseen.rewriting import Rule
 from unseen.specs import RECIPES, ModelSpec, TaskSpec
+from unseen.tour.probes import one_example
 
 ENCODING = Encoding.of(TaskSpec())
 EXAMPLE = one_example(ENCODING, Rule("iss", "art"), "kissmeonce")

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from trainers import SMALL
-from unseen.files import BrokenRun
+from unseen.disk.files import BrokenRun
 from unseen.inside import progress
+from unseen.running.workers import Serial
 from unseen.scales import SCALES
-from unseen.workers import Serial
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,13 @@ import time
 import pytest
 
 from trainers import SMALL
-from unseen import inventory
-from unseen.files import runs_folder
-from unseen.inventory import STANDINGS, broken, litter, put_aside, status, verify
+from unseen.disk import inventory
+from unseen.disk.files import runs_folder
+from unseen.disk.inventory import STANDINGS, broken, litter, put_aside, status, verify
+from unseen.running.workers import Stopped
 from unseen.store import Store
 from unseen.sweep import ensure
 from unseen.training import Diverged
-from unseen.workers import Stopped
 
 DONE, STOPPED, DIVERGED, FAILED, DEAD, HELD, ROTTEN = (SMALL.with_seed(seed) for seed in range(7))
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from curves import step_at
 from unseen.instructions import draw_split, leaks
 from unseen.law import design, factors, fit, measure, plots, widgets, words
+from unseen.running.workers import Serial
 from unseen.scales import SCALES, scale
 from unseen.specs import RunSpec
 from unseen.store import Store
-from unseen.workers import Serial
 
 TRUE = {"alphabet": 1.3, "width": -1.0, "budget": -1.5}
 LAW = dict.fromkeys(factors.NAMES, 0.0) | TRUE

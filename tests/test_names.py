@@ -2,7 +2,7 @@
 
 import pytest
 
-from unseen.names import BadName, check_name, shown
+from unseen.disk.names import BadName, check_name, shown
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from unseen.cli import MORE, STUDY
-from unseen.files import project_folder
+from unseen.disk.files import project_folder
 from unseen.headless import parameters, run_notebook
 from unseen.store import Store
 

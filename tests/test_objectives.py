@@ -10,11 +10,11 @@ from unseen.delia.methods import BEST, base_run, best, by_ratio, rivals, tuned
 from unseen.delia.prompts import KINDS
 from unseen.model import Shape, build
 from unseen.objectives import distance, divergence, loss_of, objective_of, smoothed
+from unseen.running.workers import Serial, Stopped
 from unseen.specs import ModelSpec, TrainingSpec
 from unseen.store import Store
 from unseen.sweep import ensure, frame
 from unseen.training import optimizers_of
-from unseen.workers import Serial, Stopped
 
 SHAPE = Shape(vocabulary=12, prompt=5, context=8)
 MODEL = ModelSpec(layers=1, width=16, heads=2)

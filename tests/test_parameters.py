@@ -23,8 +23,8 @@ from bad_parameters import (
     values,
     write_book,
 )
-from unseen.files import project_folder
-from unseen.names import shown
+from unseen.disk.files import project_folder
+from unseen.disk.names import shown
 from unseen.parameters import (
     LARGEST_NOTEBOOK,
     RULES,

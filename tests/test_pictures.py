@@ -11,11 +11,11 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from unseen import pictures
 from unseen.encoding import Encoding
 from unseen.model import Shape, build
 from unseen.rewriting import MarkovAlgorithm, Rule, StepLimitExceeded
 from unseen.specs import RECIPES, ModelSpec, TaskSpec
+from unseen.tour import pictures
 
 ENCODING = Encoding.of(TaskSpec())
 SORT = MarkovAlgorithm.parse("ba -> ab\nca -> ac\ncb -> bc")

@@ -11,8 +11,8 @@ from matplotlib import pyplot as plt
 from curves import SIZES, baselines, results, step_at
 from unseen import plots
 from unseen.claims import INSTRUCTION_DIVERSITY
-from unseen.diversity import thresholds
-from unseen.thresholds import Threshold, fit_threshold
+from unseen.diversity.curve import thresholds
+from unseen.diversity.thresholds import Threshold, fit_threshold
 
 
 def histories(sizes=(10, 300), recipes=("modern",), seeds=(0, 1)):

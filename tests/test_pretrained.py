@@ -9,11 +9,11 @@ from unseen.pretrained.drills import OPERATIONS, Drill, draw_split
 from unseen.pretrained.own import OwnBase, letter_by_letter, mistakes
 from unseen.pretrained.spec import DrillSpec
 from unseen.rewriting import Rule
+from unseen.running.workers import Serial
 from unseen.scales import SCALES
 from unseen.specs import EvaluationSpec, RunSpec, TaskSpec
 from unseen.store import Store
 from unseen.sweep import ensure
-from unseen.workers import Serial
 from unseen.worlds import data_of
 
 FEW = DrillSpec(instructions=40, unseen_instructions=20, examples=120)

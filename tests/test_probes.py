@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from unseen import probes
 from unseen.encoding import Encoding
 from unseen.evaluation import exact_match
 from unseen.instructions import draw_split
 from unseen.rewriting import Rule
 from unseen.specs import TaskSpec
+from unseen.tour import probes
 
 TASK = TaskSpec(alphabet="abcdef", instructions=8, unseen_instructions=5, examples=20)
 

@@ -3,9 +3,9 @@
 import pytest
 
 from trainers import SMALL
-from unseen import progress
-from unseen.progress import Board, duration, headless
-from unseen.workers import Event
+from unseen.running import progress
+from unseen.running.progress import Board, duration, headless
+from unseen.running.workers import Event
 
 SPECS = [SMALL.with_seed(seed) for seed in range(4)]
 A, B, C, D = (spec.digest() for spec in SPECS)

@@ -12,10 +12,10 @@ from matplotlib import pyplot as plt
 
 from curves import baselines, results, step_at
 from unseen import report
-from unseen.files import provenance
+from unseen.disk.files import provenance
+from unseen.diversity.thresholds import fit_threshold
 from unseen.scales import scale
 from unseen.specs import RunSpec
-from unseen.thresholds import fit_threshold
 
 STUDY = scale("quick")
 

@@ -8,9 +8,9 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.patches import Rectangle
 
-from unseen import coverage, set_pictures
 from unseen.instructions import draw_split
 from unseen.specs import TaskSpec
+from unseen.tour import coverage, set_pictures
 
 TASK = TaskSpec(alphabet="abcdefgh", instructions=60, unseen_instructions=40, examples=400)
 SIZES = (3, 20, 60)

@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from trainers import SMALL
-from unseen import files, weights
 from unseen import store as store_module
-from unseen.checkpoints import SpecChanged, go_on
+from unseen.disk import files, weights
+from unseen.disk.checkpoints import SpecChanged, go_on
+from unseen.disk.files import BrokenRun, project_folder, provenance, runs_folder, write
+from unseen.disk.weights import export_model, import_model
 from unseen.evaluation import greedy_answers
-from unseen.files import BrokenRun, project_folder, provenance, runs_folder, write
+from unseen.running.workers import Stopped
 from unseen.specs import RECIPES
 from unseen.store import Store
 from unseen.sweep import ensure
 from unseen.training import data_of, start, train
-from unseen.weights import export_model, import_model
-from unseen.workers import Stopped
 
 FILES = ("weights.safetensors", "history.csv", "spec.json", "manifest.json")
 DAMAGE = {

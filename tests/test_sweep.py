@@ -12,10 +12,10 @@ import pytest
 from processes import gone, until
 from trainers import SMALL
 from unseen import sweep
-from unseen.files import BrokenRun
+from unseen.disk.files import BrokenRun
+from unseen.running.workers import Processes, Serial, Stopped
 from unseen.store import Store
 from unseen.sweep import SweepFailed, best_device, ensure, frame, histories
-from unseen.workers import Processes, Serial, Stopped
 
 SPECS = [SMALL.with_seed(seed) for seed in range(3)]
 COLUMNS = ["recipe", "layers", "width", "pattern_length", "input_length", "instructions", "examples_per_instruction",
@@ -209,7 +209,7 @@ from functools import partial
 from pathlib import Path
 from trainers import SMALL, slow
 from unseen.store import Store
-from unseen.workers import Processes
+from unseen.running.workers import Processes
 
 if __name__ == "__main__":
     long = SMALL.but(training=SMALL.training.but(steps=200))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 
 from bad_tables import BAD, DOTTED, check_bytes, check_mutation, check_round_trip, forms, mutations, raw_tables, tables
-from unseen import tables as module
+from unseen.running import tables as module
+from unseen.running.tables import COLUMNS, SHOWN, BadTable, read_table, run_of
 from unseen.scales import scale
 from unseen.specs import RunSpec, TaskSpec
-from unseen.tables import COLUMNS, SHOWN, BadTable, read_table, run_of
 
 BASE = RunSpec()
 HEAD = "instructions,width,steps,seed\n"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curves import SIZES, results, step_at
-from unseen.thresholds import NoThreshold, Threshold, fit_threshold
+from unseen.diversity.thresholds import NoThreshold, Threshold, fit_threshold
 
 
 @given(st.floats(40, 900), st.floats(2, 8), st.floats(0.8, 1.0))

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 
 from trainers import SMALL
-from unseen import claims_transfer
+from unseen.claims import transfer as claims_transfer
+from unseen.claims.judging import NOT, PARTLY, REPRODUCED
 from unseen.datasets import draw
 from unseen.instructions import draw_split, strings_of
-from unseen.judging import NOT, PARTLY, REPRODUCED
+from unseen.running.workers import Serial
 from unseen.scales import SCALES, Setting
 from unseen.store import Store
 from unseen.sweep import SweepFailed
 from unseen.transfer import ask, pictures, settings
-from unseen.workers import Serial
 
 TASK = SMALL.task.but(
     pattern_length=4, replacement_length=4, input_length=6, instructions=40, family="mixed", k_low=2, k_high=4

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unseen import experiments, variation_plots, variations
 from unseen.datasets import shares, training_examples
+from unseen.diversity import experiments, variation_plots, variations
+from unseen.diversity.thresholds import Threshold
 from unseen.instructions import draw_split
+from unseen.running.workers import Serial
 from unseen.scales import SCALES
 from unseen.specs import TaskSpec
 from unseen.store import Store
-from unseen.thresholds import Threshold
-from unseen.workers import Serial
 
 EVEN = Threshold(300.0, 250.0, 350.0, 8.0, 0.98, 3)
 

@@ -9,9 +9,10 @@ import pytest
 from trainers import SMALL
 from unseen import widgets
 from unseen.datasets import evaluation_examples
+from unseen.disk.files import BrokenRun, project_folder
+from unseen.disk.weights import import_model
 from unseen.encoding import Encoding
 from unseen.evaluation import exact_match, greedy_answers
-from unseen.files import BrokenRun, project_folder
 from unseen.instructions import draw_split
 from unseen.model import Shape, build
 from unseen.rewriting import Rule
@@ -19,7 +20,6 @@ from unseen.scales import Scale, Setting, scale
 from unseen.specs import ModelSpec, TaskSpec
 from unseen.store import Store
 from unseen.sweep import ensure
-from unseen.weights import import_model
 from unseen.widgets import (
     Demo,
     LiveTraining,

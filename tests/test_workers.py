@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from trainers import DEADLY, GOOD, KILLED, WRONG, slow, wild
-from unseen import workers
-from unseen.progress import Board
+from unseen.running import workers
+from unseen.running.progress import Board
+from unseen.running.workers import Event, Line, Processes, Serial, Stopped, cores, threads
 from unseen.store import Store
 from unseen.sweep import ensure, train_one
-from unseen.workers import Event, Line, Processes, Serial, Stopped, cores, threads
 
 SPECS = [GOOD.with_seed(seed) for seed in (5, 6, 7)]
 

@@ -9,13 +9,13 @@ import pytest
 from trainers import SMALL
 from unseen import specs, worlds
 from unseen.datasets import Examples
+from unseen.disk.files import BrokenRun
 from unseen.encoding import TextEncoding, layout_of
-from unseen.files import BrokenRun
+from unseen.running.workers import Serial
 from unseen.specs import RunSpec, TaskSpec
 from unseen.store import Store
 from unseen.sweep import ensure, frame
 from unseen.tasks import TextTask
-from unseen.workers import Serial
 from unseen.worlds import World, data_of
 
 

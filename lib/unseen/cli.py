@@ -11,22 +11,24 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from unseen import inventory, named, parallel
-from unseen.checkpoints import SpecChanged
-from unseen.cluster import executor
+from unseen import parallel
+from unseen.disk import inventory
+from unseen.disk.checkpoints import SpecChanged
+from unseen.disk.files import project_folder, provenance, read, runs_folder, write
+from unseen.disk.weights import export_model
 from unseen.errors import Explained
-from unseen.files import project_folder, provenance, read, runs_folder, write
 from unseen.headless import notebook_path, run_notebook
 from unseen.parameters import BadParameters, parameters
-from unseen.progress import duration
 from unseen.report import write_report
+from unseen.running import named
+from unseen.running.cluster import executor
+from unseen.running.progress import duration
+from unseen.running.signals import Terminated, polite_stops, terminable
+from unseen.running.tables import read_table, run_of
+from unseen.running.workers import threads
 from unseen.scales import SCALES, scale
-from unseen.signals import Terminated, polite_stops, terminable
 from unseen.store import Store
 from unseen.sweep import ensure
-from unseen.tables import read_table, run_of
-from unseen.weights import export_model
-from unseen.workers import threads
 
 STUDY = ("10_diversity_threshold", "00_start_here", "01_string_rewrites", "02_instruction_sets",
          "03_a_small_transformer", "04_training_one_model")  # fmt: skip

@@ -17,11 +17,11 @@ import nbformat
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell
 
+from unseen.disk.files import cannot_write, project_folder, read_json, runs_folder, write
+from unseen.disk.names import BadName, check_name, shown
 from unseen.errors import Explained
-from unseen.files import cannot_write, project_folder, read_json, runs_folder, write
-from unseen.kernels import execute
-from unseen.names import BadName, check_name, shown
 from unseen.parameters import BadParameters, checked, is_parameters, parameters, read_notebook, tags_of
+from unseen.running.kernels import execute
 
 _ADDED = {"injected-parameters", "success-marker"}  # tags of the cells that an executed notebook has more
 
@@ -120,7 +120,7 @@ def _prepared(
     cells = [cell for cell in book.cells if is_parameters(cell) or not _ADDED & tags_of(cell)]  # as of an earlier run
     below = 1 + next(place for place, cell in enumerate(cells) if is_parameters(cell))
     lines = "\n".join(["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())])
-    last = f"from unseen.files import write\nfrom pathlib import Path\n\n_ = write(Path({str(marker)!r}), {content!r})"
+    last = f"from unseen.disk.files import write\nfrom pathlib import Path\n\n_ = write(Path({str(marker)!r}), {content!r})"
     given = [new_code_cell(lines, metadata={"tags": ["injected-parameters"]})] if values else []
     end = new_code_cell(last, metadata={"tags": ["success-marker"]})
     book.cells = [*cells[:below], *given, *cells[below:], end]

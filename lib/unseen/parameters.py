@@ -23,9 +23,9 @@ from typing import Any
 
 import nbformat
 
+from unseen.disk.files import read
+from unseen.disk.names import shown
 from unseen.errors import Explained
-from unseen.files import read
-from unseen.names import shown
 from unseen.scales import SCALES
 
 LARGEST_NOTEBOOK = 16 * 2**20  # bytes; those of this project have 40,000

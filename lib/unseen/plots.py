@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from scipy.stats import t as student
 
 from unseen.claims import PublishedThreshold
-from unseen.thresholds import Threshold
+from unseen.diversity.thresholds import Threshold
 
 _SAFE = sns.color_palette("colorblind")
 COLOURS = {"unseen": _SAFE[0], "seen": _SAFE[1], "right": _SAFE[2], "wrong": _SAFE[3], "pattern": _SAFE[1],

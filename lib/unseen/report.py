@@ -11,10 +11,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from unseen import diversity, plots
+from unseen import plots
 from unseen.claims import INSTRUCTION_DIVERSITY
-from unseen.files import provenance, runs_folder, write
-from unseen.progress import duration
+from unseen.disk.files import provenance, runs_folder, write
+from unseen.diversity import curve
+from unseen.running.progress import duration
 from unseen.scales import Scale, Setting
 from unseen.sweep import best_device
 
@@ -36,14 +37,14 @@ def write_report(scale: Scale, notebooks: list[Path], seconds: dict[str, float])
     folder = runs_folder() / scale.name
     results = pd.read_csv(folder / "10_diversity_threshold.csv")
     baselines = pd.read_csv(folder / "10_baselines.csv")
-    threshold = diversity.main_threshold(results)
+    threshold = curve.main_threshold(results)
     with plt.rc_context():  # the theme of the page is not the caller's
         plots.set_theme()
-        ax = plots.accuracy_by_instructions(diversity.main_curve(results), baselines, threshold, INSTRUCTION_DIVERSITY)
+        ax = plots.accuracy_by_instructions(curve.main_curve(results), baselines, threshold, INSTRUCTION_DIVERSITY)
         picture = _png(ax.figure)
         write(folder / "10_diversity_threshold.png", picture)
         step = f"Half accuracy at {threshold}." if threshold else "No step to fit at this scale."
-        readings = diversity.readings(results, INSTRUCTION_DIVERSITY)
+        readings = curve.readings(results, INSTRUCTION_DIVERSITY)
         parts = [
             "<h1>Do models follow instructions they have never seen?</h1>",
             f"<p class='lead'>Instruction diversity, scale <code>{scale.name}</code>: {html.escape(step)}</p>",
@@ -69,7 +70,7 @@ def _settings(results: pd.DataFrame) -> list[str]:
     """The other settings of the study, where there are any."""
     if results["setting"].nunique() == 1:
         return []
-    table = diversity.thresholds(results)
+    table = curve.thresholds(results)
     fitted = table[table["note"] == ""]
     shown = _table(table[["setting", "middle", "low", "high", "top", "seeds", "note"]])
     if fitted.empty:

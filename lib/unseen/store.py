@@ -33,8 +33,8 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from unseen.checkpoints import ADVICE, Found, check_manifest, go_on, history_of, keep, newest_first, same_spec
-from unseen.files import (
+from unseen.disk.checkpoints import ADVICE, Found, check_manifest, go_on, history_of, keep, newest_first, same_spec
+from unseen.disk.files import (
     BrokenRun,
     CannotWrite,
     TooLarge,
@@ -47,11 +47,11 @@ from unseen.files import (
     runs_folder,
     write,
 )
+from unseen.disk.weights import model_of, to_bytes
 from unseen.model import Transformer
+from unseen.running.workers import Held
 from unseen.specs import RunSpec
 from unseen.training import Row, State
-from unseen.weights import model_of, to_bytes
-from unseen.workers import Held
 
 STATES = ("running", "interrupted", "diverged", "failed")  # of a run that is begun and not done
 

@@ -15,17 +15,17 @@ from typing import Any
 import pandas as pd
 import torch
 
-from unseen.checkpoints import bytes_needed
+from unseen.disk.checkpoints import bytes_needed
+from unseen.disk.files import provenance
 from unseen.errors import Explained
 from unseen.evaluation import greedy_answers, score, scores_by_kind
-from unseen.files import provenance
 from unseen.objectives import objective_of
 from unseen.parallel import ALONE, Crew
-from unseen.progress import Board
+from unseen.running.progress import Board
+from unseen.running.workers import Executor, Serial, Stopped, Tell, suited
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.training import Diverged, Row, State, batch_size, data_of, start, train
-from unseen.workers import Executor, Serial, Stopped, Tell, suited
 
 
 class SweepFailed(Explained):

@@ -16,19 +16,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from unseen import plots
+from unseen.disk.files import BrokenRun, project_folder
+from unseen.disk.weights import import_model
 from unseen.encoding import Encoding
 from unseen.evaluation import answer
-from unseen.files import BrokenRun, project_folder
 from unseen.model import Transformer
-from unseen.progress import headless
 from unseen.rewriting import Rule
+from unseen.running.progress import headless
+from unseen.running.workers import Stopped
 from unseen.scales import Scale
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.sweep import ensure
 from unseen.training import Row
-from unseen.weights import import_model
-from unseen.workers import Stopped
 
 _LONGEST = 200  # characters of a field that are looked at
 

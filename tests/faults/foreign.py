@@ -12,19 +12,20 @@ from pathlib import Path
 from deeds import LONG, finished, forked
 
 from bad_parameters import write_book
-from unseen import inventory, named
-from unseen.checkpoints import go_on, same_spec, whole
+from unseen.disk import inventory
+from unseen.disk.checkpoints import go_on, same_spec, whole
+from unseen.disk.files import sealed
+from unseen.disk.names import BadName
+from unseen.disk.weights import export_model, import_model
 from unseen.errors import Explained
-from unseen.files import sealed
-from unseen.names import BadName
 from unseen.parameters import checked, parameters
+from unseen.running import named
+from unseen.running.tables import BadTable, read_table
+from unseen.running.workers import Serial, Stopped
 from unseen.specs import RunSpec
 from unseen.store import Store, _seal
 from unseen.sweep import ensure, frame, histories
-from unseen.tables import BadTable, read_table
 from unseen.training import Diverged, data_of, start, train
-from unseen.weights import export_model, import_model
-from unseen.workers import Serial, Stopped
 
 OURS = (Explained, BadTable, BadName, Diverged)
 ROOM, GROWTH, SECONDS = 1_750 * 2**20, 300 * 2**20, 60  # bytes of addresses, of memory; of processor time for one file

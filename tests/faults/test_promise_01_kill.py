@@ -7,7 +7,7 @@ import time
 import pytest
 from deeds import DONE, LONG, essence, files, finished, forked, train, train_until_call
 
-from unseen.checkpoints import newest_first
+from unseen.disk.checkpoints import newest_first
 from unseen.store import Store
 from unseen.sweep import ensure
 

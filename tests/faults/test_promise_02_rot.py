@@ -5,13 +5,13 @@ import shutil
 import pytest
 from deeds import LONG, essence, finished
 
-from unseen import inventory
-from unseen.checkpoints import newest_first
 from unseen.cli import main
-from unseen.files import BrokenRun
+from unseen.disk import inventory
+from unseen.disk.checkpoints import newest_first
+from unseen.disk.files import BrokenRun
+from unseen.running.workers import Serial, Stopped
 from unseen.store import Store
 from unseen.sweep import ensure, frame
-from unseen.workers import Serial, Stopped
 
 
 @pytest.fixture(scope="module")

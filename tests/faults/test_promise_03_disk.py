@@ -10,12 +10,12 @@ import sys
 import pytest
 from deeds import DONE, LONG, PATHS, essence, files, finished, forked
 
-from unseen.checkpoints import newest_first
 from unseen.cli import main
-from unseen.files import CannotWrite, leftovers
+from unseen.disk.checkpoints import newest_first
+from unseen.disk.files import CannotWrite, leftovers
+from unseen.running.workers import Serial, Stopped
 from unseen.store import Store
 from unseen.sweep import SweepFailed, ensure, frame
-from unseen.workers import Serial, Stopped
 
 SMALL_DISK = """
 import json
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 import torch
 from deeds import LONG
-from unseen.files import CannotWrite, leftovers
+from unseen.disk.files import CannotWrite, leftovers
 from unseen.store import Store
 from unseen.sweep import ensure
 
@@ -139,7 +139,7 @@ def test_a_read_only_store_is_read_and_not_written(tmp_path, promise, undisturbe
     other = LONG.with_seed(3)
     code = (
         "import sys; from pathlib import Path; from deeds import LONG; from unseen.store import Store;"
-        "from unseen.sweep import frame; from unseen.workers import Serial;"
+        "from unseen.sweep import frame; from unseen.running.workers import Serial;"
         "store = Store(Path(sys.argv[1])); print(len(frame([LONG], store, Serial())));"
         "store.model(LONG); frame([LONG.with_seed(3)], store, Serial())"
     )

@@ -10,9 +10,9 @@ import pytest
 from deeds import LONG, essence, finished, forked, train, train_slowly
 
 from processes import until
+from unseen.running.workers import Held, Processes, Serial
 from unseen.store import Store
 from unseen.sweep import ensure, frame
-from unseen.workers import Held, Processes, Serial
 
 
 @pytest.fixture(scope="module")

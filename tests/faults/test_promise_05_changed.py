@@ -5,14 +5,15 @@ import json
 import pytest
 from deeds import LONG, essence, finished
 
-from unseen import checkpoints, named
-from unseen.checkpoints import SpecChanged, newest_first
 from unseen.cli import main
-from unseen.files import provenance
+from unseen.disk import checkpoints
+from unseen.disk.checkpoints import SpecChanged, newest_first
+from unseen.disk.files import provenance
+from unseen.running import named
+from unseen.running.tables import COLUMNS
+from unseen.running.workers import Serial, Stopped
 from unseen.store import Store
 from unseen.sweep import ensure
-from unseen.tables import COLUMNS
-from unseen.workers import Serial, Stopped
 
 
 @pytest.fixture

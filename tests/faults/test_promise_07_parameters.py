@@ -20,7 +20,7 @@ from bad_parameters import (
 )
 from unseen import headless
 from unseen.cli import main
-from unseen.files import project_folder
+from unseen.disk.files import project_folder
 from unseen.headless import run_notebook
 from unseen.parameters import RULES, BadParameters, check_parameters, checked, parameters, read_notebook
 

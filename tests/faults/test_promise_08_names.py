@@ -9,9 +9,10 @@ from deeds import AMOUNT
 from hypothesis import given, settings
 
 from bad_parameters import check_name_text, names
-from unseen import headless, named
+from unseen import headless
 from unseen.cli import main
-from unseen.names import BadName
+from unseen.disk.names import BadName
+from unseen.running import named
 
 fuzzed = settings(max_examples={"short": 50, "usual": 2_000, "long": 20_000}[AMOUNT])
 BAD = {

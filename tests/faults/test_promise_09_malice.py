@@ -26,16 +26,17 @@ from bombs import (
 from deeds import LONG, essence, finished
 from foreign import NAMES, World, build, outcomes, resealed
 
-from unseen import cli, inventory, widgets
-from unseen.checkpoints import newest_first
+from unseen import cli, widgets
 from unseen.cli import main
-from unseen.files import BrokenRun, sealed
+from unseen.disk import inventory
+from unseen.disk.checkpoints import newest_first
+from unseen.disk.files import BrokenRun, sealed
+from unseen.disk.weights import export_model, shapes, to_bytes
+from unseen.running.workers import Stopped
 from unseen.specs import ModelSpec, RunSpec, TaskSpec
 from unseen.store import Store
 from unseen.sweep import ensure
 from unseen.training import start
-from unseen.weights import export_model, shapes, to_bytes
-from unseen.workers import Stopped
 
 TENSORS = ("checkpoint", "weights", "model")
 SIZES = dict.fromkeys(NAMES, 15 * 2**20) | dict.fromkeys(("manifest", "spec", "state", "description"), 4 * 2**20 - 99)

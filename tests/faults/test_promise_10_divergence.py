@@ -7,12 +7,14 @@ import pytest
 import torch
 from deeds import LONG, files
 
-from unseen import inventory, named, objectives, training
-from unseen.checkpoints import go_on, newest_first
+from unseen import objectives, training
+from unseen.disk import inventory
+from unseen.disk.checkpoints import go_on, newest_first
+from unseen.running import named
+from unseen.running.workers import Serial
 from unseen.store import Store
 from unseen.sweep import SweepFailed, ensure, frame
 from unseen.training import Diverged, start
-from unseen.workers import Serial
 
 BAD = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 

@@ -15,10 +15,10 @@ import pytest
 from deeds import DONE, LONG, PATHS, essence, files, finished
 
 from processes import gone, until
-from unseen.progress import Board
+from unseen.running.progress import Board
+from unseen.running.workers import Processes
 from unseen.store import Store
 from unseen.sweep import fill, train_one
-from unseen.workers import Processes
 
 SPECS = [LONG.with_seed(seed) for seed in range(4)]
 
@@ -87,7 +87,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from unseen.store import Store
-from unseen.workers import Processes
+from unseen.running.workers import Processes
 from test_promise_11_workers import SPECS, slow_one
 
 if __name__ == "__main__":

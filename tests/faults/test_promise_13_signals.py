@@ -13,13 +13,13 @@ from deeds import AMOUNT, LONG, essence, finished, forked, train_slowly
 
 from bad_parameters import write_book
 from processes import gone, until
-from unseen import inventory
-from unseen.checkpoints import newest_first
+from unseen.disk import inventory
+from unseen.disk.checkpoints import newest_first
+from unseen.running.signals import Terminated
+from unseen.running.workers import Serial
 from unseen.scales import scale
-from unseen.signals import Terminated
 from unseen.store import Store
 from unseen.sweep import ensure, frame
-from unseen.workers import Serial
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 both_signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -108,7 +108,7 @@ NOTEBOOK = """\
 from pathlib import Path
 from unseen.scales import scale
 from unseen.sweep import frame
-from unseen.workers import Processes
+from unseen.running.workers import Processes
 base = scale("smoke").main.base
 base = base.but(training=base.training.but(steps=20_000))
 frame([base], executor=Processes(1))

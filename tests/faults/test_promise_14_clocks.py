@@ -6,12 +6,12 @@ import time
 import pytest
 from deeds import LONG, essence, finished, forked
 
-from unseen import inventory
-from unseen.checkpoints import newest_first
-from unseen.progress import Board
+from unseen.disk import inventory
+from unseen.disk.checkpoints import newest_first
+from unseen.running.progress import Board
+from unseen.running.workers import Event, Stopped
 from unseen.store import Store, read_progress
 from unseen.sweep import ensure
-from unseen.workers import Event, Stopped
 
 
 @pytest.fixture(scope="module")

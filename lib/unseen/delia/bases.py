@@ -6,11 +6,11 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from unseen.files import project_folder
+from unseen.disk.files import project_folder
+from unseen.running.workers import Executor
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.sweep import frame
-from unseen.workers import Executor
 
 
 def shelf() -> Path:

@@ -24,7 +24,7 @@ from unseen.delia.prompts import KINDS, ask, small_task
 from unseen.encoding import layout_of
 from unseen.evaluation import greedy_answers
 from unseen.model import Transformer
-from unseen.progress import headless
+from unseen.running.progress import headless
 from unseen.specs import RunSpec
 from unseen.store import Store
 

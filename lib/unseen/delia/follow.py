@@ -6,7 +6,6 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from unseen import following
 from unseen.datasets import Examples
 from unseen.delia.methods import Method
 from unseen.delia.prompts import KINDS
@@ -14,11 +13,12 @@ from unseen.delia.sampling import ensure_samples
 from unseen.delia.world import questions
 from unseen.evaluation import all_right
 from unseen.model import Transformer
+from unseen.running import following
+from unseen.running.workers import Executor, Tell
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.sweep import begun
 from unseen.training import Row, data_of
-from unseen.workers import Executor, Tell
 
 _SIZE, _NAME = 200, "kinds-1"  # prompts of each kind; another name when what is looked at changes
 _ROWS = 64  # of a history; looked at are the first, second, fourth and so on, since most happens early

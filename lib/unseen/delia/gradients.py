@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unseen import following
 from unseen.delia.follow import due, often
 from unseen.delia.language import MENTIONS, OPERATIONS, TOKEN
 from unseen.delia.methods import Method
@@ -23,11 +22,12 @@ from unseen.delia.world import as_examples, draw_split, others
 from unseen.instructions import generator
 from unseen.model import Transformer
 from unseen.objectives import loss_of
+from unseen.running import following
+from unseen.running.workers import Executor, Tell
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.sweep import begun
 from unseen.training import Row, data_of
-from unseen.workers import Executor, Tell
 
 SIZE, _NAME = 512, "gradients-1"  # rows behind each gradient; another name when what is looked at changes
 RATIO = 67  # of the composite that is weighed where a run has no diverse data of its own

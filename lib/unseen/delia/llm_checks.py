@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from unseen.files import brief
+from unseen.disk.files import brief
 from unseen.pretrained.local import BadBase, checked, needed, read_local
 from unseen.sweep import best_device
 

@@ -22,8 +22,8 @@ from unseen.delia.llm_data import TASKS, SmallTask
 from unseen.delia.llm_scores import scores
 from unseen.delia.messages import Conversation, as_text, load, pair
 from unseen.delia.pipeline import mix, self_sample
+from unseen.disk.files import runs_folder
 from unseen.fields import lasting
-from unseen.files import runs_folder
 from unseen.pretrained import shelf
 from unseen.pretrained.local import Loaded, batch_of, fingerprint, loss_of, needed
 from unseen.pretrained.turns import rows_of

@@ -11,13 +11,13 @@ from unseen.delia.prompts import KINDS
 from unseen.delia.sampling import ensure_samples
 from unseen.delia.world import questions
 from unseen.evaluation import all_right, greedy_answers, share
-from unseen.following import followed
 from unseen.model import Transformer
+from unseen.running.following import followed
+from unseen.running.workers import Executor, Tell
 from unseen.scales import Setting
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.sweep import frame, manifests
-from unseen.workers import Executor, Tell
 
 
 def measure(methods: Sequence[Method], store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:

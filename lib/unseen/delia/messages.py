@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unseen.disk.files import write
 from unseen.errors import Explained
 from unseen.fields import short
-from unseen.files import write
 
 ROLES = ("system", "user", "assistant")
 _LARGEST = 1 << 30  # bytes of a file

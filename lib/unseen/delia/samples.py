@@ -11,7 +11,7 @@ from pathlib import Path
 from unseen.delia.messages import Conversation, as_text, load
 from unseen.delia.pipeline import Samples
 from unseen.delia.spec import TuningSpec
-from unseen.files import BrokenRun, read_json, runs_folder, write
+from unseen.disk.files import BrokenRun, read_json, runs_folder, write
 
 BLOCK = 1_000  # queries that are sampled at a time
 SPARE = 0.1  # how many more blocks than rows ask for, since some samples are malformed or rejected

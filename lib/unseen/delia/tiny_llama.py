@@ -26,7 +26,7 @@ from torch import nn
 from unseen.delia import dictionary, language
 from unseen.delia.llm_data import any_query
 from unseen.delia.messages import Conversation, Message, pair
-from unseen.files import provenance, read_json, runs_folder, write
+from unseen.disk.files import provenance, read_json, runs_folder, write
 from unseen.instructions import generator
 from unseen.pretrained.local import Loaded, batch_of, loss_of
 from unseen.pretrained.turns import rows_of

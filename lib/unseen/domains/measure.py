@@ -6,17 +6,17 @@ Scored are inputs that hold the pattern: a model that copies the input is right 
 import numpy as np
 import pandas as pd
 
-from unseen.claims_domains import own
+from unseen.claims.domains import own
 from unseen.domains.designs import Design, designs, runs
 from unseen.domains.draw import draw_split, questions
 from unseen.domains.kinds import KINDS
 from unseen.domains.spec import DOMAINS
 from unseen.evaluation import all_right, share
+from unseen.running.workers import Executor
 from unseen.scales import Setting
 from unseen.specs import RunSpec
 from unseen.store import Store
 from unseen.sweep import frame, manifests
-from unseen.workers import Executor
 
 
 def measure(scale: str, store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from unseen.claims_domains import DOMAINS, MIXTURES_PUBLISHED, PUBLISHED, own
+from unseen.claims.domains import DOMAINS, MIXTURES_PUBLISHED, PUBLISHED, own
 from unseen.plots import COLOURS, over_seeds
 
 NAMES = {"letters": "letters", "algebra": "algebra", "lists": "lists", "digits": "letter rules\non digits", "moves": "operations\non letters"}  # fmt: skip

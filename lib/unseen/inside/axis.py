@@ -11,13 +11,13 @@ import pandas as pd
 from scipy.stats import t as student
 
 from unseen.datasets import Examples, draw
+from unseen.diversity.thresholds import NoThreshold, fit_threshold
 from unseen.evaluation import exact_match, greedy_answers
 from unseen.inside.sizes import crosses
 from unseen.instructions import Instructions, Split, draw_split, generator
 from unseen.model import Transformer
-from unseen.probes import follows_or_recites
 from unseen.specs import RunSpec, TaskSpec
-from unseen.thresholds import NoThreshold, fit_threshold
+from unseen.tour.probes import follows_or_recites
 
 ASKS = ("known x, its own y", "known x, y of another rule", "known x, new y", "new x, known y", "new x, new y")
 FOLLOWS, RECITES = "follows the prompt", "recites"

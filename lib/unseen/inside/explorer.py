@@ -12,15 +12,15 @@ import ipywidgets as ipw
 import pandas as pd
 from matplotlib.figure import Figure
 
-from unseen.attention import attention
 from unseen.datasets import Examples
 from unseen.evaluation import greedy_answers
 from unseen.inside import pictures
 from unseen.inside.lens import candidates
 from unseen.plots import COLOURS
-from unseen.probes import one_example
-from unseen.progress import headless
 from unseen.rewriting import Rule
+from unseen.running.progress import headless
+from unseen.tour.attention import attention
+from unseen.tour.probes import one_example
 from unseen.widgets import Demo, compare, compared_html
 
 VIEWS = {"where a head looks": "attention", "what it would say after each layer": "lens"}

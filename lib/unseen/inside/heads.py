@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from unseen.attention import attention, on_source
 from unseen.datasets import Examples
 from unseen.model import Transformer
+from unseen.tour.attention import attention, on_source
 
 DIRECTIONS = ("match looks at x", "x looks at match")
 LETTERS = ("copied before", "first replaced", "other replaced", "copied behind")  # of an answer
@@ -36,7 +36,7 @@ def kinds_of_letters(examples: Examples) -> dict[str, np.ndarray]:
     The first replaced letter is the one that takes a knowledge of the place: before it a model has only copied, and
     behind it its own answer shows that the match has come.
 
-    >>> from unseen.probes import one_example
+    >>> from unseen.tour.probes import one_example
     >>> from unseen.encoding import Encoding
     >>> from unseen.rewriting import Rule
     >>> from unseen.specs import TaskSpec

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from unseen.diversity.variation_plots import log_sizes
 from unseen.inside.axis import ASKS, FOLLOWS, RECITES
 from unseen.inside.heads import JOBS, LETTERS
 from unseen.inside.instead import KINDS
 from unseen.inside.progress import EXACT
 from unseen.inside.surgery import WHOLE
 from unseen.plots import COLOURS, over_seeds
-from unseen.variation_plots import log_sizes
 
 _SAFE = sns.color_palette("colorblind")
 LETTER_COLOURS = dict(zip(LETTERS, (_SAFE[9], _SAFE[3], _SAFE[1], _SAFE[0]), strict=True))

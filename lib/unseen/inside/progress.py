@@ -14,17 +14,17 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from unseen import following
 from unseen.datasets import Examples
 from unseen.evaluation import all_right
 from unseen.inside.heads import jobs_of_heads, kinds_of_letters
 from unseen.inside.sizes import crosses
 from unseen.model import Transformer
-from unseen.probes import changed_instructions
+from unseen.running import following
+from unseen.running.workers import Executor, Tell
 from unseen.scales import Setting, scale
 from unseen.specs import RunSpec
+from unseen.tour.probes import changed_instructions
 from unseen.training import Data, Row, data_of, start
-from unseen.workers import Executor, Tell
 
 EXACT = "exact match, unseen"
 LETTER = "replaced letters right"

@@ -7,12 +7,12 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.stats import t as student
 
+from unseen.diversity.thresholds import NoThreshold, fit_threshold
+from unseen.diversity.variations import measure as measure_settings
 from unseen.law.design import Design
 from unseen.law.factors import NAMES, levels
+from unseen.running.workers import Executor
 from unseen.store import Store
-from unseen.thresholds import NoThreshold, fit_threshold
-from unseen.variations import measure as measure_settings
-from unseen.workers import Executor
 
 LEVELS = ("recipe", *NAMES)
 

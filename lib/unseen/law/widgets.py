@@ -6,7 +6,7 @@ import ipywidgets as ipw
 
 from unseen.law.factors import NAMES
 from unseen.law.fit import Law
-from unseen.progress import headless
+from unseen.running.progress import headless
 
 
 def answer(law: Law, recipe: str = "", **levels: float) -> str:

@@ -12,8 +12,8 @@ from unseen.pretrained.adapters import AdapterRun, AdapterSpec
 from unseen.pretrained.local import checked, fingerprint
 from unseen.pretrained.own import OwnBase, labelled
 from unseen.pretrained.plan import AMOUNTS, Tuning
+from unseen.running.workers import Executor
 from unseen.scales import Setting
-from unseen.workers import Executor
 
 
 class Base(Protocol):

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from unseen.claims_pretrained import UNEVEN, WORKS
+from unseen.claims.pretrained import UNEVEN, WORKS
+from unseen.diversity.variation_plots import log_sizes
 from unseen.plots import COLOURS, over_seeds
 from unseen.pretrained.plan import STARTS
-from unseen.variation_plots import log_sizes
 
 _KINDS = {"has-op": ("o", "-"), "no-op": ("X", "--")}  # marker and line
 _START_COLOURS = dict(zip(STARTS, (COLOURS["unseen"], COLOURS["baseline"]), strict=True))

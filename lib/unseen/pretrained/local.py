@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from unseen.datasets import Examples
+from unseen.disk.files import brief
 from unseen.errors import Explained
-from unseen.files import brief
 from unseen.pretrained.adapters import AdapterRun, AdapterSpec
 from unseen.sweep import best_device
 from unseen.training import Diverged, batch_rows, schedule

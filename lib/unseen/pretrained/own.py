@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from unseen.diversity.variations import measure
 from unseen.evaluation import exact_match, greedy_answers
 from unseen.pretrained.drills import OPERATIONS
 from unseen.pretrained.plan import Tuning, base_run
 from unseen.rewriting import Rule
+from unseen.running.workers import Executor
 from unseen.store import Store
 from unseen.sweep import frame
-from unseen.variations import measure
-from unseen.workers import Executor
 from unseen.worlds import data_of
 
 

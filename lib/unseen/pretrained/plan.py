@@ -13,8 +13,8 @@ number of steps, so half of the data is read twice as often.
 
 from typing import NamedTuple
 
-from unseen.claims_pretrained import UNEVEN, WORKS
-from unseen.experiments import with_task
+from unseen.claims.pretrained import UNEVEN, WORKS
+from unseen.diversity.experiments import with_task
 from unseen.pretrained.spec import DrillSpec
 from unseen.scales import Setting, scale
 from unseen.specs import RunSpec

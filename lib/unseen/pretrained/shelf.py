@@ -22,15 +22,15 @@ from typing import Any, Protocol
 import torch
 from filelock import FileLock
 
-from unseen.checkpoints import ADVICE
 from unseen.datasets import evaluation_examples, training_examples
+from unseen.disk.checkpoints import ADVICE
+from unseen.disk.files import LARGEST, BrokenRun, brief, provenance, read_json, read_sealed, runs_folder, sealed, write
+from unseen.disk.weights import from_bytes, to_bytes
 from unseen.evaluation import wilson
-from unseen.files import LARGEST, BrokenRun, brief, provenance, read_json, read_sealed, runs_folder, sealed, write
 from unseen.instructions import draw_split
 from unseen.pretrained import local
 from unseen.pretrained.adapters import AdapterRun
 from unseen.pretrained.local import Loaded
-from unseen.weights import from_bytes, to_bytes
 
 
 class Run(Protocol):

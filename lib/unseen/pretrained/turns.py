@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from unseen.files import brief
+from unseen.disk.files import brief
 from unseen.pretrained.local import BadBase, Loaded, Row
 
 Turns = Sequence[Any]  # of messages with a role and a content, as ``delia.messages.Message``

@@ -10,8 +10,8 @@ from itertools import islice
 
 import ipywidgets as ipw
 
-from unseen.progress import headless
 from unseen.rewriting import MarkovAlgorithm, Rule
+from unseen.running.progress import headless
 from unseen.scales import Setting
 from unseen.store import Store
 from unseen.tapes.machine import Move, Reader, Trace, misfit, path, run_with

@@ -12,6 +12,7 @@ import pandas as pd
 
 from unseen.evaluation import wilson
 from unseen.rewriting import MarkovAlgorithm
+from unseen.running.workers import Executor
 from unseen.scales import Setting
 from unseen.specs import RunSpec
 from unseen.store import Store
@@ -19,7 +20,6 @@ from unseen.sweep import frame
 from unseen.tapes.machine import MISFIT, SOLVED, Reader, Trace, misfit, path, run_all
 from unseen.tapes.programs import collection, disguise
 from unseen.tapes.spec import TapeSpec
-from unseen.workers import Executor
 
 MACHINES = {False: "the oracle picks the rule", True: "the model does both"}
 

@@ -15,13 +15,13 @@ import pandas as pd
 from unseen.datasets import draw
 from unseen.evaluation import all_right, share
 from unseen.families import FORMS
-from unseen.following import followed
 from unseen.instructions import Instructions, Split, draw_split, family_of, generator, strings_of
+from unseen.running.following import followed
+from unseen.running.workers import Executor, Tell
 from unseen.scales import Setting
 from unseen.specs import RunSpec, TaskSpec
 from unseen.store import Store
 from unseen.sweep import frame
-from unseen.workers import Executor, Tell
 
 Columns = dict[str, Any]
 Test = tuple[Columns, TaskSpec, Instructions]  # columns that name it, how its inputs are drawn, its rules

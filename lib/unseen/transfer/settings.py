@@ -8,7 +8,7 @@
 
 import string
 
-from unseen.experiments import SEEDS, with_task
+from unseen.diversity.experiments import SEEDS, with_task
 from unseen.families import FORMS
 from unseen.scales import Setting, scale
 from unseen.specs import RunSpec

@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from unseen.checkpoints import newest_first, whole
-from unseen.files import BrokenRun, brief, leftovers, read_json
+from unseen.disk.checkpoints import newest_first, whole
+from unseen.disk.files import BrokenRun, brief, leftovers, read_json
 from unseen.specs import RunSpec
 from unseen.store import STATES, Store
 

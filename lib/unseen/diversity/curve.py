@@ -12,14 +12,14 @@ import pandas as pd
 
 from unseen.claims import PublishedThreshold
 from unseen.datasets import evaluation_examples
+from unseen.diversity.thresholds import NoThreshold, Threshold, fit_threshold
 from unseen.evaluation import baselines as baseline_answers
 from unseen.evaluation import exact_match
 from unseen.instructions import draw_split
+from unseen.running.workers import Executor
 from unseen.scales import Scale
 from unseen.store import Store
 from unseen.sweep import frame
-from unseen.thresholds import NoThreshold, Threshold, fit_threshold
-from unseen.workers import Executor
 
 _BASELINE_EXAMPLES = 2_000
 

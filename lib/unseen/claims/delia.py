@@ -6,7 +6,7 @@ leaves, and tells our measure of the quantity that they report.
 
 import pandas as pd
 
-from unseen.judging import Claim, Verdict, verdict
+from unseen.claims.judging import Claim, Verdict, verdict
 
 RATIO = 67  # the smallest published one, and ours where methods are compared
 KINDS = ("task+token", "task", "other+token", "other", "other formats")

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unseen.files import (
+from unseen.disk.files import (
     LARGEST_NOTE,
     LARGEST_TEXT,
     BrokenRun,
@@ -29,10 +29,10 @@ from unseen.files import (
     sealed,
     write,
 )
+from unseen.disk.weights import HEADER, check, check_numbers, count, from_bytes, shapes, to_bytes
 from unseen.optim import MEMORY, remembered
 from unseen.specs import RunSpec, differences
 from unseen.training import State
-from unseen.weights import HEADER, check, check_numbers, count, from_bytes, shapes, to_bytes
 
 KEPT = 2
 _NAME = re.compile(r"checkpoint-[0-9]{12}\.safetensors")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from unseen.checkpoints import SpecChanged
-from unseen.files import BrokenRun, brief, parse, read, runs_folder, write
-from unseen.inventory import entry
-from unseen.names import BadName, check_name, shown
+from unseen.disk.checkpoints import SpecChanged
+from unseen.disk.files import BrokenRun, brief, parse, read, runs_folder, write
+from unseen.disk.inventory import entry
+from unseen.disk.names import BadName, check_name, shown
+from unseen.running.workers import Executor
 from unseen.specs import RunSpec, differences
 from unseen.store import Store
 from unseen.sweep import about, fill, manifests, rows
-from unseen.workers import Executor
 
 _LARGEST, _LONGEST, SHOWN = 2**28, 10_000, 20  # bytes of a ``sweep.json`` and of its lines; changed rows that are told
 

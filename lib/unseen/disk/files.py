@@ -48,7 +48,7 @@ class TooLarge(ValueError):
 
 def project_folder() -> Path:
     """The root of the source checkout, or the working directory where the library is installed without one."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     return root if (root / "pyproject.toml").is_file() else Path.cwd()
 
 

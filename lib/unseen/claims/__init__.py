@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from unseen import claims_delia, claims_domains, claims_pretrained, claims_transfer
-from unseen.judging import NOT, NOT_RUN, PARTLY, REPRODUCED, Claim, Verdict, curve, half_at, verdict
+from unseen.claims import delia, domains, pretrained, transfer
+from unseen.claims.judging import NOT, NOT_RUN, PARTLY, REPRODUCED, Claim, Verdict, curve, half_at, verdict
 
 __all__ = ["CLAIMS", "INSTRUCTION_DIVERSITY", "NOT", "NOT_RUN", "PARTLY", "REPRODUCED", "PublishedThreshold",
            "Verdict", "as_markdown", "half_at", "told", "verdicts"]  # fmt: skip
@@ -123,10 +123,10 @@ CLAIMS = (
     Claim("few instructions do not", "3", "at 1,000 accuracy drops sharply once a goes past 0.2",
           "at 1,000 and a = 0.2 at least nine tenths of the even accuracy, and at the smallest a at most half of it; "
           "partly: at the smallest a at most nine tenths", "12_long_tail", judge_tail_drop),
-    *claims_transfer.CLAIMS,
-    *claims_pretrained.CLAIMS,
-    *claims_domains.CLAIMS,
-    *claims_delia.CLAIMS,
+    *transfer.CLAIMS,
+    *pretrained.CLAIMS,
+    *domains.CLAIMS,
+    *delia.CLAIMS,
 )  # fmt: skip
 
 

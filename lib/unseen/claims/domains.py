@@ -6,7 +6,7 @@ side by side for their order alone.  Judges read the tidy frame of notebook 18 a
 
 import pandas as pd
 
-from unseen.judging import Claim, verdict
+from unseen.claims.judging import Claim, verdict
 
 Judged = tuple[bool, bool, str]  # reproduced, partly, measured: what ``claims.verdict`` takes
 

@@ -14,7 +14,7 @@ and never computed: ``=1+1`` is no integer.
     >>> run_of({"width": "63", "steps": "100"}, RunSpec())
     Traceback (most recent call last):
     ...
-    unseen.tables.BadTable: column 'width': ModelSpec.width=63: must be a multiple of 2 x heads=4
+    unseen.running.tables.BadTable: column 'width': ModelSpec.width=63: must be a multiple of 2 x heads=4
 """
 
 import codecs
@@ -28,7 +28,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-from unseen.files import TooLarge, read
+from unseen.disk.files import TooLarge, read
 from unseen.specs import RunSpec
 
 LARGEST, LONGEST_ROW = 16 * 2**20, 10_000  # bytes of a table and of a row

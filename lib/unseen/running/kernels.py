@@ -17,7 +17,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.log import logger
 from traitlets.config import Config
 
-from unseen.signals import polite_stops
+from unseen.running.signals import polite_stops
 
 _KERNEL = Config(KernelManager={"transport_encryption": "auto"})  # else every start warns of plain TCP
 

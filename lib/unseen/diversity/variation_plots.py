@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from unseen.diversity.thresholds import Threshold
+from unseen.diversity.variations import with_effective
 from unseen.plots import COLOURS, over_seeds, spaced, ticks
-from unseen.thresholds import Threshold
-from unseen.variations import with_effective
 
 
 def by_setting(results: pd.DataFrame, titles: dict[str, str], panel: str) -> Figure:

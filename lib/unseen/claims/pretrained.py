@@ -7,7 +7,7 @@ They read rows of unseen instructions; ``start`` is ``pre-trained`` or ``from sc
 
 import pandas as pd
 
-from unseen.judging import Claim, verdict
+from unseen.claims.judging import Claim, verdict
 
 Judged = tuple[bool, bool, str]
 WORKS = ("plain", "encrypted")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from tqdm.auto import tqdm
 
 from unseen.encoding import layout_of
+from unseen.running.workers import Event
 from unseen.specs import RunSpec
-from unseen.workers import Event
 
 SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_BARS = 10, 0.2
 

@@ -20,9 +20,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from unseen import bench_measures as measures
-from unseen.bench_huggingface import INSTALL, HuggingFace, difference, installed
-from unseen.bench_measures import ACCURACY, Contender, Learned, Library
+from unseen.bench import measures
+from unseen.bench.huggingface import INSTALL, HuggingFace, difference, installed
+from unseen.bench.measures import ACCURACY, Contender, Learned, Library
 from unseen.scales import GPT2, GPT2_TRAINING
 from unseen.specs import RunSpec, TaskSpec
 from unseen.training import Data, data_of, start

@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from unseen.bench_huggingface import WARM_UP
+from unseen.bench.huggingface import WARM_UP
 from unseen.datasets import Examples, training_examples
 from unseen.encoding import Encoding
 from unseen.evaluation import all_right

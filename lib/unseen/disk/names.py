@@ -31,11 +31,11 @@ def check_name(name: str, what: str) -> str:
     >>> check_name("../x", "output folder")
     Traceback (most recent call last):
     ...
-    unseen.names.BadName: output folder '../x' would lie outside its place
+    unseen.disk.names.BadName: output folder '../x' would lie outside its place
     >>> check_name("mine/con.txt", "output folder")
     Traceback (most recent call last):
     ...
-    unseen.names.BadName: output folder 'mine/con.txt': 'con.txt' is a name that Windows keeps for itself; each part ...
+    unseen.disk.names.BadName: output folder 'mine/con.txt': 'con.txt' is a name that Windows keeps for itself; each part ...
     """
     if not isinstance(name, str):
         raise BadName(f"{what} {shown(name)} must be text")

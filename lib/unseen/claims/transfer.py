@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from unseen.judging import Claim, Verdict, verdict
+from unseen.claims.judging import Claim, Verdict, verdict
 
 
 def lower_k(results: pd.DataFrame) -> pd.DataFrame:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from unseen.files import BrokenRun, read_sealed, runs_folder, sealed, write
-from unseen.progress import Board
+from unseen.disk.files import BrokenRun, read_sealed, runs_folder, sealed, write
+from unseen.running.progress import Board
+from unseen.running.workers import Executor, Tell, suited
 from unseen.specs import RunSpec
 from unseen.training import Data, Row, State, train
-from unseen.workers import Executor, Tell, suited
 
 Follow = Callable[[RunSpec, Tell], pd.DataFrame]  # trains a run; a worker finds it by its name
 _LARGEST = 4 * 2**20  # bytes of a file

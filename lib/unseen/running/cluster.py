@@ -16,8 +16,7 @@ from uuid import uuid4
 
 from unseen.errors import Explained
 from unseen.parameters import check_parameters
-from unseen.specs import RunSpec
-from unseen.workers import (
+from unseen.running.workers import (
     RETRIES,
     Event,
     Executor,
@@ -32,6 +31,7 @@ from unseen.workers import (
     stay_on_core,
     threads,
 )
+from unseen.specs import RunSpec
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -10,12 +10,12 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from unseen.datasets import shares
+from unseen.diversity.thresholds import Threshold
+from unseen.running.workers import Executor
 from unseen.scales import Setting
 from unseen.specs import TaskSpec
 from unseen.store import Store
 from unseen.sweep import frame, kinds
-from unseen.thresholds import Threshold
-from unseen.workers import Executor
 
 ORDERS = (0.0, 0.5, 1.0, 2.0)  # of Hill numbers: 0 counts instructions, 1 is the exponential of entropy
 

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from unseen.coverage import KINDS, SIDES
 from unseen.instructions import Instructions
 from unseen.plots import COLOURS, over_seeds
+from unseen.tour.coverage import KINDS, SIDES
 
 _LIGHT = (0.80, 0.88, 0.95)
 _TITLES = {

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, deserialize
 from safetensors.torch import save
 from torch import Tensor
 
+from unseen.disk.files import BrokenRun, brief, provenance, read, read_json, write
 from unseen.encoding import layout_of
-from unseen.files import BrokenRun, brief, provenance, read, read_json, write
 from unseen.model import Shape, Transformer, build
 from unseen.specs import ModelSpec, RunSpec
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import torch
 
 from unseen.errors import Explained
-from unseen.signals import polite_stops
+from unseen.running.signals import polite_stops
 from unseen.specs import RunSpec
 
 _LITTLE = 2_000_000  # examples read, times layers, times width: a second or two of one core
