@@ -15,6 +15,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from trainers import DEADLY, GOOD, KILLED, SMALL, WRONG, wild
+from unseen.disk import holding, space
 from unseen.disk.files import CannotWrite
 from unseen.parameters import BadParameters
 from unseen.running.cluster import BadScheduler, Dask, executor
@@ -137,7 +138,7 @@ def test_an_interrupted_driver_leaves_checkpoints(address, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         executor(address).run([long], partial(slow_on_disk, store=store), interrupt)
     end = time.monotonic() + 20
-    while store.state(long).get("state") != "interrupted":
+    while holding.state(store.folder(long)).get("state") != "interrupted":
         assert time.monotonic() < end
         time.sleep(0.05)
     assert list(store.folder(long).glob("checkpoint-*"))
@@ -145,7 +146,7 @@ def test_an_interrupted_driver_leaves_checkpoints(address, tmp_path):
 
 def test_a_run_that_another_process_trains_is_asked_for_again(address, tmp_path):
     store, board = Store(tmp_path), Told(SPECS[:2])
-    with store.hold(SPECS[0]):
+    with holding.hold(store.folder(SPECS[0])):
         done = threading.Thread(target=executor(address).run,
                                 args=(SPECS[:2], partial(train_one, store=store), board.take))  # fmt: skip
         done.start()
@@ -164,7 +165,7 @@ def test_a_worker_that_does_not_see_the_store_says_so(address, tmp_path):
     assert "does not see the driver's" in reason
     assert "UNSEEN_RUNS" in reason
     with pytest.raises(CannotWrite):
-        Store(tmp_path).same_as(".probe")
+        space.same_as(tmp_path, ".probe")
 
 
 @pytest.mark.parametrize("name", ["slurm", "tcp://", "tcp://host", "http://host:1", "tcp://host:99999", "LOCAL", " "])

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from trainers import SMALL
-from unseen.disk import inventory
+from unseen.disk import holding, inventory
 from unseen.disk.files import runs_folder
 from unseen.disk.inventory import STANDINGS, broken, litter, put_aside, status, verify
 from unseen.running.workers import Stopped
@@ -37,14 +37,14 @@ def store(runs):
     for spec in (DEAD, HELD):
         with pytest.raises(Stopped):
             ensure(spec, store, stop_at(4, Stopped()), device="cpu")
-        store.note(spec, "running")
+        holding.note(store.folder(spec), "running")
     ensure(ROTTEN, store, device="cpu")
     (store.folder(ROTTEN) / "manifest.json").write_text("{}")
     return store
 
 
 def test_every_state_is_told_with_its_step_and_reason(store):
-    with store.hold(HELD):
+    with holding.hold(store.folder(HELD)):
         table = status(store).set_index("run")
     states = {spec: table.loc[spec.digest(), "state"] for spec in (DONE, STOPPED, DIVERGED, FAILED, DEAD, HELD, ROTTEN)}
     assert list(states.values()) == ["done", "interrupted", "diverged", "failed", "interrupted", "running", "failed"]
@@ -81,7 +81,7 @@ def test_only_what_no_run_needs_is_litter(store):
     held = store.folder(HELD) / ".checkpoint-000000000008.safetensors.abcd1234.part"
     for path in (half, held, store.folder(DONE) / "progress.csv", store.folder(STOPPED) / "mine.part"):
         path.write_text("x")
-    with store.hold(HELD):
+    with holding.hold(store.folder(HELD)):
         assert litter(store) == sorted([half, store.folder(DONE) / "progress.csv"])
     assert held in litter(store)  # its writer is gone
 
@@ -105,7 +105,7 @@ def test_broken_runs_are_moved_and_numbered(store):
 
 
 def test_a_broken_run_that_is_held_stays(store):
-    with store.hold(ROTTEN):
+    with holding.hold(store.folder(ROTTEN)):
         assert broken(store) == []
 
 

@@ -12,7 +12,7 @@ import torch
 
 from trainers import SMALL
 from unseen import store as store_module
-from unseen.disk import files, weights
+from unseen.disk import files, holding, weights
 from unseen.disk.checkpoints import SpecChanged, go_on
 from unseen.disk.files import BrokenRun, project_folder, provenance, runs_folder, write
 from unseen.disk.weights import export_model, import_model
@@ -286,13 +286,13 @@ def test_a_run_is_held_by_one_at_a_time(tmp_path):
     store, order = Store(tmp_path), []
 
     def other():
-        with store.hold(SMALL):
+        with holding.hold(store.folder(SMALL)):
             order.append("second")
 
     waiting = threading.Thread(target=other)
-    with store.hold(SMALL):
+    with holding.hold(store.folder(SMALL)):
         waiting.start()
-        with store.hold(SMALL.with_seed(1)):  # another run is free
+        with holding.hold(store.folder(SMALL.with_seed(1))):  # another run is free
             waiting.join(0.3)
         order.append("first")
     waiting.join(10)

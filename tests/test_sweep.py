@@ -12,6 +12,7 @@ import pytest
 from processes import gone, until
 from trainers import SMALL
 from unseen import sweep
+from unseen.disk import holding
 from unseen.disk.files import BrokenRun
 from unseen.running.workers import Processes, Serial, Stopped
 from unseen.store import Store
@@ -149,7 +150,8 @@ def test_an_error_in_the_watcher_is_no_reason_for_a_checkpoint(tmp_path):
         ensure(SPECS[0], Store(tmp_path), watch, device="cpu")
     store = Store(tmp_path)
     assert list(store.folder(SPECS[0]).glob("checkpoint-*")) == []
-    assert (store.state(SPECS[0])["state"], store.state(SPECS[0])["reason"]) == ("failed", "ZeroDivisionError: ")
+    said = holding.state(store.folder(SPECS[0]))
+    assert (said["state"], said["reason"]) == ("failed", "ZeroDivisionError: ")
 
 
 def test_the_score_is_of_the_whole_evaluation(serial, monkeypatch, tmp_path):

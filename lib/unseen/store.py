@@ -16,27 +16,18 @@ A run is done exactly when its manifest stands; then state, progress and checkpo
 of a run checks its hash against the manifest first.
 """
 
-import errno
 import hashlib
 import json
-import math
 import os
-import platform
-import shutil
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from unseen.disk.checkpoints import ADVICE, Found, check_manifest, go_on, history_of, keep, newest_first, same_spec
 from unseen.disk.files import (
     BrokenRun,
-    CannotWrite,
     TooLarge,
     brief,
     cannot_write,
@@ -47,13 +38,11 @@ from unseen.disk.files import (
     runs_folder,
     write,
 )
+from unseen.disk.holding import note
 from unseen.disk.weights import model_of, to_bytes
 from unseen.model import Transformer
-from unseen.running.workers import Held
 from unseen.specs import RunSpec
 from unseen.training import Row, State
-
-STATES = ("running", "interrupted", "diverged", "failed")  # of a run that is begun and not done
 
 
 class Store:
@@ -65,86 +54,6 @@ class Store:
     def folder(self, spec: RunSpec) -> Path:
         """The folder of a run."""
         return self.root / spec.digest()
-
-    # Who works on a run
-
-    def check(self, needed: int = 0) -> None:
-        """Raise ``CannotWrite`` when the store cannot take ``needed`` bytes more, before any work starts."""
-        try:
-            write(self.root / ".probe", "")
-            (self.root / ".probe").unlink(missing_ok=True)
-            free = shutil.disk_usage(self.root).free
-        except OSError as error:
-            raise CannotWrite(error.errno, f"the runs folder {self.root} cannot be used ({os.strerror(error.errno)}); "
-                              "UNSEEN_RUNS chooses another place") from error  # fmt: skip
-        if free < needed:
-            raise CannotWrite(errno.ENOSPC, f"{self.root} has {free / 1e6:.1f} MB free and this run needs {needed / 1e6:.1f} MB; "
-                              "'unseen clean' shows what can go, UNSEEN_RUNS chooses another place")  # fmt: skip
-
-    @contextmanager
-    def probe(self) -> Iterator[str]:
-        """The name of a file in the store for a while, by which a worker elsewhere knows that it sees the same one."""
-        self.check()
-        path = self.root / f".probe-{uuid.uuid4().hex}"
-        write(path, platform.node())
-        try:
-            yield path.name
-        finally:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-
-    def same_as(self, probe: str) -> None:
-        """Raise ``CannotWrite`` where this process does not see the driver's probe."""
-        if probe and not (self.root / probe).is_file():
-            raise CannotWrite(errno.ENOENT, f"process {os.getpid()} on {platform.node()} does not see the driver's {self.root}: "
-                              "all workers need one shared folder, which UNSEEN_RUNS names")  # fmt: skip
-
-    @contextmanager
-    def hold(self, spec: RunSpec, patience: float = math.inf, say: Callable[[str], Any] = print) -> Iterator[None]:
-        """Hold a run; the system frees it if the holder dies.
-
-        Whoever else wants it is told once who holds it, and waits up to ``patience`` seconds before ``Held`` is raised.
-        """
-        folder = self.folder(spec)
-        lock = FileLock(folder / ".lock")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not _taken(lock, 0):
-                who = f"run {spec.digest()} is {self.holder(spec)} (its lock: {lock.lock_file})"
-                if patience > 0:
-                    say(f"{who}; waiting")
-                if not _taken(lock, patience):
-                    raise Held(who)
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def holder(self, spec: RunSpec) -> str:
-        """Who trains a run that is held, in words."""
-        state = self.state(spec)
-        if state.get("state") != "running":
-            return "held by a process that has just begun"
-        since = time.strftime("%d %b %H:%M:%S", time.localtime(state["since"]))
-        return f"trained by process {state.get('process')} on {state.get('host')} since {since}"
-
-    def state(self, spec: RunSpec) -> dict[str, Any]:
-        """What ``state.json`` of a run says; empty when there is none that can be read."""
-        try:
-            state = read_json(self.folder(spec) / "state.json")
-            time.localtime(state["since"])
-            state |= {name: brief(state.get(name, ""), 2_000) for name in ("reason", "process", "host")}
-            return state if state["state"] in STATES else {}
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            return {}
-
-    def note(self, spec: RunSpec, state: str, reason: str = "") -> None:
-        """Write down how a run stands."""
-        about = {"state": state, "reason": reason, "process": os.getpid(), "host": platform.node(),
-                 "since": time.time(), "versions": provenance()["versions"]}  # fmt: skip
-        write(self.folder(spec) / "state.json", json.dumps(about, indent=1))
 
     # Finished runs
 
@@ -225,7 +134,7 @@ class Store:
             path.unlink(missing_ok=True)
         found = go_on(folder, spec, state)
         write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1))
-        self.note(spec, "running")
+        note(folder, "running")
         write(folder / "progress.csv", _csv(state.history) if state.history else "")
         return found
 
@@ -270,15 +179,6 @@ class Store:
         folder = self.folder(spec)
         under_way = [path for name in ("state.json", "progress.csv") if (path := folder / name).is_file()]
         return [*(path for path in newest_first(folder) if path.is_file()), *under_way, *leftovers(folder)]
-
-
-def _taken(lock: FileLock, patience: float) -> bool:
-    """Whether the lock could be taken within ``patience`` seconds."""
-    try:
-        lock.acquire(timeout=-1 if math.isinf(patience) else patience)
-    except Timeout:
-        return False
-    return True
 
 
 def read_progress(path: Path) -> pd.DataFrame:

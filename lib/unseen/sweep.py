@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from unseen.disk import holding, space
 from unseen.disk.checkpoints import bytes_needed
 from unseen.disk.files import provenance
 from unseen.errors import Explained
@@ -58,11 +59,11 @@ def ensure(
     if manifest := store.manifest(spec, whole=False):
         store.tidy(spec)
         return crew.same(manifest)
-    with store.hold(spec, patience, say):
+    with holding.hold(store.folder(spec), patience, say):
         if manifest := store.manifest(spec, whole=False):  # the one who held it has done it
             return crew.same(manifest)
         _refuse_known_divergence(spec, store)
-        store.check(bytes_needed(spec))
+        space.check(store.root, bytes_needed(spec))
         with _noted(spec, store):
             return _trained(spec, store, watch, device, say, crew)
 
@@ -77,7 +78,7 @@ def _helped(spec: RunSpec, device: str, crew: Crew) -> dict[str, Any]:
 
 def _refuse_known_divergence(spec: RunSpec, store: Store) -> None:
     """Training is deterministic: what diverged with these versions would diverge again."""
-    state = store.state(spec)
+    state = holding.state(store.folder(spec))
     if state.get("state") == "diverged" and state.get("versions") == provenance()["versions"]:
         raise Diverged(f"{state.get('reason')} (known since the last try; delete {store.folder(spec)} to try again)")
 
@@ -91,7 +92,7 @@ def _noted(spec: RunSpec, store: Store) -> Iterator[None]:
         diverged, failed = isinstance(error, Diverged), isinstance(error, Exception)
         state = "diverged" if diverged else "failed" if failed else "interrupted"
         with suppress(OSError):  # what stopped it may be the disk
-            store.note(spec, state, f"{error}" if diverged else f"{type(error).__name__}: {error}")
+            holding.note(store.folder(spec), state, f"{error}" if diverged else f"{type(error).__name__}: {error}")
         raise
 
 
@@ -176,7 +177,7 @@ def fill(
     if not missing:
         return {}
     executor = executor or (suited(missing) if best_device() == "cpu" else Serial())
-    with store.probe() as probe, Board(missing) as board:
+    with space.probe(store.root) as probe, Board(missing) as board:
         executor.run(missing, partial(train_one, store=store, probe=probe), board.report)
     return board.failed
 
@@ -186,7 +187,7 @@ def train_one(spec: RunSpec, tell: Tell, store: Store, probe: str = "") -> None:
 
     Raises ``CannotWrite`` when the worker does not see ``probe``, which the driver wrote into the store.
     """
-    store.same_as(probe)
+    space.same_as(store.root, probe)
     ensure(spec, store, lambda row: tell(int(row["step"])), patience=0, say=lambda note: tell(0, note))
 
 

@@ -11,6 +11,7 @@ import pytest
 from deeds import DONE, LONG, PATHS, essence, files, finished, forked
 
 from unseen.cli import main
+from unseen.disk import space
 from unseen.disk.checkpoints import newest_first
 from unseen.disk.files import CannotWrite, leftovers
 from unseen.running.workers import Serial, Stopped
@@ -24,6 +25,7 @@ import sys
 from pathlib import Path
 import torch
 from deeds import LONG
+from unseen.disk import space
 from unseen.disk.files import CannotWrite, leftovers
 from unseen.store import Store
 from unseen.sweep import ensure
@@ -32,7 +34,7 @@ torch.set_num_threads(1)  # as the run that it is compared with
 place = Path(sys.argv[1])
 for number, room in enumerate(map(int, sys.argv[2:])):
     store = Store(place / str(number))
-    store.check = lambda needed=0: None  # as if another program had filled the disk behind the check
+    space.check = lambda root, needed=0: None  # as if another program had filled the disk behind the check
     free = shutil.disk_usage(place).free
     (place / "ballast").write_bytes(bytes(max(0, free - room)))
     try:
@@ -78,7 +80,7 @@ def limited(root, most):
     """Train where no file may become larger than ``most`` bytes: to a program the same as a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     store = Store(root)
-    store.check = lambda needed=0: None
+    space.check = lambda root, needed=0: None
     try:
         ensure(LONG, store, device="cpu", say=lambda _: None)
     except CannotWrite as error:

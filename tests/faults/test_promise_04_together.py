@@ -10,6 +10,7 @@ import pytest
 from deeds import LONG, essence, finished, forked, train, train_slowly
 
 from processes import until
+from unseen.disk import holding
 from unseen.running.workers import Held, Processes, Serial
 from unseen.store import Store
 from unseen.sweep import ensure, frame
@@ -25,7 +26,7 @@ def held(tmp_path):
     """A store in which another process trains the run."""
     store = Store(tmp_path / "store")
     process = forked(train_slowly, LONG, store.root)
-    until(lambda: store.state(LONG).get("state") == "running")
+    until(lambda: holding.state(store.folder(LONG)).get("state") == "running")
     yield store, process
     process.kill()
     process.join()
@@ -61,7 +62,7 @@ def test_a_lock_whose_holder_was_killed_is_free(undisturbed, tmp_path, promise, 
     for number in range(amount(2, 10, 60)):
         store = Store(tmp_path / str(number))
         process = forked(train_slowly, LONG, store.root)
-        until(lambda: store.state(LONG).get("state") == "running")  # noqa: B023
+        until(lambda: holding.state(store.folder(LONG)).get("state") == "running")  # noqa: B023
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         began = time.monotonic()
@@ -100,7 +101,7 @@ def test_two_sweeps_share_the_work(tmp_path, promise, executor):
     """A run that another one trains is left for later: the second sweep takes the next one instead of waiting."""
     store, specs = Store(tmp_path), [LONG.with_seed(seed) for seed in range(4)]
     other = forked(sweep, specs, store.root, Serial())
-    until(lambda: store.state(specs[0]).get("state") == "running" or store.manifest(specs[0]))
+    until(lambda: holding.state(store.folder(specs[0])).get("state") == "running" or store.manifest(specs[0]))
     table = frame(specs, store, executor() if executor is Serial else Processes(1))
     other.join()
     assert other.exitcode == 0

@@ -15,6 +15,7 @@ import pytest
 from deeds import DONE, LONG, PATHS, essence, files, finished
 
 from processes import gone, until
+from unseen.disk import holding
 from unseen.running.progress import Board
 from unseen.running.workers import Processes
 from unseen.store import Store
@@ -27,6 +28,10 @@ SPECS = [LONG.with_seed(seed) for seed in range(4)]
 def undisturbed(tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed")
     return {spec: finished(spec, root) for spec in SPECS}
+
+
+def is_running(store, spec):
+    return holding.state(store.folder(spec)).get("state") == "running"
 
 
 def slow_one(spec, tell, store):
@@ -47,11 +52,11 @@ def test_workers_are_killed_at_random_moments(undisturbed, tmp_path, promise, am
 
         def killer(store=store, kills=kills, over=over):
             while not over.wait(rng.uniform(0.05, 0.3)):
-                left = [spec for spec in specs if spec not in kills and store.state(spec).get("state") == "running"]
+                left = [spec for spec in specs if spec not in kills and is_running(store, spec)]
                 if left:
                     kills.append(rng.choice(left))
                     with suppress(KeyError, ProcessLookupError):  # it has just ended
-                        os.kill(int(store.state(kills[-1])["process"]), signal.SIGKILL)
+                        os.kill(int(holding.state(store.folder(kills[-1]))["process"]), signal.SIGKILL)
 
         board = Board(specs)
         thread = threading.Thread(target=killer)
@@ -102,7 +107,7 @@ def test_a_killed_driver_leaves_no_orphans_and_its_finished_runs(undisturbed, tm
     store, moments = Store(tmp_path / "store"), random.Random(0)
 
     def begun():
-        return driver.poll() is not None or any(store.state(spec).get("state") == "running" for spec in SPECS)
+        return driver.poll() is not None or any(is_running(store, spec) for spec in SPECS)
 
     for _ in range(amount(1, 3, 20)):
         driver = subprocess.Popen([sys.executable, tmp_path / "driver.py", store.root], stdout=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from deeds import AMOUNT, LONG, essence, finished, forked, train_slowly
 
 from bad_parameters import write_book
 from processes import gone, until
-from unseen.disk import inventory
+from unseen.disk import holding, inventory
 from unseen.disk.checkpoints import newest_first
 from unseen.running.signals import Terminated
 from unseen.running.workers import Serial
@@ -53,7 +53,7 @@ def test_train(tmp_path, promise, number):
     assert "Traceback" not in err
     last = int(store.history(spec)["step"].iloc[-1])
     assert int(newest_first(store.folder(spec))[0].stem[-12:]) == last  # not a step is lost
-    assert store.state(spec)["state"] == "interrupted"
+    assert holding.state(store.folder(spec))["state"] == "interrupted"
     promise("commands stopped")
 
 
@@ -88,14 +88,14 @@ def test_serial_sweeps_at_random_moments(undisturbed, tmp_path, promise, amount,
 def test_a_second_ctrl_c_does_not_wait(tmp_path, promise):
     store = Store(tmp_path)
     process = forked(train_slowly, LONG, store.root, 30)
-    until(lambda: store.state(LONG).get("state") == "running")
+    until(lambda: holding.state(store.folder(LONG)).get("state") == "running")
     time.sleep(0.3)
     for _ in range(2):
         os.kill(process.pid, signal.SIGINT)
     began = time.monotonic()
     process.join()
     assert time.monotonic() - began < 10
-    assert store.state(LONG)["state"] == "interrupted"
+    assert holding.state(store.folder(LONG))["state"] == "interrupted"
     promise("impatient stops")
 
 
@@ -132,6 +132,6 @@ def test_a_notebook_with_worker_processes(tmp_path, promise, number):
     until(lambda: all(map(gone, everyone)), seconds=30)
     last = int(store.history(spec)["step"].iloc[-1])
     assert int(newest_first(store.folder(spec))[0].stem[-12:]) == last
-    assert store.state(spec)["state"] == "interrupted"
+    assert holding.state(store.folder(spec))["state"] == "interrupted"
     assert not Path(tmp_path / "runs" / "smoke" / "tiny.success.json").exists()
     promise("notebooks stopped")

@@ -6,7 +6,7 @@ import time
 import pytest
 from deeds import LONG, essence, finished, forked
 
-from unseen.disk import inventory
+from unseen.disk import holding, inventory
 from unseen.disk.checkpoints import newest_first
 from unseen.running.progress import Board
 from unseen.running.workers import Event, Stopped
@@ -62,7 +62,7 @@ def test_a_clock_that_goes_back(undisturbed, tmp_path, promise, monkeypatch, jum
 def with_zone(zone, root):
     os.environ["TZ"] = zone
     time.tzset()
-    assert Store(root).holder(LONG)
+    assert holding.holder(Store(root).folder(LONG))
     finished(LONG, root)
 
 

@@ -9,6 +9,7 @@ from deeds import AMOUNT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unseen.disk import holding
 from unseen.encoding import Encoding
 from unseen.model import Shape, build
 from unseen.rewriting import Rule
@@ -106,7 +107,7 @@ def test_stop_leaves_a_checkpoint_and_says_interrupted(live, promise):
     live.stop.click()
     live.job.join(60)
     spec = live.scale.run(live.choice.value)
-    assert live.store.state(spec)["state"] == "interrupted"
+    assert holding.state(live.store.folder(spec))["state"] == "interrupted"
     assert list(live.store.folder(spec).glob("checkpoint-*"))
     live.train.click()
     live.job.join(60)

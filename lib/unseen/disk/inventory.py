@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
+from unseen.disk import holding
 from unseen.disk.checkpoints import newest_first, whole
 from unseen.disk.files import BrokenRun, brief, leftovers, read_json
 from unseen.specs import RunSpec
-from unseen.store import STATES, Store
+from unseen.store import Store
 
 STANDINGS = ("running", "interrupted", "diverged", "failed", "done")
 _DIGEST = re.compile("[0-9a-f]{16}")  # names a folder
@@ -79,13 +79,12 @@ def entry(store: Store, folder: Path) -> Entry:
     about |= {"what": what(spec), "steps": total}
     if done:
         return Entry(state="done", step=total, reason="", **about)
-    said = store.state(spec)
+    said = holding.state(folder)
     state, reason = said.get("state", "interrupted"), str(said.get("reason", ""))
-    if held(folder):
-        state, reason = "running", store.holder(spec)
+    if holding.held(folder):
+        state, reason = "running", holding.holder(folder)
     elif state == "running":  # it says so, but nobody holds it
         state, reason = "interrupted", f"its process {said.get('process')} on {said.get('host')} is gone"
-    assert state in STATES
     return Entry(state=state, step=_step(store, spec), reason=reason, **about)
 
 
@@ -113,19 +112,6 @@ def what(spec: RunSpec) -> str:
         rest += [f" {name}={value}" for name, value in given.items()
                  if value != usual[part][name] and f"{part}.{name}" not in _TOLD]  # fmt: skip
     return f"{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}{''.join(rest)}"
-
-
-def held(folder: Path) -> bool:
-    """Whether a process holds a run now."""
-    if not (folder / ".lock").is_file():
-        return False
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # nobody can train in a folder that cannot be written
-        return False
 
 
 def _step(store: Store, spec: RunSpec) -> int:
@@ -160,7 +146,7 @@ def verify(store: Store) -> tuple[int, list[str]]:
 
 def broken(store: Store) -> list[Path]:
     """The folders of runs that cannot be read and cannot go on, which nobody holds."""
-    return [folder for folder in folders(store) if not held(folder) and _is_broken(store, folder)]
+    return [folder for folder in folders(store) if not holding.held(folder) and _is_broken(store, folder)]
 
 
 def _is_broken(store: Store, folder: Path) -> bool:
@@ -179,7 +165,7 @@ def litter(store: Store) -> list[Path]:
     found = [path for folder in (store.root, store.root.parent) for path in leftovers(folder) if _old(path)]
     found += [path for path in store.root.glob(".probe*") if _old(path)] if store.root.is_dir() else []
     for folder in folders(store):
-        if held(folder):
+        if holding.held(folder):
             continue
         found += leftovers(folder)
         try:
