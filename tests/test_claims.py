@@ -18,9 +18,10 @@ def judged(name, frame):
 @pytest.mark.parametrize(
     ("curve", "word"),
     [
-        (step_at(180, steepness=8), REPRODUCED),
-        (step_at(180, steepness=1), PARTLY),  # no step but a slope
-        (step_at(180, top=0.8), PARTLY),
+        (step_at(450, steepness=8), REPRODUCED),
+        (step_at(180, steepness=8), PARTLY),  # a step, but below the published one
+        (step_at(450, steepness=1), PARTLY),  # no step but a slope
+        (step_at(450, steepness=8, top=0.8), PARTLY),
         (lambda size: 0.0, NOT),
         (lambda size: 1.0, NOT),
     ],
@@ -60,6 +61,12 @@ def no_ops(middles, no_op=0.99):
 )
 def test_no_ops_and_the_threshold(middles, word):
     assert judged("no-ops do not move the threshold", no_ops(middles)) == word
+
+
+def test_where_only_no_ops_make_a_model_generalise_they_move_the_threshold():
+    frame = no_ops({0.0: 200, 0.1: 210})
+    flat = frame["accuracy"].where((frame["no_op_share"] > 0) | (frame["split"] == "seen"), 0.1)
+    assert judged("no-ops do not move the threshold", frame.assign(accuracy=flat)) == NOT
 
 
 def test_a_share_of_no_ops_that_never_generalises_moved_the_threshold():
@@ -156,7 +163,7 @@ def test_half_of_a_curve():
 def test_what_was_not_run_is_not_judged(tmp_path):
     folders = {"quick": tmp_path / "quick", "full": tmp_path / "full"}
     (tmp_path / "quick").mkdir()
-    results().to_csv(tmp_path / "quick" / "10_diversity_threshold.csv", index=False)
+    results(step_at(450, 8)).to_csv(tmp_path / "quick" / "10_diversity_threshold.csv", index=False)
     table = verdicts(folders).set_index("claim")
     assert len(table) == len(CLAIMS)
     assert table.loc["threshold", ["quick", "full"]].tolist() == [REPRODUCED, NOT_RUN]

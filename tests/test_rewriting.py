@@ -1,5 +1,7 @@
 """The oracle itself: leftmost rewrites, and Markov algorithms from the customary public collection."""
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,8 +133,30 @@ def test_line_ends_indentation_blank_lines_and_comments_do_not_matter(newline, i
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "# comment\n    a -> b\n    b -> c",
+        "    a -> b\n   b -> c",
+        "\ta -> b\n  b -> c",
+        "a -> b\n b -> c",
+        " a -> b\rb -> c",
+    ],
+)
+def test_uneven_indentation_is_no_part_of_a_pattern(text):
+    assert MarkovAlgorithm.parse(text).rules == (Rule("a", "b"), Rule("b", "c"))
+
+
+@pytest.mark.parametrize("sign", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_only_ends_of_lines_end_a_line(sign):
+    assert MarkovAlgorithm.parse(f"a{sign}b -> {sign}").rules == (Rule(f"a{sign}b", sign),)
+    with pytest.raises(ValueError, match=r"^line 2: "):
+        MarkovAlgorithm.parse(f"a{sign}b -> c\nbad")
+
+
+@pytest.mark.parametrize(
     ("line", "rule"),
     [
+        ("S -> .shop ", Rule("S", "shop ", terminating=True)),
         ("a ->", Rule("a", "")),
         ("a -> ", Rule("a", "")),
         ("a -> .", Rule("a", "", terminating=True)),
@@ -190,6 +214,16 @@ def test_an_endless_program_is_stopped(program):
         MarkovAlgorithm.parse(program).run("a", limit=50)
     assert stopped.value.limit == 50
     assert stopped.value.text == list(_first(MarkovAlgorithm.parse(program), 50))[-1].text
+
+
+def test_a_limit_below_none_is_refused():
+    with pytest.raises(ValueError, match="limit=-1"):
+        MarkovAlgorithm.parse("a -> a").run("a", limit=-1)
+
+
+def test_the_error_of_an_endless_program_can_be_sent_to_another_process():
+    sent = pickle.loads(pickle.dumps(StepLimitExceeded(3, "a")))
+    assert (str(sent), sent.limit, sent.text) == (str(StepLimitExceeded(3, "a")), 3, "a")
 
 
 def test_the_limit_counts_steps_taken():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unseen.datasets import shares, training_examples
-from unseen.diversity import experiments, variation_plots, variations
+from unseen.diversity import effective, experiments, variation_plots, variations
 from unseen.diversity.thresholds import Threshold
 from unseen.instructions import draw_split
 from unseen.running.workers import Serial
@@ -37,7 +37,7 @@ def test_even_shares_differ_by_one_at_most(instructions, more):
 
 
 def test_a_small_budget_has_an_effective_number_too():
-    assert variations.effective_number(1.0, 64, 640, 1) == 64  # fewer examples than a task has instructions by default
+    assert effective.effective_number(1.0, 64, 640, 1) == 64  # fewer examples than a task has instructions by default
 
 
 def test_the_examples_are_shared_as_told():
@@ -51,31 +51,60 @@ def test_the_examples_are_shared_as_told():
 def test_hill_numbers_fall_with_their_order_and_stay_within_bounds(counts, order, other):
     counts = np.array(counts)
     low, high = sorted((order, other))
-    assert 1 - 1e-6 <= variations.effective(counts, high) <= variations.effective(counts, low) + 1e-6
-    assert variations.effective(counts, low) <= (counts > 0).sum() + 1e-6
+    assert 1 - 1e-6 <= effective.effective(counts, high) <= effective.effective(counts, low) + 1e-6
+    assert effective.effective(counts, low) <= (counts > 0).sum() + 1e-6
 
 
 @given(st.integers(1, 100), st.floats(0, 3))
 def test_equal_shares_are_worth_their_number(instructions, order):
-    assert variations.effective(np.full(instructions, 7), order) == pytest.approx(instructions)
+    assert effective.effective(np.full(instructions, 7), order) == pytest.approx(instructions)
 
 
 def frame_of(order):
     """Runs that lie on the even curve at one Hill number exactly."""
     rows = [{"split": "unseen", "instructions": size, "examples_per_instruction": 45_000 / size, "concentration": shape,
              "setting": f"a = {shape:g}",
-             "accuracy": float(EVEN(np.array([variations.effective_number(shape, size, 45_000, order)]))[0])}
+             "accuracy": float(EVEN(np.array([effective.effective_number(shape, size, 45_000, order)]))[0])}
             for size in (300, 1_000, 3_000) for shape in (1.0, 0.5, 0.2, 0.1)]  # fmt: skip
     return pd.DataFrame(rows)
 
 
 @pytest.mark.parametrize("order", [0.3, 1.0, 1.7])
 def test_the_order_that_made_the_data_is_found(order):
-    table = variations.misfits(frame_of(order), EVEN)
-    best = table[table["best"]].iloc[0]
-    assert best["order"] == pytest.approx(order, abs=0.02)
-    assert best["misfit"] < 0.01
-    assert best["misfit"] == pytest.approx(table["misfit"].min(), abs=1e-4)
+    table = effective.orders(frame_of(order), EVEN)
+    assert list(table.index) == ["300", "1,000", "3,000", "all"]
+    assert table["best order"].to_numpy() == pytest.approx(order, abs=0.1)
+    assert table.loc["all", "best order"] == pytest.approx(order, abs=0.02)
+    assert table[["misfit", "order of the others"]].max().max() < 0.02
+    assert table["seeds"].max() == 0
+
+
+def test_two_orders_are_not_taken_for_one():
+    frame = pd.concat([frame_of(0.4).query("instructions == 1000"), frame_of(1.5).query("instructions == 3000")])
+    table = effective.orders(frame, EVEN)
+    assert table["misfit"].drop("all").max() < 0.01
+    assert table["order of the others"].drop("all").min() > 0.05
+    assert table.loc["all", "misfit"] > 0.05
+
+
+def test_the_lowest_of_several_valleys_is_found(monkeypatch):
+    monkeypatch.setattr(
+        effective, "misfit", lambda results, even, order: min((order - 0.4) ** 2, (order - 2) ** 2 + 0.01)
+    )
+    assert effective.orders(frame_of(1.0), EVEN)["best order"].eq(0.4).all()
+
+
+def test_next_to_entropy_hill_numbers_do_not_jump():
+    counts = np.array([97, 1, 1, 1])
+    assert effective.effective(counts, 1 + 1e-15) == pytest.approx(effective.effective(counts, 1))
+
+
+def test_the_even_curve_goes_through_the_means_and_stays_at_its_ends():
+    frame = pd.DataFrame(
+        {"split": "unseen", "concentration": 1.0, "instructions": [100, 100, 400], "accuracy": [0.1, 0.3, 0.8]}
+    )
+    curve = effective.even_curve(frame)
+    assert curve(np.array([1, 100, 200, 400, 9_000])) == pytest.approx([0.2, 0.2, 0.5, 0.8, 0.8])
 
 
 def test_a_measure_has_one_row_for_each_setting_run_and_split(tmp_path):

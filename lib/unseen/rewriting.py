@@ -9,12 +9,12 @@ The task is the one of Zhang, Wang and Charton (arXiv 2402.10891, section 2): a 
 """
 
 import re
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 _ARROW = re.compile(r"^(?P<pattern>.*?\S)[ \t]+->(?:[ \t]+(?P<replacement>.*))?$")
-_ARROW_FIRST = re.compile(r"^[ \t]*->(?:[ \t]+(?P<replacement>.*))?$")
+_ARROW_FIRST = re.compile(r"^->(?:[ \t]+(?P<replacement>.*))?$")
+_LINE_END = re.compile(r"\r\n|\n|\r")  # of a text file; str.splitlines knows others, which a string may hold
 
 
 @dataclass(frozen=True, order=True)
@@ -62,9 +62,12 @@ class StepLimitExceeded(RuntimeError):
     """A Markov algorithm was still running after the allowed number of steps; ``text`` is its string then."""
 
     def __init__(self, limit: int, text: str):
-        super().__init__(f"no rule terminated within {limit} steps; the string was then {text[:60]!r}")
+        super().__init__(limit, text)  # as they came, so that it can be sent to another process
         self.limit = limit
         self.text = text
+
+    def __str__(self) -> str:
+        return f"no rule terminated within {self.limit} steps; the string was then {self.text[:60]!r}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,10 @@ class MarkovAlgorithm:
 
         A dot before the replacement marks a terminating rule, the right side may be empty, lines that
         start with ``#`` are comments.  The first arrow with white space around it divides the line, so
-        a pattern may hold arrows (``a->b -> c``) and dots.  Indentation common to all lines is dropped.
+        a pattern may hold arrows (``a->b -> c``) and dots.  White space before a pattern is indentation,
+        at the end of a line it belongs to the replacement.  So three rules can be made but not written: a
+        pattern with white space at an end or with a ``#`` in front, and a dot first in what a rule puts in
+        that does not terminate.
 
         Raises ``ValueError`` naming the number of the first malformed line.
 
@@ -104,15 +110,17 @@ class MarkovAlgorithm:
         ...
         ValueError: line 1: no '->' with white space around it in 'ab = c'
         """
-        lines = textwrap.dedent("\n".join(text.splitlines())).splitlines()  # dedent knows no \r\n
-        rules = (_parse_line(number, line) for number, line in enumerate(lines, start=1))
+        lines = enumerate(_LINE_END.split(text), start=1)
+        rules = (_parse_line(number, line.lstrip(" \t")) for number, line in lines)
         return cls(tuple(rule for rule in rules if rule is not None))
 
     def steps(self, text: str, limit: int = 100_000) -> Iterator[Step]:
         """Yield every step of the run on ``text``, in order.
 
-        Raises ``StepLimitExceeded`` when a step beyond ``limit`` would be taken.
+        Raises ``StepLimitExceeded`` when a step beyond ``limit`` would be taken, ``ValueError`` when that is negative.
         """
+        if limit < 0:
+            raise ValueError(f"limit={limit}: must be 0 or more steps")
         number = 0
         while rule := next((rule for rule in self.rules if rule.applies_to(text)), None):
             if number == limit:
@@ -131,7 +139,7 @@ class MarkovAlgorithm:
 
 
 def _parse_line(number: int, line: str) -> Rule | None:
-    if not line.strip() or line.lstrip().startswith("#"):
+    if not line.strip() or line.startswith("#"):
         return None
     match = _ARROW.match(line) or _ARROW_FIRST.match(line)
     if match is None:

@@ -2,12 +2,13 @@
 
 The paper measured a larger model on longer strings (``scale="paper"``), so its numbers are drawn beside
 ours as a reference, never fitted.  The criteria were committed before the runs that they judge, but for experiment 1,
-whose runs are older, and D2 and D4, of which one seed on an earlier base had been seen.
+whose runs are older and whose first criterion was made stricter after them, and D2 and D4, of which one seed on an earlier base had been seen.
 """
 
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import exp, inf, isfinite, log
 from pathlib import Path
 
 import pandas as pd
@@ -43,9 +44,11 @@ def judge_threshold(results: pd.DataFrame) -> Verdict:
     few, many = unseen.iloc[0], unseen.iloc[-1]
     low, high = unseen[unseen < 0.1 * many], unseen[unseen > 0.9 * many]
     width = high.index.min() / low.index.max() if len(low) else float("inf")
+    below = unseen[unseen.index < INSTRUCTION_DIVERSITY.never_below]
     measured = (f"{few:.1%} at {unseen.index[0]}, {many:.1%} at {unseen.index[-1]:,}"
-                + (f"; a tenth to nine tenths of it between {low.index.max()} and {high.index.min()}" if len(low) else ""))  # fmt: skip
-    return verdict(few < 0.05 and many > 0.9 and width <= 10, many - few > 0.5, measured)
+                + (f"; a tenth to nine tenths of it between {low.index.max()} and {high.index.min()}" if len(low) else "")
+                + (f"; {below.iloc[-1]:.1%} at {below.index[-1]} already" if below.max() >= 0.05 else ""))  # fmt: skip
+    return verdict(below.max() < 0.05 and many > 0.9 and width <= 10, many - few > 0.5, measured)
 
 
 def judge_memory(results: pd.DataFrame) -> Verdict:
@@ -62,11 +65,12 @@ def judge_no_op_threshold(results: pd.DataFrame) -> Verdict:
     has_op = results[results["kind"] == "has-op"]
     half = {share: half_at(curve(part)) for share, part in has_op.groupby("no_op_share")}
     without = half.pop(0.0)
-    factors = {share: value / without for share, value in half.items()}
     measured = f"half accuracy at {without:.0f} without; " + ", ".join(
         f"{share:.0%}: {half[share]:.0f}" for share in half
     )
-    worst = max(max(each, 1 / each) for each in factors.values())
+    worst = max(
+        exp(abs(log(each) - log(without))) if isfinite(each) and isfinite(without) else inf for each in half.values()
+    )
     return verdict(worst <= 1.5, worst <= 2.5, measured)
 
 
@@ -107,8 +111,9 @@ def judge_tail_drop(results: pd.DataFrame) -> Verdict:
 
 CLAIMS = (
     Claim("threshold", "1", "below 300 instructions none generalises, from 1,000 all do, sharply near 400 or 500",
-          "unseen below 5 % at the fewest, above 90 % at the most, from a tenth to nine tenths of that within a factor of 10 in I; "
-          "partly: 50 points between the ends", "10_diversity_threshold", judge_threshold),
+          "unseen below 5 % at every number below 300, above 90 % at the most, from a tenth to nine tenths of that within a factor of "
+          "10 in I; partly: 50 points between the ends (first asked at the fewest only, and then it was reproduced; made stricter when "
+          "the runs had shown the step below 300)", "10_diversity_threshold", judge_threshold),
     Claim("few are memorised", "1", "with few instructions training rules are solved and unseen ones are not",
           "at the fewest seen above 90 % and unseen below 5 %; partly: 50 points apart", "10_diversity_threshold", judge_memory),
     Claim("no-ops do not move the threshold", "2", "with 10 to 50 % no-ops generalisation comes from about 400 instructions",

@@ -93,9 +93,8 @@ def judge_mix_at_500(results: pd.DataFrame) -> Verdict:
 def judge_200(results: pd.DataFrame) -> Verdict:
     """See the criterion of the claim ``with 200 none does``."""
     at = occurrence_table(results)[200].dropna()
-    return verdict(
-        at.max() < 0.05, at.max() < 0.25, f"200 instructions: at most {at.max():.1%} (measured: {'; '.join(at.index)})"
-    )
+    rows = "; ".join(f"trained on {name}: {value:.1%}" for name, value in at.items())
+    return verdict(at.max() < 0.05, at.max() < 0.25, f"200 instructions, {rows}")
 
 
 CLAIMS = (

@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from unseen.diversity.thresholds import Threshold
-from unseen.diversity.variations import with_effective
+from unseen.diversity.effective import Curve, with_effective
 from unseen.plots import COLOURS, over_seeds, spaced, ticks
 
 
@@ -50,7 +49,8 @@ def by_concentration(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
     part = results[(results["split"] == "unseen") & results["instructions"].isin(counts.index[counts > 1])]
     part = part.assign(which=part["instructions"].map("{:,} instructions".format))
     sns.lineplot(part, x="concentration", y="accuracy", hue="which", errorbar=over_seeds, ax=ax, lw=2.2, marker="o",
-                 err_kws={"alpha": 0.18, "lw": 0})  # fmt: skip
+                 err_kws={"alpha": 0.12, "lw": 0})  # fmt: skip
+    sns.scatterplot(part, x="concentration", y="accuracy", hue="which", ax=ax, s=20, alpha=0.7, legend=False)
     shapes = np.sort(part["concentration"].unique())
     ax.set(xscale="log", ylim=(-0.03, 1.05), ylabel="exact match, unseen instructions",
            xlabel="shape a: even at 1, most examples to a few on the right")  # fmt: skip
@@ -61,7 +61,7 @@ def by_concentration(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def collapse(results: pd.DataFrame, even: Threshold, orders: dict[str, float]) -> Figure:
+def collapse(results: pd.DataFrame, even: Curve, orders: dict[str, float]) -> Figure:
     """Uneven runs at their effective number of instructions, one panel an order, with the even curve behind."""
     figure, axes = plt.subplots(1, len(orders), figsize=(4.1 * len(orders) + 1.2, 3.8), sharey=True, squeeze=False,
                                 layout="constrained")  # fmt: skip
