@@ -132,6 +132,8 @@ def test_a_setting_whose_step_lies_outside_is_told_and_left_out():
     assert table.loc["input 6", "note"] == "below 88 (2 of 2 seeds)"
     law = fit.fit(table.reset_index(), measure.scatter(seeds))
     assert set(law.names) == {fit.BASE, "width", "depth", "budget"}
+    base = {name: level for name, level in names["main"].items() if name != "recipe"}
+    assert law.expect({**base, "alphabet": 13}, "modern").middle == pytest.approx(law.predict().middle)
     said = words.readings(law, table.reset_index())
     assert any("13 letters: above 420" in line and "does not agree" in line for line in said)
     ax = plots.thresholds(table.reset_index())
@@ -255,9 +257,8 @@ def test_outside_what_was_fitted_it_warns(noisy):
     assert law.predict(width=128).warnings == ("width 128 lies outside the fitted range, 32 to 96",)
     assert law.predict("gpt2", depth=3).warnings == ()  # its own base
     small, _ = fitted("quick")
-    assert small.predict(pattern=4).warnings == (
-        "pattern was not varied: the law does not know what 4 instead of 3 does",
-    )
+    with pytest.raises(ValueError, match="pattern was not varied: the law does not know what 4 instead of 3 does"):
+        small.predict(pattern=4)
     assert small.predict(pattern=3).warnings == ()
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from itertools import count
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,13 +175,20 @@ def test_verdicts_on_occurrences(judge, word, accuracy):
 
 def test_what_was_not_measured_stays_empty_beside_what_was():
     ours = claims_transfer.occurrence_table(occurring(one={500: 0.25}, mix={500: 0.5, 200: 0.0}))
-    table = pictures.side_by_side(
-        ours.rename({"1, 2": "1, 2, 4, 6, 8"}), claims_transfer.PUBLISHED_OCCURRENCES, (1, 2, 4, 6, 8)
-    )
-    assert table.loc["1", ("here", 500)] == "0.25"
-    assert table.loc["1", ("here", 200)] == ""
-    assert table.loc["all of them", ("published", 500)] == "0.62"
-    assert (table.loc["5 (here 2)"] == "").all()
+    ours = {"here": ours.rename({"1, 2": "1, 2, 4, 6, 8"})}
+    table = pictures.side_by_side(ours, claims_transfer.PUBLISHED_OCCURRENCES, (1, 2, 4, 6, 8))
+    assert table.loc["1", (500, "here")] == "0.25"
+    assert table.loc["1", (200, "here")] == "–"
+    assert table.loc["all of them", (500, "published")] == "0.62"
+    assert (table.loc["5 (here 2)"] == "–").all()
+    assert [size for size, source in table.columns if source == "published"] == [2_000, 1_000, 500, 200]
+
+
+def test_a_model_can_be_asked_about_its_own_number_alone():
+    frame = pd.DataFrame({"trained": ["1", "1", "1, 8", "1, 8"], "asked": [1, 8, 1, 8], "instructions": 500, "seed": 0,
+                          "accuracy": [1.0, 0.0, 0.6, 0.8]})  # fmt: skip
+    assert claims_transfer.occurrence_table(frame)[500].to_dict() == {"1": 0.5, "1, 8": 0.7}
+    assert claims_transfer.occurrence_table(frame, own=True)[500].to_dict() == {"1": 1.0, "1, 8": 0.7}
 
 
 def test_the_heat_map_has_a_row_for_each_way_to_train_in_their_order():
@@ -188,3 +196,31 @@ def test_the_heat_map_has_a_row_for_each_way_to_train_in_their_order():
     ax = pictures.heat_map(frame, "k")
     assert [label.get_text().split()[0] for label in ax.get_yticklabels()] == ["b", "a"]
     assert sorted(text.get_text() for text in ax.texts) == ["100", "50"]
+    plt.close("all")
+
+
+def test_the_heat_map_frames_what_was_trained_and_draws_no_more_rows_than_can_be_read():
+    frame = pd.DataFrame(
+        {"setting": "8", "instructions": [5, 5, 6, 6], "trained": "8", "asked": [1, 8, 1, 8], "accuracy": 0.5}
+    )
+    framed = [patch for patch in pictures.heat_map(frame, "asked").patches if not patch.get_fill()]
+    assert [(int(patch.get_x()), int(patch.get_y())) for patch in framed] == [(1, 0), (1, 1)]
+    many = pd.concat([frame.assign(setting=str(number)) for number in range(20)])
+    labels = [label.get_text() for label in pictures.heat_map(many, "asked").get_yticklabels()]
+    assert (labels[0], len(labels)) == ("0  ·  6 rules", 20)
+    plt.close("all")
+
+
+def test_forms_that_were_trained_are_drawn_apart_from_others():
+    rows = [
+        (family, form, k)
+        for family in ("mirrored", "mixed")
+        for form, k in (("random", 1), ("mirrored", 3), ("periodic", 3))
+    ]
+    frame = pd.DataFrame(rows, columns=["family", "form", "k"]).assign(accuracy=0.5, instructions=9, k_low=3, k_high=3)
+    frame["setting"] = frame["family"]
+    own, other = (ax for ax in pictures.by_family(frame).axes if ax.get_title())
+    assert [text.get_text() for text in own.get_xticklabels()] == ["3"]
+    assert [text.get_text() for text in other.get_xticklabels()] == ["1", "3"]
+    assert len([text for text in other.texts if text.get_text()]) == 3  # the mixture was trained on every form
+    plt.close("all")

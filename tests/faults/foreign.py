@@ -12,7 +12,7 @@ from pathlib import Path
 from deeds import LONG, finished, forked
 
 from bad_parameters import write_book
-from unseen.disk import inventory
+from unseen.disk import holding, inventory
 from unseen.disk.checkpoints import go_on, same_spec, whole
 from unseen.disk.files import sealed
 from unseen.disk.names import BadName
@@ -114,8 +114,8 @@ class World:
     def _state(self):
         entry = inventory.entry(self.stopped, self.stopped.folder(LONG))
         assert entry.reason.isprintable()
-        assert len(self.stopped.holder(LONG)) < 10_000
-        return bool(self.stopped.state(LONG))
+        assert len(holding.holder(self.stopped.folder(LONG))) < 10_000
+        return bool(holding.state(self.stopped.folder(LONG)))
 
     def _progress(self):
         assert inventory.entry(self.stopped, self.stopped.folder(LONG)).step >= 30

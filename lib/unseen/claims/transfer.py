@@ -50,21 +50,28 @@ def large_k_alone(results: pd.DataFrame) -> tuple[float, float, float]:
 def judge_large_k_yes(results: pd.DataFrame) -> Verdict:
     """See the criterion of the claim ``large k alone suffices``."""
     mean, low, high = large_k_alone(results)
-    return verdict(
-        low >= 0.5, mean >= 0.1, f"on k below 3: {mean:.1%} (95 % interval {max(0, low):.1%} to {min(1, high):.1%})"
-    )
+    return verdict(low >= 0.5, mean >= 0.1, _told(mean, low, high))
 
 
 def judge_large_k_no(results: pd.DataFrame) -> Verdict:
     """See the criterion of the claim ``large k alone does not suffice``."""
     mean, low, high = large_k_alone(results)
-    return verdict(
-        high <= 0.1, mean <= 0.25, f"on k below 3: {mean:.1%} (95 % interval {max(0, low):.1%} to {min(1, high):.1%})"
-    )
+    return verdict(high <= 0.1, mean <= 0.25, _told(mean, low, high))
 
 
-def occurrence_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy on all numbers of occurrences taken together: a row for each number trained on, a column for each number of instructions."""
+def _told(mean: float, low: float, high: float) -> str:
+    interval = f"on k below 3: {mean:.1%} (95 % interval {max(0, low):.1%} to {min(1, high):.1%})"
+    return interval if low >= 0.5 or high <= 0.1 else f"{interval}, which decides for neither version"
+
+
+def occurrence_table(results: pd.DataFrame, own: bool = False) -> pd.DataFrame:
+    """Accuracy on all numbers of occurrences taken together: a row for each number trained on, a column for each number of instructions.
+
+    With ``own`` each model is asked about the numbers that it was trained on, alone.
+    """
+    if own:
+        asked = zip(results["asked"].astype(str), results["trained"].astype(str), strict=True)
+        results = results[[number in trained.split(", ") for number, trained in asked]]
     order = list(dict.fromkeys(results["trained"]))
     each = results.groupby(["trained", "instructions", "seed"])["accuracy"].mean()
     table = each.groupby(["trained", "instructions"]).mean().unstack()

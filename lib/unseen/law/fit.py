@@ -58,14 +58,24 @@ class Law:
         """How many different instructions a setting needs for half accuracy; factors not ``given`` are as at the base.
 
         The interval is that of the setting's own threshold, or with ``seeds`` that of a mean over so many runs.
-        Raises ``ValueError`` for a factor or recipe that the law does not know, or a level that is not positive.
+        Raises ``ValueError`` for a factor or recipe that the law does not know, another level of a factor that was not varied,
+        or a level that is not positive.
         """
         recipe = recipe or next(iter(self.bases))
         if recipe not in self.bases:
             raise ValueError(f"recipe={recipe!r}: the law was fitted on {', '.join(self.bases)}")
         base = self.bases[recipe]
         _check(given)
-        row = self._row({**base, **given}, recipe)
+        for name, value in given.items():
+            if name not in self.names and value != base[name]:
+                raise ValueError(
+                    f"{name} was not varied: the law does not know what {value:,g} instead of {base[name]:,g} does"
+                )
+        return self.expect(given, recipe, seeds)
+
+    def expect(self, given: Mapping[str, float], recipe: str, seeds: int = 0) -> Prediction:
+        """As ``predict``, for settings that are there: a factor that the law does not know is taken not to matter."""
+        row = self._row({**self.bases[recipe], **given}, recipe)
         noise = row @ self.seed_part @ row + (self.scatter.variance / seeds if seeds and self.scatter.degrees else 0.0)
         misfit = row @ self.misfit_part @ row + self.misfit_variance
         half = self._half_width(noise, misfit)
@@ -94,7 +104,7 @@ class Law:
         """
         rows = table[table["middle"].notna()]
         found = [
-            self.predict(row["recipe"], row["seeds"], **{name: row[name] for name in NAMES})
+            self.expect({name: row[name] for name in NAMES}, row["recipe"], row["seeds"])
             for row in rows.to_dict("records")
         ]
         rows = rows.assign(predicted=[p.middle for p in found], predicted_low=[p.low for p in found],
@@ -118,10 +128,8 @@ class Law:
     def _warnings(self, given: Mapping[str, float], recipe: str) -> tuple[str, ...]:
         said = []
         for name, value in given.items():
-            (low, high), base = self.range_of(name, recipe), self.bases[recipe][name]
-            if name not in self.names and value != base:
-                said.append(f"{name} was not varied: the law does not know what {value:,g} instead of {base:,g} does")
-            elif not low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
+            low, high = self.range_of(name, recipe)
+            if not low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
                 said.append(f"{name} {value:,g} lies outside the fitted range, {low:,g} to {high:,g}")
         return tuple(said)
 

@@ -153,7 +153,8 @@ def residuals(law: Law, table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     )
     ax.scatter(rows["ratio"], places, color=shades, s=34, zorder=3)
     ax.axvline(1, color=COLOURS["baseline"], lw=1)
-    low, high = min(0.7, rows["ratio"].min() / 1.15), max(1.4, rows["ratio"].max() * 1.15)
+    low = min(0.7, rows["ratio"].min() / 1.15, max(0.25, (rows["predicted_low"] / rows["predicted"]).min() / 1.05))
+    high = max(1.4, rows["ratio"].max() * 1.15, min(4, (rows["predicted_high"] / rows["predicted"]).max() * 1.05))
     ax.set(xscale="log", xlim=(low, high), xlabel="measured / predicted", title="What the law leaves over")
     shown = [tick for tick in (0.25, 0.5, 0.7, 0.85, 1, 1.2, 1.4, 2, 4) if low <= tick <= high]
     ticks(ax, shown, [f"{tick:g}" for tick in shown])

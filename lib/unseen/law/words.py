@@ -74,7 +74,7 @@ def _censored(law: Law, table: pd.DataFrame) -> list[str]:
     """Settings that were left out of the fit because their step lies outside their sizes, and whether the law agrees."""
     said = []
     for row in table[table["middle"].isna()].to_dict("records"):
-        predicted = law.predict(row["recipe"], **{name: row[name] for name in WORDS if name != "recipe"}).middle
+        predicted = law.expect({name: row[name] for name in WORDS if name != "recipe"}, row["recipe"]).middle
         agrees = (predicted > row["size"]) == (row["outside"] == "above")
         said.append(
             f"Censored and left out, {row['setting']}: {row['note']}; the law says {predicted:,.0f}, which {'agrees' if agrees else 'does not agree'}."

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from unseen.plots import COLOURS
 from unseen.rewriting import Rule
 from unseen.tapes.machine import OUTCOMES, Move, Trace
-from unseen.tapes.results import MACHINES, survival
+from unseen.tapes.results import MACHINES, per_decision, survival, with_length
 
 INCH = 0.27  # the side of one cell
 _INK, _FAINT = (0.15, 0.15, 0.15), (0.55, 0.55, 0.55)
@@ -147,6 +147,30 @@ def survivals(runs: pd.DataFrame) -> Figure:
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].set_ylabel("computations still right")
     axes[0].plot([], [], color=_FAINT, ls="--", lw=1.2, label="share right per decision,\nto the power n")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+    return figure
+
+
+def by_length(runs: pd.DataFrame) -> Figure:
+    """Against the length of the right computation: runs solved with their Wilson intervals, and, dotted, right decisions; a line a model."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.9), sharey=True, layout="constrained")
+    table = per_decision(with_length(runs), by=["machine", "model", "length"])
+    lengths = [name for name in with_length(runs)["length"].cat.categories if name in set(table["length"])]
+    models = list(dict.fromkeys(table["model"]))
+    palette = sns.color_palette("viridis_r", len(models) + 1)[1:]
+    for ax, machine in zip(axes, MACHINES.values(), strict=True):
+        for model, colour in zip(models, palette, strict=True):
+            part = table[(table["machine"] == machine) & (table["model"] == model)].set_index("length").reindex(lengths)
+            spread = [part["solved"] - part["low"], part["high"] - part["solved"]]
+            ax.errorbar(
+                lengths, part["solved"], spread, color=colour, lw=2, marker="o", ms=5, elinewidth=1, label=model
+            )
+            ax.plot(lengths, part["right decisions"], color=colour, ls=":", lw=1.5)
+        ax.set(title=machine, xlabel="decisions of the right computation", ylim=(-0.03, 1.05))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0].set_ylabel("runs solved")
+    axes[0].plot([], [], color=_FAINT, ls=":", lw=1.5, label="decisions that were right")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper")
     return figure

@@ -21,6 +21,7 @@ from unseen.tapes.machine import MISFIT, SOLVED, Reader, Trace, misfit, path, ru
 from unseen.tapes.programs import collection, disguise
 from unseen.tapes.spec import TapeSpec
 
+_LENGTHS = {"to 3": 3, "4-6": 6, "7-12": 12, "13-25": 25}  # decisions of the right run, each class and its last
 MACHINES = {False: "the oracle picks the rule", True: "the model does both"}
 
 
@@ -154,16 +155,33 @@ def survival(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([pd.DataFrame([start]), pd.DataFrame(table)], ignore_index=True)
 
 
-def per_decision(runs: pd.DataFrame) -> pd.DataFrame:
-    """By model and machine: the share of decisions that were right, of runs solved, and their Wilson intervals."""
+def per_decision(runs: pd.DataFrame, by: Sequence[str] = ("model", "machine")) -> pd.DataFrame:
+    """By model and machine, or whatever else: the share of decisions that were right, of runs solved, and the latter's Wilson interval.
+
+    Decisions count up to the first wrong one of their run.
+
+    >>> runs = pd.DataFrame({"decisions": [4, 4], "right": [4, 1], "outcome": ["solved", "wrong answer"], "program": "sorting"})
+    >>> per_decision(runs, by=["program"])[["decisions made", "right decisions", "runs", "solved"]].values.tolist()
+    [[6.0, 0.8333333333333334, 2.0, 0.5]]
+    """
     rows = []
-    for (model, machine), part in fitting(runs).groupby(["model", "machine"], sort=False):
+    for names, part in fitting(runs).groupby(list(by), sort=False, observed=True):
         made, wrong = _made(part)
         solved, total = int((part["outcome"] == SOLVED).sum()), len(part)
         low, high = wilson(solved, total)
-        rows.append({"model": model, "machine": machine, "decisions made": made, "right decisions": 1 - wrong / made,
+        rows.append({**dict(zip(by, names, strict=True)), "decisions made": made, "right decisions": 1 - wrong / made if made else 1.0,
                      "runs": total, "solved": solved / total, "low": low, "high": high})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def with_length(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that were started, with a column ``length``: the decisions of the right run, in classes.
+
+    >>> with_length(pd.DataFrame({"decisions": [1, 7, 90], "outcome": "solved"}))["length"].tolist()
+    ['to 3', '7-12', 'over 25']
+    """
+    runs, edges = fitting(runs), [-1, *_LENGTHS.values(), np.inf]
+    return runs.assign(length=pd.cut(runs["decisions"], edges, labels=[*_LENGTHS, "over 25"]))
 
 
 def _made(runs: pd.DataFrame) -> tuple[int, int]:
@@ -191,10 +209,11 @@ def told(runs: pd.DataFrame) -> list[str]:
 def summary(runs: pd.DataFrame, trained: pd.DataFrame) -> pd.DataFrame:
     """What is kept in ``data/``: ``runs`` over disguises, beside the accuracies of the model that ran them."""
     keys = ["setting", "model", "instructions", "seed", "machine", "program", "input"]
-    runs = runs.assign(solved=runs["outcome"] == SOLVED, fits=runs["outcome"] != MISFIT)
+    runs = runs.assign(solved=runs["outcome"] == SOLVED, fits=runs["outcome"] != MISFIT,
+                       made=np.minimum(runs["right"] + 1, runs["decisions"]))  # fmt: skip
     table = runs.groupby([*keys, "run"], sort=False, as_index=False).agg(
         disguises=("disguise", "nunique"), fits=("fits", "all"), solved=("solved", "sum"), decisions=("decisions", "sum"),
-        right=("right", "sum"), outcomes=("outcome", outcomes))  # fmt: skip
+        made=("made", "sum"), right=("right", "sum"), outcomes=("outcome", outcomes))  # fmt: skip
     scores = trained.pivot_table("accuracy", "run", "split").rename(columns="{}_accuracy".format)
     return table.join(scores, on="run")
 

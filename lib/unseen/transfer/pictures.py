@@ -1,6 +1,6 @@
 """Figures of models asked in other worlds: tidy frame in, ``Axes`` or ``Figure`` out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,17 +12,25 @@ from matplotlib.ticker import PercentFormatter
 
 from unseen.plots import COLOURS, over_seeds
 
+_MOST_ROWS = 24
 
-def heat_map(results: pd.DataFrame, asked: str, ax: Axes | None = None, label: str = "") -> Axes:
-    """Mean accuracy of each training setting (rows) in each test (columns, the values of ``asked``).
 
-    Cells of tests for which no rules are left stay empty.
+def heat_map(results: pd.DataFrame, asked: str, ax: Axes | None = None, label: str = "", bar: bool = True) -> Axes:
+    """Mean accuracy of each training setting (rows) in each test (columns, the values of ``asked``), framed where it was trained.
+
+    Cells of tests for which no rules are left stay empty.  Of more rows than 24 those with most rules are drawn.
     """
+    if results.groupby(["setting", "instructions"]).ngroups > _MOST_ROWS:
+        results = with_most(results)
     rows = results["setting"] + results["instructions"].map("  ·  {:,} rules".format)
-    table = results.assign(row=rows).pivot_table("accuracy", "row", asked).loc[list(dict.fromkeys(rows))]
+    results = results.assign(row=pd.Categorical(rows, list(dict.fromkeys(rows))), own=_own(results, asked))
+    table = results.pivot_table("accuracy", "row", asked, observed=True)
+    own = results.pivot_table("own", "row", asked, aggfunc="max", observed=True).fillna(0).astype(bool)
     ax = ax or plt.subplots(figsize=(1.6 + 0.95 * table.shape[1] + 3, 1.5 + 0.42 * len(table)), layout="constrained")[1]
-    sns.heatmap(100 * table, annot=True, fmt=".0f", vmin=0, vmax=100, cmap="viridis", ax=ax, linewidths=0.6,
-                cbar_kws={"format": "%g %%", "label": "exact match, unseen rules"})  # fmt: skip
+    sns.heatmap(100 * table, annot=True, fmt=".0f", vmin=0, vmax=100, cmap="viridis", ax=ax, linewidths=0.6, cbar=bar,
+                cbar_kws={"format": "%g %%", "label": "exact match, unseen rules"} if bar else None)  # fmt: skip
+    for row, column in np.argwhere(own.to_numpy()):
+        ax.add_patch(plt.Rectangle((column + 0.06, row + 0.09), 0.88, 0.82, fill=False, ec="white", lw=1.6))
     ax.set(xlabel=label or asked, ylabel="trained on")
     ax.tick_params(axis="y", rotation=0, length=0)
     ax.tick_params(axis="x", length=0)
@@ -30,12 +38,42 @@ def heat_map(results: pd.DataFrame, asked: str, ax: Axes | None = None, label: s
     return ax
 
 
+def by_family(results: pd.DataFrame) -> Figure:
+    """Two heat maps of ways to train and k of the test rules: rules of a form that was trained, and of another or of no form."""
+    trained = (results["form"] == results["family"]) | ((results["family"] == "mixed") & (results["form"] != "random"))
+    parts = {"test rules of a trained form": results[trained], "of another form (k = 1: of none)": results[~trained]}
+    rows = min(_MOST_ROWS, results.groupby(["setting", "instructions"]).ngroups)
+    columns = [part["k"].nunique() for part in parts.values()]
+    figure, axes = plt.subplots(1, 2, figsize=(4.4 + 0.8 * sum(columns), 1.7 + 0.4 * rows), sharey=True, width_ratios=columns,
+                                layout="constrained")  # fmt: skip
+    for ax, (title, part) in zip(axes, parts.items(), strict=True):
+        heat_map(part, "k", ax, "k of the test rules", bar=ax is axes[-1])
+        ax.set_title(title, size=11)
+    axes[1].set_ylabel("")
+    return figure
+
+
+def with_most(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each setting with most instructions."""
+    return results[results["instructions"] == results.groupby("setting")["instructions"].transform("max")]
+
+
+def _own(results: pd.DataFrame, asked: str) -> pd.Series:
+    """1 where a row asks for what its model was trained on, else 0."""
+    if "k_low" in results:
+        return results[asked].between(results["k_low"], results["k_high"]).astype(int)
+    if "trained" in results:
+        pairs = zip(results[asked].astype(str), results["trained"].astype(str), strict=True)
+        return pd.Series([int(number in trained.split(", ")) for number, trained in pairs], results.index)
+    return pd.Series(0, results.index)
+
+
 def by_form(results: pd.DataFrame) -> Figure:
     """Accuracy against k, one panel a training setting with most rules, one line for each form of the test rules.
 
-    Bands are 95 % intervals over seeds; the shaded range is the one trained on.
+    Bars are 95 % intervals over seeds; the shaded range is the one trained on.
     """
-    most = results[results["instructions"] == results.groupby("setting")["instructions"].transform("max")]
+    most = with_most(results)
     names = list(dict.fromkeys(most["setting"]))
     columns = min(4, len(names))
     figure, axes = plt.subplots(-(-len(names) // columns), columns, figsize=(3.1 * columns + 1.6, 2.9 * -(-len(names) // columns)),
@@ -46,7 +84,7 @@ def by_form(results: pd.DataFrame) -> Figure:
         part = most[most["setting"] == name]
         ax.axvspan(part["k_low"].iloc[0] - 0.2, part["k_high"].iloc[0] + 0.2, color=COLOURS["paper"], alpha=0.12, lw=0)
         sns.lineplot(part, x="k", y="accuracy", hue="form", hue_order=forms, palette=palette, errorbar=over_seeds, marker="o",
-                     ax=ax, lw=1.8, err_kws={"alpha": 0.15, "lw": 0}, legend=ax is axes[0, 0])  # fmt: skip
+                     ax=ax, lw=1.8, err_style="bars", err_kws={"elinewidth": 1.2}, legend=ax is axes[0, 0])  # fmt: skip
         ax.set(
             title=name,
             ylim=(-0.03, 1.05),
@@ -55,6 +93,7 @@ def by_form(results: pd.DataFrame) -> Figure:
             xlabel="k of the test rules",
         )
         ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.tick_params(labelbottom=True)  # the panel below may be hidden
     for ax in list(axes.flat)[len(names) :]:
         ax.set_visible(False)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -63,19 +102,24 @@ def by_form(results: pd.DataFrame) -> Figure:
     return figure
 
 
-def side_by_side(ours: pd.DataFrame, published: pd.DataFrame, numbers: Sequence[int]) -> pd.DataFrame:
-    """The occurrences table here and as published, columns (source, instructions), as text; what was not measured is empty.
+def side_by_side(tables: Mapping[str, pd.DataFrame], published: pd.DataFrame, numbers: Sequence[int]) -> pd.DataFrame:
+    """Occurrences tables of ours and the published one, columns (instructions, source), as text; – is what was not measured.
 
     ``numbers`` stand for the paper's 1, 5, 10, 15 and 20, in this order; a row tells both where they differ.
 
     >>> table = pd.DataFrame({500: [0.5]}, index=pd.Index(["8"], name="trained"))
-    >>> side_by_side(table, pd.DataFrame({500: [0.07]}, index=["20"]), (1, 2, 4, 6, 8)).index.tolist()
+    >>> shown = side_by_side({"here": table}, pd.DataFrame({500: [0.07]}, index=["20"]), (1, 2, 4, 6, 8))
+    >>> shown.index.tolist()
     ['1', '5 (here 2)', '10 (here 4)', '15 (here 6)', '20 (here 8)', 'all of them']
+    >>> shown.loc["20 (here 8)"].to_dict()
+    {(500, 'here'): '0.50', (500, 'published'): '0.07'}
     """
     paper = ["1", "5", "10", "15", "20"]
     here = dict(zip(map(str, numbers), paper, strict=True))
-    both = {"here": ours.rename(index=lambda name: here.get(name, "all of them")),
-            "published": published.rename(index=lambda name: "all of them" if "," in name else name)}  # fmt: skip
-    table = pd.concat(both, axis=1).reindex([*paper, "all of them"])
+    both = {source: table.rename(index=lambda name: here.get(name, "all of them")) for source, table in tables.items()}
+    both["published"] = published.rename(index=lambda name: "all of them" if "," in name else name)
+    table = pd.concat(both, axis=1).reindex([*paper, "all of them"]).swaplevel(axis=1)
+    sizes = sorted(table.columns.unique(0), reverse=True)
+    table = table[[(size, source) for size in sizes for source in both if (size, source) in table]]
     names = {there: f"{there} (here {name})" for name, there in here.items() if name != there}
-    return table.rename(index=names).map(lambda value: "" if pd.isna(value) else f"{value:.2f}")
+    return table.rename(index=names).map(lambda value: "–" if pd.isna(value) else f"{value:.2f}")

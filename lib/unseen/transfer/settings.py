@@ -49,7 +49,7 @@ def semantics(name: str) -> tuple[Setting, ...]:
             aside = high < ends[-1] and name == ("quick" if family == "mixed" else "full")
             settings.append(_setting(base, family, low, high, more + sizes, SEEDS[name][: 1 if aside else None]))
     large = {"smoke": 3, "quick": 5, "full": 6, "paper": 20}[name]
-    few = tuple(size for size in sizes if name not in ("quick", "full") or size <= 2_000)
+    few = (500, 1_000, 3_000) if name == "full" else sizes  # there are not 5,000 rules of large k with unseen ones left
     return *settings, _setting(base, "mixed", large, ends[-1], few, _MORE_SEEDS[name])
 
 
