@@ -48,13 +48,13 @@ def look(demo: Demo, at: Look) -> Figure:
     model, example = demo.models[at.model], one_example(demo.encoding, at.rule, at.text)
     answer = greedy_answers(model, example.prompts)[0]
     if at.view == "lens":
-        return _lens(candidates(model, example, answer), demo.encoding.text(example.answers[0]), at.layer)
+        return _lens(candidates(model, example, answer), demo.encoding.text(example.answers[0]), at)
     read = replace(example, answers=answer[None]).tokens()
     weights = attention(model, read)[at.layer - 1][0, at.head - 1]
     figure = Figure(figsize=(7, 7), dpi=90, layout="constrained")
     tokens = demo.encoding.text(read[0])[: demo.encoding.context]
     pictures.head_map(
-        weights, tokens, demo.encoding.prompt_length, figure.subplots(), f"layer {at.layer}, head {at.head}"
+        weights, tokens, demo.encoding.prompt_length, figure.subplots(), f"{at.model}: layer {at.layer}, head {at.head}"
     )
     _tint_rule(figure, example)
     return figure
@@ -71,11 +71,11 @@ def _check(demo: Demo, at: Look) -> None:
         raise ValueError(f"layer {at.layer}, head {at.head}: there are {spec.layers} layers of {spec.heads} heads")
 
 
-def _lens(table: pd.DataFrame, right: str, layer: int) -> Figure:
+def _lens(table: pd.DataFrame, right: str, at: Look) -> Figure:
     figure = Figure(figsize=(8, 5.6), dpi=90, layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(6, 4))
-    pictures.lens(table, right, above, layer)
-    pictures.candidates(table, layer, below)
+    pictures.lens(table, right, above, at.layer).set_title(at.model)
+    pictures.candidates(table, at.layer, below)
     return figure
 
 

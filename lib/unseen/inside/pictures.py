@@ -221,10 +221,15 @@ def signals(scaled: pd.DataFrame, shown: Sequence[str]) -> Figure:
     )
     for ax, size in zip(axes[0], sizes, strict=True):
         part = scaled[(scaled["instructions"] == size) & scaled["signal"].isin(names)]
-        sns.lineplot(part, x="step", y="way", hue="signal", hue_order=names, palette=palette, errorbar=None, ax=ax, lw=1.6,
-                     legend=ax is axes[0][-1])  # fmt: skip
+        sns.lineplot(part, x="step", y="way", hue="signal", hue_order=names, style="signal", style_order=names, palette=palette,
+                     errorbar=None, ax=ax, lw=1.6, legend=ax is axes[0][-1])  # fmt: skip
         ax.lines[0].set(linewidth=3.2)
-        ax.set(title=f"{size:,} instructions", xlabel="training step", ylabel="share of its way", ylim=(-0.2, 1.25))
+        ax.set(
+            title=f"{size:,} instructions",
+            xlabel="training step",
+            ylabel="share of its way (first value: 0, last: 100 %)",
+            ylim=(-0.2, 1.25),
+        )
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), title=None)
     return figure
@@ -240,7 +245,8 @@ def by_letters(table: pd.DataFrame) -> Figure:
     for ax, size in zip(axes[0], sizes, strict=True):
         part = table[table["instructions"] == size].groupby("step").mean(numeric_only=True)
         for name, (colour, style) in lines.items():
-            ax.plot(part[name], color=colour, ls=style, lw=2.2, label=name)
+            label = "one letter, to the power\nof their number" if name == "all letters" else name
+            ax.plot(part[name], color=colour, ls=style, lw=2.2, label=label)
         ax.set(title=f"{size:,} instructions", xlabel="training step", ylim=(-0.03, 1.05), ylabel="right, unseen rules")
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1))
@@ -268,7 +274,7 @@ def leads(risen: pd.DataFrame, ax: Axes | None = None) -> Axes:
         errorbar=None,
     )
     ax.axvline(0, color=COLOURS["unseen"], lw=2)
-    ax.set(xlabel="training steps by which it is half-way before exact match on unseen rules", ylabel="")
+    ax.set(xlabel="training steps before exact match on unseen rules is half-way (bar: mean)", ylabel="")
     ax.legend(title=None, loc="upper left", bbox_to_anchor=(1.01, 1))
     return ax
 
