@@ -173,6 +173,12 @@ def test_verdicts_on_occurrences(judge, word, accuracy):
     assert judge(occurring(**accuracy)).word == word
 
 
+def test_an_interval_that_decides_nothing_says_so():
+    measured = claims_transfer.judge_large_k_no(semantic(1, 0, large=(0.0, 0.1, 0.2))).measured
+    assert measured.endswith("which decides for neither version")
+    assert "neither" not in claims_transfer.judge_large_k_yes(semantic(1, 0, large=(0.9, 0.91, 0.92))).measured
+
+
 def test_what_was_not_measured_stays_empty_beside_what_was():
     ours = claims_transfer.occurrence_table(occurring(one={500: 0.25}, mix={500: 0.5, 200: 0.0}))
     ours = {"here": ours.rename({"1, 2": "1, 2, 4, 6, 8"})}
