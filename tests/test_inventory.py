@@ -7,9 +7,10 @@ import time
 import pytest
 
 from trainers import SMALL
-from unseen.disk import holding, inventory
+from unseen.disk import holding
 from unseen.disk.files import runs_folder
-from unseen.disk.inventory import STANDINGS, broken, litter, put_aside, status, verify
+from unseen.running import inventory
+from unseen.running.inventory import STANDINGS, broken, litter, put_aside, status, verify
 from unseen.running.workers import Stopped
 from unseen.store import Store
 from unseen.sweep import ensure

@@ -217,8 +217,13 @@ def test_an_endless_program_is_stopped(program):
 
 
 def test_a_limit_below_none_is_refused():
-    with pytest.raises(ValueError, match="limit=-1"):
-        MarkovAlgorithm.parse("a -> a").run("a", limit=-1)
+    for ask in (MarkovAlgorithm.run, MarkovAlgorithm.steps):
+        with pytest.raises(ValueError, match="limit=-1"):
+            ask(MarkovAlgorithm.parse("a -> a"), "a", limit=-1)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_pattern():
+    assert MarkovAlgorithm.parse("\ufeffa -> b").rules == (Rule("a", "b"),)
 
 
 def test_the_error_of_an_endless_program_can_be_sent_to_another_process():

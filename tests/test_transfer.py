@@ -176,7 +176,8 @@ def test_verdicts_on_occurrences(judge, word, accuracy):
 def test_an_interval_that_decides_nothing_says_so():
     measured = claims_transfer.judge_large_k_no(semantic(1, 0, large=(0.0, 0.1, 0.2))).measured
     assert measured.endswith("which decides for neither version")
-    assert "neither" not in claims_transfer.judge_large_k_yes(semantic(1, 0, large=(0.9, 0.91, 0.92))).measured
+    for seeds in ((0.9, 0.91, 0.92), (0.0, 0.05, 0.1), (0.3, 0.4, 0.6)):  # one of the two claims has a verdict
+        assert "neither" not in claims_transfer.judge_large_k_yes(semantic(1, 0, large=seeds)).measured
 
 
 def test_what_was_not_measured_stays_empty_beside_what_was():
@@ -214,6 +215,26 @@ def test_the_heat_map_frames_what_was_trained_and_draws_no_more_rows_than_can_be
     many = pd.concat([frame.assign(setting=str(number)) for number in range(20)])
     labels = [label.get_text() for label in pictures.heat_map(many, "asked").get_yticklabels()]
     assert (labels[0], len(labels)) == ("0  ·  6 rules", 20)
+    plt.close("all")
+
+
+def test_rows_stay_beside_their_names_where_a_setting_lacks_a_kind_of_test():
+    rows = [
+        ("mirrored", "mirrored", 3, 0.1),
+        ("mirrored", "periodic", 3, 0.2),
+        ("mixed", "mixed", 3, 0.3),
+        ("periodic", "random", 1, 0.4),
+    ]
+    frame = pd.DataFrame(rows, columns=["family", "form", "k", "accuracy"]).assign(instructions=9, k_low=3, k_high=3)
+    frame["setting"] = frame["family"]
+    own, other = (ax for ax in pictures.by_family(frame).axes if ax.get_title())
+    assert {text.get_text(): text.get_position()[1] for text in other.texts if text.get_text()} == {
+        "20": 0.5,
+        "40": 2.5,
+    }
+    assert [label.get_text().split()[0] for label in own.get_yticklabels()] == ["mirrored", "mixed", "periodic"]
+    (alone,) = (ax for ax in pictures.by_family(frame[frame["form"] == "mirrored"]).axes if ax.get_title())
+    assert alone.get_title() == "test rules of a trained form"
     plt.close("all")
 
 

@@ -75,7 +75,7 @@ def test_the_order_that_made_the_data_is_found(order):
     assert list(table.index) == ["300", "1,000", "3,000", "all"]
     assert table["best order"].to_numpy() == pytest.approx(order, abs=0.1)
     assert table.loc["all", "best order"] == pytest.approx(order, abs=0.02)
-    assert table[["misfit", "order of the others"]].max().max() < 0.02
+    assert table[["misfit", "misfit at the order of the others"]].max().max() < 0.02
     assert table["seeds"].max() == 0
 
 
@@ -83,7 +83,7 @@ def test_two_orders_are_not_taken_for_one():
     frame = pd.concat([frame_of(0.4).query("instructions == 1000"), frame_of(1.5).query("instructions == 3000")])
     table = effective.orders(frame, EVEN)
     assert table["misfit"].drop("all").max() < 0.01
-    assert table["order of the others"].drop("all").min() > 0.05
+    assert table["misfit at the order of the others"].drop("all").min() > 0.05
     assert table.loc["all", "misfit"] > 0.05
 
 
@@ -97,6 +97,14 @@ def test_the_lowest_of_several_valleys_is_found(monkeypatch):
 def test_next_to_entropy_hill_numbers_do_not_jump():
     counts = np.array([97, 1, 1, 1])
     assert effective.effective(counts, 1 + 1e-15) == pytest.approx(effective.effective(counts, 1))
+
+
+def test_without_even_or_uneven_sets_it_says_what_is_missing():
+    frame = frame_of(1.0)
+    with pytest.raises(ValueError, match="no row is of an even set"):
+        effective.even_curve(frame[frame["concentration"] != 1])
+    with pytest.raises(ValueError, match="no row is of an uneven set"):
+        effective.orders(frame[frame["concentration"] == 1], EVEN)
 
 
 def test_the_even_curve_goes_through_the_means_and_stays_at_its_ends():

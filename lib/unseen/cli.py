@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from unseen import parallel
-from unseen.disk import inventory
 from unseen.disk.checkpoints import SpecChanged
 from unseen.disk.files import project_folder, provenance, read, runs_folder, write
 from unseen.disk.weights import export_model
@@ -20,7 +19,7 @@ from unseen.errors import Explained
 from unseen.headless import notebook_path, run_notebook
 from unseen.parameters import BadParameters, parameters
 from unseen.report import write_report
-from unseen.running import named
+from unseen.running import inventory, named
 from unseen.running.cluster import executor
 from unseen.running.progress import duration
 from unseen.running.signals import Terminated, polite_stops, terminable

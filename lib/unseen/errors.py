@@ -7,3 +7,7 @@ class Explained(Exception):
     def _render_traceback_(self) -> list[str]:
         """What Jupyter shows: the sentence alone."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class Held(Explained):
+    """Another process trains the run now; the message says which, where and since when."""

@@ -97,9 +97,9 @@ class MarkovAlgorithm:
         A dot before the replacement marks a terminating rule, the right side may be empty, lines that
         start with ``#`` are comments.  The first arrow with white space around it divides the line, so
         a pattern may hold arrows (``a->b -> c``) and dots.  White space before a pattern is indentation,
-        at the end of a line it belongs to the replacement.  So three rules can be made but not written: a
-        pattern with white space at an end or with a ``#`` in front, and a dot first in what a rule puts in
-        that does not terminate.
+        at the end of a line it belongs to the replacement.  So not every rule can be written: none whose pattern
+        has white space at an end, ``#`` in front or an arrow with white space around it, none whose replacement
+        begins with white space, none that goes on and puts in a dot first, and none with the end of a line in it.
 
         Raises ``ValueError`` naming the number of the first malformed line.
 
@@ -110,17 +110,20 @@ class MarkovAlgorithm:
         ...
         ValueError: line 1: no '->' with white space around it in 'ab = c'
         """
-        lines = enumerate(_LINE_END.split(text), start=1)
+        lines = enumerate(_LINE_END.split(text.removeprefix("\ufeff")), start=1)
         rules = (_parse_line(number, line.lstrip(" \t")) for number, line in lines)
         return cls(tuple(rule for rule in rules if rule is not None))
 
     def steps(self, text: str, limit: int = 100_000) -> Iterator[Step]:
         """Yield every step of the run on ``text``, in order.
 
-        Raises ``StepLimitExceeded`` when a step beyond ``limit`` would be taken, ``ValueError`` when that is negative.
+        Raises ``ValueError`` at once when ``limit`` is negative, ``StepLimitExceeded`` when a step beyond it would be taken.
         """
         if limit < 0:
             raise ValueError(f"limit={limit}: must be 0 or more steps")
+        return self._steps(text, limit)
+
+    def _steps(self, text: str, limit: int) -> Iterator[Step]:
         number = 0
         while rule := next((rule for rule in self.rules if rule.applies_to(text)), None):
             if number == limit:

@@ -12,14 +12,14 @@ from pathlib import Path
 from deeds import LONG, finished, forked
 
 from bad_parameters import write_book
-from unseen.disk import holding, inventory
+from unseen.disk import holding
 from unseen.disk.checkpoints import go_on, same_spec, whole
 from unseen.disk.files import sealed
 from unseen.disk.names import BadName
 from unseen.disk.weights import export_model, import_model
 from unseen.errors import Explained
 from unseen.parameters import checked, parameters
-from unseen.running import named
+from unseen.running import inventory, named
 from unseen.running.tables import BadTable, read_table
 from unseen.running.workers import Serial, Stopped
 from unseen.specs import RunSpec

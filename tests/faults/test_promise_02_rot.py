@@ -6,9 +6,9 @@ import pytest
 from deeds import LONG, essence, finished
 
 from unseen.cli import main
-from unseen.disk import inventory
 from unseen.disk.checkpoints import newest_first
 from unseen.disk.files import BrokenRun
+from unseen.running import inventory
 from unseen.running.workers import Serial, Stopped
 from unseen.store import Store
 from unseen.sweep import ensure, frame

@@ -11,7 +11,8 @@ from deeds import LONG, essence, finished, forked, train, train_slowly
 
 from processes import until
 from unseen.disk import holding
-from unseen.running.workers import Held, Processes, Serial
+from unseen.errors import Held
+from unseen.running.workers import Processes, Serial
 from unseen.store import Store
 from unseen.sweep import ensure, frame
 

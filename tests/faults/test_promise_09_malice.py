@@ -28,10 +28,10 @@ from foreign import NAMES, World, build, outcomes, resealed
 
 from unseen import cli, widgets
 from unseen.cli import main
-from unseen.disk import inventory
 from unseen.disk.checkpoints import newest_first
 from unseen.disk.files import BrokenRun, sealed
 from unseen.disk.weights import export_model, shapes, to_bytes
+from unseen.running import inventory
 from unseen.running.workers import Stopped
 from unseen.specs import ModelSpec, RunSpec, TaskSpec
 from unseen.store import Store

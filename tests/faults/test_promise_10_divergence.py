@@ -8,9 +8,8 @@ import torch
 from deeds import LONG, files
 
 from unseen import objectives, training
-from unseen.disk import inventory
 from unseen.disk.checkpoints import go_on, newest_first
-from unseen.running import named
+from unseen.running import inventory, named
 from unseen.running.workers import Serial
 from unseen.store import Store
 from unseen.sweep import SweepFailed, ensure, frame

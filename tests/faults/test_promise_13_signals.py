@@ -13,8 +13,9 @@ from deeds import AMOUNT, LONG, essence, finished, forked, train_slowly
 
 from bad_parameters import write_book
 from processes import gone, until
-from unseen.disk import holding, inventory
+from unseen.disk import holding
 from unseen.disk.checkpoints import newest_first
+from unseen.running import inventory
 from unseen.running.signals import Terminated
 from unseen.running.workers import Serial
 from unseen.scales import scale

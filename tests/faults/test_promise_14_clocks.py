@@ -6,8 +6,9 @@ import time
 import pytest
 from deeds import LONG, essence, finished, forked
 
-from unseen.disk import holding, inventory
+from unseen.disk import holding
 from unseen.disk.checkpoints import newest_first
+from unseen.running import inventory
 from unseen.running.progress import Board
 from unseen.running.workers import Event, Stopped
 from unseen.store import Store, read_progress

@@ -47,8 +47,9 @@ def judge_threshold(results: pd.DataFrame) -> Verdict:
     below = unseen[unseen.index < INSTRUCTION_DIVERSITY.never_below]
     measured = (f"{few:.1%} at {unseen.index[0]}, {many:.1%} at {unseen.index[-1]:,}"
                 + (f"; a tenth to nine tenths of it between {low.index.max()} and {high.index.min()}" if len(low) else "")
-                + (f"; {below.iloc[-1]:.1%} at {below.index[-1]} already" if below.max() >= 0.05 else ""))  # fmt: skip
-    return verdict(below.max() < 0.05 and many > 0.9 and width <= 10, many - few > 0.5, measured)
+                + "".join(f"; {value:.1%} at {size} already" for size, value in below[below >= 0.05].iloc[:1].items())
+                + ("" if len(below) else "; no number below 300"))  # fmt: skip
+    return verdict(len(below) > 0 and below.max() < 0.05 and many > 0.9 and width <= 10, many - few > 0.5, measured)
 
 
 def judge_memory(results: pd.DataFrame) -> Verdict:

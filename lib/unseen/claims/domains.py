@@ -8,7 +8,7 @@ import pandas as pd
 
 from unseen.claims.judging import Claim, verdict
 
-Judged = tuple[bool, bool, str]  # reproduced, partly, measured: what ``claims.verdict`` takes
+Judged = tuple[bool, bool, str]  # reproduced, partly, measured: what ``judging.verdict`` takes
 
 PUBLISHED = pd.DataFrame(
     [("8", "N own", "20K code", 64.2, "HumanEval and MBPP, mean"),

@@ -61,7 +61,11 @@ def judge_large_k_no(results: pd.DataFrame) -> Verdict:
 
 def _told(mean: float, low: float, high: float) -> str:
     interval = f"on k below 3: {mean:.1%} (95 % interval {max(0, low):.1%} to {min(1, high):.1%})"
-    return interval if low >= 0.5 or high <= 0.1 else f"{interval}, which decides for neither version"
+    return (
+        f"{interval}, which decides for neither version"
+        if low < 0.5 and high > 0.1 and 0.1 <= mean <= 0.25
+        else interval
+    )
 
 
 def occurrence_table(results: pd.DataFrame, own: bool = False) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from unseen.disk.files import brief, cannot_write, provenance, read_json, write
-from unseen.running.workers import Held
+from unseen.errors import Held
 
 STATES = ("running", "interrupted", "diverged", "failed")  # of a run that is begun and not done
 

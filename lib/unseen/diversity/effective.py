@@ -52,8 +52,15 @@ def with_effective(results: pd.DataFrame, order: float) -> pd.DataFrame:
 
 
 def even_curve(results: pd.DataFrame) -> Curve:
-    """Mean unseen accuracy of the even sets, joined by straight lines in log I; beyond the ends it stays as it is there."""
+    """Mean unseen accuracy of the even sets, joined by straight lines in log I; beyond the ends it stays as it is there.
+
+    Raises ``ValueError`` when there are none (``concentration`` 1, split unseen).
+    """
     even = results[(results["split"] == "unseen") & (results["concentration"] == 1)]
+    if even.empty:
+        raise ValueError(
+            "no row is of an even set (concentration 1) and unseen instructions: there is no curve to compare with"
+        )
     means = even.groupby("instructions")["accuracy"].mean()
     sizes, accuracies = np.log(means.index.to_numpy(float)), means.to_numpy()
     return lambda instructions: np.interp(np.log(instructions), sizes, accuracies)
@@ -70,10 +77,15 @@ def orders(results: pd.DataFrame, even: Curve, beside: Iterable[float] = ORDERS)
     """Does one order do?  A row for each number of instructions, and ``all``.
 
     Columns: ``best order``, of the misfit between 0 and 3; ``misfit`` at it; ``seeds``, how far runs lie from the mean of
-    their setting, below which no order comes; ``order of the others``, the misfit at the order that fits the other
+    their setting, below which no order comes; ``misfit at the order of the others``, that which fits the other
     numbers of instructions best (the same as ``misfit`` where there are no others); and the misfit at each order ``beside``.
+    Raises ``ValueError`` when there are no uneven sets.
     """
     uneven = _uneven(results)
+    if uneven.empty:
+        raise ValueError(
+            "no row is of an uneven set (concentration other than 1) and unseen instructions: no order can fit"
+        )
     sizes = sorted(uneven["instructions"].unique())
     best = {size: _best(uneven[uneven["instructions"] == size], even) for size in sizes} | {"all": _best(uneven, even)}
     found = {}
@@ -81,7 +93,7 @@ def orders(results: pd.DataFrame, even: Curve, beside: Iterable[float] = ORDERS)
         part = uneven if which == "all" else uneven[uneven["instructions"] == which]
         others = uneven[uneven["instructions"] != which] if which != "all" and len(sizes) > 1 else part
         found[which if which == "all" else f"{which:,}"] = {
-            "best order": order, "misfit": misfit(part, even, order), "order of the others": misfit(part, even, _best(others, even)),
+            "best order": order, "misfit": misfit(part, even, order), "misfit at the order of the others": misfit(part, even, _best(others, even)),
             "seeds": _scatter(part), **{f"order {each:g}": misfit(part, even, each) for each in beside}}  # fmt: skip
     return pd.DataFrame(found).T.rename_axis("instructions")
 

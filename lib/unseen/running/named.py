@@ -12,8 +12,8 @@ import pandas as pd
 
 from unseen.disk.checkpoints import SpecChanged
 from unseen.disk.files import BrokenRun, brief, parse, read, runs_folder, write
-from unseen.disk.inventory import entry
 from unseen.disk.names import BadName, check_name, shown
+from unseen.running.inventory import entry
 from unseen.running.workers import Executor
 from unseen.specs import RunSpec, differences
 from unseen.store import Store

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import torch
 
-from unseen.errors import Explained
+from unseen.errors import Explained, Held
 from unseen.running.signals import polite_stops
 from unseen.specs import RunSpec
 
@@ -29,10 +29,6 @@ RETRIES = 2  # how often a run whose worker died is given to another
 
 class Stopped(BaseException):
     """A person or the system asked a run to stop; its checkpoint is kept."""
-
-
-class Held(Explained):
-    """Another process trains the run now; the message says which, where and since when."""
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def survival(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_decision(runs: pd.DataFrame, by: Sequence[str] = ("model", "machine")) -> pd.DataFrame:
-    """By model and machine, or whatever else: the share of decisions that were right, of runs solved, and the latter's Wilson interval.
+    """A row for each combination of ``by``: the share of decisions that were right, of runs solved, and the latter's Wilson interval.
 
     Decisions count up to the first wrong one of their run.
 
@@ -169,7 +169,7 @@ def per_decision(runs: pd.DataFrame, by: Sequence[str] = ("model", "machine")) -
         made, wrong = _made(part)
         solved, total = int((part["outcome"] == SOLVED).sum()), len(part)
         low, high = wilson(solved, total)
-        rows.append({**dict(zip(by, names, strict=True)), "decisions made": made, "right decisions": 1 - wrong / made if made else 1.0,
+        rows.append({**dict(zip(by, names, strict=True)), "decisions made": made, "right decisions": 1 - wrong / made if made else np.nan,
                      "runs": total, "solved": solved / total, "low": low, "high": high})  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -1,1 +1,1 @@
-"""What notebooks 00 to 04 show before anything is measured: sets of instructions, single examples, where a model looks."""
+"""What notebooks 01 to 03 show before anything is measured, and ``inside`` builds on: sets of instructions, single examples, where a model looks."""

@@ -15,17 +15,19 @@ from unseen.plots import COLOURS, over_seeds
 _MOST_ROWS = 24
 
 
-def heat_map(results: pd.DataFrame, asked: str, ax: Axes | None = None, label: str = "", bar: bool = True) -> Axes:
-    """Mean accuracy of each training setting (rows) in each test (columns, the values of ``asked``), framed where it was trained.
+def heat_map(results: pd.DataFrame, asked: str, ax: Axes | None = None, label: str = "", bar: bool = True,
+             rows: list[str] | None = None) -> Axes:  # fmt: skip
+    """Mean accuracy of each training setting (rows) in each test (columns, the values of ``asked``).
 
-    Cells of tests for which no rules are left stay empty.  Of more rows than 24 those with most rules are drawn.
+    Framed are the k, or the numbers of occurrences, trained on.  Cells of tests for which no rules are left stay empty.
+    Of more rows than 24 those with most rules are drawn; ``rows`` names others, in order.
     """
-    if results.groupby(["setting", "instructions"]).ngroups > _MOST_ROWS:
+    if rows is None and results.groupby(["setting", "instructions"]).ngroups > _MOST_ROWS:
         results = with_most(results)
-    rows = results["setting"] + results["instructions"].map("  ·  {:,} rules".format)
-    results = results.assign(row=pd.Categorical(rows, list(dict.fromkeys(rows))), own=_own(results, asked))
-    table = results.pivot_table("accuracy", "row", asked, observed=True)
-    own = results.pivot_table("own", "row", asked, aggfunc="max", observed=True).fillna(0).astype(bool)
+    rows = rows or list(named(results).unique())
+    results = results.assign(row=named(results), own=_own(results, asked))
+    table = results.pivot_table("accuracy", "row", asked).reindex(rows)
+    own = results.pivot_table("own", "row", asked, aggfunc="max").reindex(rows).fillna(0).astype(bool)
     ax = ax or plt.subplots(figsize=(1.6 + 0.95 * table.shape[1] + 3, 1.5 + 0.42 * len(table)), layout="constrained")[1]
     sns.heatmap(100 * table, annot=True, fmt=".0f", vmin=0, vmax=100, cmap="viridis", ax=ax, linewidths=0.6, cbar=bar,
                 cbar_kws={"format": "%g %%", "label": "exact match, unseen rules"} if bar else None)  # fmt: skip
@@ -39,18 +41,29 @@ def heat_map(results: pd.DataFrame, asked: str, ax: Axes | None = None, label: s
 
 
 def by_family(results: pd.DataFrame) -> Figure:
-    """Two heat maps of ways to train and k of the test rules: rules of a form that was trained, and of another or of no form."""
+    """Two heat maps of ways to train and k of the test rules: rules of a form that was trained, and of another or of no form.
+
+    Framed are the k trained on, in both.
+    """
+    if results.groupby(["setting", "instructions"]).ngroups > _MOST_ROWS:
+        results = with_most(results)
     trained = (results["form"] == results["family"]) | ((results["family"] == "mixed") & (results["form"] != "random"))
     parts = {"test rules of a trained form": results[trained], "of another form (k = 1: of none)": results[~trained]}
-    rows = min(_MOST_ROWS, results.groupby(["setting", "instructions"]).ngroups)
-    columns = [part["k"].nunique() for part in parts.values()]
-    figure, axes = plt.subplots(1, 2, figsize=(4.4 + 0.8 * sum(columns), 1.7 + 0.4 * rows), sharey=True, width_ratios=columns,
-                                layout="constrained")  # fmt: skip
-    for ax, (title, part) in zip(axes, parts.items(), strict=True):
-        heat_map(part, "k", ax, "k of the test rules", bar=ax is axes[-1])
+    parts = {title: part for title, part in parts.items() if len(part)}
+    rows, columns = named(results), [part["k"].nunique() for part in parts.values()]
+    figure, axes = plt.subplots(1, len(parts), figsize=(4.4 + 0.8 * sum(columns), 1.7 + 0.4 * rows.nunique()), sharey=True,
+                                squeeze=False, width_ratios=columns, layout="constrained")  # fmt: skip
+    for ax, (title, part) in zip(axes[0], parts.items(), strict=True):
+        heat_map(part, "k", ax, "k of the test rules", bar=ax is axes[0][-1], rows=list(rows.unique()))
         ax.set_title(title, size=11)
-    axes[1].set_ylabel("")
+    for ax in axes[0][1:]:
+        ax.set_ylabel("")
     return figure
+
+
+def named(results: pd.DataFrame) -> pd.Series:
+    """The way to train of each row, in words."""
+    return results["setting"] + results["instructions"].map("  ·  {:,} rules".format)
 
 
 def with_most(results: pd.DataFrame) -> pd.DataFrame:
@@ -59,10 +72,10 @@ def with_most(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _own(results: pd.DataFrame, asked: str) -> pd.Series:
-    """1 where a row asks for what its model was trained on, else 0."""
-    if "k_low" in results:
+    """1 where a row asks for a k, or a number of occurrences, that its model was trained on, else 0."""
+    if asked == "k" and "k_low" in results:
         return results[asked].between(results["k_low"], results["k_high"]).astype(int)
-    if "trained" in results:
+    if asked == "asked" and "trained" in results:
         pairs = zip(results[asked].astype(str), results["trained"].astype(str), strict=True)
         return pd.Series([int(number in trained.split(", ")) for number, trained in pairs], results.index)
     return pd.Series(0, results.index)
