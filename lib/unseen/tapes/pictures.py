@@ -1,6 +1,6 @@
 """Pictures of machines: one run's tape step by step, survival curves, who solves what.  Traces and tidy frames in, figures out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import zip_longest
 
 import matplotlib.pyplot as plt
@@ -133,44 +133,50 @@ def solved_by_program(table: pd.DataFrame) -> Figure:
 
 def survivals(runs: pd.DataFrame) -> Figure:
     """The share of computations still right after n decisions, a line a model; dashed is p^n."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.9), sharey=True, layout="constrained")
-    models = list(dict.fromkeys(runs["model"]))
-    palette = sns.color_palette("viridis_r", len(models) + 1)[1:]
-    for ax, machine in zip(axes, MACHINES.values(), strict=True):
-        for model, colour in zip(models, palette, strict=True):
-            curve = survival(runs[(runs["machine"] == machine) & (runs["model"] == model)])
-            curve = curve[curve["at_risk"] > 0]
-            ax.step(curve["n"], curve["alive"], where="post", color=colour, lw=2, label=model)
-            ax.plot(curve["n"], curve["expected"], color=colour, ls="--", lw=1.2)
-        ax.set(title=machine, xlabel="decisions made", ylim=(-0.03, 1.05))
+
+    def draw(ax: Axes, part: pd.DataFrame, model: str, colour: tuple) -> None:
+        curve = survival(part)
+        curve = curve[curve["at_risk"] > 0]
+        ax.step(curve["n"], curve["alive"], where="post", color=colour, lw=2, label=model)
+        ax.plot(curve["n"], curve["expected"], color=colour, ls="--", lw=1.2)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.yaxis.set_major_formatter(PercentFormatter(1))
-    axes[0].set_ylabel("computations still right")
-    axes[0].plot([], [], color=_FAINT, ls="--", lw=1.2, label="share right per decision,\nto the power n")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
+
+    figure = _by_machine(runs, draw, "--", "share right per decision,\nto the power n")
+    for ax in figure.axes:
+        ax.set(xlabel="decisions made", ylabel="computations still right" if ax is figure.axes[0] else "")
     return figure
 
 
 def by_length(runs: pd.DataFrame) -> Figure:
     """Against the length of the right computation: runs solved with their Wilson intervals, and, dotted, right decisions; a line a model."""
+    runs = with_length(runs)
+    lengths = [name for name in runs["length"].cat.categories if name in set(runs["length"])]
+
+    def draw(ax: Axes, part: pd.DataFrame, model: str, colour: tuple) -> None:
+        table = per_decision(part, by=["length"]).set_index("length").reindex(lengths)
+        spread = [table["solved"] - table["low"], table["high"] - table["solved"]]
+        ax.errorbar(lengths, table["solved"], spread, color=colour, lw=2, marker="o", ms=5, elinewidth=1, label=model)
+        ax.plot(lengths, table["right decisions"], color=colour, ls=":", lw=1.5)
+
+    figure = _by_machine(runs, draw, ":", "decisions that were right")
+    for ax in figure.axes:
+        ax.set(xlabel="decisions of the right computation", ylabel="runs solved" if ax is figure.axes[0] else "")
+    return figure
+
+
+def _by_machine(
+    runs: pd.DataFrame, draw: Callable[[Axes, pd.DataFrame, str, tuple], None], style: str, beside: str
+) -> Figure:
+    """One panel a machine, one colour a model: ``draw`` draws a model's runs; ``style`` is that of the lines ``beside`` it."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.9), sharey=True, layout="constrained")
-    table = per_decision(with_length(runs), by=["machine", "model", "length"])
-    lengths = [name for name in with_length(runs)["length"].cat.categories if name in set(table["length"])]
-    models = list(dict.fromkeys(table["model"]))
+    models = list(dict.fromkeys(runs["model"]))
     palette = sns.color_palette("viridis_r", len(models) + 1)[1:]
     for ax, machine in zip(axes, MACHINES.values(), strict=True):
         for model, colour in zip(models, palette, strict=True):
-            part = table[(table["machine"] == machine) & (table["model"] == model)].set_index("length").reindex(lengths)
-            spread = [part["solved"] - part["low"], part["high"] - part["solved"]]
-            ax.errorbar(
-                lengths, part["solved"], spread, color=colour, lw=2, marker="o", ms=5, elinewidth=1, label=model
-            )
-            ax.plot(lengths, part["right decisions"], color=colour, ls=":", lw=1.5)
-        ax.set(title=machine, xlabel="decisions of the right computation", ylim=(-0.03, 1.05))
+            draw(ax, runs[(runs["machine"] == machine) & (runs["model"] == model)], model, colour)
+        ax.set(title=machine, ylim=(-0.03, 1.05))
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-    axes[0].set_ylabel("runs solved")
-    axes[0].plot([], [], color=_FAINT, ls=":", lw=1.5, label="decisions that were right")
+    axes[0].plot([], [], color=_FAINT, ls=style, lw=1.4, label=beside)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper")
     return figure
