@@ -114,7 +114,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "transfer.settings": {"diversity.experiments", "families", "scales", "specs"},
     "transfer.ask": {"datasets", "evaluation", "families", "instructions", "running.following", "running.workers", "scales", "specs",
                      "store", "sweep"},
-    "transfer.pictures": {"plots"},
+    "transfer.pictures": {"claims.transfer", "plots"},
     "domains.designs": {"domains.spec", "scales", "specs"},
     "domains.measure": {"claims.domains", "domains.designs", "domains.draw", "domains.kinds", "domains.spec", "evaluation",
                         "running.workers", "scales", "specs", "store", "sweep"},

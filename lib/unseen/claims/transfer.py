@@ -68,14 +68,18 @@ def _told(mean: float, low: float, high: float) -> str:
     )
 
 
+def own_number(results: pd.DataFrame) -> pd.Series:
+    """Whether a row asks for a number of occurrences that its model was trained on."""
+    pairs = zip(results["asked"].astype(str), results["trained"].astype(str), strict=True)
+    return pd.Series([number in trained.split(", ") for number, trained in pairs], results.index, dtype=bool)
+
+
 def occurrence_table(results: pd.DataFrame, own: bool = False) -> pd.DataFrame:
     """Accuracy on all numbers of occurrences taken together: a row for each number trained on, a column for each number of instructions.
 
     With ``own`` each model is asked about the numbers that it was trained on, alone.
     """
-    if own:
-        asked = zip(results["asked"].astype(str), results["trained"].astype(str), strict=True)
-        results = results[[number in trained.split(", ") for number, trained in asked]]
+    results = results[own_number(results)] if own else results
     order = list(dict.fromkeys(results["trained"]))
     each = results.groupby(["trained", "instructions", "seed"])["accuracy"].mean()
     table = each.groupby(["trained", "instructions"]).mean().unstack()

@@ -91,9 +91,10 @@ def orders(results: pd.DataFrame, even: Curve, beside: Iterable[float] = ORDERS)
     found = {}
     for which, order in best.items():
         part = uneven if which == "all" else uneven[uneven["instructions"] == which]
-        others = uneven[uneven["instructions"] != which] if which != "all" and len(sizes) > 1 else part
+        others = uneven[~uneven["instructions"].isin(part["instructions"])]
+        elsewhere = _best(others, even) if len(others) else order
         found[which if which == "all" else f"{which:,}"] = {
-            "best order": order, "misfit": misfit(part, even, order), "misfit at the order of the others": misfit(part, even, _best(others, even)),
+            "best order": order, "misfit": misfit(part, even, order), "misfit at the order of the others": misfit(part, even, elsewhere),
             "seeds": _scatter(part), **{f"order {each:g}": misfit(part, even, each) for each in beside}}  # fmt: skip
     return pd.DataFrame(found).T.rename_axis("instructions")
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from unseen.claims.transfer import own_number
 from unseen.plots import COLOURS, over_seeds
 
 _MOST_ROWS = 24
@@ -22,8 +23,7 @@ def heat_map(results: pd.DataFrame, asked: str, ax: Axes | None = None, label: s
     Framed are the k, or the numbers of occurrences, trained on.  Cells of tests for which no rules are left stay empty.
     Of more rows than 24 those with most rules are drawn; ``rows`` names others, in order.
     """
-    if rows is None and results.groupby(["setting", "instructions"]).ngroups > _MOST_ROWS:
-        results = with_most(results)
+    results = readable(results) if rows is None else results
     rows = rows or list(named(results).unique())
     results = results.assign(row=named(results), own=_own(results, asked))
     table = results.pivot_table("accuracy", "row", asked).reindex(rows)
@@ -45,8 +45,7 @@ def by_family(results: pd.DataFrame) -> Figure:
 
     Framed are the k trained on, in both.
     """
-    if results.groupby(["setting", "instructions"]).ngroups > _MOST_ROWS:
-        results = with_most(results)
+    results = readable(results)
     trained = (results["form"] == results["family"]) | ((results["family"] == "mixed") & (results["form"] != "random"))
     parts = {"test rules of a trained form": results[trained], "of another form (k = 1: of none)": results[~trained]}
     parts = {title: part for title, part in parts.items() if len(part)}
@@ -66,6 +65,11 @@ def named(results: pd.DataFrame) -> pd.Series:
     return results["setting"] + results["instructions"].map("  ·  {:,} rules".format)
 
 
+def readable(results: pd.DataFrame) -> pd.DataFrame:
+    """The results, or of more ways to train than a picture has room for those with most instructions."""
+    return with_most(results) if results.groupby(["setting", "instructions"]).ngroups > _MOST_ROWS else results
+
+
 def with_most(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of each setting with most instructions."""
     return results[results["instructions"] == results.groupby("setting")["instructions"].transform("max")]
@@ -76,8 +80,7 @@ def _own(results: pd.DataFrame, asked: str) -> pd.Series:
     if asked == "k" and "k_low" in results:
         return results[asked].between(results["k_low"], results["k_high"]).astype(int)
     if asked == "asked" and "trained" in results:
-        pairs = zip(results[asked].astype(str), results["trained"].astype(str), strict=True)
-        return pd.Series([int(number in trained.split(", ")) for number, trained in pairs], results.index)
+        return own_number(results).astype(int)
     return pd.Series(0, results.index)
 
 
