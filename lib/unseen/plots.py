@@ -151,7 +151,7 @@ def threshold_by_setting(thresholds: pd.DataFrame, ax: Axes | None = None) -> Ax
 
 
 def learning_curves(histories: pd.DataFrame, ax: Axes | None = None, hue: str = "instructions") -> Axes:
-    """Accuracy on seen (dashed) and unseen (solid) instructions while models train; see ``sweep.histories``."""
+    """Accuracy on seen (thin, dashed) and unseen (solid) instructions while models train; see ``sweep.histories``."""
     ax = ax or plt.subplots()[1]
     levels = np.sort(histories[hue].unique())
     palette = dict(zip(levels, sns.color_palette("viridis", len(levels)), strict=True)) if len(levels) > 1 else None
@@ -161,9 +161,12 @@ def learning_curves(histories: pd.DataFrame, ax: Axes | None = None, hue: str = 
         handles, names = ax.get_legend_handles_labels()
         ax.legend(handles, [LABELS[name] for name in names], loc="upper left", bbox_to_anchor=(1.01, 1))
     else:
-        sns.lineplot(histories, x="step", y="accuracy", hue=hue, style="split", palette=palette, ax=ax, lw=1.8,
-                     style_order=["unseen", "seen"], errorbar=None)  # fmt: skip
-        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+        sns.lineplot(histories, x="step", y="accuracy", hue=hue, style="split", size="split", palette=palette, ax=ax,
+                     sizes={"unseen": 2, "seen": 0.9}, size_order=["unseen", "seen"], style_order=["unseen", "seen"],
+                     errorbar=None)  # fmt: skip
+        handles, names = ax.get_legend_handles_labels()
+        names = [f"{int(name):,}" if name.isdigit() else name for name in names]
+        ax.legend(handles, names, loc="upper left", bbox_to_anchor=(1.01, 1))
     ax.set(ylim=(-0.03, 1.05), xlabel="training step", ylabel="exact match")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     return ax
