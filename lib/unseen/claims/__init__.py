@@ -46,7 +46,7 @@ def judge_threshold(results: pd.DataFrame) -> Verdict:
     width = high.index.min() / low.index.max() if len(low) else float("inf")
     below = unseen[unseen.index < INSTRUCTION_DIVERSITY.never_below]
     measured = (f"{few:.1%} at {unseen.index[0]}, {many:.1%} at {unseen.index[-1]:,}"
-                + (f"; a tenth to nine tenths of it between {low.index.max()} and {high.index.min()}" if len(low) else "")
+                + (f"; a tenth to nine tenths of it between {low.index.max():,} and {high.index.min():,}" if len(low) else "")
                 + "".join(f"; {value:.1%} at {size} already" for size, value in below[below >= 0.05].iloc[:1].items())
                 + ("" if len(below) else "; no number below 300"))  # fmt: skip
     return verdict(len(below) > 0 and below.max() < 0.05 and many > 0.9 and width <= 10, many - few > 0.5, measured)
