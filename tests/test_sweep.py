@@ -90,6 +90,13 @@ def test_only_what_is_missing_is_trained_and_only_once(tmp_path):
     assert table["seed"].tolist() == [1, 1, 0, 0]
 
 
+def test_the_longest_runs_begin_first_and_equal_ones_in_their_order(tmp_path):
+    long = SMALL.but(training=SMALL.training.but(steps=2 * SMALL.training.steps))
+    executor = Counting()
+    frame([SPECS[0], SPECS[2], long], Store(tmp_path), executor)
+    assert executor.asked == [long, SPECS[0], SPECS[2]]
+
+
 def test_a_failed_run_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
     store = Store(tmp_path)
     real = sweep.data_of

@@ -22,7 +22,7 @@ from unseen.errors import Explained
 from unseen.evaluation import greedy_answers, score, scores_by_kind
 from unseen.objectives import objective_of
 from unseen.parallel import ALONE, Crew
-from unseen.running.progress import Board
+from unseen.running.progress import Board, work
 from unseen.running.workers import Executor, Serial, Stopped, Tell, suited
 from unseen.specs import RunSpec
 from unseen.store import Store
@@ -168,7 +168,10 @@ def manifests(specs: list[RunSpec], store: Store) -> dict[RunSpec, dict[str, Any
 def fill(
     specs: list[RunSpec], store: Store, executor: Executor | None = None, missing: list[RunSpec] | None = None
 ) -> dict[str, str]:
-    """Train the runs that the store lacks, or those ``missing``; returns the reasons of those that failed, by digest."""
+    """Train the runs that the store lacks, or those ``missing``; returns the reasons of those that failed, by digest.
+
+    The longest begin first: else one that takes half an hour might begin when all others are done, on one core of many.
+    """
     specs = list(dict.fromkeys(specs))
     if missing is None:
         known = manifests(specs, store)
@@ -176,6 +179,7 @@ def fill(
     print(f"{len(specs)} runs: {len(specs) - len(missing)} in the store, {len(missing)} to train", flush=True)
     if not missing:
         return {}
+    missing = sorted(missing, key=work, reverse=True)
     executor = executor or (suited(missing) if best_device() == "cpu" else Serial())
     with space.probe(store.root) as probe, Board(missing) as board:
         executor.run(missing, partial(train_one, store=store, probe=probe), board.report)

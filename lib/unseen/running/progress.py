@@ -123,9 +123,9 @@ class Board:
 
     def _seconds_left(self) -> float | None:
         """From the arithmetic done so far in this sweep and the arithmetic left; None before any or at the end."""
-        gone = sum(_work(spec) * (self._share(d) - self.resumed[d] / spec.training.steps)
+        gone = sum(work(spec) * (self._share(d) - self.resumed[d] / spec.training.steps)
                    for d, spec in self.specs.items() if d in self.resumed)  # fmt: skip
-        left = sum(_work(spec) * (1 - self._share(digest)) for digest, spec in self.specs.items())
+        left = sum(work(spec) * (1 - self._share(digest)) for digest, spec in self.specs.items())
         return (time.monotonic() - self.begun) * left / gone if gone > 0 and left > 0 else None
 
 
@@ -133,8 +133,12 @@ def _name(spec: RunSpec) -> str:
     return f"{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}"
 
 
-def _work(spec: RunSpec) -> float:
-    """The arithmetic of a run, up to a factor."""
+def work(spec: RunSpec) -> float:
+    """The arithmetic of a run, up to a factor.
+
+    >>> work(RunSpec().but(training=RunSpec().training.but(steps=1_406))) / work(RunSpec())
+    2.0
+    """
     return (
         spec.training.steps
         * spec.training.batch
