@@ -264,3 +264,30 @@ def test_a_local_base_answers_as_the_own_one_does(llama, runs):
     assert table["start"].tolist() == ["pre-trained"] * 4
     assert table[["split", "kind"]].apply(tuple, axis=1).nunique() == 4
     assert table["width"].unique().tolist() == [16]
+
+
+def test_dropout_of_a_base_follows_from_the_run_alone(run, llama, rows):
+    def after(begun):
+        torch.manual_seed(begun)  # what another cell may have done before
+        tuned = local.adapted(local.load(llama, "cpu"), TINY)
+        for layer in tuned.model.get_base_model().model.layers:
+            layer.self_attn.attention_dropout = 0.5
+        optimizer = torch.optim.AdamW(local.trained_weights(tuned).values(), lr=TINY.learning_rate, weight_decay=0.0)
+        return local.train(tuned, optimizer, run, rows, 0, lambda step: None)
+
+    assert after(1) == after(2)
+
+
+def test_a_model_that_was_replaced_is_another_one(llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "model")
+    before = local.fingerprint(folder)
+    assert before == local.fingerprint(llama)
+    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+    assert local.fingerprint(folder) != before
+
+
+def test_what_is_broken_says_which_folder_to_delete(run, llama):
+    shelf.ensure(run, llama)
+    (shelf.folder_of(run) / "manifest.json").write_text("{}")
+    with pytest.raises(BrokenRun, match=f"delete {shelf.folder_of(run)}, and it is trained again"):
+        shelf.ensure(run, llama)

@@ -15,6 +15,7 @@ from unseen.disk.files import BrokenRun, CannotWrite
 from unseen.disk.weights import import_model
 from unseen.headless import BadParameters, NotebookFailed
 from unseen.running.signals import Terminated
+from unseen.running.workers import Event
 from unseen.scales import SCALES, scale
 from unseen.store import Store
 from unseen.sweep import ensure
@@ -216,6 +217,30 @@ def test_a_sweep_says_what_became_of_a_run_that_failed(runs, tmp_path, capsys):
     results = pd.read_csv(runs / "sweeps" / "rates" / "results.csv")
     assert code == (0 if results["state"].eq("done").all() else 1)
     assert set(results["state"]) <= {"done", "diverged"}
+
+
+def test_a_sweep_tells_of_runs_that_failed_before_they_had_a_folder(runs, tmp_path, monkeypatch, capsys):
+    class Blind:
+        """An executor whose workers do not see the store."""
+
+        def run(self, specs, trainer, report):
+            for spec in specs:
+                report(Event("failed", spec.digest(), reason="CannotWrite: it does not see the driver's store"))
+
+    table = tmp_path / "widths.csv"
+    table.write_text("width\n16\n")
+    monkeypatch.setattr(cli, "executor", lambda scheduler: Blind())
+    assert cli.main(["sweep", str(table), "--scale", "smoke"]) == 1
+    results = pd.read_csv(runs / "sweeps" / "widths" / "results.csv")
+    assert results["state"].tolist() == ["failed"]
+    assert "does not see the driver's store" in results.loc[0, "reason"]
+
+
+def test_a_missing_base_is_told_in_a_sentence(runs, capsys):
+    assert cli.main(["train", "--scale", "smoke", "-p", "base=0123456789abcdef"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("unseen: run ")
+    assert told.endswith("; train that first\n")
 
 
 # unseen status, verify, clean

@@ -148,3 +148,9 @@ def test_every_role_of_a_seed_has_a_stream_of_its_own():
     }
     assert len(set(draws.values())) == 6
     assert draws[0, "a"] == tuple(generator(0, "a").integers(0, 2**32, 4))
+
+
+def test_a_slice_of_instructions_is_instructions():
+    seen = draw_split(TaskSpec(alphabet="abcdef", instructions=5, unseen_instructions=2)).seen
+    assert list(seen[1:3]) == [seen[1], seen[2]]
+    assert len(seen[:0]) == 0

@@ -9,9 +9,11 @@ import pytest
 from trainers import SMALL
 from unseen.disk import holding
 from unseen.disk.files import runs_folder
+from unseen.errors import NotFinished
 from unseen.running import inventory
 from unseen.running.inventory import STANDINGS, broken, litter, put_aside, status, verify
 from unseen.running.workers import Stopped
+from unseen.specs import TASKS
 from unseen.store import Store
 from unseen.sweep import ensure
 from unseen.training import Diverged
@@ -128,3 +130,27 @@ def test_a_state_that_cannot_be_read_is_an_interrupted_run(store):
     for content in ("", "[]", "null", '{"state": "done"}', json.dumps({"state": "running", "since": "x" * 9})):
         (store.folder(STOPPED) / "state.json").write_text(content)
         assert inventory.entry(store, store.folder(STOPPED)).state == "interrupted"
+
+
+@pytest.mark.parametrize("world", TASKS)
+def test_a_run_of_every_world_is_told_in_words(world):
+    told = inventory.what(SMALL.but(task=TASKS[world]()))
+    assert told.startswith(f"{world}, modern I=" if world else "modern I=")
+
+
+def test_a_run_that_was_refused_tells_why_and_is_not_called_rotten(runs):
+    store = Store()
+    tuned = SMALL.but(model=SMALL.model.but(base="0" * 16))
+    with pytest.raises(NotFinished):
+        ensure(tuned, store, device="cpu")
+    assert verify(store)[1] == broken(store) == []
+    (line,) = status(store).itertuples()
+    assert (line.state, line.reason[:25]) == ("failed", "NotFinished: run " + tuned.digest()[:8])
+
+
+def test_a_folder_with_nothing_but_a_lock_is_no_run_yet(runs):
+    store = Store()
+    with holding.hold(store.folder(SMALL)):
+        pass
+    assert status(store).empty
+    assert verify(store) == (0, [])

@@ -61,6 +61,8 @@ REFUSED = [
     (TaskSpec, {"also_occurrences": "2,"}, "numbers from 1 on"),
     (TaskSpec, {"also_occurrences": "0"}, "numbers from 1 on"),
     (TaskSpec, {"also_occurrences": "4"}, "4 pattern"),
+    (TaskSpec, {"also_occurrences": "2,1"}, "each number once, and not occurrences=1 again"),
+    (TaskSpec, {"also_occurrences": "2,2"}, "each number once"),
     (TaskSpec, {"cipher": "rot13"}, "shift:NUMBER"),
     (ModelSpec, {"base": "mine"}, "sixteen hexadecimal digits"),
     (TaskSpec, {"family": "odd"}, "known families are random, repeated, periodic, mirrored, mixed"),

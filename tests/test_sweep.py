@@ -14,9 +14,11 @@ from trainers import SMALL
 from unseen import sweep
 from unseen.disk import holding
 from unseen.disk.files import BrokenRun
+from unseen.errors import NotFinished
+from unseen.parallel import Crew
 from unseen.running.workers import Processes, Serial, Stopped
 from unseen.store import Store
-from unseen.sweep import SweepFailed, best_device, ensure, frame, histories
+from unseen.sweep import SweepFailed, best_device, ensure, frame, histories, in_order
 
 SPECS = [SMALL.with_seed(seed) for seed in range(3)]
 COLUMNS = ["recipe", "layers", "width", "pattern_length", "input_length", "instructions", "examples_per_instruction",
@@ -249,3 +251,34 @@ def test_workers_do_not_outlive_a_killed_driver(tmp_path):
     assert len(rows) < 100  # it went on from what the orphan saved
     expected = ensure(spec, Store(tmp_path / "once"), device="cpu")
     assert manifest["files"]["weights.safetensors"] == expected["files"]["weights.safetensors"]
+
+
+def test_a_base_is_trained_before_what_starts_from_it(tmp_path):
+    model = SMALL.model.but(base=SPECS[0].digest())
+    tuned = SMALL.but(model=model, training=SMALL.training.but(steps=3 * SMALL.training.steps))
+    assert in_order([tuned, SPECS[1], SPECS[0]]) == [[SPECS[1], SPECS[0]], [tuned]]
+    assert len(frame([tuned, SPECS[0]], Store(tmp_path), Processes(2))) == 4
+
+
+def test_among_many_runs_only_very_long_ones_leave_their_place():
+    runs = [SMALL.with_seed(seed) for seed in range(40)]
+    rather, very = (SMALL.but(training=SMALL.training.but(steps=times * SMALL.training.steps)) for times in (2, 20))
+    assert in_order([*runs, rather, very]) == [[very, *runs, rather]]
+
+
+def test_what_is_not_finished_has_no_scores_and_no_history(tmp_path):
+    for ask in (sweep.kinds, histories):
+        with pytest.raises(NotFinished, match=rf"^run {SMALL.digest()} is not finished in .*; train it first$"):
+            ask([SMALL], Store(tmp_path))
+
+
+def test_where_all_inputs_are_no_ops_the_scores_say_so(tmp_path):
+    run = SMALL.but(task=SMALL.task.but(no_op_share=1.0))
+    frame([run], Store(tmp_path))
+    assert sweep.kinds([run], Store(tmp_path))["kind"].tolist() == ["no-op", "no-op"]
+
+
+def test_smoothing_asks_for_the_whole_batch(tmp_path):
+    run = SMALL.but(training=SMALL.training.but(smoothing=0.1))
+    with pytest.raises(ValueError, match="smoothing the whole batch: train it with one process"):
+        ensure(run, Store(tmp_path), crew=Crew(0, 2))

@@ -1,14 +1,21 @@
 """Executors: what they report, and what a dying, failing or interrupted worker does to the others."""
 
 import multiprocessing
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Timer
 
 import pytest
 import torch
+from filelock import FileLock
 
 from trainers import DEADLY, GOOD, KILLED, WRONG, slow, wild
+from unseen.disk.holding import hold
 from unseen.running import workers
 from unseen.running.progress import Board
+from unseen.running.signals import Terminated, polite_stops
 from unseen.running.workers import Event, Line, Processes, Serial, Stopped, cores, threads
 from unseen.store import Store
 from unseen.sweep import ensure, train_one
@@ -187,3 +194,27 @@ def test_a_worker_that_dies_before_it_gets_a_run_is_no_news():
     assert worker.news() is None
     assert worker.exit_code() == -9
     worker.stop()
+
+
+class Unreadable:
+    """A trainer with which a worker dies before it hears of any run, as in a script without a guard."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_worker_that_dies_on_its_way_tells_of_the_guard_that_scripts_need():
+    told = []
+    Processes(1).run([GOOD], Unreadable(), told.append)
+    assert told[-1].kind == "failed"
+    assert told[-1].reason.endswith("must stand under: if __name__ == '__main__':")
+
+
+def test_while_it_waits_for_another_a_run_stops_at_once(tmp_path):
+    other = FileLock(tmp_path / ".lock", thread_local=False)
+    with ThreadPoolExecutor(1) as thread, polite_stops():
+        thread.submit(other.acquire).result()
+        timer = Timer(0.3, signal.raise_signal, [signal.SIGTERM])
+        with pytest.raises(Terminated), hold(tmp_path, say=lambda note: timer.start()):
+            raise AssertionError("it is held")
+        other.release()

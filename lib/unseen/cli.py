@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def _train(options: argparse.Namespace) -> None:
             print(" ".join(f"{name}={value:g}" for name, value in row.items()), flush=True)
             check()
 
-        manifest = ensure(spec, Store(), watch, crew=crew)
+        manifest = ensure(spec, Store(), watch, say=partial(print, flush=True), crew=crew)
         if crew.leads:
             scores = ", ".join(f"{line['split']} {line['accuracy']:.1%}" for line in manifest["scores"])
             print(f"run {spec.digest()}: {scores}; {Store().folder(spec)}")

@@ -108,7 +108,11 @@ def shares(task: Task, instructions: int) -> np.ndarray:
 
 
 def evaluation_examples(task: TaskSpec, split: Split, evaluation: EvaluationSpec) -> dict[str, Examples]:
-    """Fresh examples to score on: ``seen`` and ``unseen`` rules, taken in turn."""
+    """Fresh examples to score on: ``seen`` and ``unseen`` rules, taken in turn from the first on.
+
+    With more seen rules than examples only the first are asked about.  Where shares are uneven (``concentration`` below
+    1) those are the rules with most training examples, so ``seen`` is the accuracy on the favoured ones.
+    """
     return {
         name: draw(task, rules, np.arange(evaluation.examples) % len(rules), generator(evaluation.seed, name))
         for name, rules in (("seen", split.seen), ("unseen", split.unseen))

@@ -11,3 +11,9 @@ class Explained(Exception):
 
 class Held(Explained):
     """Another process trains the run now; the message says which, where and since when."""
+
+
+class NotFinished(Explained, KeyError):
+    """A run is asked for that is not finished, or not there; the message says which and what to do."""
+
+    __str__ = Exception.__str__  # a ``KeyError`` puts its sentence into quotes

@@ -97,11 +97,9 @@ def share(right: np.ndarray) -> dict[str, float]:
 
 
 def scores_by_kind(answers: np.ndarray, examples: Examples) -> list[dict[str, float | str]]:
-    """``score`` apart for inputs that hold the pattern (kind ``has-op``) and those that do not (``no-op``), if there are both."""
+    """``score`` apart for inputs that hold the pattern (kind ``has-op``) and those that do not (``no-op``), if there are such."""
     kinds = {"has-op": examples.applies, "no-op": ~examples.applies}
-    if not all(mask.any() for mask in kinds.values()):
-        return []
-    return [{"kind": kind, **score(answers[mask], examples.where(mask))} for kind, mask in kinds.items()]
+    return [{"kind": kind, **score(answers[mask], examples.where(mask))} for kind, mask in kinds.items() if mask.any()]
 
 
 def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:

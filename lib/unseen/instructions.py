@@ -15,6 +15,7 @@ of a smaller training set are the first ones of a larger.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -40,8 +41,14 @@ class Instructions:
     def __iter__(self) -> Iterator[Rule]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, index: int) -> Rule:
-        """The rule at ``index`` as plain strings."""
+    @overload
+    def __getitem__(self, index: int) -> Rule: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Instructions": ...
+    def __getitem__(self, index: int | slice) -> "Rule | Instructions":
+        """The rule at ``index`` as plain strings, or the rules of a slice."""
+        if isinstance(index, slice):
+            return Instructions(self.alphabet, self.patterns[index], self.replacements[index])
         return Rule(self._text(self.patterns[index]), self._text(self.replacements[index]))
 
     def __eq__(self, other: object) -> bool:

@@ -27,12 +27,12 @@ from unseen.disk.files import read
 from unseen.disk.names import shown
 from unseen.errors import Explained
 from unseen.scales import SCALES
+from unseen.tasks import CIPHER
 
 LARGEST_NOTEBOOK = 16 * 2**20  # bytes; those of this project have 40,000
 _LONGEST_CELL, _LONGEST_LITERAL, _LONGEST_TEXT, _LONGEST_PATH = 10_000, 1_000, 200, 1_000  # characters
 _MOST_PARTS, _DEEPEST = 100_000, 50  # lists and objects in the JSON of a notebook, and within one another
 _MOST_BRACKETS, _MOST_TAGS = 10 * _MOST_PARTS, 1_000  # in the whole text, where many may stand in outputs; of one cell
-_CIPHER = re.compile(r"(shift|substitution):[0-9]{1,9}")
 _ADDRESS = re.compile(r"(tcp|tls)://([A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})")
 _TOO_MANY = f"it has over {_MOST_PARTS:,} lists and objects, or over {_DEEPEST} within one another"
 
@@ -97,7 +97,7 @@ RULES = {  # by the name of a parameter, in whichever notebook it stands
     "task_file": _path("a file of conversations", "the demo's own"),
     "diverse_file": _path("a file of conversations", "the demo's own"),
     "rank": _whole(1, 100_000),
-    "cipher": ValueRule(str, "shift:NUMBER or substitution:SEED, as in shift:3", lambda value: bool(_CIPHER.fullmatch(value))),
+    "cipher": ValueRule(str, "shift:NUMBER or substitution:SEED, as in shift:3", lambda value: bool(CIPHER.fullmatch(value))),
     "scheduler": ValueRule(str, "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', "
                            "or '' to leave it to the machine", _is_scheduler),
 }  # fmt: skip

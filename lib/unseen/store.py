@@ -31,15 +31,18 @@ from unseen.disk.files import (
     TooLarge,
     brief,
     cannot_write,
+    hash_of,
     leftovers,
     provenance,
     read,
     read_json,
     runs_folder,
+    seal,
     write,
 )
 from unseen.disk.holding import note
 from unseen.disk.weights import model_of, to_bytes
+from unseen.errors import NotFinished
 from unseen.model import Transformer
 from unseen.specs import RunSpec
 from unseen.training import Row, State
@@ -68,16 +71,26 @@ class Store:
             return None
         try:
             manifest = read_json(path)
-            if manifest.pop("seal") != _seal(manifest):
+            if manifest.pop("seal") != seal(manifest):
                 raise ValueError("its hash does not match")
             check_manifest(manifest, spec)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BrokenRun(f"{path} is not a manifest ({brief(error)}); {ADVICE}") from error
         for name, size in manifest["bytes"].items():
             file = path.with_name(name)
-            if not file.is_file() or file.stat().st_size != size or (whole and _hash(file) != manifest["files"][name]):
+            if (
+                not file.is_file()
+                or file.stat().st_size != size
+                or (whole and hash_of(file) != manifest["files"][name])
+            ):
                 raise BrokenRun(f"{file} is missing or was changed since it was written; {ADVICE}")
         return manifest
+
+    def finished(self, spec: RunSpec) -> dict[str, Any]:
+        """The manifest of a finished run; raises ``NotFinished`` when it is not done, and as ``manifest`` does."""
+        if manifest := self.manifest(spec, whole=False):
+            return manifest
+        raise NotFinished(f"run {spec.digest()} is not finished in {self.root}; train it first")
 
     def history(self, spec: RunSpec) -> pd.DataFrame:
         """The training history of a run, finished or so far: step, loss, seen, unseen, seconds.
@@ -89,21 +102,19 @@ class Store:
         return read_progress(self.folder(spec) / "progress.csv")
 
     def model(self, spec: RunSpec) -> Transformer:
-        """The trained model of a finished run; raises ``KeyError`` when it is not done."""
-        manifest = self.manifest(spec, whole=False)
-        if manifest is None:
-            raise KeyError(f"run {spec.digest()} is not finished in {self.root}")
+        """The trained model of a finished run; raises ``NotFinished`` when it is not done."""
+        manifest = self.finished(spec)
         content = self._whole(spec, "weights.safetensors", manifest)
         return model_of(content, spec, self.folder(spec) / "weights.safetensors")
 
     def base(self, spec: RunSpec) -> Transformer:
         """The trained model that a run with a base starts from.
 
-        Raises ``KeyError`` when that run is not done, ``BrokenRun`` when its folder holds something else.
+        Raises ``NotFinished`` when that run is not done, ``BrokenRun`` when its folder holds something else.
         """
         path = self.root / spec.model.base / "spec.json"
         if not path.is_file():
-            raise KeyError(
+            raise NotFinished(
                 f"run {spec.digest()} starts from {spec.model.base}, which is not in {self.root}; train that first"
             )
         try:
@@ -133,10 +144,14 @@ class Store:
         for path in leftovers(folder):
             path.unlink(missing_ok=True)
         found = go_on(folder, spec, state)
-        write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1))
+        self.describe(spec)
         note(folder, "running")
         write(folder / "progress.csv", _csv(state.history) if state.history else "")
         return found
+
+    def describe(self, spec: RunSpec) -> None:
+        """Write what a run is into its folder."""
+        write(self.folder(spec) / "spec.json", json.dumps(spec.to_dict(), indent=1))
 
     def append(self, spec: RunSpec, row: Row) -> None:
         """Add a row to the history so far, for whoever looks meanwhile; a run does not read it again."""
@@ -163,7 +178,7 @@ class Store:
         sizes = {name: len(content) for name, content in files.items()}
         manifest = {"digest": spec.digest(), "spec": spec.to_dict(), "scores": scores, **more,
                     **provenance(), "files": hashes, "bytes": sizes}  # fmt: skip
-        text = json.dumps({**manifest, "seal": _seal(manifest)}, indent=1, allow_nan=False)
+        text = json.dumps({**manifest, "seal": seal(manifest)}, indent=1, allow_nan=False)
         write(folder / "manifest.json", text)
         self.tidy(spec)
         return manifest
@@ -198,13 +213,3 @@ def read_progress(path: Path) -> pd.DataFrame:
 
 def _csv(rows: list[Row], header: bool = True) -> str:
     return pd.DataFrame(rows).to_csv(index=False, header=header, lineterminator="\n")
-
-
-def _seal(manifest: dict[str, Any]) -> str:
-    """The hash of all that a manifest says."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

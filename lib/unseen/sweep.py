@@ -51,8 +51,10 @@ def ensure(
     Every member of a ``crew`` calls this for the same run; only the leader touches the store, watches and says.
     """
     crew.check(batch_size(spec.task, spec.training))
-    if crew.size > 1 and (spec.training.kl or spec.training.pull):
-        raise ValueError("a run with kl or pull keeps its base beside it; train it with one process")
+    if crew.size > 1 and (spec.training.kl or spec.training.pull or spec.training.smoothing):
+        raise ValueError(
+            "kl and pull need the base beside the run, smoothing the whole batch: train it with one process"
+        )
     device = crew.device or (best_device() if device == "auto" else device)
     if not crew.leads:
         return _helped(spec, device, crew)
@@ -92,6 +94,8 @@ def _noted(spec: RunSpec, store: Store) -> Iterator[None]:
         diverged, failed = isinstance(error, Diverged), isinstance(error, Exception)
         state = "diverged" if diverged else "failed" if failed else "interrupted"
         with suppress(OSError):  # what stopped it may be the disk
+            if not (store.folder(spec) / "spec.json").exists():  # it was refused before it began
+                store.describe(spec)
             holding.note(store.folder(spec), state, f"{error}" if diverged else f"{type(error).__name__}: {error}")
         raise
 
@@ -170,7 +174,7 @@ def fill(
 ) -> dict[str, str]:
     """Train the runs that the store lacks, or those ``missing``; returns the reasons of those that failed, by digest.
 
-    The longest begin first: else one that takes half an hour might begin when all others are done, on one core of many.
+    They begin in their order, but for those that ``in_order`` puts in front.
     """
     specs = list(dict.fromkeys(specs))
     if missing is None:
@@ -179,11 +183,26 @@ def fill(
     print(f"{len(specs)} runs: {len(specs) - len(missing)} in the store, {len(missing)} to train", flush=True)
     if not missing:
         return {}
-    missing = sorted(missing, key=work, reverse=True)
     executor = executor or (suited(missing) if best_device() == "cpu" else Serial())
     with space.probe(store.root) as probe, Board(missing) as board:
-        executor.run(missing, partial(train_one, store=store, probe=probe), board.report)
+        for part in in_order(missing):
+            executor.run(part, partial(train_one, store=store, probe=probe), board.report)
     return board.failed
+
+
+def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:
+    """The order in which runs are to begin, in parts that wait for each other: bases before the runs that start from them.
+
+    A run that takes a tenth of all the work or more goes to the front of its part, the longest first: it might else
+    begin when all others are done, and keep one core of many busy for long.
+    """
+    parts, left, whole = [], list(missing), sum(map(work, missing))
+    while left:
+        absent = {spec.digest() for spec in left}
+        ready = [spec for spec in left if spec.model.base not in absent]
+        parts.append(sorted(ready, key=lambda spec: -work(spec) if 10 * work(spec) >= whole else 0.0))
+        left = [spec for spec in left if spec.model.base in absent]
+    return parts
 
 
 def train_one(spec: RunSpec, tell: Tell, store: Store, probe: str = "") -> None:
@@ -219,11 +238,11 @@ def rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 def kinds(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFrame:
     """Scores of finished runs apart for inputs that hold the pattern (kind ``has-op``) and for no-ops; columns of ``frame``, and kind.
 
-    A run without no-ops has one kind only, ``has-op``.
+    A run without no-ops has one kind only, ``has-op``.  Raises ``NotFinished`` where a run is.
     """
     store, found = store or Store(), []
     for spec in specs:
-        manifest = store.manifest(spec, whole=False)
+        manifest = store.finished(spec)
         lines = manifest.get("kinds") or [{**line, "kind": "has-op"} for line in manifest["scores"]]
         found += rows({**manifest, "scores": lines})
     return pd.DataFrame(found)
@@ -232,10 +251,11 @@ def kinds(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFrame:
 def histories(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFrame:
     """The training histories of finished runs, one row per run, step and split, ready to plot.
 
-    Columns: recipe, instructions, seed, step, loss, seconds, split, accuracy.
+    Columns: recipe, instructions, seed, step, loss, seconds, split, accuracy.  Raises ``NotFinished`` where a run is.
     """
     store, parts = store or Store(), []
     for spec in specs:
+        store.finished(spec)
         which = {name: about(spec)[name] for name in ("recipe", "instructions", "seed")}
         history = store.history(spec).melt(["step", "loss", "seconds"], ["seen", "unseen"], "split", "accuracy")
         parts.append(history.assign(**which))

@@ -19,7 +19,7 @@ SPECIAL = {"arrow": "→", "given": "|", "gives": "=", "end": "."}  # never lett
 PAD = "·"  # fills up the prompts of a ``TextTask``, and is no letter either
 FAMILIES = ("random", "repeated", "periodic", "mirrored", "mixed")
 _NUMBERS = re.compile(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,99}")
-_CIPHER = re.compile(r"(shift|substitution):[0-9]{1,9}")
+CIPHER = re.compile(r"(shift|substitution):[0-9]{1,9}")
 _ENOUGH = 64  # letters: there are more strings of so many than are ever asked for, and longer powers take long
 
 
@@ -55,7 +55,8 @@ class TaskSpec(Task):
     Lengths are in letters.  Each input holds the pattern exactly ``occurrences`` times (counted from
     the left without overlap), except a share ``no_op_share`` of inputs, which hold it not at all.
     ``concentration`` a spreads the examples over the instructions by the density a x^(a-1): 1 gives each as many,
-    2 makes shares grow in a line, smaller numbers give most to a few (paper, long-tail experiment).
+    2 makes shares grow in a line, smaller numbers give most to the first few and, below about 0.25 with
+    thousands of instructions, none at all to the last (paper, long-tail experiment).
     ``rule_seed`` draws the instructions, ``example_seed`` the training examples.
     Paper, section 2: inputs of 50 letters, patterns of 20, N = 10^6.
 
@@ -110,7 +111,7 @@ class TaskSpec(Task):
         self._check_alphabet()
         self._check_occurrences()
         self._check_family()
-        if self.cipher and not _CIPHER.fullmatch(self.cipher):
+        if self.cipher and not CIPHER.fullmatch(self.cipher):
             self._refuse("cipher", "expected shift:NUMBER, substitution:SEED or nothing, as in shift:3")
         if self.examples < self.instructions:
             self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
@@ -121,6 +122,8 @@ class TaskSpec(Task):
     def _check_occurrences(self) -> None:
         if self.also_occurrences and not _NUMBERS.fullmatch(self.also_occurrences):
             self._refuse("also_occurrences", "expected numbers from 1 on with commas between, as in 5,10")
+        if len(set(self.all_occurrences)) < len(self.all_occurrences):
+            self._refuse("also_occurrences", f"each number once, and not occurrences={self.occurrences} again")
         most = max(self.all_occurrences)
         if most * self.pattern_length > self.input_length:
             name = "also_occurrences" if most > self.occurrences else "occurrences"

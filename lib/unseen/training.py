@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from unseen.encoding import layout_of
+from unseen.errors import Explained
 from unseen.evaluation import all_right
 from unseen.instructions import generator
 from unseen.model import Shape, Transformer, build
@@ -53,7 +54,7 @@ Row = dict[str, float]  # of the history: step, loss, seen, unseen, seconds
 _MONITOR = 200  # examples of each split behind a row of the history
 
 
-class Diverged(RuntimeError):
+class Diverged(Explained, RuntimeError):
     """The loss or a weight became infinite or not a number; the last checkpoint is the last finite state."""
 
 

@@ -12,6 +12,7 @@ from unseen.delia.messages import Conversation, as_text, load
 from unseen.delia.pipeline import Samples
 from unseen.delia.spec import TuningSpec
 from unseen.disk.files import BrokenRun, read_json, runs_folder, write
+from unseen.errors import NotFinished
 
 BLOCK = 1_000  # queries that are sampled at a time
 SPARE = 0.1  # how many more blocks than rows ask for, since some samples are malformed or rejected
@@ -62,17 +63,17 @@ def rows_of(folder: Path, block: int) -> list[Conversation]:
 def stored(task: TuningSpec) -> Sequence[Conversation]:
     """The self-sampled rows that a task mixes: the first of them, as many as it asks for.
 
-    Raises ``KeyError`` when they were not sampled yet, ``BrokenRun`` when a block is not what was written.
+    Raises ``NotFinished`` when they were not sampled yet, ``BrokenRun`` when a block is not what was written.
     """
     folder, wanted, rows = folder_of(task), task.ratio * task.rows, []
     for block in range(blocks_for(wanted)):
         if not done(folder, block):
-            raise KeyError(
+            raise NotFinished(
                 f"{folder} lacks block {block}: sample {wanted:,} rows first (delia.sampling.ensure_samples)"
             )
         rows += rows_of(folder, block)
     if len(rows) < wanted:
-        raise KeyError(
+        raise NotFinished(
             f"{folder}: {len(rows):,} samples were kept of the {wanted:,} asked for; the base may be too weak"
         )
     return rows[:wanted]

@@ -134,6 +134,17 @@ def read_sealed(path: Path, at_most: int) -> bytes:
         return file.read(size - _SEAL)
 
 
+def seal(manifest: dict[str, Any]) -> str:
+    """The hash of all that a manifest says."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_json(path: Path, at_most: int = LARGEST_NOTE) -> Any:
     """What a JSON file says; raises ``ValueError`` where ``parse`` does or it is too large, ``OSError`` as ever."""
     return parse(read(path, at_most).decode())

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from unseen.disk.files import brief, cannot_write, provenance, read_json, write
 from unseen.errors import Held
+from unseen.running.signals import at_once
 
 STATES = ("running", "interrupted", "diverged", "failed")  # of a run that is begun and not done
 
@@ -31,7 +32,9 @@ def hold(folder: Path, patience: float = math.inf, say: Callable[[str], Any] = p
             who = f"run {folder.name} is {holder(folder)} (its lock: {lock.lock_file})"
             if patience > 0:
                 say(f"{who}; waiting")
-            if not _taken(lock, patience):
+            with at_once():
+                taken = _taken(lock, patience)
+            if not taken:
                 raise Held(who)
     except OSError as error:
         raise cannot_write(folder, error) from error

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from unseen.datasets import Examples
-from unseen.disk.files import brief
+from unseen.disk.files import brief, hash_of
 from unseen.errors import Explained
 from unseen.pretrained.adapters import AdapterRun, AdapterSpec
 from unseen.sweep import best_device
@@ -73,15 +73,17 @@ def checked(folder: str | Path) -> Path:
     return folder
 
 
-@lru_cache(maxsize=4)
 def fingerprint(folder: Path) -> str:
     """SHA-256 of everything in a model's folder that decides its answers: weights, configuration, tokenizer."""
     kept = (".json", ".safetensors", ".model", ".txt")
-    whole = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.suffix in kept and path.is_file()):
-        with path.open("rb") as file:
-            whole.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return whole.hexdigest()
+    found = sorted(path for path in folder.iterdir() if path.suffix in kept and path.is_file())
+    return _fingerprint(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in found))
+
+
+@lru_cache(maxsize=4)
+def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Reading weights takes long, so files of the same time and size are not read again."""
+    return hashlib.sha256("".join(f"{path.name} {hash_of(path)}\n" for path, _, _ in files).encode()).hexdigest()
 
 
 def read_local(kind: str, folder: Path, **options: Any) -> Any:
@@ -172,14 +174,17 @@ def train(loaded: Loaded, optimizer: torch.optim.Optimizer, run: AdapterRun, row
           save: Callable[[int], Any]) -> float:  # fmt: skip
     """Train from step ``begin`` to the last, ``save`` at every checkpoint; returns the last loss a token.
 
-    The order of the examples follows from the run alone.  Raises ``Diverged`` when the loss is not finite.
+    The order of the examples, and dropout where the base has it, follow from the run alone.  Raises ``Diverged`` when the loss is not finite.
     """
     spec, training, loss = run.adapter, run.adapter.training(), math.nan
     loaded.model.train()
     for step in range(begin, spec.steps):
         optimizer.param_groups[0]["lr"] = spec.learning_rate * schedule(training, step)
         optimizer.zero_grad()
-        loss = sum(backward(loaded, spec.micro_batch, [rows[i] for i in batch_rows(run.task, training, step)]))
+        chosen = [rows[i] for i in batch_rows(run.task, training, step)]
+        with torch.random.fork_rng(devices=[0] if loaded.device == "cuda" else []):
+            torch.manual_seed(spec.seed * 1_000_003 + step)
+            loss = sum(backward(loaded, spec.micro_batch, chosen))
         if not math.isfinite(loss):
             raise Diverged(f"the loss is {loss} at step {step} of {spec.steps}")
         optimizer.step()

@@ -4,12 +4,12 @@
 
     runs/adapters/<digest>/
         .lock                     held by the process that trains
+        state.json                which process that is, while it trains
         checkpoint.safetensors    weights of the adapter and the optimizer's memory, while it trains
         adapter/                  what peft saved
         manifest.json             scores, hashes, versions, times
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,12 +20,24 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from filelock import FileLock
 
 from unseen.datasets import evaluation_examples, training_examples
-from unseen.disk.checkpoints import ADVICE
-from unseen.disk.files import LARGEST, BrokenRun, brief, provenance, read_json, read_sealed, runs_folder, sealed, write
+from unseen.disk import holding
+from unseen.disk.files import (
+    LARGEST,
+    BrokenRun,
+    brief,
+    hash_of,
+    provenance,
+    read_json,
+    read_sealed,
+    runs_folder,
+    seal,
+    sealed,
+    write,
+)
 from unseen.disk.weights import from_bytes, to_bytes
+from unseen.errors import NotFinished
 from unseen.evaluation import wilson
 from unseen.instructions import draw_split
 from unseen.pretrained import local
@@ -48,6 +60,10 @@ def folder_of(run: Run) -> Path:
     return runs_folder() / "adapters" / run.digest()
 
 
+def _advice(run: Run) -> str:
+    return f"delete {folder_of(run)}, and it is trained again when it is asked for next"
+
+
 def manifest(run: Run) -> dict[str, Any] | None:
     """The manifest of a finished run, None when there is none yet; raises ``BrokenRun`` when a file is not what was written."""
     path = folder_of(run) / "manifest.json"
@@ -55,14 +71,14 @@ def manifest(run: Run) -> dict[str, Any] | None:
         return None
     try:
         found = read_json(path)
-        if found.pop("seal") != _seal(found) or found["run"] != json.loads(json.dumps(run.to_dict())):
+        if found.pop("seal") != seal(found) or found["run"] != json.loads(json.dumps(run.to_dict())):
             raise ValueError("it is not the one that was written for this run")
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise BrokenRun(f"{path} is not a manifest ({brief(error)}); {ADVICE}") from error
+        raise BrokenRun(f"{path} is not a manifest ({brief(error)}); {_advice(run)}") from error
     for name, digest in found["files"].items():
         file = path.parent / "adapter" / name
-        if not file.is_file() or _hash(file) != digest:
-            raise BrokenRun(f"{file} is missing or was changed since it was written; {ADVICE}")
+        if not file.is_file() or hash_of(file) != digest:
+            raise BrokenRun(f"{file} is missing or was changed since it was written; {_advice(run)}")
     return found
 
 
@@ -83,9 +99,11 @@ def once(run: Run, train: Callable[[], tuple[Loaded, dict[str, Any], dict[str, s
     if done := manifest(run):
         return done
     folder = folder_of(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        return manifest(run) or _keep(run, folder, train)
+    with holding.hold(folder):  # whoever waits is told for whom
+        if done := manifest(run):
+            return done
+        holding.note(folder, "running")
+        return _keep(run, folder, train)
 
 
 def _keep(run: Run, folder: Path, train: Callable[[], tuple[Loaded, dict[str, Any], dict[str, str]]]) -> dict[str, Any]:
@@ -95,8 +113,9 @@ def _keep(run: Run, folder: Path, train: Callable[[], tuple[Loaded, dict[str, An
             "device": loaded.device, "seconds": round(time.time() - began, 3), **provenance(),
             "packages": {name: version(name) for name in local.PACKAGES}}  # fmt: skip
     told = json.loads(json.dumps(told, allow_nan=False))
-    write(folder / "manifest.json", json.dumps({**told, "seal": _seal(told)}, indent=1))
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    write(folder / "manifest.json", json.dumps({**told, "seal": seal(told)}, indent=1))
+    for name in ("checkpoint.safetensors", "state.json"):
+        (folder / name).unlink(missing_ok=True)
     return told
 
 
@@ -147,9 +166,9 @@ def scores(run: AdapterRun, loaded: Loaded) -> list[dict[str, Any]]:
 
 
 def adapter_of(run: AdapterRun, base: Path) -> Loaded:
-    """The fine-tuned model of a finished run; raises ``KeyError`` when it is not done, ``BrokenRun`` when it was changed."""
+    """The fine-tuned model of a finished run; raises ``NotFinished`` when it is not done, ``BrokenRun`` when it was changed."""
     if manifest(run) is None:
-        raise KeyError(f"adapter {run.digest()} is not finished in {folder_of(run).parent}")
+        raise NotFinished(f"adapter {run.digest()} is not finished in {folder_of(run).parent}")
     return local.with_adapter(local.load(base), folder_of(run) / "adapter")
 
 
@@ -162,7 +181,7 @@ def _save_adapter(loaded: Loaded, folder: Path, texts: dict[str, str]) -> dict[s
     for name, text in texts.items():
         write(beside / name, text)
     os.replace(beside, place)
-    return {path.name: _hash(path) for path in sorted(place.iterdir()) if path.is_file()}
+    return {path.name: hash_of(path) for path in sorted(place.iterdir()) if path.is_file()}
 
 
 def _state(loaded: Loaded, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -192,13 +211,4 @@ def _go_on(path: Path, run: Run, loaded: Loaded, optimizer: torch.optim.Optimize
         optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
         return int(about["step"])
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BrokenRun(f"{path} is not a checkpoint of this run ({brief(error)}); {ADVICE}") from error
-
-
-def _seal(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise BrokenRun(f"{path} is not a checkpoint of this run ({brief(error)}); {_advice(run)}") from error

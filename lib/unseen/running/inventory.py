@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
@@ -40,11 +40,12 @@ class Entry:
 
 
 def folders(store: Store) -> Iterator[Path]:
-    """The folders of runs, in order of their digests."""
+    """The folders of runs, in order of their digests; one that holds nothing but its lock is of a run that has not begun."""
     if store.root.is_dir():
         with os.scandir(store.root) as found:
             names = sorted(each.name for each in found if each.is_dir(follow_symlinks=False))
-        yield from (store.root / name for name in names if _DIGEST.fullmatch(name))
+        chosen = (store.root / name for name in names if _DIGEST.fullmatch(name))
+        yield from (folder for folder in chosen if {path.name for path in folder.iterdir()} - {".lock"})
 
 
 def spec_of(folder: Path) -> RunSpec:
@@ -101,17 +102,19 @@ _TOLD = {"task.instructions", "task.rule_seed", "task.example_seed", "model.reci
 
 
 def what(spec: RunSpec) -> str:
-    """A run in words: recipe, instructions, seed, and what is not as by default.
+    """A run in words: its world unless that is string rewriting, recipe, instructions, seed, and what is not as by default.
 
     >>> run = RunSpec()
     >>> what(run.but(task=run.task.but(instructions=300, no_op_share=0.1), model=run.model.but(width=96)))
     'modern I=300 seed 0 no_op_share=0.1 width=96'
     """
-    usual, rest = RunSpec().to_dict(), []
+    rest = []
     for part, given in spec.to_dict().items():
+        usual = {each.name: each.default for each in fields(getattr(spec, part))}  # each world has fields of its own
         rest += [f" {name}={value}" for name, value in given.items()
-                 if value != usual[part][name] and f"{part}.{name}" not in _TOLD]  # fmt: skip
-    return f"{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}{''.join(rest)}"
+                 if value != usual[name] and f"{part}.{name}" not in _TOLD]  # fmt: skip
+    world = getattr(spec.task, "world", "")  # string rewriting is the only one without a name
+    return f"{world}{', ' * bool(world)}{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}{''.join(rest)}"
 
 
 def _step(store: Store, spec: RunSpec) -> int:

@@ -97,10 +97,12 @@ def results(specs: list[RunSpec], store: Store, failed: dict[str, str]) -> pd.Da
     for spec in specs:
         if spec in known:
             found += [{**row, "state": "done", "reason": ""} for row in rows(known[spec])]
-        elif spec.digest() in failed or store.folder(spec).is_dir():
+        elif store.folder(spec).is_dir():
             stands = entry(store, store.folder(spec))
             reason = failed.get(spec.digest(), stands.reason)
             found.append({**about(spec), "run": spec.digest(), "state": stands.state, "reason": reason})
+        elif spec.digest() in failed:  # before it had a folder
+            found.append({**about(spec), "run": spec.digest(), "state": "failed", "reason": failed[spec.digest()]})
         else:
             found.append({**about(spec), "run": spec.digest(), "state": "waiting", "reason": ""})
     return pd.DataFrame(found)

@@ -145,7 +145,9 @@ class Processes:
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs, several at a time, in order; returns when all have ended."""
         line, tries = Line(specs), dict.fromkeys(specs, 0)
-        crew = [_Worker(trainer, number) for number in range(min(self.workers, len(specs)))]
+        size = min(self.workers, len(specs))
+        places = range(size) if size >= cores() else [None] * size  # beside others, the system finds the idle cores
+        crew = [_Worker(trainer, place) for place in places]
         try:
             while True:
                 for worker in crew:
@@ -159,7 +161,7 @@ class Processes:
                     if (event := worker.news()) is None:
                         tries[worker.spec] += 1
                         event = self._bury(worker, line, tries[worker.spec])
-                        crew[crew.index(worker)] = _Worker(trainer, worker.number)
+                        crew[crew.index(worker)] = _Worker(trainer, worker.place)
                     elif event.kind == "held":
                         line.later(worker.spec)
                     report(event)
@@ -174,6 +176,8 @@ class Processes:
     def _bury(self, worker: "_Worker", line: Line, tries: int) -> Event:
         """A worker died: its run waits for another one, or has failed."""
         reason = f"its worker died (exit code {worker.exit_code()}), try {tries} of {RETRIES + 1}"
+        if not worker.heard:  # it did not get as far as the run
+            reason += "; in a script, what starts runs must stand under: if __name__ == '__main__':"
         if tries > RETRIES:
             return Event("failed", worker.spec.digest(), reason=reason)
         line.first(worker.spec)
@@ -181,14 +185,14 @@ class Processes:
 
 
 class _Worker:
-    """A worker process and the pipe to it, seen from the parent."""
+    """A worker process and the pipe to it, seen from the parent; with a ``place`` it stays on that core."""
 
-    def __init__(self, trainer: Trainer, number: int):
+    def __init__(self, trainer: Trainer, place: int | None):
         context = multiprocessing.get_context("spawn")
         self.spec: RunSpec | None = None
-        self.number = number
+        self.place, self.heard = place, False
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, trainer, number), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, trainer, place), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -202,9 +206,11 @@ class _Worker:
     def news(self) -> Event | None:
         """The next event, or None when the process is gone."""
         try:
-            return self.connection.recv()
+            event = self.connection.recv()
         except (EOFError, OSError):
             return None
+        self.heard = True
+        return event
 
     def exit_code(self) -> int | None:
         """How the process ended, as ``subprocess`` tells it: -9 is SIGKILL."""
@@ -224,13 +230,14 @@ class _Worker:
             self.process.kill()
 
 
-def _work(connection: Connection, trainer: Trainer, number: int) -> None:
+def _work(connection: Connection, trainer: Trainer, place: int | None) -> None:
     """The life of a worker: receive a spec, train it, report; end when the parent is gone or asks."""
     asked_to_stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which asks each worker
     signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
     torch.set_num_threads(1)
-    stay_on_core(number)
+    if place is not None:
+        stay_on_core(place)
 
     def report(event: Event) -> None:
         if asked_to_stop.is_set():
