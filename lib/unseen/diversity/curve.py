@@ -126,7 +126,7 @@ def _reads_step(curve: pd.DataFrame, threshold: Threshold | None, published: Pub
         against = f"above the {published.always_from:,} from which the paper, at its size, saw all generalise"
     else:
         against = f"inside the paper's own range of {published.never_below:,} to {published.always_from:,}"
-    return f"The curve reaches half of its height at {threshold}{width}; that is {against}."
+    return f"The fitted curve, {threshold.top:.0%} high, reaches half of its height at {threshold}{width}; that is {against}."
 
 
 def _reads_budget(curve: pd.DataFrame) -> str:
