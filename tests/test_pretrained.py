@@ -103,14 +103,14 @@ def test_every_fine_tuning_reads_the_layout_of_its_base(name):
     base, tunings = plan.base_run(name), plan.tunings(name)
     for tuning in tunings:
         run = tuning.setting.base
-        assert run.model.base == (base.digest() if tuning.start == "pre-trained" else "")
+        assert run.model.base == ("" if tuning.start == "from scratch" else base.digest())
         assert Shape.of(layout_of(run.task)) == Shape.of(layout_of(base.task))
-        assert run.model.but(base="", seed=0) == base.model
+        assert run.model.but(base="", seed=0, inherits="all") == base.model
         assert run.task.no_op_share == plan.NO_OPS
     assert len({tuning.setting.name for tuning in tunings}) == len(tunings)
 
 
-def test_both_starts_get_the_same_budget_and_the_same_steps():
+def test_all_starts_get_the_same_budget_and_the_same_steps():
     tunings = plan.tunings("quick")
     assert len({tuning.setting.base.training.steps for tuning in tunings}) == 1
     assert len({tuning.setting.base.task.examples for tuning in tunings if tuning.data == "all"}) == 1
@@ -145,6 +145,9 @@ def test_the_own_base_is_pre_trained_once_and_everything_is_fine_tuned_from_it(r
     drills = own.ready(Serial())
     assert drills["operation"].tolist() == list(OPERATIONS)
     assert drills["accuracy"].between(0, 1).all()
+    grown = own.grown()
+    assert grown.columns.tolist() == ["q", "k", "v", "up"]
+    assert grown.stack().between(0.5, 2).all()  # twelve steps change little
     wrong = mistakes(tunings[0])
     assert len(wrong) > 0  # twelve steps teach nothing
     assert (wrong["input"] != wrong["answer"]).all()

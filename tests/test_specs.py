@@ -129,7 +129,8 @@ def test_evaluation_and_training_examples_must_have_different_seeds():
 def other(field):
     """A possible value that is not the default."""
     special = {"recipe": "gpt2", "alphabet": "abcdefghijklmnopqrstuvwxyz0", "width": 72, "heads": 2, "also_occurrences": "2",
-               "cipher": "shift:1", "base": 16 * "a", "family": "repeated", "trains": "token"}  # fmt: skip
+               "cipher": "shift:1", "base": 16 * "a", "family": "repeated", "trains": "token",
+               "inherits": "softened"}  # fmt: skip
     if field.name in special:
         return special[field.name]
     if field.type is float:
@@ -146,6 +147,8 @@ def test_the_digest_feels_every_field(part, field):
     if field.name in ("trains", "token_rate", "kl", "pull", "rank"):  # of fine-tuning with a new token only
         base = base.but(matrix_learning_rate=0.0)
         beside = {"task": TuningSpec(), "model": ModelSpec(base=16 * "a")}
+    if field.name == "inherits":  # from a base only
+        base = base.but(base=16 * "a")
     if field.name == "rank":  # of an adapter only
         base = base.but(matrix_learning_rate=0.0, trains="adapter")
     changed = RunSpec(**{part: replace(base, **{field.name: 2 if field.name == "k_low" else other(field)})}, **beside)

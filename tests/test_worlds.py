@@ -5,17 +5,19 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from trainers import SMALL
-from unseen import specs, worlds
+from unseen import specs, sweep, worlds
 from unseen.datasets import Examples
 from unseen.disk.files import BrokenRun
 from unseen.encoding import TextEncoding, layout_of
 from unseen.running.workers import Serial
-from unseen.specs import RunSpec, TaskSpec
+from unseen.specs import ModelSpec, RunSpec, TaskSpec
 from unseen.store import Store
 from unseen.sweep import ensure, frame
 from unseen.tasks import TextTask
+from unseen.training import start
 from unseen.worlds import World, data_of
 
 
@@ -101,6 +103,27 @@ def test_fine_tuning_starts_from_the_weights_of_its_base(tmp_path):
     ensure(tuned, store)
     before, after = store.model(SMALL).state_dict(), store.model(tuned).state_dict()
     assert all((before[name] - after[name]).abs().max() < 1e-6 for name in before)
+
+
+def test_a_softened_base_has_queries_and_keys_of_the_size_of_fresh_ones(tmp_path):
+    store = Store(tmp_path)
+    ensure(SMALL, store)
+    tuned = SMALL.but(
+        task=SMALL.task.but(example_seed=5), model=SMALL.model.but(base=SMALL.digest(), inherits="softened")
+    )
+    base, fresh, begun_with = (each.state_dict() for each in (
+        store.model(SMALL), start(tuned).model, sweep.begun(tuned, store, "cpu").model))  # fmt: skip
+    for name, weight in begun_with.items():
+        wanted = fresh[name].norm() if name[-2:] in (".q", ".k") else base[name].norm()
+        assert torch.isclose(weight.norm(), wanted), name
+    assert ensure(tuned, store)["digest"] == tuned.digest()
+
+
+def test_nothing_is_inherited_without_a_base_nor_softened_where_there_are_no_queries():
+    with pytest.raises(ValueError, match=r"ModelSpec\.inherits='softened': only a run with a ModelSpec\.base"):
+        RunSpec(model=ModelSpec(inherits="softened"))
+    with pytest.raises(ValueError, match="recipe='gpt2' has no queries and keys of their own"):
+        ModelSpec(recipe="gpt2", inherits="softened")
 
 
 def test_a_base_that_is_not_there_broken_or_of_another_form_is_refused(tmp_path):

@@ -239,3 +239,20 @@ def build(spec: ModelSpec, shape: Shape) -> Transformer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         return Transformer(spec, shape)
+
+
+def softened(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a trained model with the queries and keys of each layer scaled to the norms of fresh ones.
+
+    Training makes both larger, which makes attention sharper: it then moves little with the next gradients.
+
+    >>> old, new = (Transformer(ModelSpec(layers=1), Shape(30, 10, 20)).state_dict() for _ in range(2))
+    >>> soft = softened({name: 3 * weight for name, weight in old.items()}, new)
+    >>> [round((soft[f"blocks.0.{name}"].norm() / new[f"blocks.0.{name}"].norm()).item(), 2) for name in "qk"]
+    [1.0, 1.0]
+    >>> torch.equal(soft["blocks.0.v"], 3 * old["blocks.0.v"])
+    True
+    """
+    chosen = {name for name in weights if name.rpartition(".")[-1] in ("q", "k")}
+    return {name: weight * (fresh[name].norm().item() / weight.norm().item()) if name in chosen else weight
+            for name, weight in weights.items()}  # fmt: skip

@@ -20,6 +20,7 @@ from unseen.disk.checkpoints import bytes_needed
 from unseen.disk.files import provenance
 from unseen.errors import Explained
 from unseen.evaluation import greedy_answers, score, scores_by_kind
+from unseen.model import softened
 from unseen.objectives import objective_of
 from unseen.parallel import ALONE, Crew
 from unseen.running.progress import Board, work
@@ -139,9 +140,13 @@ def begun(spec: RunSpec, store: Store, device: str) -> State:
     state = start(spec, device)
     if spec.model.base:
         base = store.base(spec)
-        if base.shape != state.model.shape or base.spec.but(seed=0, base="") != spec.model.but(seed=0, base=""):
+        form = {"seed": 0, "base": "", "inherits": "all"}
+        if base.shape != state.model.shape or base.spec.but(**form) != spec.model.but(**form):
             raise ValueError(f"ModelSpec.base={spec.model.base}: a model of another form, {base.spec} for {base.shape}")
-        state.model.load_state_dict(base.state_dict())
+        weights = base.state_dict()
+        if spec.model.inherits == "softened":
+            weights = softened(weights, state.model.state_dict())
+        state.model.load_state_dict(weights)
     return state
 
 

@@ -14,6 +14,7 @@ from unseen.rewriting import Rule
 from unseen.running.workers import Executor
 from unseen.store import Store
 from unseen.sweep import frame
+from unseen.training import start
 from unseen.worlds import data_of
 
 
@@ -38,6 +39,17 @@ class OwnBase:
         operation = [data.split.unseen[rule].operation for rule in asked.rule]
         means = pd.DataFrame({"operation": operation, "accuracy": right}).groupby("operation")["accuracy"].mean()
         return means.reindex(list(OPERATIONS)).reset_index()
+
+    def grown(self) -> pd.DataFrame:
+        """How many times as large as fresh ones its matrices are (their norms): a row a layer, columns q, k, v, up.
+
+        The base must be ``ready``.  The other matrices begin at zero.
+        """
+        spec = base_run(self.scale)
+        old, new = Store().model(spec).state_dict(), start(spec).model.state_dict()
+        table = pd.DataFrame({name: [float(old[f"blocks.{layer}.{name}"].norm() / new[f"blocks.{layer}.{name}"].norm())
+                                     for layer in range(spec.model.layers)] for name in ("q", "k", "v", "up")})  # fmt: skip
+        return table.set_axis(pd.RangeIndex(1, len(table) + 1, name="layer"))
 
     def measure(self, tunings: Sequence[Tuning], executor: Executor | None = None) -> pd.DataFrame:
         """Train what is missing, the base first; columns of ``variations.measure`` behind start, work and data."""
