@@ -116,7 +116,7 @@ def tapes(traces: Mapping[str, Trace], most: int = 40) -> Figure:
 
 
 def solved_by_program(table: pd.DataFrame) -> Figure:
-    """The table of ``results.by_program`` as a heat map, one panel a machine; hatched programs do not fit."""
+    """The table of ``results.by_program`` as a heat map, one panel a machine; of a program too long for the models it says so."""
     machines = list(MACHINES.values())
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.34 * len(table) + 1.5), sharey=True, layout="constrained")
     for ax, machine in zip(axes, machines, strict=True):
@@ -125,8 +125,10 @@ def solved_by_program(table: pd.DataFrame) -> Figure:
                     linewidths=0.6, cbar_kws={"format": "%g %%", "label": "runs solved"})  # fmt: skip
         for row in np.flatnonzero(part.isna().all(axis=1)):
             ax.text(part.shape[1] / 2, row + 0.5, "does not fit", ha="center", va="center", size=9, color=_FAINT)
-        ax.set(title=machine, xlabel="trained on", ylabel="")
+        ax.set(title=machine, xlabel="rules trained on", ylabel="")
         ax.tick_params(length=0, rotation=0)
+        numbers = [model.replace(" rules", "") for model in part.columns]
+        ax.set_xticklabels(numbers, rotation=45, ha="right", rotation_mode="anchor")
         ax.grid(False)
     return figure
 
