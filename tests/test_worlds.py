@@ -105,24 +105,24 @@ def test_fine_tuning_starts_from_the_weights_of_its_base(tmp_path):
     assert all((before[name] - after[name]).abs().max() < 1e-6 for name in before)
 
 
-def test_a_softened_base_has_queries_and_keys_of_the_size_of_fresh_ones(tmp_path):
+@pytest.mark.parametrize("how", ["softened", "rescaled"])
+def test_a_changed_base_has_matrices_of_the_size_of_fresh_ones(how, tmp_path):
     store = Store(tmp_path)
     ensure(SMALL, store)
-    tuned = SMALL.but(
-        task=SMALL.task.but(example_seed=5), model=SMALL.model.but(base=SMALL.digest(), inherits="softened")
-    )
+    tuned = SMALL.but(task=SMALL.task.but(example_seed=5), model=SMALL.model.but(base=SMALL.digest(), inherits=how))
     base, fresh, begun_with = (each.state_dict() for each in (
         store.model(SMALL), start(tuned).model, sweep.begun(tuned, store, "cpu").model))  # fmt: skip
     for name, weight in begun_with.items():
-        wanted = fresh[name].norm() if name[-2:] in (".q", ".k") else base[name].norm()
-        assert torch.isclose(weight.norm(), wanted), name
+        wanted = fresh[name] if how == "rescaled" or name[-2:] in (".q", ".k") else base[name]
+        assert torch.isclose(weight.norm(), wanted.norm()), name
+        assert not weight.any() or torch.allclose(weight / weight.norm(), base[name] / base[name].norm()), name
     assert ensure(tuned, store)["digest"] == tuned.digest()
 
 
-def test_nothing_is_inherited_without_a_base_nor_softened_where_there_are_no_queries():
+def test_nothing_is_inherited_without_a_base_nor_changed_where_it_is_not_known_how():
     with pytest.raises(ValueError, match=r"ModelSpec\.inherits='softened': only a run with a ModelSpec\.base"):
         RunSpec(model=ModelSpec(inherits="softened"))
-    with pytest.raises(ValueError, match="recipe='gpt2' has no queries and keys of their own"):
+    with pytest.raises(ValueError, match="recipe='gpt2' takes weights over as they are"):
         ModelSpec(recipe="gpt2", inherits="softened")
 
 

@@ -241,18 +241,23 @@ def build(spec: ModelSpec, shape: Shape) -> Transformer:
         return Transformer(spec, shape)
 
 
-def softened(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a trained model with the queries and keys of each layer scaled to the norms of fresh ones.
+def inherited(weights: dict[str, Tensor], fresh: dict[str, Tensor], how: str) -> dict[str, Tensor]:
+    """The weights of a trained model as ``ModelSpec.inherits`` has them taken over, beside those of a ``fresh`` one.
 
-    Training makes both larger, which makes attention sharper: it then moves little with the next gradients.
+    ``softened`` scales the queries and keys of each layer to the norms of fresh ones: training makes both larger, which
+    makes attention sharper, and sharp attention moves little with the next gradients.  ``rescaled`` does so with every
+    matrix; those that begin at zero (what a layer writes, the head, the table of the letters before) are zero again.
 
-    >>> old, new = (Transformer(ModelSpec(layers=1), Shape(30, 10, 20)).state_dict() for _ in range(2))
-    >>> soft = softened({name: 3 * weight for name, weight in old.items()}, new)
-    >>> [round((soft[f"blocks.0.{name}"].norm() / new[f"blocks.0.{name}"].norm()).item(), 2) for name in "qk"]
-    [1.0, 1.0]
-    >>> torch.equal(soft["blocks.0.v"], 3 * old["blocks.0.v"])
-    True
+    >>> new = Transformer(ModelSpec(layers=1), Shape(30, 10, 20)).state_dict()
+    >>> old = {name: 3 * weight for name, weight in new.items()}
+    >>> soft, small = (inherited(old, new, how) for how in ("softened", "rescaled"))
+    >>> [round((begun[f"blocks.0.{name}"].norm() / new[f"blocks.0.{name}"].norm()).item(), 2)
+    ...  for begun in (soft, small) for name in "qkv"]
+    [1.0, 1.0, 3.0, 1.0, 1.0, 1.0]
     """
-    chosen = {name for name in weights if name.rpartition(".")[-1] in ("q", "k")}
-    return {name: weight * (fresh[name].norm().item() / weight.norm().item()) if name in chosen else weight
+
+    def chosen(name: str) -> bool:
+        return how == "rescaled" or (how == "softened" and name.rpartition(".")[-1] in ("q", "k"))
+
+    return {name: weight * (fresh[name].norm().item() / max(weight.norm().item(), 1e-12)) if chosen(name) else weight
             for name, weight in weights.items()}  # fmt: skip

@@ -22,7 +22,7 @@ __all__ = ["SPECIAL", "EvaluationSpec", "ModelSpec", "RunSpec", "TaskSpec", "Tra
 
 RECIPES = ("modern", "gpt2")
 TRAINS = ("all", "adapter", "token")  # what fine-tuning changes
-INHERITS = ("all", "softened")  # how the weights of a base are taken over
+INHERITS = ("all", "softened", "rescaled")  # how the weights of a base are taken over
 # By the ``world`` that a stored task names; string rewriting names none.
 TASKS: dict[str, type[Task]] = {"": TaskSpec, "domains": DomainSpec, "drills": DrillSpec, "language": LanguageSpec,
                                 "tapes": TapeSpec, "tuning": TuningSpec}  # fmt: skip
@@ -39,9 +39,9 @@ class ModelSpec(Checked):
     is worth more than wide MLPs, hence the default shape of ``modern``.
 
     ``seed`` draws the initial weights; with a ``base``, the digest of a finished run whose model reads the same layout,
-    they are the weights of that run (fine-tuning); ``inherits`` is ``all``, as they are, or ``softened``, with queries and
-    keys scaled down to the size of fresh ones (see ``model.softened``).  Paper, section 2: 6 layers, 256 dimensions,
-    4 heads.
+    they are the weights of that run (fine-tuning); ``inherits`` is ``all``, as they are, ``softened``, with queries and
+    keys at the size of fresh ones, or ``rescaled``, with every matrix (see ``model.inherited``).  Paper, section 2:
+    6 layers, 256 dimensions, 4 heads.
     """
 
     recipe: str = "modern"
@@ -56,8 +56,10 @@ class ModelSpec(Checked):
     def _check(self) -> None:
         if self.inherits not in INHERITS:
             self._refuse("inherits", f"known are {', '.join(INHERITS)}")
-        if self.inherits == "softened" and self.recipe != "modern":
-            self._refuse("inherits", f"recipe={self.recipe!r} has no queries and keys of their own; modern has")
+        if self.inherits != "all" and self.recipe != "modern":
+            self._refuse(
+                "inherits", f"recipe={self.recipe!r} takes weights over as they are; the other ways are for modern"
+            )
         if self.base and not _DIGEST.fullmatch(self.base):
             self._refuse("base", "expected the digest of a run, sixteen hexadecimal digits, or nothing")
         if self.recipe not in RECIPES:

@@ -20,7 +20,7 @@ from unseen.disk.checkpoints import bytes_needed
 from unseen.disk.files import provenance
 from unseen.errors import Explained
 from unseen.evaluation import greedy_answers, score, scores_by_kind
-from unseen.model import softened
+from unseen.model import inherited
 from unseen.objectives import objective_of
 from unseen.parallel import ALONE, Crew
 from unseen.running.progress import Board, work
@@ -143,9 +143,7 @@ def begun(spec: RunSpec, store: Store, device: str) -> State:
         form = {"seed": 0, "base": "", "inherits": "all"}
         if base.shape != state.model.shape or base.spec.but(**form) != spec.model.but(**form):
             raise ValueError(f"ModelSpec.base={spec.model.base}: a model of another form, {base.spec} for {base.shape}")
-        weights = base.state_dict()
-        if spec.model.inherits == "softened":
-            weights = softened(weights, state.model.state_dict())
+        weights = inherited(base.state_dict(), state.model.state_dict(), spec.model.inherits)
         state.model.load_state_dict(weights)
     return state
 

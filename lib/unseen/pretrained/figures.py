@@ -14,7 +14,9 @@ from unseen.plots import COLOURS, over_seeds
 from unseen.pretrained.plan import STARTS
 
 _KINDS = {"has-op": ("o", "-"), "no-op": ("X", "--")}  # marker and line
-_START_COLOURS = dict(zip(STARTS, (COLOURS["unseen"], COLOURS["baseline"], COLOURS["seen"]), strict=True))
+_START_COLOURS = dict(
+    zip(STARTS, (COLOURS["unseen"], COLOURS["baseline"], COLOURS["seen"], COLOURS["right"]), strict=True)
+)
 _TITLES = {"plain": "plain rewriting", "encrypted": "encrypted: rewrite, then encipher"}
 _WAYS = {"all": "all examples", "even half": "half of each\ninstruction's examples", UNEVEN[0]: "half of the\ninstructions lose all",
          UNEVEN[1]: "most instructions\nlose nearly all"}  # fmt: skip

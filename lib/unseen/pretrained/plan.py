@@ -8,7 +8,7 @@ number of steps, so half of the data is read twice as often.
     >>> [tuning.setting.name for tuning in tunings("smoke")][:3]
     ['pre-trained, plain: all', 'from scratch, plain: all', 'softened, plain: all']
     >>> sum(len(tuning.setting.runs()) for tuning in tunings("quick"))
-    57
+    69
 """
 
 from typing import NamedTuple
@@ -21,7 +21,8 @@ from unseen.specs import RunSpec
 
 NO_OPS = 0.4  # share of inputs without the pattern, as in the paper
 TAIL = 0.1  # the shape a x^(a-1) by which most instructions lose nearly all of their examples
-STARTS = ("pre-trained", "from scratch", "softened")  # the last is the same base, with its attention made less sharp
+CHANGED = ("softened", "rescaled")  # starts from the same base whose weights are changed first (``ModelSpec.inherits``)
+STARTS = ("pre-trained", "from scratch", *CHANGED)
 
 
 class Amount(NamedTuple):
@@ -74,21 +75,20 @@ def _run(name: str, start: str) -> RunSpec:
     run = base.but(task=task, training=training, evaluation=base.evaluation.but(examples=amount.tested))
     if start == "from scratch":
         return run
-    inherits = "softened" if start == "softened" else "all"
-    return run.but(model=run.model.but(base=base_run(name).digest(), inherits=inherits))
+    return run.but(model=run.model.but(base=base_run(name).digest(), inherits=start if start in CHANGED else "all"))
 
 
 def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
     """Every setting of a scale: both kinds of work on all data from every start, then the halves of the largest set.
 
-    With fewer than 300 instructions there is nothing for a softened base to mend, and the paper's recipe has none.
+    With fewer than 300 instructions there is nothing for a changed base to mend, and the paper's recipe has none.
     """
     amount, found = AMOUNTS[name], []
-    starts = [start for start in STARTS if start != "softened" or base_run(name).model.recipe == "modern"]
+    starts = [start for start in STARTS if start not in CHANGED or base_run(name).model.recipe == "modern"]
     for work, secret in zip(WORKS, ("", cipher), strict=True):
         for start in starts:
             run = with_task(_run(name, start), cipher=secret)
-            sizes = tuple(size for size in amount.sizes if start != "softened" or size >= 300) or amount.sizes
+            sizes = tuple(size for size in amount.sizes if start not in CHANGED or size >= 300) or amount.sizes
             found.append(_tuning(start, work, "all", run, sizes, amount.seeds))
     return (*found, *_halves(name))
 
