@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from unseen.claims.pretrained import UNEVEN, WORKS
 from unseen.diversity.variation_plots import log_sizes
 from unseen.plots import COLOURS, over_seeds
-from unseen.pretrained.plan import STARTS
+from unseen.pretrained.plan import CHANGED, STARTS
 
 _KINDS = {"has-op": ("o", "-"), "no-op": ("X", "--")}  # marker and line
 _START_COLOURS = dict(
@@ -25,16 +25,20 @@ _WAYS = {"all": "all examples", "even half": "half of each\ninstruction's exampl
 def diversity(results: pd.DataFrame) -> Figure:
     """Accuracy on unseen instructions against their number, has-op and no-op apart, one panel a kind of work.
 
-    Points are runs, lines means, bands 95 % intervals over seeds.
+    Points are runs, lines means, bands 95 % intervals over seeds; starts from a changed base are drawn thin and without
+    band, their has-op only.
     """
     figure, axes = plt.subplots(1, len(WORKS), figsize=(11, 4.2), sharey=True, layout="constrained")
     chosen = results[(results["split"] == "unseen") & (results["data"] == "all")]
     for ax, work in zip(axes, WORKS, strict=True):
         for (start, kind), part in chosen[chosen["work"] == work].groupby(["start", "kind"]):
-            colour, (marker, dash) = _START_COLOURS[start], _KINDS[kind]
-            sns.lineplot(part, x="instructions", y="accuracy", errorbar=over_seeds, color=colour, ls=dash, lw=2, ax=ax,
-                         err_kws={"alpha": 0.12, "lw": 0})  # fmt: skip
-            ax.scatter(part["instructions"], part["accuracy"], color=colour, marker=marker, s=26, zorder=3)
+            colour, (marker, dash), changed = _START_COLOURS[start], _KINDS[kind], start in CHANGED
+            if changed and kind == "no-op":
+                continue
+            sns.lineplot(part, x="instructions", y="accuracy", errorbar=None if changed else over_seeds, color=colour,
+                         ls=dash, lw=1.4 if changed else 2, ax=ax, err_kws={"alpha": 0.12, "lw": 0})  # fmt: skip
+            size = 12 if changed else 26
+            ax.scatter(part["instructions"], part["accuracy"], color=colour, marker=marker, s=size, zorder=3)
         log_sizes(ax, chosen["instructions"], "different instructions in fine-tuning")
         ax.set(title=_TITLES[work], ylim=(-0.03, 1.05), ylabel="exact match, unseen instructions")
         ax.yaxis.set_major_formatter(PercentFormatter(1))
