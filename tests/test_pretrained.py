@@ -68,7 +68,7 @@ def test_drills_depend_on_their_seeds_alone():
 @pytest.mark.parametrize(("changes", "told"), [
     ({"instructions": 0}, "DrillSpec.instructions=0: must be at least 1"),
     ({"examples": 39}, "fewer than instructions=40"),
-    ({"alphabet": "a"}, "at least two letters"), ({"alphabet": "abca"}, "each once"), ({"alphabet": "ab c"}, "letters or digits"),
+    ({"alphabet": "a"}, "at least 2 letters"), ({"alphabet": "abca"}, "each once"), ({"alphabet": "ab c"}, "letters and digits"),
     ({"alphabet": "".join(chr(0x4E00 + i) for i in range(201))}, "at most 200 letters"),
     ({"replacement_length": 1}, "more arguments than the 26 there are"),
     ({"world": ""}, "of the world 'drills'"), ({"rule_seed": -1}, "must be at least 0"),

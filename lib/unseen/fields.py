@@ -39,6 +39,17 @@ class Checked:
         if not low <= getattr(self, name) <= high:
             self._refuse(name, f"must be at least {low:g} and at most {high:g}")
 
+    def _letters(self, name: str, least: int) -> None:
+        """Refuse a string unless it is an alphabet: so many different letters or digits, each a byte in a model's input."""
+        letters = getattr(self, name)
+        if len(letters) < least or len(set(letters)) < len(letters):
+            number = "one letter" if least == 1 else f"{least} letters"
+            self._refuse(name, f"must hold at least {number}, each once")
+        if unknown := [letter for letter in letters if not letter.isalnum()]:
+            self._refuse(name, f"only letters and digits are allowed, not {short(''.join(unknown))}")
+        if len(letters) > 200:
+            self._refuse(name, "at most 200 letters (ids are single bytes)")
+
     def but(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked again."""
         return replace(self, **changes)

@@ -13,7 +13,7 @@ import string
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unseen.fields import LONGEST, MOST, Checked, later, short
+from unseen.fields import LONGEST, MOST, Checked, later
 
 SPECIAL = {"arrow": "→", "given": "|", "gives": "=", "end": "."}  # never letters of an alphabet
 PAD = "·"  # fills up the prompts of a ``TextTask``, and is no letter either
@@ -108,7 +108,7 @@ class TaskSpec(Task):
             self._within(name, 0, MOST)
         self._within("no_op_share", 0, 1)
         self._within("concentration", 0.001, 100)
-        self._check_alphabet()
+        self._letters("alphabet", 1)
         self._check_occurrences()
         self._check_family()
         if self.cipher and not CIPHER.fullmatch(self.cipher):
@@ -138,14 +138,6 @@ class TaskSpec(Task):
         self._within("k_high", self.k_low, self.pattern_length)
         if self.family == "random" and self.k_high > 1:
             self._refuse("k_high", "random rules have no k; choose a family, or k_low = k_high = 1")
-
-    def _check_alphabet(self) -> None:
-        if not self.alphabet or len(set(self.alphabet)) < len(self.alphabet):
-            self._refuse("alphabet", "must hold at least one letter, each once")
-        if unknown := [c for c in self.alphabet if not c.isalnum()]:
-            self._refuse("alphabet", f"only letters and digits are allowed, not {short(''.join(unknown))}")
-        if len(self.alphabet) > 200:
-            self._refuse("alphabet", "at most 200 letters (ids are single bytes)")
 
     def _check_room(self) -> None:
         """Seen and unseen strings must be disjoint, so there must exist enough of them."""

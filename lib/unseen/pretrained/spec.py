@@ -12,7 +12,7 @@ import string
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from unseen.fields import LONGEST, MOST, short
+from unseen.fields import LONGEST, MOST
 from unseen.tasks import Task, TaskSpec
 
 _SHARED = ("alphabet", "pattern_length", "replacement_length", "input_length")
@@ -60,10 +60,7 @@ class DrillSpec(Task):
             self._within(name, 1, LONGEST)
         for name in ("rule_seed", "example_seed"):
             self._within(name, 0, MOST)
-        if len(set(self.alphabet)) < max(2, len(self.alphabet)) or not self.alphabet.isalnum():
-            self._refuse("alphabet", "must hold at least two letters or digits, each once")
-        if len(self.alphabet) > 200:
-            self._refuse("alphabet", f"at most 200 letters (ids are single bytes), not {short(len(self.alphabet))}")
+        self._letters("alphabet", 2)
         if self.examples < self.instructions:
             self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
         arguments = len(self.alphabet) ** min(self.replacement_length, _ENOUGH)

@@ -11,7 +11,7 @@ ValueError: TapeSpec.longest_pattern=17: must be at least 1 and at most 16
 import string
 from dataclasses import dataclass
 
-from unseen.fields import LONGEST, MOST, short
+from unseen.fields import LONGEST, MOST
 from unseen.tasks import TextTask
 
 
@@ -68,15 +68,7 @@ class TapeSpec(TextTask):
         self._within("longest_pattern", 1, self.longest_input)
         self._within("longest_replacement", 0, LONGEST)
         self._within("no_op_share", 0, 1)
-        self._check_alphabet()
+        self._letters("alphabet", 2)
         self._within("most_letters", 1, len(self.alphabet))
         if self.examples < self.instructions:
             self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
-
-    def _check_alphabet(self) -> None:
-        if len(self.alphabet) < 2 or len(set(self.alphabet)) < len(self.alphabet):
-            self._refuse("alphabet", "must hold at least two letters, each once")
-        if unknown := [letter for letter in self.alphabet if not letter.isalnum()]:
-            self._refuse("alphabet", f"only letters and digits are allowed, not {short(''.join(unknown))}")
-        if len(self.alphabet) > 200:
-            self._refuse("alphabet", "at most 200 letters (ids are single bytes)")
