@@ -187,6 +187,7 @@ ROOMS = {  # module: the modules of this package that it may import; imports poi
     "cli": {"disk.checkpoints", "disk.files", "disk.weights", "errors", "headless", "parallel", "parameters", "report", "running.cluster",
             "running.inventory", "running.named", "running.progress", "running.signals", "running.tables", "running.workers", "scales",
             "store", "sweep"},
+    "__main__": {"cli"},
     "bench.huggingface": {"datasets", "encoding", "model", "specs", "training"},
     "bench.measures": {"bench.huggingface", "datasets", "encoding", "evaluation", "model", "rewriting", "specs", "training"},
     "bench.compare": {"bench.huggingface", "bench.measures", "scales", "specs", "training"},

@@ -1,6 +1,7 @@
 """The ``unseen`` command: notebooks headless, sweeps and single runs, and what lies in the store.
 
 Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
+``__main__`` is its door.
 """
 
 import argparse
@@ -235,7 +236,3 @@ def _keep_models(name: str, folder: Path) -> None:
         scores = {line["split"]: line["accuracy"] for line in manifest["scores"]}
         export_model(Store().model(spec), spec, folder / f"{which}.safetensors", accuracy=scores, **trained_by)
         print(folder / f"{which}.safetensors")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

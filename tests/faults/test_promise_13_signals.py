@@ -31,15 +31,33 @@ def undisturbed(tmp_path_factory):
     return finished(LONG, tmp_path_factory.mktemp("undisturbed"))
 
 
-def command(*arguments, runs):
+def command(*arguments, runs, **environment):
     """The ``unseen`` command as a process, in a group of its own."""
-    return subprocess.Popen([sys.executable, "-m", "unseen.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, start_new_session=True, env={**os.environ, "UNSEEN_RUNS": str(runs)})  # fmt: skip
+    return subprocess.Popen([sys.executable, "-m", "unseen", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, start_new_session=True,
+                            env={**os.environ, "UNSEEN_RUNS": str(runs), **environment})  # fmt: skip
 
 
 def base(steps):
     spec = scale("smoke").main.base
     return spec.but(training=spec.training.but(steps=steps))
+
+
+@pytest.mark.parametrize(("taken", "code"), [(signal.default_int_handler, -signal.SIGINT), (signal.SIG_IGN, 7)])
+def test_ctrl_c_while_the_libraries_load(tmp_path, promise, taken, code):
+    """It ends the command without a page of traceback, unless whoever started it wants Ctrl-C ignored."""
+    stub = "import sys\nprint('loading', flush=True)\nsys.stdin.readline()\nsys.exit(7)"
+    (tmp_path / "torch.py").write_text(stub)
+    here = signal.signal(signal.SIGINT, taken)  # handed on to the command
+    try:
+        process = command("status", runs=tmp_path, PYTHONPATH=str(tmp_path))
+    finally:
+        signal.signal(signal.SIGINT, here)
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate("go on\n", timeout=60)
+    assert (process.returncode, err) == (code, "")
+    promise("commands stopped")
 
 
 @both_signals
