@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 import pandas as pd
 import pytest
 
+from unseen import __main__ as door
 from unseen import cli
 from unseen.disk.checkpoints import SpecChanged
 from unseen.disk.files import BrokenRun, CannotWrite
@@ -43,7 +44,7 @@ def raising(monkeypatch, error):
 
 def test_the_command_is_installed():
     (command,) = entry_points(group="console_scripts", name="unseen")
-    assert command.load() is cli.main
+    assert command.load() is door.main
 
 
 # unseen run

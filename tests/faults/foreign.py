@@ -14,7 +14,7 @@ from deeds import LONG, finished, forked
 from bad_parameters import write_book
 from unseen.disk import holding
 from unseen.disk.checkpoints import go_on, same_spec, whole
-from unseen.disk.files import sealed
+from unseen.disk.files import seal, sealed
 from unseen.disk.names import BadName
 from unseen.disk.weights import export_model, import_model
 from unseen.errors import Explained
@@ -23,7 +23,7 @@ from unseen.running import inventory, named
 from unseen.running.tables import BadTable, read_table
 from unseen.running.workers import Serial, Stopped
 from unseen.specs import RunSpec
-from unseen.store import Store, _seal
+from unseen.store import Store
 from unseen.sweep import ensure, frame, histories
 from unseen.training import Diverged, data_of, start, train
 
@@ -150,7 +150,7 @@ def resealed(content):
     try:
         manifest = json.loads(content)
         manifest.pop("seal", None)
-        return json.dumps({**manifest, "seal": _seal(manifest)}).encode()
+        return json.dumps({**manifest, "seal": seal(manifest)}).encode()
     except (ValueError, TypeError, AttributeError, RecursionError):
         return content
 
