@@ -246,6 +246,40 @@ def test_foreseen_answers_are_those_that_are_given(machine):
 # Frames
 
 
+def test_what_is_kept_counts_disguises_and_says_how_good_the_model_is_on_each_kind_of_input():
+    about = {
+        "setting": "main",
+        "model": "9 rules",
+        "instructions": 9,
+        "seed": 0,
+        "machine": "m",
+        "program": "p",
+        "run": "r",
+    }
+    runs = pd.DataFrame([{**about, "input": "ab", "disguise": 0, "decisions": 3, "right": 3, "outcome": SOLVED},
+                         {**about, "input": "ab", "disguise": 1, "decisions": 3, "right": 1, "outcome": WRONG},
+                         {**about, "input": "ba", "disguise": 0, "decisions": 0, "right": 0, "outcome": MISFIT}])  # fmt: skip
+    apart = pd.DataFrame([("r", "seen", "has-op", 0.9), ("r", "seen", "no-op", 0.8), ("r", "unseen", "has-op", 0.2),
+                          ("r", "unseen", "no-op", 0.7)], columns=["run", "split", "kind", "accuracy"])  # fmt: skip
+    kept = results.summary(runs, apart).set_index("input")
+    assert kept.loc["ab", ["disguises", "fits", "solved", "decisions", "made", "right"]].tolist() == [
+        2,
+        True,
+        1,
+        6,
+        5,
+        4,
+    ]
+    assert kept.loc["ab", "outcomes"] == f"{SOLVED} 1, {WRONG} 1"
+    assert not kept.loc["ba", "fits"]
+    assert kept.loc["ab", ["seen_has_op", "seen_no_op", "unseen_has_op", "unseen_no_op"]].tolist() == [
+        0.9,
+        0.8,
+        0.2,
+        0.7,
+    ]
+
+
 def test_survival_is_the_share_still_right():
     runs = pd.DataFrame({"decisions": [3, 3, 3, 3], "right": [3, 1, 3, 0], "outcome": SOLVED})
     table = results.survival(runs)

@@ -206,16 +206,22 @@ def told(runs: pd.DataFrame) -> list[str]:
     return lines
 
 
-def summary(runs: pd.DataFrame, trained: pd.DataFrame) -> pd.DataFrame:
-    """What is kept in ``data/``: ``runs`` over disguises, beside the accuracies of the model that ran them."""
+def summary(runs: pd.DataFrame, apart: pd.DataFrame) -> pd.DataFrame:
+    """What is kept in ``data/``: ``runs`` over disguises, beside the accuracies of the model that ran them.
+
+    ``apart`` are these on single steps (see ``sweep.kinds``); they become the columns ``seen_has_op``, ``seen_no_op``,
+    ``unseen_has_op`` and ``unseen_no_op``.
+    """
     keys = ["setting", "model", "instructions", "seed", "machine", "program", "input"]
     runs = runs.assign(solved=runs["outcome"] == SOLVED, fits=runs["outcome"] != MISFIT,
                        made=np.minimum(runs["right"] + 1, runs["decisions"]))  # fmt: skip
     table = runs.groupby([*keys, "run"], sort=False, as_index=False).agg(
         disguises=("disguise", "nunique"), fits=("fits", "all"), solved=("solved", "sum"), decisions=("decisions", "sum"),
         made=("made", "sum"), right=("right", "sum"), outcomes=("outcome", outcomes))  # fmt: skip
-    scores = trained.pivot_table("accuracy", "run", "split").rename(columns="{}_accuracy".format)
-    return table.join(scores, on="run")
+    scores = apart.pivot_table("accuracy", "run", ["split", "kind"])
+    return table.join(
+        scores.set_axis([f"{split}_{kind.replace('-', '_')}" for split, kind in scores], axis=1), on="run"
+    )
 
 
 def outcomes(values: Sequence[str]) -> str:
