@@ -43,7 +43,7 @@ class OwnBase:
     def grown(self) -> pd.DataFrame:
         """How many times as large as fresh ones its matrices are (their norms): a row a layer, columns q, k, v, up.
 
-        The base must be ``ready``.  The other matrices begin at zero.
+        The base must be ``ready``.  The other matrices of a layer begin at zero.
         """
         spec = base_run(self.scale)
         old, new = Store().model(spec).state_dict(), start(spec).model.state_dict()
