@@ -196,6 +196,19 @@ def test_the_sketch_puts_the_ideal_upwards():
     assert plane["diverse"] == pytest.approx((-1.0, 0.0))
 
 
+@pytest.mark.parametrize(("task", "beside"), [
+    ((1.0, 0.6), 0.0),  # the task is the ideal: all that it has along the bias is what the two have in common
+    ((0.6, 1.0), 0.8), ((0.0, 0.8), 1.0), ((0.0, -0.8), -1.0),
+])  # fmt: skip
+def test_what_serves_the_ideal_is_not_counted_as_bias(task, beside):
+    rows = [("bias", "ideal", 0.6)] + [(name, along, value) for name in ("task", "diverse", "composite")
+                                       for along, value in zip(("ideal", "bias"), task, strict=True)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["gradient", "along", "cosine"])
+    told = gradients.beside(table.assign(ratio=0, seed=0, step=4, part="all weights"))
+    assert told.loc[(0, 0, 4), ["task", "diverse", "composite"]].tolist() == pytest.approx([beside] * 3)
+    assert told.loc[(0, 0, 4), "bias and ideal"] == 0.6
+
+
 # Tables and figures
 
 

@@ -129,3 +129,17 @@ def measured(methods: Sequence[Method], executor: Executor | None = None) -> pd.
     runs = [run for method in methods for run in often(method)]
     ensure_samples(runs)
     return pd.concat(following.followed(runs, follow, _NAME, executor), ignore_index=True)
+
+
+def beside(table: pd.DataFrame, part: str = "all weights") -> pd.DataFrame:
+    """Cosines of each gradient with what the bias has *beside* the ideal; a row for each ratio, seed and step of ``follow``.
+
+    The bias and the ideal have a part in common (column ``bias and ideal``, their cosine); a gradient that lies along that one serves
+    the ideal as well.  Columns besides: task, diverse, composite.
+    """
+    cosines = table[table["part"] == part].pivot_table("cosine", ["ratio", "seed", "step"], ["gradient", "along"])
+    common = cosines["bias", "ideal"]
+    rest = np.sqrt(1 - common**2).clip(lower=1e-6)
+    found = {name: (cosines[name, "bias"] - common * cosines[name, "ideal"]) / rest
+             for name in ("task", "diverse", "composite")}  # fmt: skip
+    return pd.DataFrame({"bias and ideal": common, **found})
