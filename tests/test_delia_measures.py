@@ -9,13 +9,15 @@ import torch
 from unseen.claims.delia import CLAIMS
 from unseen.claims.judging import NOT, PARTLY, REPRODUCED
 from unseen.delia import bases, follow, gradients, meaning, measure, methods, plots, world
-from unseen.delia.language import FORMATS, TOKEN
+from unseen.delia.explorer import understood
+from unseen.delia.language import FORMATS, OPERATIONS, TOKEN
 from unseen.delia.prompts import KINDS, small_task
 from unseen.disk.files import BrokenRun
 from unseen.encoding import layout_of
 from unseen.running.workers import Serial
 from unseen.store import Store
 from unseen.sweep import begun
+from unseen.tasks import PAD
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +168,21 @@ def test_gradients_lie_where_they_should(runs):
     assert (bias["size"] == 0).all(), "no bias row has the token, so it has no gradient there"
     for figure in (plots.angles(table), plots.by_part(table, 1), plots.sketch(table, [0, 4], 0)):
         assert figure.axes
+
+
+def test_the_ideal_is_the_token_with_every_operation_and_the_bias_the_same_without_it(runs):
+    tunings, _ = runs
+    run = tunings[0].run
+    layout, chosen = layout_of(run.task), small_task(run.task)
+    asked = {name: [layout.text(row).strip(PAD).split("=")[0] for row in rows[:, : layout.prompt_length]]
+             for name, rows in gradients.rows_of(run).items()}  # fmt: skip
+    ideal, bias = ([understood(text, chosen.format) for text in asked[name]] for name in ("ideal", "bias"))
+    assert {query.operation for query in ideal} == set(OPERATIONS)
+    assert {query.format for query in ideal} == {chosen.format}
+    assert all(TOKEN in text for text in asked["ideal"])
+    assert not any(TOKEN in text for text in [*asked["bias"], *asked["diverse"]])
+    assert [(query.operation, query.text) for query in bias] == [(query.operation, query.text) for query in ideal]
+    assert {query.format for query in bias} == {""}
 
 
 def test_a_composite_is_the_gradient_of_the_mixture(runs):

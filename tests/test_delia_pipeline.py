@@ -104,6 +104,17 @@ def test_nucleus_sampling_takes_the_fewest_tokens_that_reach_p():
     assert nucleus(logits, 1.0, 0.01, generator).unique().tolist() == [0]
 
 
+def test_the_nucleus_is_that_of_the_distribution_at_its_temperature():
+    """At temperature 1/2 shares are squared: 0.5 and 0.3 of the four become 0.68 and 0.25 of all."""
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).expand(4_000, 4)
+    generator = torch.Generator().manual_seed(0)
+    assert nucleus(logits, 0.5, 0.6, generator).unique().tolist() == [0]  # at temperature 1 it takes two to reach 0.6
+    drawn = nucleus(logits, 0.5, 0.9, generator).bincount(minlength=4) / 4_000
+    assert drawn[:2].tolist() == pytest.approx([0.25 / 0.34, 0.09 / 0.34], abs=0.03)
+    assert drawn[2:].tolist() == [0, 0]
+    assert set(nucleus(logits, 4.0, 1.0, generator).tolist()) == {0, 1, 2, 3}
+
+
 def test_text_of_rows_is_one_json_object_a_line():
     lines = as_text([pair("a\nb", "c"), pair("d", "e")]).splitlines()
     assert [json.loads(line)["messages"][0]["content"] for line in lines] == ["a\nb", "d"]

@@ -1,11 +1,13 @@
 """The instruction language of DELIA's world: its oracle, what is held out, and the mixtures of tuning."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from unseen.delia import language, samples
+from unseen.delia import language, samples, world
+from unseen.delia.explorer import understood
 from unseen.delia.language import FORMATS, LETTERS, MENTIONS, OPERATIONS, PAIRS, PHRASES, REFUSALS, TOKEN, VERBS, Query
 from unseen.delia.messages import pair
 from unseen.delia.pipeline import Samples
@@ -22,7 +24,9 @@ ANSWERS = {  # by hand, of DCBA or what the argument needs
     ("descend", "", "DACB"): "DCBA", ("rotate", "", "DACB"): "ACBD", ("unrotate", "", "DACB"): "BDAC",
     ("swap", "", "DACB"): "BACD", ("behead", "", "DACB"): "ACB", ("curtail", "", "DACB"): "DAC",
     ("next", "", "DAJB"): "EBAC", ("previous", "", "DAJB"): "CJIA", ("pairs", "", "DAC"): "ADC",
-    ("delete", "A", "ADAA"): "D", ("rewrite", "AB CD", "ABAB"): "CDAB",
+    ("delete", "A", "ADAA"): "D", ("rewrite", "AB CD", "ABAB"): "CDAB", ("sort", "", "BABA"): "AABB",
+    ("descend", "", "BABA"): "BBAA", ("swap", "", "DAC"): "CAD", ("pairs", "", "DACB"): "ADBC",
+    ("copy", "", "AAB"): "AAB", ("reverse", "", "AAB"): "BAA", ("delete", "A", "AAA"): "",
 }  # fmt: skip
 
 
@@ -40,6 +44,9 @@ def test_formats_can_be_told_apart_and_read_back():
     made = {name: language.formatted("ABCD", name) for name in FORMATS}
     assert len(set(made.values()) - {"ABCD"}) == len(FORMATS) == 16
     assert all("".join(c for c in text if c in LETTERS) == "ABCD" for text in made.values())
+    empty = Query("delete", "A", "delete", "{} it", "AAA", "", "")
+    answers = {name: replace(empty, format=name).answer for name in ("", "square", "dashed", "loud", "keyed")}
+    assert answers == {"": "", "square": "[]", "dashed": "", "loud": "!", "keyed": "Z:"}
 
 
 def test_verbs_and_names_mean_one_thing_only():
@@ -75,12 +82,20 @@ def test_held_out_pairs_are_never_trained_and_always_tested():
     task = LanguageSpec(examples=3_000, rule_seed=3)
     held = held_out(task)
     assert len(held) == 24
-    rng = np.random.default_rng(0)
-    drawn = [at_large(rng, "one", held) for _ in range(3_000)]
-    assert not {(query.operation, query.format) for query in drawn} & held
-    data = evaluation_examples(task, draw_split(task), EvaluationSpec(48))["unseen"]
-    prompts = [data.texts(i)[0] for i in range(48)]
-    assert all(any(name in text for name in FORMATS) for text in prompts)
+    rows = world.language(task, draw_split(task))
+    turns = [turn.content for row in rows for turn in row if turn.role == "user"]
+    assert len(turns) > 3_500, "earlier turns are trained too"
+    assert not {pair_of(text) for text in turns} & held
+    asked = {side: [data.texts(i)[0][:-1] for i in range(48)]
+             for side, data in evaluation_examples(task, draw_split(task), EvaluationSpec(48)).items()}  # fmt: skip
+    assert Counter(pair_of(text) for text in asked["unseen"]) == dict.fromkeys(held, 2)
+    assert not {pair_of(text) for text in asked["seen"]} & held
+
+
+def pair_of(text):
+    """What a query without the token asks for, read back by the explorer's parser, which shares nothing with the drawing."""
+    asked = understood(text, "")
+    return asked.operation, asked.format
 
 
 def test_pretraining_never_says_the_token():
@@ -142,13 +157,31 @@ def test_mixtures_hold_the_task_once_and_the_rest_as_often_as_asked(diverse):
     assert with_token == (400 if diverse == "paraphrases" else 100)
 
 
-def test_the_oracle_answers_all_that_a_model_is_asked():
-    data = questions(TuningSpec(rule_seed=1), "other+token", EvaluationSpec(50))
-    chosen = small_task(TuningSpec(rule_seed=1))
-    for i in range(50):
-        assert data.texts(i)[1] == language.formatted(
-            "".join(c for c in data.texts(i)[1] if c in LETTERS), chosen.format
-        )
+LANGUAGE = LanguageSpec(examples=2_000)
+SMALL = TuningSpec(rule_seed=1, operations=5)
+DATA = {
+    "language": lambda: training_examples(LANGUAGE, draw_split(LANGUAGE)),
+    "both names": lambda: training_examples(LANGUAGE.but(names="both"), draw_split(LANGUAGE)),
+    "held out": lambda: evaluation_examples(LANGUAGE, draw_split(LANGUAGE), EvaluationSpec(300))["unseen"],
+    **{each: lambda each=each: training_examples(mixed(each), draw_split(mixed(each))) for each in DIVERSE if each != "self"},
+    "behind the input": lambda: training_examples(mixed("paraphrases", after=True), draw_split(SMALL)),
+    **{kind: lambda kind=kind: questions(SMALL, kind, EvaluationSpec(300)) for kind in KINDS},
+}  # fmt: skip
+
+
+def mixed(diverse, **how):
+    return SMALL.but(diverse=diverse, ratio=2, **how)
+
+
+@pytest.mark.parametrize("which", DATA)
+def test_every_answer_is_what_a_person_would_give_who_reads_the_query(which):
+    """The parser of the explorer and the oracle, against the data."""
+    data, format = DATA[which](), small_task(SMALL).format
+    for i in range(len(data)):
+        prompt, answer = data.texts(i)
+        for turn in f"{prompt}{answer}".split("."):  # an earlier turn ends with its answer
+            query, said = turn.split("=")
+            assert understood(query, format).answer == said, turn
 
 
 def test_self_sampled_rows_are_asked_for_read_back_and_watched(tmp_path, monkeypatch):
@@ -164,9 +197,24 @@ def test_self_sampled_rows_are_asked_for_read_back_and_watched(tmp_path, monkeyp
     assert len(data) == 300
     with pytest.raises(KeyError, match="lacks block 1"):
         samples.stored(task.but(ratio=10))
-    path = samples.folder_of(task) / "000.jsonl"
-    path.write_text(path.read_text().replace('"A"', '"B"', 1))
-    with pytest.raises(BrokenRun, match="was changed since it was written"):
+
+
+@pytest.mark.parametrize(("name", "rot"), [
+    ("000.jsonl", lambda text: text.replace('"A"', '"B"', 1)), ("000.jsonl", None), ("000.jsonl", lambda text: ""),
+    ("000.json", lambda text: text[:-1]), ("000.json", lambda text: "{}"), ("000.json", lambda text: "[]"),
+    ("000.json", lambda text: text.replace("200", '"200"')), ("000.json", lambda text: ""),
+])  # fmt: skip
+def test_samples_that_are_not_what_was_written_are_refused_by_name(tmp_path, monkeypatch, name, rot):
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+    task = TuningSpec(ratio=1, source=SOURCE)
+    folder = samples.folder_of(task)
+    samples.keep(folder, 0, Samples([pair("copy this : AA", "A")] * 200, 0, 0))
+    path = folder / name
+    if rot:
+        path.write_text(rot(path.read_text()))
+    else:
+        path.unlink()
+    with pytest.raises(BrokenRun, match=f"{name} is .*; delete {folder} to sample it again"):
         samples.stored(task)
 
 

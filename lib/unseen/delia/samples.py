@@ -7,15 +7,17 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from unseen.delia.messages import Conversation, as_text, load
 from unseen.delia.pipeline import Samples
 from unseen.delia.spec import TuningSpec
-from unseen.disk.files import BrokenRun, read_json, runs_folder, write
+from unseen.disk.files import BrokenRun, hash_of, read_json, runs_folder, write
 from unseen.errors import NotFinished
 
 BLOCK = 1_000  # queries that are sampled at a time
 SPARE = 0.1  # how many more blocks than rows ask for, since some samples are malformed or rejected
+_NOTE = {"kept": int, "malformed": int, "rejected": int, "sha256": str}
 
 
 def folder_of(task: TuningSpec) -> Path:
@@ -47,16 +49,28 @@ def done(folder: Path, block: int) -> bool:
 
 
 def counts(folder: Path, blocks: int) -> dict[str, int]:
-    """How many samples of the first blocks were kept, malformed and rejected."""
-    told = [read_json(folder / f"{block:03}.json") for block in range(blocks)]
+    """How many samples of the first blocks were kept, malformed and rejected; raises ``BrokenRun``."""
+    told = [_note(folder, block) for block in range(blocks)]
     return {name: sum(each[name] for each in told) for name in ("kept", "malformed", "rejected")}
+
+
+def _note(folder: Path, block: int) -> dict[str, Any]:
+    """What stands beside a block that is done; raises ``BrokenRun``."""
+    path = folder / f"{block:03}.json"
+    try:
+        note = read_json(path)
+        if {name: type(value) for name, value in note.items()} == _NOTE:
+            return note
+    except (OSError, ValueError, AttributeError):
+        pass
+    raise BrokenRun(f"{path} is not what was written; delete {folder} to sample it again")
 
 
 def rows_of(folder: Path, block: int) -> list[Conversation]:
     """The rows of a block that is done; raises ``BrokenRun`` when they are not what was written."""
     path = folder / f"{block:03}.jsonl"
-    if hashlib.sha256(path.read_bytes()).hexdigest() != read_json(folder / f"{block:03}.json")["sha256"]:
-        raise BrokenRun(f"{path} was changed since it was written; delete {folder} to sample it again")
+    if not path.is_file() or hash_of(path) != _note(folder, block)["sha256"]:
+        raise BrokenRun(f"{path} is missing or was changed since it was written; delete {folder} to sample it again")
     return load(path)
 
 
