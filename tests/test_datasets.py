@@ -1,5 +1,7 @@
 """The fast generator against the slow oracle."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -152,6 +154,15 @@ def test_the_pattern_stands_anywhere():
     often = np.bincount(places, minlength=8)
     assert len(often) == 8
     assert often.min() > 0.7 * often.max()
+
+
+def test_several_patterns_stand_anywhere_beside_one_another():
+    """Two patterns of 3 letters and 6 letters between: 28 ways, each as often."""
+    task = TASK.but(occurrences=2, input_length=12, examples=20_000)
+    found = lines(training_examples(task, draw_split(task)))
+    places = Counter((line.text.index(line.rule.pattern), line.text.rindex(line.rule.pattern)) for line in found)
+    assert len(places) == 28
+    assert min(places.values()) > 0.75 * max(places.values())
 
 
 def test_arrays_are_bytes_in_the_promised_shapes():

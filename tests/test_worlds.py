@@ -1,5 +1,6 @@
 """Task worlds beside string rewriting: texts of any length, from their spec to a finished run in the store."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,14 +11,18 @@ import torch
 from trainers import SMALL
 from unseen import specs, sweep, worlds
 from unseen.datasets import Examples
+from unseen.delia.spec import LanguageSpec, TuningSpec
 from unseen.disk.files import BrokenRun
+from unseen.domains.spec import DomainSpec
 from unseen.encoding import TextEncoding, layout_of
+from unseen.pretrained.spec import DrillSpec
 from unseen.running.workers import Serial
-from unseen.specs import ModelSpec, RunSpec, TaskSpec
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
 from unseen.store import Store
 from unseen.sweep import ensure, frame
+from unseen.tapes.spec import TapeSpec
 from unseen.tasks import TextTask
-from unseen.training import start
+from unseen.training import batch_rows, start
 from unseen.worlds import World, data_of
 
 
@@ -137,3 +142,51 @@ def test_a_base_that_is_not_there_broken_or_of_another_form_is_refused(tmp_path)
     (store.folder(SMALL) / "spec.json").write_text("{}")
     with pytest.raises(BrokenRun, match="is not the spec of a run"):
         ensure(tuned, store)
+
+
+# What a digest stands for
+
+FEW = {"instructions": 20, "unseen_instructions": 20, "examples": 200}
+TASKS = {
+    "rewriting": TaskSpec(**FEW),
+    "no-ops": TaskSpec(**FEW, no_op_share=0.3, also_occurrences="2", input_length=12, cipher="shift:1"),
+    "long tail": TaskSpec(**FEW, concentration=0.3),
+    "families": TaskSpec(**FEW, family="mixed", pattern_length=6, replacement_length=6, input_length=20, k_low=2, k_high=3),
+    "tapes": TapeSpec(**FEW), "drills": DrillSpec(**FEW),
+    "domains": DomainSpec(letter_examples=500, algebra_examples=500, list_examples=500, unseen_instructions=20),
+    "language": LanguageSpec(examples=300), "replay": TuningSpec(ratio=2, diverse="replay"),
+    "reference": TuningSpec(ratio=2, diverse="reference"), "narrow": TuningSpec(ratio=2, diverse="narrow"),
+    "paraphrases": TuningSpec(ratio=2, diverse="paraphrases", operations=3, names="both", after=True),
+}  # fmt: skip
+DRAWN = {  # digest of the run, hash of what is drawn
+    "rewriting": ("b8c04ad8b69cd9f0", "23c163e90ba9"),
+    "no-ops": ("30b68e436a230050", "317fdd105eea"),
+    "long tail": ("19acdda774f77960", "6beeeb34ee1d"),
+    "families": ("a84a3ba757d8949a", "5610057ac730"),
+    "tapes": ("b3d52c5f5842fbf6", "851d16730881"),
+    "drills": ("479f89fd39f97c59", "89863208bbec"),
+    "domains": ("5f5b1bb437e86e3a", "b95423c47b51"),
+    "language": ("b7b63448e72705cd", "9c1f58733c49"),
+    "replay": ("9db854056636fb5c", "6b091d8479de"),
+    "reference": ("c12c348feb58d9a4", "2dde11f511af"),
+    "narrow": ("20d749b7ecf70239", "f4e69a4cc28e"),
+    "paraphrases": ("0f42162fec25ff7a", "69111cecc28e"),
+}
+
+
+def drawn(task):
+    """A hash of all that a run reads: its examples, in the order in which the first steps take them, and its evaluation."""
+    spec = RunSpec(task=task, training=TrainingSpec(batch=64), evaluation=EvaluationSpec(50))
+    data, found = data_of(spec), hashlib.sha256()
+    for examples in (data.training, *data.evaluation.values()):
+        found.update(examples.tokens().tobytes())
+    for step in range(2 * task.examples // 64):
+        found.update(batch_rows(task, spec.training, step).astype(np.int64).tobytes())
+    return found.hexdigest()[:12]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_digest_stands_for_the_same_data_for_ever(name):
+    """A spec that draws something else needs another digest: stored runs would answer for data that they never saw."""
+    task = TASKS[name]
+    assert (RunSpec(task=task).digest(), drawn(task)) == DRAWN[name]
