@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from unseen import __main__ as door
-from unseen import cli
+from unseen import cli, objectives
 from unseen.disk.checkpoints import SpecChanged
 from unseen.disk.files import BrokenRun, CannotWrite
 from unseen.disk.weights import import_model
@@ -211,13 +211,21 @@ def test_a_sweep_leaves_its_results_under_its_name(runs, tmp_path, capsys):
     assert (runs / "sweeps" / "again" / "results.csv").read_bytes() == path.read_bytes()  # not trained again
 
 
-def test_a_sweep_says_what_became_of_a_run_that_failed(runs, tmp_path, capsys):
-    table = tmp_path / "rates.csv"
-    table.write_text("learning_rate,matrix_learning_rate,steps\n0.015,0.02,8\n1.0,1.0,8\n")
-    code = cli.main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial", "--name", "rates"])
+def test_a_sweep_says_what_became_of_a_run_that_failed(runs, tmp_path, monkeypatch, capsys):
+    table, real = tmp_path / "rates.csv", objectives.loss_of
+    table.write_text("learning_rate,width\n0.015,16\n0.015,32\n")
+    monkeypatch.setattr(
+        objectives,
+        "loss_of",
+        lambda model, tokens: real(model, tokens) * (float("nan") if model.spec.width == 32 else 1),
+    )
+    assert cli.main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial", "--name", "rates"]) == 1
+    told = capsys.readouterr()
     results = pd.read_csv(runs / "sweeps" / "rates" / "results.csv")
-    assert code == (0 if results["state"].eq("done").all() else 1)
-    assert set(results["state"]) <= {"done", "diverged"}
+    assert results.groupby("width")["state"].unique().map(list).to_dict() == {16: ["done"], 32: ["diverged"]}
+    assert results.groupby("state")["accuracy"].count().to_dict() == {"done": 2, "diverged": 0}
+    assert results.loc[results["state"] == "diverged", "reason"].str.contains("nan").all()
+    assert "diverged" in told.out + told.err
 
 
 def test_a_sweep_tells_of_runs_that_failed_before_they_had_a_folder(runs, tmp_path, monkeypatch, capsys):

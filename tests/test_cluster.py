@@ -14,6 +14,7 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 
+from processes import until
 from trainers import DEADLY, GOOD, KILLED, SMALL, WRONG, wild
 from unseen.disk import holding, space
 from unseen.disk.files import CannotWrite
@@ -137,10 +138,7 @@ def test_an_interrupted_driver_leaves_checkpoints(address, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         executor(address).run([long], partial(slow_on_disk, store=store), interrupt)
-    end = time.monotonic() + 20
-    while holding.state(store.folder(long)).get("state") != "interrupted":
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: holding.state(store.folder(long)).get("state") == "interrupted")
     assert list(store.folder(long).glob("checkpoint-*"))
 
 
@@ -148,11 +146,10 @@ def test_a_run_that_another_process_trains_is_asked_for_again(address, tmp_path)
     store, board = Store(tmp_path), Told(SPECS[:2])
     with holding.hold(store.folder(SPECS[0])):
         done = threading.Thread(target=executor(address).run,
-                                args=(SPECS[:2], partial(train_one, store=store), board.take))  # fmt: skip
+                                args=(SPECS[:2], partial(train_one, store=store), board.take), daemon=True)  # fmt: skip
         done.start()
-        while "held" not in board.kinds(SPECS[0]):
-            time.sleep(0.05)
-    done.join(60)
+        until(lambda: "held" in board.kinds(SPECS[0]))
+    done.join(300)
     assert board.done == {spec.digest() for spec in SPECS[:2]}
 
 

@@ -6,8 +6,6 @@ import pandas as pd
 import pytest
 import torch
 
-from unseen.claims.delia import CLAIMS
-from unseen.claims.judging import NOT, PARTLY, REPRODUCED
 from unseen.delia import bases, follow, gradients, meaning, measure, methods, plots, world
 from unseen.delia.explorer import understood
 from unseen.delia.language import FORMATS, OPERATIONS, TOKEN
@@ -254,74 +252,3 @@ def test_figures_show_every_kind_and_method(runs):
     plots.spreads(table)
     inside = meaning.meanings(tunings, measure.about).assign(regime="equal")
     assert len(plots.similarities(inside, ["equal"]).axes) == 2
-
-
-# Verdicts
-
-BY_NAME = {claim.name: claim for claim in CLAIMS}
-
-
-def judged(name, table):
-    return BY_NAME[name].judge(table).word
-
-
-def by_ratio(plain, diverse):
-    rows = [(ratio, kind, value) for ratio, value in ((0, plain), (67, diverse)) for kind in KINDS]
-    return pd.DataFrame(rows, columns=["ratio", "prompts", "accuracy"]).assign(study="ratio", seed=0)
-
-
-@pytest.mark.parametrize(("plain", "diverse", "word"), [(0.5, 0.7, REPRODUCED), (0.5, 0.6, PARTLY), (0.5, 0.5, NOT)])
-def test_formatted_generation(plain, diverse, word):
-    assert judged("formatted generation", by_ratio(plain, diverse)) == word
-
-
-@pytest.mark.parametrize(("ends", "word"), [
-    ((2.0, 1.9, 1.5), REPRODUCED), ((2.0, 1.9, 1.85), PARTLY), ((2.0, 1.5, 1.6), PARTLY), ((1.0, 1.1, 1.2), NOT),
-])  # fmt: skip
-def test_format_loss(ends, word):
-    rows = [
-        (ratio, step, value)
-        for ratio, end in zip((0, 5, 67), ends, strict=True)
-        for step, value in ((0, 20.0), (9, end))
-    ]
-    assert (
-        judged("format loss", pd.DataFrame(rows, columns=["ratio", "step", "loss"]).assign(prompts="other+token"))
-        == word
-    )
-
-
-@pytest.mark.parametrize(("equal", "fast", "word"), [(0.9, 0.0, REPRODUCED), (0.5, 0.9, PARTLY), (0.5, 0.5, NOT)])
-def test_new_token(equal, fast, word):
-    rows = [(regime, ratio, kind, value if kind == "other+token" else 1.0)
-            for regime, value in (("equal", equal), ("token alone", fast)) for ratio in (0, 67) for kind in KINDS]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["regime", "ratio", "prompts", "accuracy"]).assign(study="phases")
-    assert judged("new token", table) == word
-    broken = table.assign(accuracy=table["accuracy"].where(table["prompts"] != "other", 0.5))
-    assert judged("new token", broken) == NOT
-
-
-@pytest.mark.parametrize(
-    ("composite", "diverse", "word"), [(0.5, -0.2, REPRODUCED), (0.5, 0.1, PARTLY), (0.2, 0.1, NOT)]
-)
-def test_buffering(composite, diverse, word):
-    cosines = {
-        ("task", "ideal"): 0.2,
-        ("composite", "ideal"): composite,
-        ("task", "bias"): 0.5,
-        ("diverse", "bias"): diverse,
-    }
-    rows = [(gradient, along, value) for (gradient, along), value in cosines.items()]
-    table = pd.DataFrame(rows, columns=["gradient", "along", "cosine"]).assign(part="all weights", ratio=67, step=0)
-    assert judged("buffering", table) == word
-
-
-@pytest.mark.parametrize(("diverse", "word"), [(60.0, REPRODUCED), (52.0, PARTLY), (50.0, NOT)])
-def test_translation(diverse, word):
-    rows = [
-        ("plain tuning", "chrF", 0, 50.0),
-        ("DELIA", "chrF", 67, diverse),
-        ("DELIA", "BLEU", 67, 99.0),
-        ("base", "chrF", 0, 1.0),
-    ]
-    table = pd.DataFrame(rows, columns=["method", "score", "ratio", "value"]).assign(task="translation", prompts="task")
-    assert judged("translation", table) == word

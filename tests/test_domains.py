@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unseen import claims, specs
+from unseen import specs
 from unseen.domains import draw, measure, plots
 from unseen.domains.algebra import OPERATORS, AlgebraRule, end_of, expression, match, patterns, renamed
 from unseen.domains.chains import MOVES, PRIMITIVES, Chain, chains
@@ -248,54 +248,3 @@ def test_smoke_from_nothing_to_figures(tmp_path):
         assert len(figure.axes) == 2
     assert plots.beside(results)["here, percent"].notna().all()
     assert len(measure.settings("smoke")) == len(designs("smoke"))
-
-
-def judged(name, rows):
-    results = pd.DataFrame(
-        rows, columns=["experiment", "setting", "own_rules", "own_share", "seed", "kind", "accuracy"]
-    )
-    return next(claim for claim in claims.CLAIMS if claim.name == name).judge(results.assign(split="unseen")).word
-
-
-@pytest.mark.parametrize(("curve", "word"), [
-    ((0.1, 0.2, 0.3, 0.1), "reproduced"), ((0.1, 0.11, 0.1, 0.05), "partly"), ((0.3, 0.2, 0.1, 0.0), "not"), ((0.1, 0.2, 0.2, 0.3), "not"),
-])  # fmt: skip
-def test_an_interior_mixture(curve, word):
-    rows = [
-        ("7", "", 100, share, seed, "algebra", value)
-        for share, value in zip((1.0, 0.9, 0.5, 0.2), curve, strict=True)
-        for seed in (0, 1)
-    ]
-    assert judged("interior mixture", rows) == word
-
-
-@pytest.mark.parametrize(("values", "word"), [
-    ((0.2, 0.3, 0.25, 0.28), "reproduced"), ((0.2, 0.3, 0.25), "reproduced"), ((0.2, 0.3, 0.25, 0.5), "partly"), ((0.2, 0.1, 0.25, 0.5), "not"), ((0.4, 0.3, 0.25, 0.5), "partly"),
-])  # fmt: skip
-def test_a_tenth(values, word):
-    names = ("N own", "nine tenths own", "3.75 N own", "3.75 N own, 3.75 x rules")
-    assert (
-        judged(
-            "a tenth of other data",
-            [("8", name, 100, 1.0, 0, "algebra", value) for name, value in zip(names, values, strict=False)],
-        )
-        == word
-    )
-
-
-@pytest.mark.parametrize(("two", "three", "strange", "word"), [
-    (0.4, 0.5, 0.1, "reproduced"), (0.4, 0.5, 0.0, "partly"), (0.1, 0.5, 0.1, "partly"), (0.1, 0.1, 0.0, "not"),
-])  # fmt: skip
-def test_a_generalist(two, three, strange, word):
-    known = {"letters": 0.3, "algebra": 0.1, "lists": 0.1, "algebra and letters": two, "all three": three}
-    rows = [
-        ("9", name, 100, 1.0, 0, kind, value)
-        for name, value in known.items()
-        for kind in ("letters", "algebra", "lists")
-    ]
-    rows += [
-        ("9", name, 100, 1.0, 0, kind, strange if " " in name else 0.0)
-        for name in known
-        for kind in ("digits", "moves")
-    ]
-    assert judged("cross-domain data", rows) == word

@@ -14,7 +14,7 @@ from trainers import SMALL
 from unseen import store as store_module
 from unseen.disk import files, holding, weights
 from unseen.disk.checkpoints import SpecChanged, go_on
-from unseen.disk.files import BrokenRun, project_folder, provenance, runs_folder, write
+from unseen.disk.files import BrokenRun, leftovers, project_folder, provenance, runs_folder, write
 from unseen.disk.weights import export_model, import_model
 from unseen.evaluation import greedy_answers
 from unseen.running.workers import Stopped
@@ -269,7 +269,9 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_from(stopped):
 
 
 def test_what_a_dead_writer_left_is_no_checkpoint(stopped):
-    (stopped.folder(SMALL) / ".checkpoint-000000010.safetensors.k3x").write_bytes(b"half")
+    litter = stopped.folder(SMALL) / ".checkpoint-000000000010.safetensors.k3x_91ab.part"
+    litter.write_bytes(b"half")
+    assert leftovers(stopped.folder(SMALL)) == [litter]  # so are they named
     assert str(go_on(stopped.folder(SMALL), SMALL, start(SMALL))) == "goes on from step 8"
 
 

@@ -4,7 +4,7 @@ import random
 from collections import Counter, defaultdict
 
 import pytest
-from deeds import AMOUNT
+from deeds import AMOUNT, LONG, finished
 
 PROMISES = {
     1: "kill -9 while training and while checkpointing",
@@ -56,6 +56,12 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.when == "call":
         item.report = report
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """What a run leaves that is let alone."""
+    return finished(LONG, tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+from processes import until
 from trainers import SMALL
 from unseen.store import Store
 from unseen.sweep import ensure
@@ -54,6 +55,16 @@ def train_until_call(spec, root, name, number):
 def train_slowly(spec, root, pause=0.05):
     """Train with a pause at each row, so that others find the run held."""
     ensure(spec, Store(Path(root)), lambda _: time.sleep(pause), device="cpu", say=lambda _: None)
+
+
+def train_until_told(spec, root, go):
+    """Train to the row of step 18 and wait there for a file, so that others find the run held as long as they like."""
+
+    def pause(row):
+        if row["step"] == 18:
+            until(go.exists)
+
+    ensure(spec, Store(Path(root)), pause, device="cpu", say=lambda _: None)
 
 
 def finished(spec, root):

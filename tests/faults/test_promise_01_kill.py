@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from deeds import DONE, LONG, essence, files, finished, forked, train, train_until_call
+from deeds import DONE, LONG, essence, files, forked, train, train_until_call
 
 from unseen.disk.checkpoints import newest_first
 from unseen.store import Store
@@ -13,12 +13,12 @@ from unseen.sweep import ensure
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    result = finished(LONG, tmp_path_factory.mktemp("undisturbed"))
+def seconds(tmp_path_factory):
+    """How long a run takes that is let alone."""
     began = time.monotonic()
     process = forked(train, LONG, tmp_path_factory.mktemp("timed"))
     process.join()
-    return result, time.monotonic() - began
+    return time.monotonic() - began
 
 
 def check_done(store, expected):
@@ -28,8 +28,7 @@ def check_done(store, expected):
     return manifest
 
 
-def test_killed_at_random_moments_until_done(undisturbed, tmp_path, promise, amount, rng):
-    expected, seconds = undisturbed
+def test_killed_at_random_moments_until_done(undisturbed, seconds, tmp_path, promise, amount, rng):
     kills = 0
     for number in range(amount(2, 12, 120)):
         store = Store(tmp_path / str(number))
@@ -44,7 +43,7 @@ def test_killed_at_random_moments_until_done(undisturbed, tmp_path, promise, amo
         ensure(
             LONG, store, device="cpu"
         )  # the last kill may have come behind the manifest, before what it superseded was deleted
-        resumed = check_done(store, expected)["resumed"]
+        resumed = check_done(store, undisturbed)["resumed"]
         assert [each["step"] for each in resumed] == sorted(each["step"] for each in resumed)
     promise("kills at random moments", kills)
     assert kills
@@ -68,7 +67,7 @@ def test_killed_inside_a_write(undisturbed, tmp_path, promise, amount, call):
             assert found == []
         elif kept:  # nothing that was whole is lost
             assert any(f"goes on from step {int(kept[0].stem[-12:])}" in sentence for sentence in found)
-        check_done(store, undisturbed[0])
+        check_done(store, undisturbed)
         kills += 1
         number += amount(13, 3, 1)
     promise(f"kills inside {call}", kills)
@@ -85,5 +84,5 @@ def test_killed_behind_the_last_step(undisturbed, tmp_path, promise, monkeypatch
     assert process.exitcode == -9
     assert store.manifest(LONG) is None
     ensure(LONG, store, device="cpu", say=lambda _: None)
-    check_done(store, undisturbed[0])
+    check_done(store, undisturbed)
     promise("kills behind the last step")

@@ -55,11 +55,6 @@ def can_mount():
     return tried.returncode == 0
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    return finished(LONG, tmp_path_factory.mktemp("undisturbed"))
-
-
 @pytest.mark.skipif(shutil.which("unshare") is None or not can_mount(),
                     reason="needs a Linux that lets this user mount in a namespace (unshare -rm); RLIMIT_FSIZE is tried below")  # fmt: skip
 def test_on_a_disk_that_is_really_full(undisturbed, tmp_path, promise, amount, rng):

@@ -3,11 +3,10 @@
 import os
 import platform
 import signal
-import threading
 import time
 
 import pytest
-from deeds import LONG, essence, finished, forked, train, train_slowly
+from deeds import LONG, essence, forked, train, train_slowly, train_until_told
 
 from processes import until
 from unseen.disk import holding
@@ -17,28 +16,28 @@ from unseen.store import Store
 from unseen.sweep import ensure, frame
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    return finished(LONG, tmp_path_factory.mktemp("undisturbed"))
-
-
 @pytest.fixture
 def held(tmp_path):
-    """A store in which another process trains the run."""
-    store = Store(tmp_path / "store")
-    process = forked(train_slowly, LONG, store.root)
-    until(lambda: holding.state(store.folder(LONG)).get("state") == "running")
-    yield store, process
+    """A store in which another process trains the run, and the file that this one waits for."""
+    store, go = Store(tmp_path / "store"), tmp_path / "go"
+    process = forked(train_until_told, LONG, store.root, go)
+    until(lambda: len(store.history(LONG)) > 5)
+    yield store, process, go
     process.kill()
     process.join()
 
 
 def test_who_holds_a_run_is_said(held, promise):
-    store, process = held
+    store, process, go = held
     with pytest.raises(Held, match=rf"trained by process {process.pid} on {platform.node()} since"):
         ensure(LONG, store, device="cpu", patience=0)
     said = []
-    ensure(LONG, store, device="cpu", say=said.append)
+
+    def say(sentence):
+        said.append(sentence)
+        go.touch()
+
+    ensure(LONG, store, device="cpu", say=say)
     assert f"trained by process {process.pid} on {platform.node()}" in said[0]
     assert said[0].endswith("waiting")
     assert said[1:] == []  # it was done by then: not trained, not gone on with
@@ -74,11 +73,14 @@ def test_a_lock_whose_holder_was_killed_is_free(undisturbed, tmp_path, promise, 
 
 
 def test_a_waiter_goes_on_where_a_killed_holder_stopped(held, undisturbed, promise):
-    store, process = held
-    until(lambda: len(store.history(LONG)) > 5)
-    threading.Timer(0.3, process.kill).start()
+    store, process, _ = held
     said = []
-    manifest = ensure(LONG, store, device="cpu", say=said.append)
+
+    def say(sentence):
+        said.append(sentence)
+        process.kill()
+
+    manifest = ensure(LONG, store, device="cpu", say=say)
     assert said[0].endswith("waiting")
     assert "goes on from step" in said[1]
     assert essence(manifest, store, LONG) == undisturbed

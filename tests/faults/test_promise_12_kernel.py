@@ -3,13 +3,13 @@
 import os
 import signal
 import threading
-import time
 
 import nbformat
 import psutil
 import pytest
 
 from bad_parameters import write_book
+from processes import until
 from unseen.cli import main
 from unseen.headless import NotebookFailed, run_notebook
 
@@ -29,12 +29,11 @@ def test_a_kernel_killed_from_outside(runs, tmp_path, promise, moment, capsys):
     book = write_book(tmp_path / "tiny.ipynb", wait, *last, declared="scale: str = 'smoke'")
 
     def kill():
-        while not ready.exists():
-            time.sleep(0.05)
+        until(ready.exists)
         if moment == "in its only cell":
             os.kill(kernels()[0].pid, signal.SIGKILL)
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     assert main(["run", str(book)]) == 1
     killer.join()

@@ -15,11 +15,6 @@ from unseen.store import Store, read_progress
 from unseen.sweep import ensure
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    return finished(LONG, tmp_path_factory.mktemp("undisturbed"))
-
-
 def stopped_at(store, step):
     def stop(row):
         if row["step"] == step:
