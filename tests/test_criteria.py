@@ -1,4 +1,4 @@
-"""Every bound of every criterion that was written down, from both sides: a thousandth decides, and nothing else does."""
+"""Every bound of every criterion that was written down, from both sides: very little decides, and nothing else does."""
 
 from functools import partial
 
@@ -11,11 +11,17 @@ from unseen.claims.delia import KINDS
 from unseen.claims.pretrained import UNEVEN
 
 JUDGES = {claim.name: claim.judge for claim in CLAIMS}
-LITTLE = 0.001
+LITTLE = 0.0003
 
 
 def frame(columns, rows, **same):
     return pd.DataFrame(rows, columns=columns.split()).assign(**same)
+
+
+def two_seeds(made):
+    """The same means from two seeds, one above and one below: no judge may read the better one alone."""
+    (value,) = {"accuracy", "loss", "cosine", "value"} & set(made)
+    return pd.concat([made.assign(seed=seed, **{value: made[value] + by}) for seed, by in ((0, 0.02), (1, -0.02))])
 
 
 # Frames that hold what one judge reads
@@ -29,7 +35,7 @@ def main(unseen, seen=None):
 
 def no_ops(half, without=200.0):
     """Notebook 11: half accuracy at these numbers."""
-    rows = [(share, middle * factor, accuracy) for share, middle in ((0.0, without), (0.3, half))
+    rows = [(share, middle * factor, accuracy) for share, middle in ((0.0, without), (0.1, without), (0.3, half))
             for factor, accuracy in ((0.1, 0.0), (10.0, 1.0))]  # fmt: skip
     return frame("no_op_share instructions accuracy", rows, kind="has-op", split="unseen")
 
@@ -37,7 +43,8 @@ def no_ops(half, without=200.0):
 def beyond(least, no_op=0.99):
     """Notebook 11 at the most instructions: has-op from ``least`` to 0.9 over the shares."""
     rows = [(0.0, "has-op", 0.9), (0.3, "has-op", least), (0.3, "no-op", no_op), (0.5, "no-op", 1.0)]
-    return frame("no_op_share kind accuracy", rows, split="unseen", instructions=3_000)
+    most = frame("no_op_share kind accuracy", rows, split="unseen", instructions=3_000)
+    return pd.concat([most, most.assign(instructions=10, accuracy=0.0)])
 
 
 def tail(size, **found):
@@ -55,9 +62,9 @@ def forms(mixed=0.9, alone=0.0, few=0.0, large=0.0):
         ("periodic", 3, 2_000, 0, 0.0),
         ("mixed", 3, 500, 0, few),
     ]
-    rows += [("mixed", 5, 2_000, seed, large + 0.01 * (seed - 1)) for seed in range(3)]
+    rows += [("mixed", 5, 2_000, seed, large + 0.01 * (seed - 1)) for seed in range(3)] + [("mixed", 5, 500, 0, 0.3)]
     made = frame("family k_low instructions seed accuracy", rows, setting="one", k_high=9)
-    return pd.concat([made.assign(k=k) for k in (1, 2)] + [made.assign(k=7, accuracy=1.0)])
+    return pd.concat([made.assign(k=k) for k in (1, 2)] + [made.assign(k=3, accuracy=1.0)])
 
 
 def occurrences(size, mix, *alone):
@@ -81,15 +88,12 @@ def halved(even=0.8, first=0.0, second=0.0):
     )
 
 
-def mixture(inside, everywhere=True, pure=0.2, least=0.1):
-    """Notebook 18, experiment 7: the mean of an interior share; in one of two seeds it may lie below all own data."""
-    seeds = (inside, inside) if everywhere else (pure - 0.05, 2 * inside - pure + 0.05)
-    rows = [
-        (share, seed, value)
-        for seed, within in enumerate(seeds)
-        for share, value in ((0.2, least), (0.5, within), (1.0, pure))
-    ]
-    return frame("own_share seed accuracy", rows, experiment="7", own_rules=100, kind="algebra", split="unseen")
+def mixture(inside, worst=None, pure=0.2, least=0.1):
+    """Notebook 18, experiment 7: the mean of an interior share, and its value in the worse of two seeds; with more own rules all own is best."""
+    worst = inside if worst is None else worst
+    rows = [(rules, share, seed, value) for rules in (100, 1_000) for seed, within in enumerate((worst, 2 * inside - worst))
+            for share, value in ((0.2, least), (0.5, within), (1.0, pure if rules == 100 else 0.99))]  # fmt: skip
+    return frame("own_rules own_share seed accuracy", rows, experiment="7", kind="algebra", split="unseen")
 
 
 def tenth(mixed, pure=0.2, same=0.1, wider=0.1):
@@ -103,7 +107,10 @@ def generalist(two, three=0.9, strange=0.9):
     """Notebook 18, experiment 9: the best single domain has 0.3 on the domains and 0.1 on untrained kinds."""
     known = {"letters": 0.3, "algebra": 0.1, "lists": 0.1, "algebra and letters": two, "all three": three}
     rows = [(name, kind, value) for name, value in known.items() for kind in ("letters", "lists")]
-    rows += [(name, "digits", strange if name == "all three" else 0.9 if " " in name else 0.1) for name in known]
+    rows += [
+        (name, "digits", {"all three": strange, "algebra and letters": 0.9, "algebra": 0.1}.get(name, 0.0))
+        for name in known
+    ]
     return frame("setting kind accuracy", rows, experiment="9", split="unseen")
 
 
@@ -149,6 +156,11 @@ def scores(best):
     return frame("method ratio score value", rows, task="translation", prompts="task")
 
 
+BY_SEED = (
+    "large k alone suffices",
+    "large k alone does not suffice",
+    "interior mixture",
+)  # what seeds do is part of these
 STEP = {10: 0.0, 200: 0.0, 500: 1.0, 3_000: 1.0}
 HALF = 0.02484  # of the interval of ``forms``: 4.3027 standard errors of 0.01 / sqrt(3)
 BOUNDS = [  # a claim, its frame by one number, where that number decides, the verdict just below and just above
@@ -168,6 +180,7 @@ BOUNDS = [  # a claim, its frame by one number, where that number decides, the v
     ("beyond it the share hardly matters", lambda x: beyond(0.9, x), 0.95, PARTLY, REPRODUCED),
     ("many instructions withstand a long tail", lambda x: tail(10_000, worst=x), 0.72, PARTLY, REPRODUCED),
     ("many instructions withstand a long tail", lambda x: tail(10_000, strong=x), 0.72, NOT, REPRODUCED),
+    ("many instructions withstand a long tail", lambda x: tail(10_000, strong=x, worst=0.0), 0.72, NOT, PARTLY),
     ("few instructions do not", lambda x: tail(1_000, mild=x, worst=0.0), 0.72, PARTLY, REPRODUCED),
     ("few instructions do not", lambda x: tail(1_000, worst=x), 0.4, REPRODUCED, PARTLY),
     ("few instructions do not", lambda x: tail(1_000, worst=x), 0.72, PARTLY, NOT),
@@ -202,7 +215,8 @@ BOUNDS = [  # a claim, its frame by one number, where that number decides, the v
     ("interior mixture", mixture, 0.22, PARTLY, REPRODUCED),
     ("interior mixture", mixture, 0.205, NOT, PARTLY),
     ("interior mixture", partial(mixture, pure=0.0, least=0.2), 0.22, PARTLY, REPRODUCED),
-    ("interior mixture", partial(mixture, everywhere=False), 0.205, NOT, PARTLY),
+    ("interior mixture", partial(mixture, worst=0.1), 0.205, NOT, PARTLY),
+    ("interior mixture", partial(mixture, 0.5), 0.2, PARTLY, REPRODUCED),  # in each seed
     ("a tenth of other data", tenth, 0.21, PARTLY, REPRODUCED),
     ("a tenth of other data", tenth, 0.2, PARTLY, PARTLY),  # above the same rules is enough for this
     ("a tenth of other data", partial(tenth, wider=None), 0.21, PARTLY, REPRODUCED),
@@ -226,6 +240,7 @@ BOUNDS = [  # a claim, its frame by one number, where that number decides, the v
     ("new token", partial(phases, regime="fast"), 0.8, NOT, PARTLY),
     ("new token", partial(phases, ratio=0), 0.8, NOT, NOT),  # without diverse data it does not count
     ("buffering", angles, 0.1, PARTLY, REPRODUCED),
+    ("buffering", partial(angles, opposed=0.1), 0.1, NOT, PARTLY),
     ("buffering", partial(angles, 0.2), 0.0, REPRODUCED, PARTLY),
     ("buffering", partial(angles, 0.0), 0.0, PARTLY, NOT),
     ("translation", scores, 58.5, PARTLY, REPRODUCED),
@@ -235,10 +250,12 @@ BOUNDS = [  # a claim, its frame by one number, where that number decides, the v
 
 @pytest.mark.parametrize(("claim", "build", "bound", "below", "above"), BOUNDS,
                          ids=[f"{row[0]}, {row[2]:g}" for row in BOUNDS])  # fmt: skip
-def test_a_thousandth_decides(claim, build, bound, below, above):
+def test_very_little_decides(claim, build, bound, below, above):
     judge, step = JUDGES[claim], LITTLE * max(1, bound)
-    assert judge(build(bound - step)).word == below
-    assert judge(build(bound + step)).word == above
+    for number, word in ((bound - step, below), (bound + step, above)):
+        assert judge(build(number)).word == word
+        if claim not in BY_SEED:
+            assert judge(two_seeds(build(number))).word == word
 
 
 def test_every_claim_has_its_bounds_here():
