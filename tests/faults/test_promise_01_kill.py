@@ -34,7 +34,7 @@ def test_killed_at_random_moments_until_done(undisturbed, seconds, tmp_path, pro
         store = Store(tmp_path / str(number))
         while store.manifest(LONG) is None:
             process = forked(train, LONG, store.root)
-            process.join(rng.uniform(0.01, seconds))
+            process.join(rng.uniform(0.01, seconds if kills else 0.05))  # the first comes while it begins
             if process.is_alive():
                 os.kill(process.pid, signal.SIGKILL)
                 kills += 1
