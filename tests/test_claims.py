@@ -1,4 +1,4 @@
-"""Verdicts follow from the numbers by the criteria that were written down, and from nothing else."""
+"""Verdicts on curves as a whole and at the edges of the data, and where they are shown; the bounds are in ``test_criteria``."""
 
 import pandas as pd
 import pytest
@@ -29,12 +29,12 @@ def test_the_threshold(curve, word):
     assert judged("threshold", results(curve)) == word
 
 
-def no_ops(middles, no_op=0.99):
+def no_ops(middles):
     """The frame of notebook 11 with a step for each share of no-ops."""
     parts = []
     for share, middle in middles.items():
         for kind in ("has-op",) if share == 0 else ("has-op", "no-op"):
-            curve = step_at(middle, 6) if kind == "has-op" else lambda size: no_op
+            curve = step_at(middle, 6) if kind == "has-op" else lambda size: 0.99
             parts.append(results(curve).assign(kind=kind, no_op_share=share))
     return pd.concat(parts)
 

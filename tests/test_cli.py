@@ -212,16 +212,16 @@ def test_a_sweep_leaves_its_results_under_its_name(runs, tmp_path, capsys):
 
 
 def test_a_sweep_says_what_became_of_a_run_that_failed(runs, tmp_path, monkeypatch, capsys):
-    table, real = tmp_path / "rates.csv", objectives.loss_of
-    table.write_text("learning_rate,width\n0.015,16\n0.015,32\n")
+    table, real = tmp_path / "widths.csv", objectives.loss_of
+    table.write_text("width\n16\n32\n")
     monkeypatch.setattr(
         objectives,
         "loss_of",
         lambda model, tokens: real(model, tokens) * (float("nan") if model.spec.width == 32 else 1),
     )
-    assert cli.main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial", "--name", "rates"]) == 1
+    assert cli.main(["sweep", str(table), "--scale", "smoke", "--scheduler", "serial"]) == 1
     told = capsys.readouterr()
-    results = pd.read_csv(runs / "sweeps" / "rates" / "results.csv")
+    results = pd.read_csv(runs / "sweeps" / "widths" / "results.csv")
     assert results.groupby("width")["state"].unique().map(list).to_dict() == {16: ["done"], 32: ["diverged"]}
     assert results.groupby("state")["accuracy"].count().to_dict() == {"done": 2, "diverged": 0}
     assert results.loc[results["state"] == "diverged", "reason"].str.contains("nan").all()

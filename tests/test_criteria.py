@@ -2,8 +2,10 @@
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from curves import results
 from unseen.claims import CLAIMS, NOT, PARTLY, REPRODUCED
@@ -11,81 +13,111 @@ from unseen.claims.delia import KINDS
 from unseen.claims.pretrained import UNEVEN
 
 JUDGES = {claim.name: claim.judge for claim in CLAIMS}
+BY_SEED = (
+    "large k alone suffices",
+    "large k alone does not suffice",
+    "interior mixture",
+)  # these read the single seeds
 LITTLE = 0.0003
+NONSENSE = 7.0  # what is measured where a judge must not look
+VALUES = ("accuracy", "loss", "cosine", "value")
 
 
 def frame(columns, rows, **same):
     return pd.DataFrame(rows, columns=columns.split()).assign(**same)
 
 
+def value_of(made):
+    return next(name for name in VALUES if name in made)
+
+
+def beside(made, **others):
+    """The frame, and for each of these columns all of it again with another value there, and nonsense measured."""
+    decoys = [made.assign(**{column: other, value_of(made): NONSENSE}) for column, other in others.items()]
+    return pd.concat([made, *decoys], ignore_index=True)
+
+
 def two_seeds(made):
-    """The same means from two seeds, one above and one below: no judge may read the better one alone."""
-    (value,) = {"accuracy", "loss", "cosine", "value"} & set(made)
-    return pd.concat([made.assign(seed=seed, **{value: made[value] + by}) for seed, by in ((0, 0.02), (1, -0.02))])
+    """The same means from two seeds; no row differs between them as its neighbours do, so neither seed alone has the verdict."""
+    value = value_of(made)
+    signs = np.array([1 - 2 * (row.bit_count() % 2) for row in range(len(made))])
+    by = 0.05 * signs * made[value].abs().clip(lower=1)
+    return pd.concat(
+        [made.assign(seed=0, **{value: made[value] + by}), made.assign(seed=1, **{value: made[value] - by})]
+    )
 
 
-# Frames that hold what one judge reads
+# Frames that hold what one judge reads, each by the number that decides
 
 
 def main(unseen, seen=None):
     """Notebook 10: accuracy by number of instructions."""
     made = results(unseen.get, sizes=tuple(unseen))
-    return made if seen is None else made.assign(accuracy=made["accuracy"].where(made["split"] == "unseen", seen))
+    made = made if seen is None else made.assign(accuracy=made["accuracy"].where(made["split"] == "unseen", seen))
+    return beside(made, setting="gpt2")
 
 
 def no_ops(half, without=200.0):
     """Notebook 11: half accuracy at these numbers."""
     rows = [(share, middle * factor, accuracy) for share, middle in ((0.0, without), (0.1, without), (0.3, half))
             for factor, accuracy in ((0.1, 0.0), (10.0, 1.0))]  # fmt: skip
-    return frame("no_op_share instructions accuracy", rows, kind="has-op", split="unseen")
+    made = frame("no_op_share instructions accuracy", rows, kind="has-op", split="unseen")
+    return pd.concat(
+        [beside(made, split="seen"), made[made["no_op_share"] == 0.3].assign(kind="no-op", accuracy=NONSENSE)]
+    )
 
 
 def beyond(least, no_op=0.99):
     """Notebook 11 at the most instructions: has-op from ``least`` to 0.9 over the shares."""
     rows = [(0.0, "has-op", 0.9), (0.3, "has-op", least), (0.3, "no-op", no_op), (0.5, "no-op", 1.0)]
     most = frame("no_op_share kind accuracy", rows, split="unseen", instructions=3_000)
-    return pd.concat([most, most.assign(instructions=10, accuracy=0.0)])
+    return beside(pd.concat([most, most.assign(instructions=10, accuracy=0.0)]), split="seen")
 
 
 def tail(size, **found):
     """Notebook 12: even shares give 0.8; ``mild`` a = 0.2, ``strong`` a = 0.1, ``worst`` a = 0.03, otherwise as the even ones."""
     shapes = {"even": 1.0, "mild": 0.2, "strong": 0.1, "worst": 0.03}
     rows = [(shape, found.get(name, 0.8)) for name, shape in shapes.items()]
-    return frame("concentration accuracy", rows, split="unseen", instructions=size)
+    return beside(
+        frame("concentration accuracy", rows, split="unseen", instructions=size), split="seen", instructions=300
+    )
 
 
 def forms(mixed=0.9, alone=0.0, few=0.0, large=0.0):
-    """Notebook 13; ``large`` is the mean of three seeds that lie 0.01 apart, so its interval reaches 0.0248 to both sides."""
-    rows = [
-        ("mixed", 3, 2_000, 0, mixed),
-        ("repeated", 3, 2_000, 0, alone),
-        ("periodic", 3, 2_000, 0, 0.0),
-        ("mixed", 3, 500, 0, few),
-    ]
-    rows += [("mixed", 5, 2_000, seed, large + 0.01 * (seed - 1)) for seed in range(3)] + [("mixed", 5, 500, 0, 0.3)]
+    """Notebook 13: means over k = 1 and 2.  ``large`` is the mean of three seeds that lie 0.01 apart."""
+    rows = [("mixed", 3, 2_000, 0, mixed), ("repeated", 3, 2_000, 0, 0.0), ("periodic", 3, 2_000, 0, alone),
+            ("mixed", 3, 500, 0, few), ("periodic", 3, 500, 0, 0.95), ("mixed", 5, 500, 0, 0.3)]  # fmt: skip
+    rows += [("mixed", 5, 2_000, seed, large + 0.01 * (seed - 1)) for seed in range(3)]
     made = frame("family k_low instructions seed accuracy", rows, setting="one", k_high=9)
-    return pd.concat([made.assign(k=k) for k in (1, 2)] + [made.assign(k=3, accuracy=1.0)])
+    parts = [made.assign(k=k, accuracy=made["accuracy"] + by) for k, by in ((1, -0.05), (2, 0.05))]
+    return pd.concat([*parts, made.assign(k=3, accuracy=NONSENSE)], ignore_index=True)
+
+
+REACH = student.ppf(0.975, 2) * 0.01 / np.sqrt(3)  # of the interval over the three seeds of ``forms``
 
 
 def occurrences(size, mix, *alone):
-    """Notebook 14: a mix and single numbers."""
+    """Notebook 14: a mix and single numbers; with other numbers of instructions all is alike."""
     rows = [(str(number), value) for number, value in enumerate(alone, 1)] + [("1, 2", mix)]
-    return frame("trained accuracy", rows, instructions=size, seed=0)
+    made = frame("trained accuracy", rows, instructions=size, seed=0)
+    return pd.concat([made, *(made.assign(instructions=other, accuracy=0.5) for other in {2_000, 500, 200} - {size})])
 
 
 def tuned(plain=(0.99, 0.0, 0.9), encrypted=None):
     """Notebook 15: no-op and has-op at 10 instructions, has-op at 3,000."""
     rows = [row for work, (no_op, has_op, many) in (("plain", plain), ("encrypted", encrypted or plain)) for row in
             ((work, 10, "no-op", no_op), (work, 10, "has-op", has_op), (work, 3_000, "no-op", 1.0), (work, 3_000, "has-op", many))]  # fmt: skip
-    return frame("work instructions kind accuracy", rows, data="all", split="unseen", start="pre-trained")
+    made = frame("work instructions kind accuracy", rows, data="all", split="unseen", start="pre-trained")
+    return beside(made, data="a quarter", split="seen", start="from scratch")
 
 
 def halved(even=0.8, first=0.0, second=0.0):
     """Notebook 15: has-op on all data is 0.8."""
     rows = [("all", 0.8), ("even half", even), *zip(UNEVEN, (first, second), strict=True)]
-    return frame(
+    made = frame(
         "data accuracy", rows, work="plain", instructions=3_000, kind="has-op", split="unseen", start="pre-trained"
     )
+    return beside(made, work="encrypted", kind="no-op", split="seen", start="from scratch")
 
 
 def mixture(inside, worst=None, pure=0.2, least=0.1):
@@ -93,41 +125,45 @@ def mixture(inside, worst=None, pure=0.2, least=0.1):
     worst = inside if worst is None else worst
     rows = [(rules, share, seed, value) for rules in (100, 1_000) for seed, within in enumerate((worst, 2 * inside - worst))
             for share, value in ((0.2, least), (0.5, within), (1.0, pure if rules == 100 else 0.99))]  # fmt: skip
-    return frame("own_rules own_share seed accuracy", rows, experiment="7", kind="algebra", split="unseen")
+    made = frame("own_rules own_share seed accuracy", rows, experiment="7", kind="algebra", split="unseen")
+    return beside(made, experiment="7 alone", kind="lists", split="seen")
 
 
 def tenth(mixed, pure=0.2, same=0.1, wider=0.1):
     """Notebook 18, experiment 8; not every scale has the ``wider`` set."""
     rows = [("nine tenths own", mixed), ("N own", pure), ("3.75 N own", same)]
     rows += [("3.75 N own, 3.75 x rules", wider)] if wider else []
-    return frame("setting accuracy", rows, experiment="8", kind="algebra", split="unseen", seed=0)
+    made = frame("setting accuracy", rows, experiment="8", kind="algebra", split="unseen", seed=0)
+    return beside(made, experiment="9", kind="lists", split="seen")
 
 
-def generalist(two, three=0.9, strange=0.9):
-    """Notebook 18, experiment 9: the best single domain has 0.3 on the domains and 0.1 on untrained kinds."""
-    known = {"letters": 0.3, "algebra": 0.1, "lists": 0.1, "algebra and letters": two, "all three": three}
-    rows = [(name, kind, value) for name, value in known.items() for kind in ("letters", "lists")]
-    rows += [
-        (name, "digits", {"all three": strange, "algebra and letters": 0.9, "algebra": 0.1}.get(name, 0.0))
-        for name in known
-    ]
-    return frame("setting kind accuracy", rows, experiment="9", split="unseen")
+def generalist(two=0.9, three=0.9, strange_two=0.9, strange_three=0.9):
+    """Notebook 18, experiment 9: the best single domain has 0.3 on the domains and 0.1 on untrained kinds, in the mean."""
+    known = {"letters": (0.1, 0.0), "algebra": (0.3, 0.1), "lists": (0.1, 0.0),
+             "algebra and letters": (two, strange_two), "all three": (three, strange_three)}  # fmt: skip
+    kinds = (("letters", 0, -0.2), ("digits", 1, -0.2), ("moves", 1, 0.2), ("lists", 0, 0.2))
+    rows = [(name, kind, means[part] + by) for name, means in known.items() for kind, part, by in kinds]
+    return beside(frame("setting kind accuracy", rows, experiment="9", split="unseen"), experiment="7", split="seen")
 
 
 def ratios(best):
-    """Notebook 21: plain tuning has 0.5."""
-    rows = [(ratio, kind, value) for ratio, value in ((0, 0.5), (5, 0.4), (67, best)) for kind in KINDS]
-    return frame("ratio prompts accuracy", rows, study="ratio")
+    """Notebook 21: plain tuning has 0.5 in the mean over the kinds of prompts."""
+    rows = [
+        (ratio, kind, value + 0.1 * (place - 2))
+        for ratio, value in ((0, 0.5), (5, 0.4), (67, best))
+        for place, kind in enumerate(KINDS)
+    ]
+    return beside(frame("ratio prompts accuracy", rows, study="ratio"), study="rivals", prompts="not token")
 
 
 def losses(*ends):
-    """Notebook 21, format loss: losses at the end by ratio; without diverse data it is 2."""
+    """Notebook 21, format loss at the end by ratio; without diverse data it is 2."""
     rows = [
         (ratio, step, value)
         for ratio, end in zip((0, 5, 67), (2.0, *ends), strict=True)
         for step, value in ((0, 20.0), (9, end))
     ]
-    return frame("ratio step loss", rows, prompts="other+token")
+    return beside(frame("ratio step loss", rows, prompts="other+token"), prompts="task", step=4)
 
 
 def phases(token=0.9, without=1.0, refused=1.0, regime="equal", ratio=67):
@@ -135,7 +171,7 @@ def phases(token=0.9, without=1.0, refused=1.0, regime="equal", ratio=67):
     rows = [(each, r, kind, value if (each, r) == (regime, ratio) else 0.0)
             for each in ("equal", "fast") for r in (0, 5, 67)
             for kind, value in (("other+token", token), ("other", without), ("not token", refused))]  # fmt: skip
-    return frame("regime ratio prompts accuracy", rows, study="phases")
+    return beside(frame("regime ratio prompts accuracy", rows, study="phases"), study="tasks")
 
 
 def angles(gain, opposed=-0.1):
@@ -146,27 +182,24 @@ def angles(gain, opposed=-0.1):
         ("task", "bias", 0.5),
         ("diverse", "bias", opposed),
     ]
-    return frame("gradient along cosine", rows, part="all weights", ratio=67, step=0)
+    made = frame("gradient along cosine", rows, part="all weights", ratio=67, step=0)
+    return beside(made, part="head", ratio=0).replace(
+        {"cosine": {NONSENSE: -NONSENSE}}
+    )  # positive ones would serve the claim
 
 
 def scores(best):
     """Notebook 24: without diverse data chrF is 50."""
-    rows = [("plain tuning", 0, "chrF", 50.0), ("DELIA", 5, "chrF", 40.0), ("DELIA", 67, "chrF", best),
-            ("DELIA", 67, "BLEU", 99.0), ("base", 0, "chrF", 1.0)]  # fmt: skip
-    return frame("method ratio score value", rows, task="translation", prompts="task")
+    rows = [("plain tuning", 0, 50.0), ("DELIA", 5, 40.0), ("DELIA", 67, best)]
+    made = frame("method ratio value", rows, task="translation", prompts="task", score="chrF")
+    return beside(made, task="formats", prompts="other", score="BLEU", method="base")
 
 
-BY_SEED = (
-    "large k alone suffices",
-    "large k alone does not suffice",
-    "interior mixture",
-)  # what seeds do is part of these
 STEP = {10: 0.0, 200: 0.0, 500: 1.0, 3_000: 1.0}
-HALF = 0.02484  # of the interval of ``forms``: 4.3027 standard errors of 0.01 / sqrt(3)
 BOUNDS = [  # a claim, its frame by one number, where that number decides, the verdict just below and just above
     ("threshold", lambda x: main(STEP | {200: x}), 0.05, REPRODUCED, PARTLY),
     ("threshold", lambda x: main(STEP | {500: x, 3_000: x}), 0.9, PARTLY, REPRODUCED),
-    ("threshold", lambda x: main({10: 0.0, 100: 0.0, 999 + 2 * (x > 1): 1.0}), 1, REPRODUCED, PARTLY),  # a factor of ten
+    ("threshold", lambda x: main({10: 0.0, 100: 0.0, 100 * x: 1.0}), 10, REPRODUCED, PARTLY),
     ("threshold", lambda x: main({10: 0.0, 100: 0.0, 400: x, 1_500: 1.0}), 0.9, PARTLY, REPRODUCED),
     ("threshold", lambda x: main({10: 0.0, 50: 0.0, 400: x, 600: 1.0}), 0.1, REPRODUCED, PARTLY),
     ("threshold", lambda x: main({10: 0.2, 3_000: 0.2 + x}), 0.5, NOT, PARTLY),
@@ -189,9 +222,9 @@ BOUNDS = [  # a claim, its frame by one number, where that number decides, the v
     ("one family alone fails", lambda x: forms(alone=x), 0.9, PARTLY, NOT),
     ("500 rules never reach smaller k", lambda x: forms(few=x), 0.05, REPRODUCED, PARTLY),
     ("500 rules never reach smaller k", lambda x: forms(few=x), 0.25, PARTLY, NOT),
-    ("large k alone suffices", lambda x: forms(large=x), 0.5 + HALF, PARTLY, REPRODUCED),
+    ("large k alone suffices", lambda x: forms(large=x), 0.5 + REACH, PARTLY, REPRODUCED),
     ("large k alone suffices", lambda x: forms(large=x), 0.1, NOT, PARTLY),
-    ("large k alone does not suffice", lambda x: forms(large=x), 0.1 - HALF, REPRODUCED, PARTLY),
+    ("large k alone does not suffice", lambda x: forms(large=x), 0.1 - REACH, REPRODUCED, PARTLY),
     ("large k alone does not suffice", lambda x: forms(large=x), 0.25, PARTLY, NOT),
     ("a mix of occurrences is best", lambda x: occurrences(2_000, x, 0.7, 0.1), 0.9, PARTLY, REPRODUCED),
     ("a mix of occurrences is best", lambda x: occurrences(2_000, 0.95, x, 0.1), 0.95, REPRODUCED, PARTLY),
@@ -218,16 +251,16 @@ BOUNDS = [  # a claim, its frame by one number, where that number decides, the v
     ("interior mixture", partial(mixture, worst=0.1), 0.205, NOT, PARTLY),
     ("interior mixture", partial(mixture, 0.5), 0.2, PARTLY, REPRODUCED),  # in each seed
     ("a tenth of other data", tenth, 0.21, PARTLY, REPRODUCED),
-    ("a tenth of other data", tenth, 0.2, PARTLY, PARTLY),  # above the same rules is enough for this
     ("a tenth of other data", partial(tenth, wider=None), 0.21, PARTLY, REPRODUCED),
     ("a tenth of other data", partial(tenth, same=0.3), 0.3, PARTLY, REPRODUCED),
     ("a tenth of other data", partial(tenth, wider=0.3), 0.3, PARTLY, REPRODUCED),
     ("a tenth of other data", partial(tenth, same=0.3), 0.2, NOT, PARTLY),
     ("a tenth of other data", partial(tenth, pure=0.9), 0.1, NOT, PARTLY),
-    ("cross-domain data", generalist, 0.32, PARTLY, REPRODUCED),
-    ("cross-domain data", partial(generalist, 0.9), 0.32, PARTLY, REPRODUCED),
-    ("cross-domain data", partial(generalist, 0.9, 0.9), 0.12, PARTLY, REPRODUCED),
-    ("cross-domain data", partial(generalist, 0.1, 0.1), 0.12, NOT, PARTLY),
+    ("cross-domain data", lambda x: generalist(two=x), 0.32, PARTLY, REPRODUCED),
+    ("cross-domain data", lambda x: generalist(three=x), 0.32, PARTLY, REPRODUCED),
+    ("cross-domain data", lambda x: generalist(strange_two=x), 0.12, PARTLY, REPRODUCED),
+    ("cross-domain data", lambda x: generalist(strange_three=x), 0.12, PARTLY, REPRODUCED),
+    ("cross-domain data", lambda x: generalist(two=0.1, strange_three=x), 0.12, NOT, PARTLY),
     ("formatted generation", ratios, 0.6805, PARTLY, REPRODUCED),
     ("formatted generation", ratios, 0.55, NOT, PARTLY),
     ("format loss", lambda x: losses(1.9, x), 1.8, REPRODUCED, PARTLY),
@@ -238,7 +271,6 @@ BOUNDS = [  # a claim, its frame by one number, where that number decides, the v
     ("new token", lambda x: phases(refused=x), 0.95, NOT, REPRODUCED),
     ("new token", partial(phases, ratio=5), 0.8, NOT, PARTLY),
     ("new token", partial(phases, regime="fast"), 0.8, NOT, PARTLY),
-    ("new token", partial(phases, ratio=0), 0.8, NOT, NOT),  # without diverse data it does not count
     ("buffering", angles, 0.1, PARTLY, REPRODUCED),
     ("buffering", partial(angles, opposed=0.1), 0.1, NOT, PARTLY),
     ("buffering", partial(angles, 0.2), 0.0, REPRODUCED, PARTLY),
@@ -263,3 +295,7 @@ def test_every_claim_has_its_bounds_here():
     for claim in JUDGES:
         words = {word for row in BOUNDS if row[0] == claim for word in row[3:]}
         assert words == {REPRODUCED, PARTLY, NOT}, claim
+
+
+def test_a_token_that_works_without_diverse_data_does_not_count():
+    assert JUDGES["new token"](phases(ratio=0)).word == NOT

@@ -1,4 +1,4 @@
-"""What is measured of tuned models: prompts while they are tuned, the token's meaning, gradients; figures and verdicts."""
+"""What is measured of tuned models: prompts while they are tuned, the token's meaning, gradients; figures."""
 
 import matplotlib.pyplot as plt
 import numpy as np

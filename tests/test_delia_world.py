@@ -19,7 +19,7 @@ from unseen.encoding import layout_of
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 
 SOURCE = "0123456789abcdef"
-ANSWERS = {  # by hand, of DCBA or what the argument needs
+ANSWERS = {  # by hand: operation, argument and input, and the answer
     ("copy", "", "DACB"): "DACB", ("reverse", "", "DACB"): "BCAD", ("sort", "", "DACB"): "ABCD",
     ("descend", "", "DACB"): "DCBA", ("rotate", "", "DACB"): "ACBD", ("unrotate", "", "DACB"): "BDAC",
     ("swap", "", "DACB"): "BACD", ("behead", "", "DACB"): "ACB", ("curtail", "", "DACB"): "DAC",
@@ -157,31 +157,32 @@ def test_mixtures_hold_the_task_once_and_the_rest_as_often_as_asked(diverse):
     assert with_token == (400 if diverse == "paraphrases" else 100)
 
 
-LANGUAGE = LanguageSpec(examples=2_000)
-SMALL = TuningSpec(rule_seed=1, operations=5)
-DATA = {
-    "language": lambda: training_examples(LANGUAGE, draw_split(LANGUAGE)),
-    "both names": lambda: training_examples(LANGUAGE.but(names="both"), draw_split(LANGUAGE)),
-    "held out": lambda: evaluation_examples(LANGUAGE, draw_split(LANGUAGE), EvaluationSpec(300))["unseen"],
-    **{each: lambda each=each: training_examples(mixed(each), draw_split(mixed(each))) for each in DIVERSE if each != "self"},
-    "behind the input": lambda: training_examples(mixed("paraphrases", after=True), draw_split(SMALL)),
-    **{kind: lambda kind=kind: questions(SMALL, kind, EvaluationSpec(300)) for kind in KINDS},
-}  # fmt: skip
+LANGUAGE, SMALL = LanguageSpec(examples=2_000), TuningSpec(rule_seed=1, operations=5)
+MIXED = [SMALL.but(ratio=2, diverse=each) for each in DIVERSE if each != "self"]
 
 
-def mixed(diverse, **how):
-    return SMALL.but(diverse=diverse, ratio=2, **how)
+@pytest.mark.parametrize("task", [LANGUAGE, LANGUAGE.but(names="both"), SMALL.but(after=True), *MIXED], ids=str)
+def test_every_training_answer_is_what_a_person_would_give_who_reads_the_query(task):
+    read_again(training_examples(task, draw_split(task)))
 
 
-@pytest.mark.parametrize("which", DATA)
-def test_every_answer_is_what_a_person_would_give_who_reads_the_query(which):
-    """The parser of the explorer and the oracle, against the data."""
-    data, format = DATA[which](), small_task(SMALL).format
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_answer_to_a_question_is_what_a_person_would_give_who_reads_it(kind):
+    read_again(questions(SMALL, kind, EvaluationSpec(300)))
+
+
+def test_every_answer_to_what_is_held_out_is_what_a_person_would_give_who_reads_it():
+    read_again(evaluation_examples(LANGUAGE, draw_split(LANGUAGE), EvaluationSpec(300))["unseen"])
+
+
+def read_again(data):
+    """The explorer's parser and the oracle, against what was drawn."""
+    token = small_task(SMALL).format
     for i in range(len(data)):
         prompt, answer = data.texts(i)
         for turn in f"{prompt}{answer}".split("."):  # an earlier turn ends with its answer
             query, said = turn.split("=")
-            assert understood(query, format).answer == said, turn
+            assert understood(query, token).answer == said, turn
 
 
 def test_self_sampled_rows_are_asked_for_read_back_and_watched(tmp_path, monkeypatch):
@@ -202,7 +203,9 @@ def test_self_sampled_rows_are_asked_for_read_back_and_watched(tmp_path, monkeyp
 @pytest.mark.parametrize(("name", "rot"), [
     ("000.jsonl", lambda text: text.replace('"A"', '"B"', 1)), ("000.jsonl", None), ("000.jsonl", lambda text: ""),
     ("000.json", lambda text: text[:-1]), ("000.json", lambda text: "{}"), ("000.json", lambda text: "[]"),
-    ("000.json", lambda text: text.replace("200", '"200"')), ("000.json", lambda text: ""),
+    ("000.json", lambda text: text.replace('"kept": 200', '"kept": "200"')), ("000.json", lambda text: ""),
+    ("000.json", lambda text: text.replace('"kept": 200', '"kept": 199')),
+    ("000.json", lambda text: text.replace('"rejected": 0', '"rejected": -1')),
 ])  # fmt: skip
 def test_samples_that_are_not_what_was_written_are_refused_by_name(tmp_path, monkeypatch, name, rot):
     monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
@@ -214,7 +217,9 @@ def test_samples_that_are_not_what_was_written_are_refused_by_name(tmp_path, mon
         path.write_text(rot(path.read_text()))
     else:
         path.unlink()
-    with pytest.raises(BrokenRun, match=f"{name} is .*; delete {folder} to sample it again"):
+    with pytest.raises(
+        BrokenRun, match=f"{name} is not what was written; delete {folder}/000.json to sample that block again"
+    ):
         samples.stored(task)
 
 

@@ -236,7 +236,7 @@ def test_the_largest_rooms_hold_what_they_promise():
     assert generator(0, "a").random() != generator(0, "b").random()
 
 
-# Measuring, judging, drawing
+# Measuring, drawing
 
 
 def test_smoke_from_nothing_to_figures(tmp_path):

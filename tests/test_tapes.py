@@ -12,7 +12,6 @@ from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.store import Store
 from unseen.sweep import ensure
 from unseen.tapes import explorer, pictures, results, world
-from unseen.tapes import machine as machines
 from unseen.tapes.machine import LIMIT, MISFIT, SOLVED, UNREADABLE, WRONG, Reader, misfit, path, run_all, run_with
 from unseen.tapes.programs import VERSION, collection, disguise
 from unseen.tapes.settings import settings
@@ -124,7 +123,7 @@ def test_impossible_specs_are_refused(changes, told):
 def test_too_few_rules_and_another_edition_are_refused(monkeypatch):
     monkeypatch.setattr(world, "_TRIES", 2_000)
     with pytest.raises(ValueError, match=r"TapeSpec\.instructions=60: only \d+ rules found"):
-        draw_split(TASK.but(longest_pattern=1, longest_replacement=1, most_letters=1))
+        draw_split(TASK.but(longest_pattern=1, longest_replacement=1, most_letters=1, unseen_instructions=5))
     with pytest.raises(ValueError, match=r"collection=2: this is edition 1 of the programs"):
         draw_split(TASK.but(collection=2))
 
@@ -243,7 +242,7 @@ def test_foreseen_answers_are_those_that_are_given(machine, monkeypatch):
         assert [examples.texts(i)[1] for i in range(40)] == [rule.apply(text) for rule, text in questions]
         return right
 
-    monkeypatch.setattr(machines, "all_right", as_if)
+    monkeypatch.setattr("unseen.tapes.machine.all_right", as_if)
     given = Reader(machine.reader.model, TASK)(questions)
     ahead = Reader(machine.reader.model, TASK)
     ahead.foresee(questions)

@@ -159,34 +159,37 @@ TASKS = {
     "paraphrases": TuningSpec(ratio=2, diverse="paraphrases", operations=3, names="both", after=True),
 }  # fmt: skip
 DRAWN = {  # digest of the run, hash of what is drawn
-    "rewriting": ("b8c04ad8b69cd9f0", "23c163e90ba9"),
-    "no-ops": ("30b68e436a230050", "317fdd105eea"),
-    "long tail": ("19acdda774f77960", "6beeeb34ee1d"),
-    "families": ("a84a3ba757d8949a", "5610057ac730"),
-    "tapes": ("b3d52c5f5842fbf6", "851d16730881"),
-    "drills": ("479f89fd39f97c59", "89863208bbec"),
-    "domains": ("5f5b1bb437e86e3a", "b95423c47b51"),
-    "language": ("b7b63448e72705cd", "9c1f58733c49"),
-    "replay": ("9db854056636fb5c", "6b091d8479de"),
-    "reference": ("c12c348feb58d9a4", "2dde11f511af"),
-    "narrow": ("20d749b7ecf70239", "f4e69a4cc28e"),
-    "paraphrases": ("0f42162fec25ff7a", "69111cecc28e"),
+    "rewriting": ("673f9165e62cff9f", "23c163e90ba9"),
+    "no-ops": ("199583aaddeddec2", "317fdd105eea"),
+    "long tail": ("b3d6dfc8a6c4e7d9", "6beeeb34ee1d"),
+    "families": ("9865b707c1e3098e", "5610057ac730"),
+    "tapes": ("9684f71de80de54c", "851d16730881"),
+    "drills": ("39234226b55325ae", "89863208bbec"),
+    "domains": ("4aaf76b87f3dceda", "b95423c47b51"),
+    "language": ("1a06d0cae8a0a180", "9c1f58733c49"),
+    "replay": ("725fd25c968e19c9", "6b091d8479de"),
+    "reference": ("8163c0f9b42cbe4e", "2dde11f511af"),
+    "narrow": ("078f204f50ae00d4", "f4e69a4cc28e"),
+    "paraphrases": ("9a6f360604919e32", "69111cecc28e"),
 }
 
 
-def drawn(task):
-    """A hash of all that a run reads: its examples, in the order in which the first steps take them, and its evaluation."""
-    spec = RunSpec(task=task, training=TrainingSpec(batch=64), evaluation=EvaluationSpec(50))
+def drawn(spec):
+    """A hash of all that a run reads: its examples, the order in which the first steps take them, and its evaluation."""
     data, found = data_of(spec), hashlib.sha256()
     for examples in (data.training, *data.evaluation.values()):
         found.update(examples.tokens().tobytes())
-    for step in range(2 * task.examples // 64):
-        found.update(batch_rows(task, spec.training, step).astype(np.int64).tobytes())
+    for step in range(2 * spec.task.examples // spec.training.batch):
+        found.update(batch_rows(spec.task, spec.training, step).astype(np.int64).tobytes())
     return found.hexdigest()[:12]
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_digest_stands_for_the_same_data_for_ever(name):
-    """A spec that draws something else needs another digest: stored runs would answer for data that they never saw."""
-    task = TASKS[name]
-    assert (RunSpec(task=task).digest(), drawn(task)) == DRAWN[name]
+    """A spec that draws something else needs another digest: stored runs would answer for data that they never saw.
+
+    Where only NumPy is new and its generators draw otherwise (it does not promise that they never will), the stored runs
+    are of the older one, and so is ``DRAWN``.
+    """
+    spec = RunSpec(TASKS[name], training=TrainingSpec(batch=64), evaluation=EvaluationSpec(50))
+    assert (spec.digest(), drawn(spec)) == DRAWN[name], f"drawn by NumPy {np.__version__}; DRAWN is of 2.4.6"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from deeds import AMOUNT, LONG, essence, finished, forked, train_slowly
+from deeds import AMOUNT, LONG, essence, forked, train_slowly
 
 from bad_parameters import write_book
 from processes import gone, until
@@ -24,11 +24,6 @@ from unseen.sweep import ensure, frame
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 both_signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    return finished(LONG, tmp_path_factory.mktemp("undisturbed"))
 
 
 def command(*arguments, runs, **environment):

@@ -3,7 +3,6 @@
 Beside each block lie its counts and the hash of its rows, written last; a block that has them is done.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from unseen.errors import NotFinished
 
 BLOCK = 1_000  # queries that are sampled at a time
 SPARE = 0.1  # how many more blocks than rows ask for, since some samples are malformed or rejected
-_NOTE = {"kept": int, "malformed": int, "rejected": int, "sha256": str}
+COUNTS = ("kept", "malformed", "rejected")
 
 
 def folder_of(task: TuningSpec) -> Path:
@@ -36,11 +35,9 @@ def blocks_for(rows: int) -> int:
 
 def keep(folder: Path, block: int, samples: Samples) -> None:
     """Write a block, its counts last; raises ``CannotWrite``."""
-    text = as_text(samples.rows)
-    write(folder / f"{block:03}.jsonl", text)
-    told = {"kept": len(samples.rows), "malformed": samples.malformed, "rejected": samples.rejected,
-            "sha256": hashlib.sha256(text.encode()).hexdigest()}  # fmt: skip
-    write(folder / f"{block:03}.json", json.dumps(told))
+    found = write(folder / f"{block:03}.jsonl", as_text(samples.rows))
+    numbers = len(samples.rows), samples.malformed, samples.rejected
+    write(folder / f"{block:03}.json", json.dumps(dict(zip(COUNTS, numbers, strict=True)) | {"sha256": found}))
 
 
 def done(folder: Path, block: int) -> bool:
@@ -50,28 +47,34 @@ def done(folder: Path, block: int) -> bool:
 
 def counts(folder: Path, blocks: int) -> dict[str, int]:
     """How many samples of the first blocks were kept, malformed and rejected; raises ``BrokenRun``."""
-    told = [_note(folder, block) for block in range(blocks)]
-    return {name: sum(each[name] for each in told) for name in ("kept", "malformed", "rejected")}
+    notes = [_note(folder / f"{block:03}.json") for block in range(blocks)]
+    return {name: sum(note[name] for note in notes) for name in COUNTS}
 
 
-def _note(folder: Path, block: int) -> dict[str, Any]:
-    """What stands beside a block that is done; raises ``BrokenRun``."""
-    path = folder / f"{block:03}.json"
+def _note(path: Path) -> dict[str, Any]:
+    """The counts of a block that is done, and the hash of its rows; raises ``BrokenRun``."""
     try:
         note = read_json(path)
-        if {name: type(value) for name, value in note.items()} == _NOTE:
-            return note
-    except (OSError, ValueError, AttributeError):
-        pass
-    raise BrokenRun(f"{path} is not what was written; delete {folder} to sample it again")
+    except ValueError as error:
+        raise _broken(path) from error
+    counted = isinstance(note, dict) and all(isinstance(note.get(name), int) and note[name] >= 0 for name in COUNTS)
+    if not counted or not isinstance(note.get("sha256"), str):
+        raise _broken(path)
+    return note
 
 
 def rows_of(folder: Path, block: int) -> list[Conversation]:
     """The rows of a block that is done; raises ``BrokenRun`` when they are not what was written."""
-    path = folder / f"{block:03}.jsonl"
-    if not path.is_file() or hash_of(path) != _note(folder, block)["sha256"]:
-        raise BrokenRun(f"{path} is missing or was changed since it was written; delete {folder} to sample it again")
-    return load(path)
+    path, note = folder / f"{block:03}.jsonl", _note(folder / f"{block:03}.json")
+    if not path.is_file() or hash_of(path) != note["sha256"]:
+        raise _broken(path, note=path.with_suffix(".json"))
+    if len(rows := load(path)) != note["kept"]:
+        raise _broken(path.with_suffix(".json"))
+    return rows
+
+
+def _broken(path: Path, note: Path | None = None) -> BrokenRun:
+    return BrokenRun(f"{path} is not what was written; delete {note or path} to sample that block again")
 
 
 def stored(task: TuningSpec) -> Sequence[Conversation]:
