@@ -144,10 +144,10 @@ def occurring(**accuracy):
 
 
 def test_an_interval_that_decides_nothing_says_so():
-    measured = claims_transfer.judge_large_k_no(large(0.0, 0.1, 0.2)).measured
+    measured = claims_transfer.judge_large_k(large(0.0, 0.1, 0.2))[0].measured
     assert measured.endswith("which decides for neither version")
     for seeds in ((0.9, 0.91, 0.92), (0.0, 0.05, 0.1), (0.3, 0.4, 0.6)):  # one of the two claims has a verdict
-        assert "neither" not in claims_transfer.judge_large_k_yes(large(*seeds)).measured
+        assert "neither" not in claims_transfer.judge_large_k(large(*seeds))[0].measured
 
 
 def test_what_was_not_measured_stays_empty_beside_what_was():

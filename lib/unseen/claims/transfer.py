@@ -47,25 +47,14 @@ def large_k_alone(results: pd.DataFrame) -> tuple[float, float, float]:
     return values.mean(), values.mean() - half, values.mean() + half
 
 
-def judge_large_k_yes(results: pd.DataFrame) -> Verdict:
-    """See the criterion of the claim ``large k alone suffices``."""
+def judge_large_k(results: pd.DataFrame) -> tuple[Verdict, Verdict]:
+    """See the criteria of the claims ``large k alone suffices`` and ``large k alone does not suffice``."""
     mean, low, high = large_k_alone(results)
-    return verdict(low >= 0.5, mean >= 0.1, _told(mean, low, high))
-
-
-def judge_large_k_no(results: pd.DataFrame) -> Verdict:
-    """See the criterion of the claim ``large k alone does not suffice``."""
-    mean, low, high = large_k_alone(results)
-    return verdict(high <= 0.1, mean <= 0.25, _told(mean, low, high))
-
-
-def _told(mean: float, low: float, high: float) -> str:
-    interval = f"on k below 3: {mean:.1%} (95 % interval {max(0, low):.1%} to {min(1, high):.1%})"
-    return (
-        f"{interval}, which decides for neither version"
-        if low < 0.5 and high > 0.1 and 0.1 <= mean <= 0.25
-        else interval
-    )
+    suffices, fails = (bool(low >= 0.5), bool(mean >= 0.1)), (bool(high <= 0.1), bool(mean <= 0.25))
+    measured = f"on k below 3: {mean:.1%} (95 % interval {max(0, low):.1%} to {min(1, high):.1%})"
+    if suffices == fails == (False, True):
+        measured += ", which decides for neither version"
+    return verdict(*suffices, measured), verdict(*fails, measured)
 
 
 def own_number(results: pd.DataFrame) -> pd.Series:
@@ -120,9 +109,9 @@ CLAIMS = (
           "500 mixed rules, widest range: below 5 % on k below 3; partly: below 25 %", "13_semantics", judge_few_rules),
     Claim("large k alone suffices", "4", "training on large k alone generalises to small k (first version)",
           "trained on large k alone, most rules: the 95 % interval over seeds on k below 3 begins at 50 % or higher; partly: the mean at 10 %",
-          "13_semantics", judge_large_k_yes),
+          "13_semantics", lambda results: judge_large_k(results)[0]),
     Claim("large k alone does not suffice", "4", "training on large k alone does not generalise to small k (Only-IF)",
-          "the same interval ends at 10 % or lower; partly: the mean at 25 % or lower", "13_semantics", judge_large_k_no),
+          "the same interval ends at 10 % or lower; partly: the mean at 25 % or lower", "13_semantics", lambda results: judge_large_k(results)[1]),
     Claim("a mix of occurrences is best", "5", "a mix of occurrences reaches .94 from 1,000 instructions, single numbers .28 to .88",
           "most instructions, asked on all numbers of occurrences: the mix at least 90 % and above each single number; "
           "partly: above their mean", "14_occurrences", judge_mixed_occurrences),
