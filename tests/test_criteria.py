@@ -13,11 +13,8 @@ from unseen.claims.delia import KINDS
 from unseen.claims.pretrained import UNEVEN
 
 JUDGES = {claim.name: claim.judge for claim in CLAIMS}
-BY_SEED = (
-    "large k alone suffices",
-    "large k alone does not suffice",
-    "interior mixture",
-)  # these read the single seeds
+# These read the single seeds.
+BY_SEED = ("large k alone suffices", "large k alone does not suffice", "interior mixture")
 LITTLE = 0.0003
 NONSENSE = 7.0  # what is measured where a judge must not look
 VALUES = ("accuracy", "loss", "cosine", "value")

@@ -37,6 +37,7 @@ def test_killed_at_random_moments_until_done(undisturbed, seconds, tmp_path, pro
         until(lambda: newest_first(store.folder(LONG)))  # noqa: B023
         os.kill(process.pid, signal.SIGKILL)  # one for certain behind a checkpoint, the others at any moment
         process.join()
+        kills += 1
         while store.manifest(LONG) is None:
             process = forked(train, LONG, store.root)
             process.join(rng.uniform(0.01, seconds))

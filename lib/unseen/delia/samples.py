@@ -67,14 +67,14 @@ def rows_of(folder: Path, block: int) -> list[Conversation]:
     """The rows of a block that is done; raises ``BrokenRun`` when they are not what was written."""
     path, note = folder / f"{block:03}.jsonl", _note(folder / f"{block:03}.json")
     if not path.is_file() or hash_of(path) != note["sha256"]:
-        raise _broken(path, note=path.with_suffix(".json"))
+        raise _broken(path)
     if len(rows := load(path)) != note["kept"]:
         raise _broken(path.with_suffix(".json"))
     return rows
 
 
-def _broken(path: Path, note: Path | None = None) -> BrokenRun:
-    return BrokenRun(f"{path} is not what was written; delete {note or path} to sample that block again")
+def _broken(path: Path) -> BrokenRun:
+    return BrokenRun(f"{path} is not what was written; delete {path.with_suffix('.json')} to sample that block again")
 
 
 def stored(task: TuningSpec) -> Sequence[Conversation]:
