@@ -94,11 +94,28 @@ def test_a_seed_that_never_learns_is_named(best):
         fit_threshold(frame)
 
 
-@given(st.floats(60, 700), st.floats(2, 12))
-def test_a_steepness_that_is_given_is_kept(middle, steepness):
-    found = fit_threshold(results(step_at(middle, steepness)), steepness=steepness)
-    assert found.steepness == pytest.approx(steepness, rel=0.01)
-    assert found.middle == pytest.approx(middle, rel=0.02)
+def test_a_shallow_curve_is_not_left_in_a_local_minimum():
+    """As measured at one setting of notebook 17: from one start the fit stopped at a worse curve."""
+    frame = pd.DataFrame({"instructions": [250, 460, 810, 2_500], "accuracy": [0.169, 0.678, 0.829, 0.857]})
+    frame = frame.assign(seed=0, split="unseen")
+    found = fit_threshold(frame)
+    assert squares(frame, found) < 0.001
+    assert 330 < found.middle < 370
+
+
+@given(st.lists(st.floats(0, 1), min_size=4, max_size=7).filter(lambda values: values[0] <= 0.5 < max(values)))
+def test_no_other_start_finds_a_better_curve(accuracy):
+    frame = pd.DataFrame({"instructions": SIZES[: len(accuracy)], "accuracy": accuracy, "seed": 0, "split": "unseen"})
+    least = squares(frame, fit_threshold(frame))
+    for middle in np.geomspace(SIZES[0], SIZES[len(accuracy) - 1], 7):
+        for steepness in (0.6, 2, 6, 25):
+            for top in (0.3, 0.6, 1):
+                assert least <= squares(frame, Threshold(middle, 0, 0, steepness, top, 1)) + 1e-6
+
+
+def squares(frame, curve):
+    """The sum of squares around a curve."""
+    return float(((frame["accuracy"] - curve(frame["instructions"].to_numpy(float))) ** 2).sum())
 
 
 def test_the_split_is_chosen():

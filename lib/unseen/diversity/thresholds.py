@@ -7,6 +7,8 @@ import pandas as pd
 from scipy.optimize import curve_fit
 from scipy.stats import t as student
 
+_SLOW, _FAST = 0.5, 30  # the steepness that is tried, in log I
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -37,10 +39,8 @@ class NoThreshold(ValueError):
     """The curve does not step between its ends, so there is nothing to fit; the message says how it runs."""
 
 
-def fit_threshold(frame: pd.DataFrame, split: str = "unseen", steepness: float | None = None) -> Threshold:
+def fit_threshold(frame: pd.DataFrame, split: str = "unseen") -> Threshold:
     """Fit the accuracy of one setting (columns instructions, seed, split, accuracy), seed by seed.
-
-    A ``steepness`` that is given is not fitted: where no size lies on the step itself, the sizes of one seed cannot tell it.
 
     Raises ``NoThreshold`` when the mean accuracy does not pass from below to above one half, or that of
     a seed never does: such a seed has no step that an interval could count.
@@ -61,7 +61,7 @@ def fit_threshold(frame: pd.DataFrame, split: str = "unseen", steepness: float |
         raise NoThreshold(
             f"the {split} curve of seed {low.index[0]} never rises above one half: its best is {low.iloc[0]:.2f}"
         )
-    fits = np.array([_fit(part, steepness) for _, part in frame.groupby("seed")])  # (seeds, 3)
+    fits = np.array([_fit(part) for _, part in frame.groupby("seed")])  # (seeds, 3)
     middle, steepness, top = fits.mean(0)
     if len(fits) == 1:
         low = high = np.nan
@@ -75,14 +75,24 @@ def _logistic(log_i: np.ndarray, log_middle: float, log_steepness: float, top: f
     return top / (1 + np.exp(-np.exp(log_steepness) * (log_i - log_middle)))
 
 
-def _fit(frame: pd.DataFrame, steepness: float | None = None) -> np.ndarray:
+def _fit(frame: pd.DataFrame) -> np.ndarray:
     """(log middle, log steepness, top) of one seed by least squares; steepness is kept below 30, beyond
     which the points on both sides of the step cannot tell."""
     log_i, accuracy = np.log(frame["instructions"].to_numpy(float)), frame["accuracy"].to_numpy(float)
-    above = log_i[accuracy > accuracy.max() / 2].min()
-    slow, fast = (0.5, 30) if steepness is None else (steepness * 0.999, steepness * 1.001)  # scipy wants room
-    bounds = ([log_i.min(), np.log(slow), 0.0], [log_i.max(), np.log(fast), 1.0])
-    found, _ = curve_fit(
-        _logistic, log_i, accuracy, p0=[above, np.log(steepness or 4), accuracy.max()], bounds=bounds, maxfev=10_000
-    )
+    bounds = ([log_i.min(), np.log(_SLOW), 0.0], [log_i.max(), np.log(_FAST), 1.0])
+    start = np.clip(_best_of_many(log_i, accuracy), *bounds)
+    found, _ = curve_fit(_logistic, log_i, accuracy, p0=start, bounds=bounds, maxfev=10_000)
     return found
+
+
+def _best_of_many(log_i: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """The best curve of a grid, from where the fit goes on: from a single start it can stop in a local minimum.
+
+    The best top of each middle and steepness is known exactly, for the curve is linear in it.
+    """
+    middles, steepness = np.meshgrid(np.linspace(log_i.min(), log_i.max(), 101), np.geomspace(_SLOW, _FAST, 15))
+    curves = _logistic(log_i, middles[..., None], np.log(steepness)[..., None], 1.0)  # (15, 101, sizes)
+    tops = np.clip((curves @ accuracy) / (curves**2).sum(-1), 0, 1)
+    worse = ((accuracy - tops[..., None] * curves) ** 2).sum(-1)
+    best = np.unravel_index(worse.argmin(), worse.shape)
+    return np.array([middles[best], np.log(steepness[best]), tops[best]])

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from unseen.crossing import crosses
 from unseen.datasets import Examples, draw
 from unseen.diversity.thresholds import NoThreshold, fit_threshold
 from unseen.evaluation import exact_match, greedy_answers
-from unseen.inside.sizes import crosses
 from unseen.instructions import Instructions, Split, draw_split, generator
 from unseen.model import Transformer
 from unseen.specs import RunSpec, TaskSpec

@@ -14,10 +14,10 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
+from unseen.crossing import crosses
 from unseen.datasets import Examples
 from unseen.evaluation import all_right
 from unseen.inside.heads import jobs_of_heads, kinds_of_letters
-from unseen.inside.sizes import crosses
 from unseen.model import Transformer
 from unseen.running import following
 from unseen.running.workers import Executor, Tell

@@ -3,6 +3,7 @@
 Two things blur it: seeds (``Scatter``: how far thresholds of one setting lie apart) and its own misfit (how far settings lie from
 the law, more than seeds explain; DerSimonian and Laird's estimate, as in random-effects meta-regression).  Where as many settings
 are fitted as coefficients, nothing is left to tell the misfit: ``misfit_degrees`` is 0 and intervals hold the law to be exact.
+What no setting with a threshold has varied, the law does not know, and it predicts no setting that differs in it.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,9 @@ import pandas as pd
 from scipy.stats import t as student
 
 from unseen.law.factors import NAMES, logs
-from unseen.law.measure import Scatter
+from unseen.law.measure import Scatter, by_seed, by_setting
+from unseen.law.measure import scatter as scatter_of
+from unseen.law.reading import READINGS
 
 BASE = "threshold at the base"
 _TINY = 1e-12  # the variance of seeds that agree, so that weights stay finite
@@ -41,7 +44,8 @@ class Prediction:
 class Law:
     """A fitted law.  ``seed_part`` and ``misfit_part`` (p, p) add up to the covariance of ``coefficients`` (p,).
 
-    ``bases`` holds the levels of each recipe's base, ``ranges`` the lowest and highest level fitted of each factor, over the base.
+    ``bases`` holds the levels of each recipe's base, ``ranges`` the lowest and highest level fitted of each factor, over the base, and
+    ``alone`` the settings through which the law goes by construction, for each alone tells some coefficient.
     """
 
     names: tuple[str, ...]
@@ -53,36 +57,36 @@ class Law:
     misfit_degrees: int
     bases: Mapping[str, Mapping[str, float]] = field(repr=False)
     ranges: Mapping[str, tuple[float, float]] = field(repr=False)
+    alone: frozenset[str] = frozenset()
 
     def predict(self, recipe: str = "", seeds: int = 0, **given: float) -> Prediction:
-        """How many different instructions a setting needs for half accuracy; factors not ``given`` are as at the base.
+        """How many different instructions a setting needs for half of what it reaches; factors not ``given`` are as at the base.
 
         The interval is that of the setting's own threshold, or with ``seeds`` that of a mean over so many runs.
-        Raises ``ValueError`` for a factor or recipe that the law does not know, another level of a factor that was not varied,
+        Raises ``ValueError`` for a factor or recipe that the law does not know, another level of a factor that was not fitted,
         or a level that is not positive.
         """
         recipe = recipe or next(iter(self.bases))
-        if recipe not in self.bases:
-            raise ValueError(f"recipe={recipe!r}: the law was fitted on {', '.join(self.bases)}")
-        base = self.bases[recipe]
         _check(given)
-        for name, value in given.items():
-            if name not in self.names and value != base[name]:
-                raise ValueError(
-                    f"{name} was not varied: the law does not know what {value:,g} instead of {base[name]:,g} does"
-                )
-        return self.expect(given, recipe, seeds)
-
-    def expect(self, given: Mapping[str, float], recipe: str, seeds: int = 0) -> Prediction:
-        """As ``predict``, for settings that are there: a factor that the law does not know is taken not to matter."""
-        row = self._row({**self.bases[recipe], **given}, recipe)
+        if why := self.unknown(given, recipe):
+            raise ValueError(why)
+        row = design_row(self.names, {**self.bases[recipe], **given}, self.bases, recipe)
         noise = row @ self.seed_part @ row + (self.scatter.variance / seeds if seeds and self.scatter.degrees else 0.0)
-        misfit = row @ self.misfit_part @ row + self.misfit_variance
-        half = self._half_width(noise, misfit)
+        half = self._half_width(noise, row @ self.misfit_part @ row + self.misfit_variance)
         middle = float(row @ self.coefficients)
         return Prediction(
             *(float(np.exp(v)) for v in (middle, middle - half, middle + half)), self._warnings(given, recipe)
         )
+
+    def unknown(self, given: Mapping[str, float], recipe: str) -> str:
+        """Why the law cannot predict a setting: its recipe, or a factor at another level than the base's, was not fitted. Empty if it can."""
+        if recipe not in self.bases:
+            return f"recipe={recipe!r}: the law was fitted on {', '.join(self.bases)}"
+        base = self.bases[recipe]
+        for name, value in given.items():
+            if name not in self.names and value != base[name]:
+                return f"{name} was not fitted: the law does not know what {value:,g} instead of {base[name]:,g} does"
+        return ""
 
     def range_of(self, name: str, recipe: str = "") -> tuple[float, float]:
         """The lowest and highest level of a factor that the law was fitted on, seen from a recipe's base."""
@@ -91,29 +95,38 @@ class Law:
 
     def exponents(self) -> pd.DataFrame:
         """One row per factor: factor, exponent, low, high (95 %).  The recipe's is the log of the factor by which it multiplies."""
-        rows = []
-        for i, name in enumerate(self.names[1:], start=1):
-            half, value = self._half_width(self.seed_part[i, i], self.misfit_part[i, i]), float(self.coefficients[i])
-            rows.append({"factor": name, "exponent": value, "low": value - half, "high": value + half})
+        rows = [{"factor": name, **self.contrast({name: 1})} for name in self.names[1:]]
         return pd.DataFrame(rows, columns=["factor", "exponent", "low", "high"])
 
-    def residuals(self, table: pd.DataFrame) -> pd.DataFrame:
-        """What was measured over what the law says, for the settings of ``by_setting`` that have a threshold.
+    def contrast(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """A weighted sum of exponents: exponent, low, high (95 %).  Budget minus passes is the examples' part, in as many steps."""
+        row = np.array([weights.get(name, 0.0) for name in self.names])
+        half, value = (
+            self._half_width(row @ self.seed_part @ row, row @ self.misfit_part @ row),
+            float(row @ self.coefficients),
+        )
+        return {"exponent": value, "low": value - half, "high": value + half}
 
-        Adds columns predicted, predicted_low, predicted_high (of a mean over as many seeds), ratio, inside.
+    def residuals(self, table: pd.DataFrame) -> pd.DataFrame:
+        """What was measured over what the law says, for the settings of ``by_setting`` that have a threshold and that it knows.
+
+        Adds columns predicted, predicted_low, predicted_high (of a mean over as many seeds), ratio, inside, and alone: whether some
+        coefficient rests on this setting and no other, so that its ratio is 1 by construction.
         """
-        rows = table[table["middle"].notna()]
-        found = [
-            self.expect({name: row[name] for name in NAMES}, row["recipe"], row["seeds"])
-            for row in rows.to_dict("records")
-        ]
+        there = [row for row in table[table["middle"].notna()].to_dict("records") if not self._unknown_row(row)]
+        found = [self.predict(row["recipe"], row["seeds"], **{name: row[name] for name in NAMES}) for row in there]
+        rows = pd.DataFrame(there, columns=table.columns)
         rows = rows.assign(predicted=[p.middle for p in found], predicted_low=[p.low for p in found],
-                           predicted_high=[p.high for p in found])  # fmt: skip
+                           predicted_high=[p.high for p in found], alone=[row["setting"] in self.alone for row in there])  # fmt: skip
         inside = rows["middle"].between(rows["predicted_low"], rows["predicted_high"])
         return rows.assign(ratio=rows["middle"] / rows["predicted"], inside=inside)
 
-    def _row(self, here: Mapping[str, float], recipe: str) -> np.ndarray:
-        return design_row(self.names, here, self.bases, recipe)
+    def unpredictable(self, table: pd.DataFrame) -> dict[str, str]:
+        """The settings of ``by_setting`` that the law cannot predict, and why."""
+        return {row["setting"]: why for row in table.to_dict("records") if (why := self._unknown_row(row))}
+
+    def _unknown_row(self, row: Mapping[str, float | str]) -> str:
+        return self.unknown({name: row[name] for name in NAMES}, row["recipe"])
 
     def _half_width(self, noise: float, misfit: float) -> float:
         """Student's t on two variances, each known as well as its degrees of freedom allow (Satterthwaite)."""
@@ -158,8 +171,8 @@ def fit(table: pd.DataFrame, scatter: Scatter) -> Law:
     rows = table[~table["held_out"] & table["middle"].notna()].to_dict("records")
     if len(rows) < 2:
         raise NoLaw(f"a law needs two settings with a threshold, and {len(rows)} of {len(table)} have one")
-    bases: dict[str, dict[str, float]] = {}
-    for row in table[~table["held_out"]].to_dict("records"):
+    there, bases = {row["recipe"] for row in rows}, {}
+    for row in table[~table["held_out"] & table["recipe"].isin(there)].to_dict("records"):
         bases.setdefault(row["recipe"], {name: row[name] for name in NAMES})
     names = _names(rows, bases)
     x = np.array([design_row(names, row, bases, row["recipe"]) for row in rows])  # (K, p)
@@ -174,8 +187,11 @@ def fit(table: pd.DataFrame, scatter: Scatter) -> Law:
     solve = np.linalg.inv(x.T * weights @ x) @ (x.T * weights)  # (p, K)
     over = {name: [row[name] / bases[row["recipe"]][name] for row in rows] for name in NAMES}
     ranges = {name: (min(levels), max(levels)) for name, levels in over.items()}
+    alone = frozenset(
+        row["setting"] for row, leverage in zip(rows, np.diag(x @ solve), strict=True) if leverage > 1 - 1e-9
+    )
     return Law(names, solve @ y, solve * noise @ solve.T, solve * misfit @ solve.T, scatter, misfit,
-               len(rows) - len(names), bases, ranges)  # fmt: skip
+               len(rows) - len(names), bases, ranges, alone)  # fmt: skip
 
 
 def attempt(table: pd.DataFrame, scatter: Scatter) -> tuple[Law | None, str]:
@@ -186,11 +202,23 @@ def attempt(table: pd.DataFrame, scatter: Scatter) -> tuple[Law | None, str]:
         return None, str(reason)
 
 
+def by_reading(results: pd.DataFrame) -> pd.DataFrame:
+    """The exponents of the law under each of ``READINGS`` of the thresholds of ``measure``: reading, factor, exponent, low, high.
+
+    A reading under which there is no law has no rows.
+    """
+    found = []
+    for name, read in READINGS.items():
+        seeds = by_seed(results, read)
+        law, _ = attempt(by_setting(seeds), scatter_of(seeds))
+        found += [{"reading": name, **row} for row in (law.exponents().to_dict("records") if law else [])]
+    return pd.DataFrame(found, columns=["reading", "factor", "exponent", "low", "high"])
+
+
 def _names(rows: list[dict], bases: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
     """The coefficients to fit: the base's, those of factors that vary, those of recipes beside the first."""
     varied = [name for name in NAMES if any(row[name] != bases[row["recipe"]][name] for row in rows)]
-    there = {row["recipe"] for row in rows}
-    return (BASE, *varied, *(f"recipe {recipe}" for recipe in list(bases)[1:] if recipe in there))
+    return (BASE, *varied, *(f"recipe {recipe}" for recipe in list(bases)[1:]))
 
 
 def _misfit(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> float:

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
 from scipy.stats import t as student
 
-from unseen.diversity.thresholds import NoThreshold, fit_threshold
 from unseen.diversity.variations import measure as measure_settings
 from unseen.law.design import Design
 from unseen.law.factors import NAMES, levels
+from unseen.law.reading import Reading, logit_line
 from unseen.running.workers import Executor
 from unseen.store import Store
 
@@ -38,50 +37,29 @@ def measure(design: Design, store: Store | None = None, executor: Executor | Non
     return results.assign(held_out=results["setting"].isin(held_out), **columns)
 
 
-def by_seed(results: pd.DataFrame) -> pd.DataFrame:
+def by_seed(results: pd.DataFrame, read: Reading = logit_line) -> pd.DataFrame:
     """One row per setting and seed: its levels, ``threshold``, and where that lies outside the sizes tried.
 
-    ``outside`` is ``above`` or ``below`` and ``size`` the largest or smallest size, or ``outside`` is empty.
-    All curves have one steepness, see ``common_steepness``: four sizes cannot tell that of each.
+    The threshold is the number of instructions at half of the most that the seed's curve reaches, as ``read`` finds it.
+    ``outside`` is ``below`` where the smallest size is beyond that already (``size`` is the smallest), ``above`` where no
+    size gets more than half of the answers right (the largest), and empty otherwise.
     """
-    rows, steepness = [], common_steepness(results)
+    rows = []
     for (setting, seed), part in results.groupby(["setting", "seed"], sort=False):
         first = part.iloc[0]
         rows.append({"setting": setting, "held_out": bool(first["held_out"]), **{name: first[name] for name in LEVELS},
-                     "seed": seed, **_step(part, steepness)})  # fmt: skip
+                     "seed": seed, **_step(part, read)})  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def common_steepness(results: pd.DataFrame) -> float | None:
-    """The one steepness in log I that fits the curves of all fitted settings best, seed by seed; None where none steps."""
-    parts = [
-        part for _, part in results[~results["held_out"]].groupby(["setting", "seed"]) if not _step(part)["outside"]
-    ]
-    if not parts:
-        return None
-
-    def misfit(log_steepness: float) -> float:
-        return sum(_misfit(part, np.exp(log_steepness)) for part in parts)
-
-    return float(np.exp(minimize_scalar(misfit, bounds=np.log([1, 25]), method="bounded", options={"xatol": 0.02}).x))
-
-
-def _misfit(part: pd.DataFrame, steepness: float) -> float:
-    """Sum of squares of one seed around its curve of this steepness."""
-    unseen = part[part["split"] == "unseen"]
-    curve = fit_threshold(unseen, steepness=steepness)(unseen["instructions"].to_numpy(float))
-    return float(((unseen["accuracy"] - curve) ** 2).sum())
-
-
-def _step(part: pd.DataFrame, steepness: float | None = None) -> dict[str, float | str]:
-    """The threshold of one seed: instructions at half of what its curve reaches."""
-    try:
-        return {"threshold": fit_threshold(part, steepness=steepness).middle, "outside": "", "size": np.nan}
-    except NoThreshold:
-        unseen = part[part["split"] == "unseen"].sort_values("instructions")
-        below = unseen["accuracy"].iloc[0] > 0.5
-        size = unseen["instructions"].iloc[0 if below else -1]
-        return {"threshold": np.nan, "outside": "below" if below else "above", "size": size}
+def _step(part: pd.DataFrame, read: Reading) -> dict[str, float | str]:
+    unseen = part[part["split"] == "unseen"].sort_values("instructions")
+    sizes, accuracy = unseen["instructions"].to_numpy(float), unseen["accuracy"].to_numpy(float)
+    if accuracy.max() <= 0.5:
+        return {"threshold": np.nan, "outside": "above", "size": sizes[-1]}
+    if accuracy[0] > accuracy.max() / 2:
+        return {"threshold": np.nan, "outside": "below", "size": sizes[0]}
+    return {"threshold": read(sizes, accuracy), "outside": "", "size": np.nan}
 
 
 def scatter(seeds: pd.DataFrame) -> Scatter:
@@ -106,7 +84,8 @@ def censored(seeds: pd.DataFrame) -> list[str]:
 def by_setting(seeds: pd.DataFrame) -> pd.DataFrame:
     """One row per setting: its levels, seeds, ``middle`` with ``low`` and ``high`` (95 %, by the pooled scatter), and ``note``.
 
-    A setting with a seed outside is censored: it has no middle, ``outside`` and ``size`` bound it and ``note`` says so.
+    A setting with a seed outside is censored: it has no middle, ``outside`` and ``size`` are those of its first such seed, and
+    ``note`` tells of all.
     """
     spread = scatter(seeds)
     return pd.DataFrame([_row(part, spread) for _, part in seeds.groupby("setting", sort=False)])
@@ -116,10 +95,10 @@ def _row(part: pd.DataFrame, spread: Scatter) -> dict[str, object]:
     first, out = part.iloc[0], part[part["outside"] != ""]
     shared = {name: first[name] for name in ("setting", "held_out", *LEVELS)} | {"seeds": len(part)}
     if len(out):
-        worst = out.iloc[0]
-        note = f"{worst['outside']} {worst['size']:,.0f} ({len(out)} of {len(part)} seeds)"
+        note = ", ".join(f"{where} {size:,.0f} ({seeds} of {len(part)} seeds)"
+                         for (where, size), seeds in out.groupby(["outside", "size"]).size().items())  # fmt: skip
         missing = dict.fromkeys(("middle", "low", "high"), np.nan)
-        return {**shared, **missing, "outside": worst["outside"], "size": worst["size"], "note": note}
+        return {**shared, **missing, "outside": out["outside"].iloc[0], "size": out["size"].iloc[0], "note": note}
     middle, half = np.log(part["threshold"].astype(float)).mean(), spread.half_width(len(part))
     numbers = dict(zip(("middle", "low", "high"), np.exp([middle, middle - half, middle + half]), strict=True))
     return {**shared, **numbers, "outside": "", "size": np.nan, "note": ""}

@@ -12,6 +12,7 @@ from matplotlib.ticker import NullLocator
 
 from unseen.law.factors import NAMES, WORDS, apart
 from unseen.law.fit import Law
+from unseen.law.reading import READINGS
 from unseen.plots import COLOURS, spaced, ticks
 
 _TICKS = (5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
@@ -50,7 +51,7 @@ def thresholds(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
             _beyond(ax, row, place, shade)
     if np.isfinite(base := table["middle"].iloc[0]):
         ax.axvline(base, color=COLOURS["baseline"], lw=1, ls="--", zorder=0)
-    ax.set(xscale="log", xlabel="instructions at half accuracy (95 % interval, scatter of seeds pooled)",
+    ax.set(xscale="log", xlabel="threshold: instructions at half of what is reached (95 % interval, scatter of seeds pooled)",
            ylim=(places.min() - 0.7, places.max() + 0.7))  # fmt: skip
     ax.set_yticks(places, [name if name != "main" else "the base" for name in rows["setting"]])
     ax.grid(False, axis="y")
@@ -103,7 +104,7 @@ def along(law: Law, table: pd.DataFrame) -> Figure:
     for ax in list(axes.flat)[len(names) :]:
         ax.set_visible(False)
     for ax in axes[:, 0]:
-        ax.set_ylabel("instructions at half accuracy")
+        ax.set_ylabel("threshold (instructions)")
         _y_ticks(ax)
     return figure
 
@@ -120,13 +121,20 @@ def _along(ax: Axes, law: Law, name: str, rows: pd.DataFrame) -> None:
     ticks(ax, shown, [f"{level:,g}" for level in shown])
 
 
-def exponents(law: Law, ax: Axes | None = None) -> Axes:
-    """The exponent of every factor with its 95 % interval, the largest first; left of 0 more of it means fewer instructions."""
+def exponents(law: Law, readings: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
+    """The exponent of every factor with its 95 % interval, the largest first; left of 0 more of it means fewer instructions.
+
+    With the ``readings`` of ``fit.by_reading``, the exponents under those the law does not stand on are drawn in grey below it.
+    """
     found = law.exponents().sort_values("exponent", key=abs)
     ax = ax or plt.subplots(figsize=(7, 0.45 * len(found) + 1.3))[1]
     places = np.arange(len(found))
     ax.hlines(places, found["low"], found["high"], color=_FITTED, lw=2.5, alpha=0.45)
     ax.scatter(found["exponent"], places, color=_FITTED, s=34, zorder=3)
+    if readings is not None:
+        _other_readings(
+            ax, readings[readings["reading"] != next(iter(READINGS))], dict(zip(found["factor"], places, strict=True))
+        )
     ax.axvline(0, color=COLOURS["baseline"], lw=1)
     ax.set(
         xlabel="exponent (95 % interval)",
@@ -138,9 +146,25 @@ def exponents(law: Law, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def _other_readings(ax: Axes, readings: pd.DataFrame, places: dict[str, int]) -> None:
+    for number, (marker, (name, part)) in enumerate(
+        zip("sv", readings.groupby("reading", sort=False), strict=False), start=1
+    ):
+        there = part[part["factor"].isin(places)]
+        at = there["factor"].map(places) - 0.17 * number
+        ax.hlines(at, there["low"], there["high"], color=COLOURS["baseline"], lw=1.2, alpha=0.6)
+        ax.scatter(
+            there["exponent"], at, color=COLOURS["baseline"], marker=marker, s=18, zorder=3, label=f"read by a {name}"
+        )
+    ax.legend(loc="lower left", fontsize=8)
+
+
 def residuals(law: Law, table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Measured over predicted for every setting, with the 95 % range that the law's prediction leaves."""
-    rows = grouped(law.residuals(table))
+    """Measured over predicted for every setting, with the 95 % range that the law's prediction leaves.
+
+    Open circles are settings through which the law goes by construction (``alone`` of ``Law.residuals``).
+    """
+    rows = law.residuals(grouped(table))
     ax = ax or plt.subplots(figsize=(7, 0.3 * len(rows) + 1.3))[1]
     places, shades = -np.arange(len(rows)), colours(rows)
     ax.hlines(
@@ -151,7 +175,8 @@ def residuals(law: Law, table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         lw=6,
         alpha=0.18,
     )
-    ax.scatter(rows["ratio"], places, color=shades, s=34, zorder=3)
+    inner = ["white" if alone else shade for alone, shade in zip(rows["alone"], shades, strict=True)]
+    ax.scatter(rows["ratio"], places, color=inner, edgecolor=shades, lw=1.5, s=34, zorder=3)
     ax.axvline(1, color=COLOURS["baseline"], lw=1)
     low = min(0.7, rows["ratio"].min() / 1.15, max(0.25, (rows["predicted_low"] / rows["predicted"]).min() / 1.05))
     high = max(1.4, rows["ratio"].max() * 1.15, min(4, (rows["predicted_high"] / rows["predicted"]).max() * 1.05))
@@ -174,8 +199,8 @@ def predicted(law: Law, table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     both = pd.concat([rows["middle"], rows["predicted"]])
     ends = (both.min() / 1.6, both.max() * 1.6)
     ax.plot(ends, ends, color=COLOURS["baseline"], lw=1, ls="--", zorder=0, label="prediction = measurement")
-    ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal", xlabel="measured: instructions at half accuracy",
-           ylabel="predicted by the law")  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal", xlabel="measured threshold (instructions)",
+           ylabel="threshold predicted by the law")  # fmt: skip
     shown = [tick for tick in _TICKS if ends[0] <= tick <= ends[1]]
     ticks(ax, shown, [f"{tick:,}" for tick in shown])
     _y_ticks(ax)
@@ -199,10 +224,10 @@ def _y_ticks(ax: Axes) -> None:
     ax.yaxis.set_minor_locator(NullLocator())
 
 
-def exponents_and_residuals(law: Law, table: pd.DataFrame) -> Figure:
+def exponents_and_residuals(law: Law, table: pd.DataFrame, readings: pd.DataFrame | None = None) -> Figure:
     """``exponents`` and ``residuals`` side by side."""
-    height = max(0.45 * (len(law.names) - 1), 0.3 * len(table)) + 1.4
+    height = max(0.55 * (len(law.names) - 1), 0.3 * len(table)) + 1.4
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, height), layout="constrained")
-    exponents(law, left)
+    exponents(law, readings, left)
     residuals(law, table, right)
     return figure

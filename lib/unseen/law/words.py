@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from unseen.law.factors import WORDS
+from unseen.law.factors import NAMES
 from unseen.law.fit import Law
+
+_FEW = 5  # degrees of freedom for the misfit below which an interval rests on the power law being true
 
 
 def readings(law: Law | None, table: pd.DataFrame, why: str = "") -> list[str]:
@@ -18,7 +20,23 @@ def readings(law: Law | None, table: pd.DataFrame, why: str = "") -> list[str]:
             f"There is no law to fit here: {why}.",
             *(f"Its step lies outside its sizes: {line}." for line in outside),
         ]
-    return [_matters(law), _rests(law, table), *_tested(law, table), *_censored(law, table)]
+    return [_matters(law), *_examples_or_steps(law), *_rests(law, table), *_tested(law, table), *_censored(law, table)]
+
+
+def agreed(found: pd.DataFrame) -> str:
+    """Which factors are told from no effect, one at a time, under all readings of ``fit.by_reading``, under some, and under none."""
+    certain = (found["low"] > 0) | (found["high"] < 0)
+    share = certain.groupby(found["factor"], sort=False).mean()
+    parts = {"under every reading": share == 1, "under some only": (share > 0) & (share < 1), "under none": share == 0}
+    said = [f"{where}: {', '.join(share.index[which])}" for where, which in parts.items() if which.any()]
+    return f"Told from no effect {'; '.join(said)}." if said else "There is no law under any reading."
+
+
+def side_by_side(found: pd.DataFrame) -> pd.DataFrame:
+    """The exponents of ``fit.by_reading`` with their intervals, in words: a row a factor, a column a reading."""
+    said = found.assign(said=[f"{row.exponent:.2f} ({row.low:.2f} to {row.high:.2f})" for row in found.itertuples()])
+    order = {"index": found["factor"].unique(), "columns": found["reading"].unique()}
+    return said.pivot(index="factor", columns="reading", values="said").reindex(**order)
 
 
 def _matters(law: Law) -> str:
@@ -37,46 +55,75 @@ def _effect(name: str, exponent: float, low: float, high: float) -> str:
     return f"{what} {times[0]:.2g}, {times[1]:.2g} to {times[2]:.2g}"
 
 
-def _rests(law: Law, table: pd.DataFrame) -> str:
-    fitted = int((~table["held_out"] & table["middle"].notna()).sum())
+def _examples_or_steps(law: Law) -> list[str]:
+    """The budget's exponent is of examples and steps together; what was read twice takes them apart."""
+    if not {"budget", "passes"} <= set(law.names):
+        return []
+    examples, steps = law.contrast({"budget": 1, "passes": -1}), law.contrast({"passes": 1})
+    return [f"More different examples in as many steps (budget minus passes): {_power(examples)}; more steps on the same examples "
+            f"(passes): {_power(steps)}."]  # fmt: skip
+
+
+def _power(found: dict[str, float]) -> str:
+    return f"exponent {found['exponent']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def _rests(law: Law, table: pd.DataFrame) -> list[str]:
+    rows = law.residuals(table[~table["held_out"]])
     seeds = (
         f"seeds of one setting scatter by a factor of {np.exp(np.sqrt(law.scatter.variance)):.2f}"
         if law.scatter.degrees
         else "one seed a setting tells no scatter"
     )
-    first = f"{fitted} settings, {len(law.names)} coefficients: {law.misfit_degrees} degrees of freedom left for the law's misfit, {law.scatter.degrees} for seeds; {seeds}"
+    first = f"{len(rows)} settings, {len(law.names)} coefficients: {law.misfit_degrees} degrees of freedom left for the law's misfit, {law.scatter.degrees} for seeds; {seeds}"
     if not law.misfit_degrees:
-        return f"{first}. With none left the law goes through every setting, and its intervals hold it to be exact between them."
-    worst = law.residuals(table[~table["held_out"]])["ratio"].map(lambda ratio: max(ratio, 1 / ratio)).max()
+        return [
+            f"{first}. With none left the law goes through every setting, and its intervals hold it to be exact between them."
+        ]
+    worst = rows["ratio"].map(lambda ratio: max(ratio, 1 / ratio)).max()
     blur = np.exp(np.sqrt(law.misfit_variance))
     more = (
         f"settings lie off the law by a further factor of {blur:.2f}"
         if blur > 1.005
         else "settings lie off the law by no more than seeds explain"
     )
-    return f"{first}; {more}, the farthest by {worst:.2f}."
+    said = [f"{first}; {more}, the farthest by {worst:.2f}."]
+    if rows["alone"].any():
+        names = ", ".join(rows.loc[rows["alone"], "setting"])
+        said.append(f"The law goes through these by construction, for each alone tells a coefficient: {names}.")
+    if law.misfit_degrees < _FEW:
+        said.append("So few degrees of freedom can hardly show a misfit: the intervals hold as far as power laws do.")
+    return said
 
 
 def _tested(law: Law, table: pd.DataFrame) -> list[str]:
-    tests = law.residuals(table[table["held_out"]])
-    if tests.empty:
-        return ["No held-out setting has a threshold, so the law is untested."]
-    base = law.predict().middle
+    held_out = table[table["held_out"] & table["middle"].notna()]
+    tests = law.residuals(held_out)
     said = [f"Held out, {row.setting}: predicted {row.predicted:,.0f} ({row.predicted_low:,.0f} to {row.predicted_high:,.0f}), measured "
-            f"{row.middle:,.0f}, {'inside' if row.inside else 'outside'}" for row in tests.itertuples()]  # fmt: skip
+            f"{row.middle:,.0f}, {'inside' if row.inside else 'outside'}." for row in tests.itertuples()]  # fmt: skip
+    said += [f"Held out, {name}: cannot be predicted, for {why}." for name, why in law.unpredictable(held_out).items()]
+    if tests.empty:
+        return [*said, "No held-out setting has a threshold that the law can predict, so the law is untested."]
+    base = law.predict().middle
     off, still = (float(np.exp(np.abs(np.log(tests["middle"] / by)).mean())) for by in (tests["predicted"], base))
-    return [f"{line}." for line in said] + [
-        f"{tests['inside'].sum()} of {len(tests)} held-out settings lie in their 95 % prediction intervals; the law is off by a factor of {off:.2f} "
-        f"on the average, saying that nothing matters (always {base:,.0f}) by {still:.2f}."]  # fmt: skip
+    return [*said, f"{tests['inside'].sum()} of {len(tests)} held-out settings lie in their 95 % prediction intervals; the law is off by a factor of {off:.2f} "
+                   f"on the average, saying that nothing matters (always {base:,.0f}) by {still:.2f}."]  # fmt: skip
 
 
 def _censored(law: Law, table: pd.DataFrame) -> list[str]:
     """Settings that were left out of the fit because their step lies outside their sizes, and whether the law agrees."""
-    said = []
-    for row in table[table["middle"].isna()].to_dict("records"):
-        predicted = law.expect({name: row[name] for name in WORDS if name != "recipe"}, row["recipe"]).middle
-        agrees = (predicted > row["size"]) == (row["outside"] == "above")
-        said.append(
-            f"Censored and left out, {row['setting']}: {row['note']}; the law says {predicted:,.0f}, which {'agrees' if agrees else 'does not agree'}."
-        )
-    return said
+    rows = table[table["middle"].isna()]
+    unknown = law.unpredictable(rows)
+    return [
+        f"Censored and left out, {row['setting']}: {row['note']}; "
+        + (f"the law cannot predict it, for {unknown[row['setting']]}." if row["setting"] in unknown else _agrees(law, row))
+        for row in rows.to_dict("records")
+    ]  # fmt: skip
+
+
+def _agrees(law: Law, row: dict) -> str:
+    predicted = law.predict(row["recipe"], **{name: row[name] for name in NAMES}).middle
+    if {"above", "below"} <= set(row["note"].split()):
+        return f"the law says {predicted:,.0f}."
+    agrees = (predicted > row["size"]) == (row["outside"] == "above")
+    return f"the law says {predicted:,.0f}, which {'agrees' if agrees else 'does not agree'}."

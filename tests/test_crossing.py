@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from unseen.inside.sizes import crosses
+from unseen.crossing import crosses
 
 
 @pytest.mark.parametrize(("values", "place"), [
