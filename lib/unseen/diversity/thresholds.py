@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import curve_fit
+from scipy.optimize import least_squares
 from scipy.stats import t as student
 
 _SLOW, _FAST = 0.5, 30  # the steepness that is tried, in log I
@@ -81,8 +81,7 @@ def _fit(frame: pd.DataFrame) -> np.ndarray:
     log_i, accuracy = np.log(frame["instructions"].to_numpy(float)), frame["accuracy"].to_numpy(float)
     bounds = ([log_i.min(), np.log(_SLOW), 0.0], [log_i.max(), np.log(_FAST), 1.0])
     start = np.clip(_best_of_many(log_i, accuracy), *bounds)
-    found, _ = curve_fit(_logistic, log_i, accuracy, p0=start, bounds=bounds, maxfev=10_000)
-    return found
+    return least_squares(lambda curve: _logistic(log_i, *curve) - accuracy, start, bounds=bounds).x
 
 
 def _best_of_many(log_i: np.ndarray, accuracy: np.ndarray) -> np.ndarray:

@@ -156,7 +156,7 @@ def _other_readings(ax: Axes, readings: pd.DataFrame, places: dict[str, int]) ->
         ax.scatter(
             there["exponent"], at, color=COLOURS["baseline"], marker=marker, s=18, zorder=3, label=f"read by a {name}"
         )
-    ax.legend(loc="lower left", fontsize=8)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, fontsize=8)
 
 
 def residuals(law: Law, table: pd.DataFrame, ax: Axes | None = None) -> Axes:

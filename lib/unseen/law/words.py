@@ -75,7 +75,7 @@ def _rests(law: Law, table: pd.DataFrame) -> list[str]:
         if law.scatter.degrees
         else "one seed a setting tells no scatter"
     )
-    first = f"{len(rows)} settings, {len(law.names)} coefficients: {law.misfit_degrees} degrees of freedom left for the law's misfit, {law.scatter.degrees} for seeds; {seeds}"
+    first = f"{len(rows)} settings, {len(law.names)} coefficients: {law.misfit_degrees} degree{'s' * (law.misfit_degrees != 1)} of freedom left for the law's misfit, {law.scatter.degrees} for seeds; {seeds}"
     if not law.misfit_degrees:
         return [
             f"{first}. With none left the law goes through every setting, and its intervals hold it to be exact between them."
