@@ -128,13 +128,15 @@ def test_a_setting_whose_step_lies_outside_is_told_and_left_out():
     seeds = measure.by_seed(results)
     table = measure.by_setting(seeds).set_index("setting")
     assert set(table.index) == set(names)
-    assert table.loc["13 letters", "note"] == "above 420 (2 of 2 seeds)"
+    assert table.loc["13 letters", "note"] == "never half right up to 600 (2 of 2 seeds)"
     assert table.loc["input 6", "note"] == "below 88 (2 of 2 seeds)"
     table = table.reset_index()
     law = fit.fit(table, measure.scatter(seeds))
     assert set(law.names) == {fit.BASE, "width", "depth", "budget"}
     ax = plots.thresholds(table)
-    assert {"above 420 (2 of 2 seeds)", "below 88 (2 of 2 seeds)"} <= {text.get_text() for text in ax.texts}
+    assert {"never half right up to 600 (2 of 2 seeds)", "below 88 (2 of 2 seeds)"} <= {
+        text.get_text() for text in ax.texts
+    }
     plt.close("all")
 
 
@@ -145,7 +147,7 @@ def censor(seeds, name, *outside):
     return seeds
 
 
-ABOVE = ("above", 420.0)
+ABOVE = ("above", 600.0)
 
 
 def test_a_factor_of_which_no_setting_has_a_threshold_is_not_known_to_the_law():
@@ -154,10 +156,11 @@ def test_a_factor_of_which_no_setting_has_a_threshold_is_not_known_to_the_law():
     with pytest.raises(ValueError, match="alphabet was not fitted: the law does not know what 13 instead of 26 does"):
         law.predict(alphabet=13)
     assert list(law.residuals(table[table["held_out"]])["setting"]) == ["input 6, budget 22,500"]
-    said = "\n".join(words.readings(law, table))
+    said = "\n".join(words.sentences(law, table))
     assert "Held out, 13 letters, width 32: cannot be predicted, for alphabet was not fitted" in said
     assert (
-        "Censored and left out, 13 letters: above 420 (2 of 2 seeds); the law cannot predict it, for alphabet" in said
+        "Censored and left out, 13 letters: never half right up to 600 (2 of 2 seeds); the law cannot predict it, for alphabet"
+        in said
     )
     assert "1 of 1 held-out settings lie" in said
     assert "13 letters" not in law.residuals(table)["setting"].to_list()
@@ -168,7 +171,7 @@ def test_where_the_law_knows_no_held_out_setting_it_is_untested():
     seeds = censor(censor(known(design.design_of("quick")), "13 letters", ABOVE, ABOVE), "input 6", ABOVE, ABOVE)
     law, table = fit_to(seeds)
     assert law.residuals(table[table["held_out"]]).empty
-    assert "so the law is untested." in words.readings(law, table)[-3]
+    assert "so the law is untested." in words.sentences(law, table)[-3]
     assert len(plots.predicted(law, table).lines)
     plt.close("all")
 
@@ -177,25 +180,32 @@ def test_a_recipe_without_a_threshold_is_not_known_to_the_law():
     seeds = known(design.design_of("full"), scatter=0.08)
     law, table = fit_to(censor(seeds, "gpt2", *[("above", 5_000.0)] * sum(seeds["setting"] == "gpt2")))
     assert list(law.bases) == ["modern"]
-    with pytest.raises(ValueError, match="recipe='gpt2': the law was fitted on modern"):
+    with pytest.raises(ValueError, match="recipe gpt2 was not fitted: the law knows modern"):
         law.predict("gpt2")
-    said = "\n".join(words.readings(law, table))
-    assert "Censored and left out, gpt2: above 5,000 (2 of 2 seeds); the law cannot predict it" in said
+    said = "\n".join(words.sentences(law, table))
+    assert "Censored and left out, gpt2: never half right up to 5,000 (2 of 2 seeds); the law cannot predict it" in said
 
 
-@pytest.mark.parametrize(("outside", "agrees"), [
-    ((("above", 1_100.0),) * 2, "does not agree"), ((("below", 1_100.0),) * 2, "which agrees"), ((("above", 50.0),) * 2, "which agrees"),
+@pytest.mark.parametrize(("outside", "note"), [
+    ([("above", 1_800.0)] * 2, "never half right up to 1,800 (2 of 2 seeds)"),
+    ([("above", 1_800.0), ("below", 180.0)], "never half right up to 1,800 (1 of 2 seeds), below 180 (1 of 2 seeds)"),
 ])  # fmt: skip
-def test_a_censored_setting_that_the_law_knows_is_compared(outside, agrees):
-    law, table = fit_to(censor(known(design.design_of("quick")), "budget 31,500", *outside))
-    assert agrees in words.readings(law, table)[-1]
+def test_of_a_censored_setting_that_the_law_knows_it_says_its_interval(outside, note):
+    """Whether they agree is left open: a curve that never gets half of its answers right has a step all the same."""
+    law, table = fit_to(censor(known(design.design_of("quick"), scatter=0.1), "budget 31,500", *outside))
+    last = words.sentences(law, table)[-1]
+    assert last == f"Censored and left out, budget 31,500: {note}; the law says {law.predict(budget=31_500)}."
+    assert "95 % interval" in last
 
 
-def test_seeds_on_both_sides_are_told_and_not_compared():
-    law, table = fit_to(censor(known(design.design_of("quick")), "budget 31,500", ("above", 1_800.0), ("below", 180.0)))
-    last = words.readings(law, table)[-1]
-    assert "budget 31,500: above 1,800 (1 of 2 seeds), below 180 (1 of 2 seeds); the law says" in last
-    assert "agree" not in last
+def test_where_the_base_is_censored_levels_are_still_seen_from_it():
+    law, table = fit_to(censor(known(design.design_of("quick")), "main", *[ABOVE] * 3))
+    assert law.bases["modern"]["budget"] == 45_000
+    assert law.predict().middle == pytest.approx(270)
+    assert law.alone == set(table.loc[~table["held_out"] & (table["setting"] != "main"), "setting"])
+    ax = plots.residuals(law, table)
+    assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["13 letters", "input 6"]
+    plt.close("all")
 
 
 @pytest.mark.parametrize(("accuracy", "outside"), [
@@ -211,6 +221,14 @@ def test_inside_means_past_half_of_the_most_and_the_most_above_one_half(accuracy
     row = seeds.loc[("width 32", 0)]
     assert row["outside"] == outside
     assert math.isnan(row["threshold"]) == bool(outside)
+
+
+def test_without_a_size_on_the_step_the_cut_of_the_logit_decides():
+    """The upper size has all of the top: its logit is cut at 0.999, and the lower one's share of 0.1 counts for what it is."""
+    logit = np.log(0.999 / 0.001)
+    share = np.log(9) / (np.log(9) + logit)
+    assert reading.logit_line(np.array([100.0, 1_000]), np.array([0.09, 0.9])) == pytest.approx(100 * 10**share)
+    assert reading.logit_line(np.array([100.0, 1_000]), np.array([0.0, 0.9])) == pytest.approx(100 * 10**0.5)
 
 
 @pytest.mark.parametrize("read", reading.READINGS.values(), ids=reading.READINGS)
@@ -260,18 +278,18 @@ def test_one_seed_outside_censors_its_setting():
     rows = (results["setting"] == "width 32") & (results["seed"] == 1)
     results.loc[rows, "accuracy"] = 0.2
     row = measure.by_setting(measure.by_seed(results)).set_index("setting").loc["width 32"]
-    assert (row["note"], math.isnan(row["middle"])) == ("above 2,000 (1 of 2 seeds)", True)
+    assert (row["note"], math.isnan(row["middle"])) == ("never half right up to 2,000 (1 of 2 seeds)", True)
 
 
 def test_of_a_step_between_two_sizes_the_middle_is_taken():
-    """At 420 all is there and at 140 nothing: that seed only says that its step lies between."""
+    """At 600 all is there and at 200 nothing: that seed only says that its step lies between."""
     results = made(
         design.design_of("quick"),
-        middle=lambda levels: 242.0 if levels["alphabet"] == 13 else middle_of(levels),
+        middle=lambda levels: 346.4 if levels["alphabet"] == 13 else middle_of(levels),
         steepness=25,
     )
     seeds = measure.by_seed(results)
-    assert seeds.loc[seeds["setting"] == "13 letters", "threshold"].to_numpy() == pytest.approx(242, rel=0.01)
+    assert seeds.loc[seeds["setting"] == "13 letters", "threshold"].to_numpy() == pytest.approx(346.4, rel=0.01)
 
 
 def test_where_nothing_steps_all_is_above():
@@ -365,9 +383,9 @@ def test_examples_at_fixed_steps_are_budget_minus_passes(noisy):
     assert row == pytest.approx(law.exponents().set_index("factor").loc["budget"].to_dict())
     both = law.contrast({"budget": 1, "passes": -1})
     assert both["high"] - both["low"] > row["high"] - row["low"]
-    said = next(line for line in words.readings(law, table) if "in as many steps" in line)
+    said = next(line for line in words.sentences(law, table) if "in as many steps" in line)
     assert f"exponent {both['exponent']:.2f} ({both['low']:.2f} to {both['high']:.2f})" in said
-    assert not any("in as many steps" in line for line in words.readings(*fitted("quick")))
+    assert not any("in as many steps" in line for line in words.sentences(*fitted("quick")))
 
 
 def test_settings_that_alone_tell_a_coefficient_are_marked(noisy):
@@ -375,14 +393,14 @@ def test_settings_that_alone_tell_a_coefficient_are_marked(noisy):
     rows = law.residuals(table)
     assert set(rows.loc[rows["alone"], "setting"]) == {"13 letters", "input 6", "width 32", "3 layers"}
     assert rows.loc[rows["alone"], "ratio"].to_numpy() == pytest.approx(1)
-    said = "\n".join(words.readings(law, table))
+    said = "\n".join(words.sentences(law, table))
     assert (
         "goes through these by construction, for each alone tells a coefficient: 13 letters, input 6, width 32, 3 layers"
         in said
     )
     assert "the intervals hold as far as power laws do" in said
     assert noisy[0].alone == {"gpt2"}
-    assert "as far as power laws do" not in "\n".join(words.readings(*noisy))
+    assert "as far as power laws do" not in "\n".join(words.sentences(*noisy))
 
 
 def test_what_seeds_do_not_explain_widens_the_intervals():
@@ -395,14 +413,23 @@ def test_what_seeds_do_not_explain_widens_the_intervals():
     assert law.misfit_degrees == 1
     wide, narrow = (np.log(each.predict().high / each.predict().low) for each in (law, straight))
     assert wide > narrow
-    assert any("further factor" in line for line in words.readings(law, table))
+    assert any("further factor" in line for line in words.sentences(law, table))
 
 
 def test_with_as_many_settings_as_coefficients_nothing_is_left_and_it_says_so():
     law, table = fit_to(known(design.design_of("quick"), scatter=0.05).query("setting != 'budget 31,500'"))
     assert (law.misfit_degrees, law.misfit_variance) == (0, 0)
     assert np.isfinite(law.predict().high)
-    assert any("its intervals hold it to be exact" in line for line in words.readings(law, table))
+    assert any("its intervals hold it to be exact" in line for line in words.sentences(law, table))
+
+
+def test_where_nothing_tells_an_interval_there_is_none_and_nothing_is_judged():
+    law, table = fit_to(known(design.design_of("quick")).query("seed == 0 and setting != 'budget 31,500'"))
+    said = "\n".join(words.sentences(law, table))
+    assert "(no interval), measured" in said
+    assert "Nothing tells how wide the prediction intervals are" in said
+    assert "side" not in said
+    assert "nan" not in said + str(law.predict())
 
 
 def test_one_seed_everywhere_leaves_only_the_misfit():
@@ -411,7 +438,7 @@ def test_one_seed_everywhere_leaves_only_the_misfit():
     assert table["low"].isna().all()
     assert 0.02 < np.sqrt(law.misfit_variance) < 0.3
     assert law.predict().low < law.predict().middle < law.predict().high
-    assert any("tells no scatter" in line for line in words.readings(law, table))
+    assert any("tells no scatter" in line for line in words.sentences(law, table))
 
 
 def test_too_few_settings_are_no_law():
@@ -451,7 +478,7 @@ def test_far_from_the_base_it_is_less_sure(noisy):
 
 @pytest.mark.parametrize(("asked", "why"), [
     ({"letters": 3}, "the factors are alphabet"), ({"width": 0}, "positive"), ({"width": float("nan")}, "positive"),
-    ({"recipe": "rnn"}, "fitted on modern, gpt2"),
+    ({"recipe": "rnn"}, "recipe rnn was not fitted: the law knows modern, gpt2"),
 ])  # fmt: skip
 def test_what_cannot_be_asked_is_a_sentence(noisy, asked, why):
     with pytest.raises(ValueError, match=why):
@@ -478,12 +505,38 @@ def test_the_widget_answers_what_is_typed(noisy, monkeypatch):
 # Figures and smoke
 
 
+def test_other_readings_stand_below_the_one_of_the_law():
+    results = made(design.design_of("quick"), scatter=0.1)
+    law, table = fit_to(measure.by_seed(results))
+    found = fit.by_reading(results)
+    ax = plots.exponents_and_residuals(law, table, found).axes[0]
+    labels = ax.get_legend_handles_labels()[1]
+    assert labels == ["read by a straight line", "read by a logistic curve"]
+    drawn = ax.collections[-1].get_offsets()[:, 0]
+    assert sorted(drawn) == pytest.approx(sorted(found.loc[found["reading"] == "logistic curve", "exponent"]))
+    plt.close("all")
+
+
+def test_no_interval_is_cut_off():
+    law, table = fitted("quick", scatter=0.2)
+    rows = law.residuals(table)
+    low, high = plots.predicted(law, table).get_xlim()
+    assert low < rows[["low", "predicted_low"]].min(axis=None)
+    assert high > rows[["high", "predicted_high"]].max(axis=None)
+    plt.close("all")
+
+
 def test_the_figures_show_every_setting(noisy):
     law, table = noisy
     assert len(plots.thresholds(table).get_yticks()) == len(table)
     assert len(plots.residuals(law, table).get_yticks()) == len(table)
     sizes = law.exponents().set_index("factor")["exponent"].abs().sort_values()
     assert [label.get_text() for label in plots.exponents(law).get_yticklabels()] == list(sizes.index)
+    ax = plots.residuals(law, table)
+    faces = [tuple(face) for face in ax.collections[1].get_facecolors()]
+    assert faces.count((1, 1, 1, 1)) == 1  # gpt2 alone tells its coefficient
+    bands = [path for path in ax.collections[0].get_paths() if np.isfinite(path.vertices).all()]
+    assert len(bands) == table["held_out"].sum()
     assert len([ax for ax in plots.along(law, table).axes if ax.get_visible()]) == len(factors.NAMES)
     labels = plots.predicted(law, table).get_legend_handles_labels()[1]
     assert sum(label.startswith("held out") for label in labels) == table["held_out"].sum()
@@ -500,6 +553,6 @@ def test_at_smoke_there_is_no_law_and_a_figure(tmp_path):
     table = measure.by_setting(seeds)
     law, why = fit.attempt(table, measure.scatter(seeds))
     assert law is None
-    assert words.readings(law, table, why)[0].startswith("There is no law to fit here: a law needs two settings")
+    assert words.sentences(law, table, why)[0].startswith("There is no law to fit here: a law needs two settings")
     assert len(plots.thresholds(table).texts) == len(table)
     plt.close("all")

@@ -120,7 +120,7 @@ def _smoke(main: Setting) -> Design:
 
 def _quick(main: Setting) -> Design:
     """Levels that are cheaper than the base, and two of the budget, so that one degree of freedom is left to judge the law by."""
-    steps = [(105, {"alphabet": 13}), (220, {"input": 6}), (500, {"width": 32}), (300, {"depth": 3}),
+    steps = [(150, {"alphabet": 13}), (220, {"input": 6}), (500, {"width": 32}), (300, {"depth": 3}),
              (450, {"budget": 31_500}), (750, {"budget": 22_500})]  # fmt: skip
     tests = [(190, {"alphabet": 13, "width": 32}), (620, {"input": 6, "budget": 22_500})]
     return _design("quick", main, steps, tests)

@@ -28,7 +28,7 @@ class NoLaw(ValueError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """Instructions at half accuracy as the law has them, with a 95 % interval; ``warnings`` say where it should not be trusted."""
+    """A threshold, in instructions, as the law has it, with a 95 % interval; ``warnings`` say where it should not be trusted."""
 
     middle: float
     low: float
@@ -36,7 +36,8 @@ class Prediction:
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = f"about {self.middle:,.0f} different instructions (95 % interval {self.low:,.0f} to {self.high:,.0f})"
+        interval = "no interval" if np.isnan(self.low) else f"95 % interval {self.low:,.0f} to {self.high:,.0f}"
+        said = f"about {self.middle:,.0f} different instructions ({interval})"
         return "; ".join([said, *self.warnings])
 
 
@@ -81,7 +82,7 @@ class Law:
     def unknown(self, given: Mapping[str, float], recipe: str) -> str:
         """Why the law cannot predict a setting: its recipe, or a factor at another level than the base's, was not fitted. Empty if it can."""
         if recipe not in self.bases:
-            return f"recipe={recipe!r}: the law was fitted on {', '.join(self.bases)}"
+            return f"recipe {recipe} was not fitted: the law knows {', '.join(self.bases)}"
         base = self.bases[recipe]
         for name, value in given.items():
             if name not in self.names and value != base[name]:

@@ -14,6 +14,7 @@ from unseen.running.workers import Executor
 from unseen.store import Store
 
 LEVELS = ("recipe", *NAMES)
+_OUTSIDE = {"above": "never half right up to", "below": "below"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _row(part: pd.DataFrame, spread: Scatter) -> dict[str, object]:
     first, out = part.iloc[0], part[part["outside"] != ""]
     shared = {name: first[name] for name in ("setting", "held_out", *LEVELS)} | {"seeds": len(part)}
     if len(out):
-        note = ", ".join(f"{where} {size:,.0f} ({seeds} of {len(part)} seeds)"
+        note = ", ".join(f"{_OUTSIDE[where]} {size:,.0f} ({seeds} of {len(part)} seeds)"
                          for (where, size), seeds in out.groupby(["outside", "size"]).size().items())  # fmt: skip
         missing = dict.fromkeys(("middle", "low", "high"), np.nan)
         return {**shared, **missing, "outside": out["outside"].iloc[0], "size": out["size"].iloc[0], "note": note}

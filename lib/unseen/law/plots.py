@@ -26,7 +26,7 @@ def colours(table: pd.DataFrame) -> list[tuple[float, float, float]]:
 
 
 def grouped(table: pd.DataFrame) -> pd.DataFrame:
-    """The settings of ``by_setting`` in the order of a figure: the base, then by factor and its level, held-out ones last.
+    """The settings of ``by_setting`` (all, for each recipe's first is its base) in the order of a figure: the base, then by factor and its level, held-out ones last.
 
     Adds ``rank``, equal for settings that stand together.
     """
@@ -156,30 +156,24 @@ def _other_readings(ax: Axes, readings: pd.DataFrame, places: dict[str, int]) ->
         ax.scatter(
             there["exponent"], at, color=COLOURS["baseline"], marker=marker, s=18, zorder=3, label=f"read by a {name}"
         )
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, fontsize=8)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=5, ncols=2, fontsize=8)
 
 
 def residuals(law: Law, table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Measured over predicted for every setting, with the 95 % range that the law's prediction leaves.
+    """Measured over predicted for every setting, and for held-out ones the 95 % range that the law's prediction leaves.
 
     Open circles are settings through which the law goes by construction (``alone`` of ``Law.residuals``).
     """
     rows = law.residuals(grouped(table))
     ax = ax or plt.subplots(figsize=(7, 0.3 * len(rows) + 1.3))[1]
     places, shades = -np.arange(len(rows)), colours(rows)
-    ax.hlines(
-        places,
-        rows["predicted_low"] / rows["predicted"],
-        rows["predicted_high"] / rows["predicted"],
-        color=shades,
-        lw=6,
-        alpha=0.18,
-    )
+    least, most = (rows[end].where(rows["held_out"]) / rows["predicted"] for end in ("predicted_low", "predicted_high"))
+    ax.hlines(places, least, most, color=shades, lw=6, alpha=0.18)
     inner = ["white" if alone else shade for alone, shade in zip(rows["alone"], shades, strict=True)]
     ax.scatter(rows["ratio"], places, color=inner, edgecolor=shades, lw=1.5, s=34, zorder=3)
     ax.axvline(1, color=COLOURS["baseline"], lw=1)
-    low = min(0.7, rows["ratio"].min() / 1.15, max(0.25, (rows["predicted_low"] / rows["predicted"]).min() / 1.05))
-    high = max(1.4, rows["ratio"].max() * 1.15, min(4, (rows["predicted_high"] / rows["predicted"]).max() * 1.05))
+    low = min(0.7, rows["ratio"].min() / 1.15, max(0.25, np.nan_to_num(least.min(), nan=1) / 1.05))
+    high = max(1.4, rows["ratio"].max() * 1.15, min(4, np.nan_to_num(most.max(), nan=1) * 1.05))
     ax.set(xscale="log", xlim=(low, high), xlabel="measured / predicted", title="What the law leaves over")
     shown = [tick for tick in (0.25, 0.5, 0.7, 0.85, 1, 1.2, 1.4, 2, 4) if low <= tick <= high]
     ticks(ax, shown, [f"{tick:g}" for tick in shown])
@@ -196,8 +190,8 @@ def predicted(law: Law, table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     _cross(ax, rows[~rows["held_out"]], "o", _FITTED, "fitted")
     for marker, (name, part) in zip(cycle("Ds^vPX*"), held_out.groupby("setting", sort=False)):
         _cross(ax, part, marker, _HELD_OUT, f"held out: {name}")
-    both = pd.concat([rows["middle"], rows["predicted"]])
-    ends = (both.min() / 1.6, both.max() * 1.6)
+    both = rows[["middle", "predicted", "low", "high", "predicted_low", "predicted_high"]]
+    ends = (both.min(axis=None) / 1.1, both.max(axis=None) * 1.1)
     ax.plot(ends, ends, color=COLOURS["baseline"], lw=1, ls="--", zorder=0, label="prediction = measurement")
     ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal", xlabel="measured threshold (instructions)",
            ylabel="threshold predicted by the law")  # fmt: skip

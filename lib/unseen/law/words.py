@@ -9,16 +9,16 @@ from unseen.law.fit import Law
 _FEW = 5  # degrees of freedom for the misfit below which an interval rests on the power law being true
 
 
-def readings(law: Law | None, table: pd.DataFrame, why: str = "") -> list[str]:
+def sentences(law: Law | None, table: pd.DataFrame, why: str = "") -> list[str]:
     """What matters, what the law rests on, how it did on the held-out settings of ``by_setting``, and what was censored.
 
-    Without a law, ``why`` there is none and where the settings' steps lie.
+    Without a law, ``why`` there is none and what the settings' curves do.
     """
     if law is None:
         outside = [f"{row['setting']}: {row['note']}" for row in table.to_dict("records") if row["note"]]
         return [
             f"There is no law to fit here: {why}.",
-            *(f"Its step lies outside its sizes: {line}." for line in outside),
+            *(f"No step is seen among its sizes: {line}." for line in outside),
         ]
     return [_matters(law), *_examples_or_steps(law), *_rests(law, table), *_tested(law, table), *_censored(law, table)]
 
@@ -99,31 +99,46 @@ def _rests(law: Law, table: pd.DataFrame) -> list[str]:
 def _tested(law: Law, table: pd.DataFrame) -> list[str]:
     held_out = table[table["held_out"] & table["middle"].notna()]
     tests = law.residuals(held_out)
-    said = [f"Held out, {row.setting}: predicted {row.predicted:,.0f} ({row.predicted_low:,.0f} to {row.predicted_high:,.0f}), measured "
-            f"{row.middle:,.0f}, {'inside' if row.inside else 'outside'}." for row in tests.itertuples()]  # fmt: skip
+    said = [f"Held out, {row.setting}: predicted {row.predicted:,.0f} ({_interval(row)}), measured "
+            f"{row.middle:,.0f}{_inside(row)}." for row in tests.itertuples()]  # fmt: skip
     said += [f"Held out, {name}: cannot be predicted, for {why}." for name, why in law.unpredictable(held_out).items()]
     if tests.empty:
         return [*said, "No held-out setting has a threshold that the law can predict, so the law is untested."]
     base = law.predict().middle
     off, still = (float(np.exp(np.abs(np.log(tests["middle"] / by)).mean())) for by in (tests["predicted"], base))
-    return [*said, f"{tests['inside'].sum()} of {len(tests)} held-out settings lie in their 95 % prediction intervals; the law is off by a factor of {off:.2f} "
-                   f"on the average, saying that nothing matters (always {base:,.0f}) by {still:.2f}."]  # fmt: skip
+    far = f"the law is off by a factor of {off:.2f} on the average, saying that nothing matters (always {base:,.0f}) by {still:.2f}"
+    if tests["predicted_low"].isna().any():
+        return [*said, f"Nothing tells how wide the prediction intervals are; {far}."]
+    return [
+        *said,
+        f"{tests['inside'].sum()} of {len(tests)} held-out settings lie in their 95 % prediction intervals; {far}.",
+    ]
+
+
+def _interval(row: tuple) -> str:
+    return "no interval" if np.isnan(row.predicted_low) else f"{row.predicted_low:,.0f} to {row.predicted_high:,.0f}"
+
+
+def _inside(row: tuple) -> str:
+    if np.isnan(row.predicted_low):
+        return ""
+    return ", inside" if row.inside else ", outside"
 
 
 def _censored(law: Law, table: pd.DataFrame) -> list[str]:
-    """Settings that were left out of the fit because their step lies outside their sizes, and whether the law agrees."""
+    """Settings left out of the fit because no step is seen among their sizes, and what the law says of them."""
     rows = table[table["middle"].isna()]
     unknown = law.unpredictable(rows)
-    return [
-        f"Censored and left out, {row['setting']}: {row['note']}; "
-        + (f"the law cannot predict it, for {unknown[row['setting']]}." if row["setting"] in unknown else _agrees(law, row))
-        for row in rows.to_dict("records")
-    ]  # fmt: skip
+    said = []
+    for row in rows.to_dict("records"):
+        law_says = (
+            f"the law cannot predict it, for {unknown[row['setting']]}"
+            if row["setting"] in unknown
+            else _says(law, row)
+        )
+        said.append(f"Censored and left out, {row['setting']}: {row['note']}; {law_says}.")
+    return said
 
 
-def _agrees(law: Law, row: dict) -> str:
-    predicted = law.predict(row["recipe"], **{name: row[name] for name in NAMES}).middle
-    if {"above", "below"} <= set(row["note"].split()):
-        return f"the law says {predicted:,.0f}."
-    agrees = (predicted > row["size"]) == (row["outside"] == "above")
-    return f"the law says {predicted:,.0f}, which {'agrees' if agrees else 'does not agree'}."
+def _says(law: Law, row: dict) -> str:
+    return f"the law says {law.predict(row['recipe'], **{name: row[name] for name in NAMES})}"
