@@ -224,7 +224,7 @@ def test_an_executed_copy_runs_anew(book, runs, monkeypatch):
     ],
 )
 def test_a_notebook_that_stops_before_its_end_has_failed(book, runs, end, how):
-    last = "import time; time.sleep(60); print('the end')"  # exit() leaves a tenth of a second
+    last = "import asyncio; await asyncio.sleep(60); print('the end')"  # exit() waits for what does not let it go
     write_book(book, "print('so far')", end, last, declared=DECLARED)
     (runs / "smoke").mkdir(parents=True)
     (runs / "smoke" / "tiny.success.json").write_text('{"token": "of an earlier success"}')
