@@ -416,6 +416,15 @@ def test_what_seeds_do_not_explain_widens_the_intervals():
     assert any("further factor" in line for line in words.sentences(law, table))
 
 
+def test_what_is_held_out_beyond_the_fitted_range_is_told(noisy):
+    law, table = noisy
+    rows = law.residuals(table)
+    beyond = ["budget 11,250, 4 times the passes", "budget 4,500, 10 times the passes"]
+    assert list(rows.loc[rows["beyond"], "setting"]) == beyond
+    said = [line for line in words.sentences(law, table) if "beyond the fitted range" in line]
+    assert [line.split(":")[0] for line in said] == [f"Held out, {name}" for name in beyond]
+
+
 def test_with_as_many_settings_as_coefficients_nothing_is_left_and_it_says_so():
     law, table = fit_to(known(design.design_of("quick"), scatter=0.05).query("setting != 'budget 31,500'"))
     assert (law.misfit_degrees, law.misfit_variance) == (0, 0)

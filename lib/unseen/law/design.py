@@ -127,7 +127,10 @@ def _quick(main: Setting) -> Design:
 
 
 def _full(main: Setting) -> Design:
-    """All factors at several levels.  The budget alone moves the steps with it; the two settings with more passes tell one from the other."""
+    """All factors at several levels.  The budget alone moves the steps with it; the two settings with more passes tell one from the other.
+
+    Two that are held out go on where those end: a quarter and a tenth of the examples in as many steps as the base.
+    """
     steps = [(105, {"alphabet": 13}), (180, {"alphabet": 20}), (450, {"alphabet": 40}), (600, {"alphabet": 52}),
              (220, {"pattern": 2}), (330, {"pattern": 4}), (400, {"pattern": 5}),
              (220, {"input": 6}), (300, {"input": 15}), (350, {"input": 20}),
@@ -137,7 +140,8 @@ def _full(main: Setting) -> Design:
              (400, {"budget": 22_500, "passes": 2}), (150, {"passes": 2})]  # fmt: skip
     tests = [(190, {"alphabet": 13, "width": 32}), (620, {"input": 6, "budget": 22_500}), (300, {"alphabet": 40, "width": 96}),
              (200, {"alphabet": 20, "input": 15}), (350, {"pattern": 4, "depth": 3}),
-             (250, {"alphabet": 13, "width": 48, "budget": 31_500})]  # fmt: skip
+             (250, {"alphabet": 13, "width": 48, "budget": 31_500}),
+             (250, {"budget": 11_250, "passes": 4}), (300, {"budget": 4_500, "passes": 10})]  # fmt: skip
     gpt2 = main.base.but(model=GPT2, training=GPT2_TRAINING)
     return _design("full", main, steps, tests, gpt2, (1_000,))
 

@@ -111,14 +111,15 @@ class Law:
     def residuals(self, table: pd.DataFrame) -> pd.DataFrame:
         """What was measured over what the law says, for the settings of ``by_setting`` that have a threshold and that it knows.
 
-        Adds columns predicted, predicted_low, predicted_high (of a mean over as many seeds), ratio, inside, and alone: whether some
-        coefficient rests on this setting and no other, so that its ratio is 1 by construction.
+        Adds columns predicted, predicted_low, predicted_high (of a mean over as many seeds), ratio, inside, beyond: whether a level
+        lies outside the fitted range, and alone: whether some coefficient rests on this setting and no other, so that its ratio is 1
+        by construction.
         """
         there = [row for row in table[table["middle"].notna()].to_dict("records") if not self._unknown_row(row)]
         found = [self.predict(row["recipe"], row["seeds"], **{name: row[name] for name in NAMES}) for row in there]
         rows = pd.DataFrame(there, columns=table.columns)
         rows = rows.assign(predicted=[p.middle for p in found], predicted_low=[p.low for p in found],
-                           predicted_high=[p.high for p in found], alone=[row["setting"] in self.alone for row in there])  # fmt: skip
+                           predicted_high=[p.high for p in found], beyond=[bool(p.warnings) for p in found], alone=[row["setting"] in self.alone for row in there])  # fmt: skip
         inside = rows["middle"].between(rows["predicted_low"], rows["predicted_high"])
         return rows.assign(ratio=rows["middle"] / rows["predicted"], inside=inside)
 

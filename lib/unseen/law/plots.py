@@ -26,9 +26,9 @@ def colours(table: pd.DataFrame) -> list[tuple[float, float, float]]:
 
 
 def grouped(table: pd.DataFrame) -> pd.DataFrame:
-    """The settings of ``by_setting`` (all, for each recipe's first is its base) in the order of a figure: the base, then by factor and its level, held-out ones last.
+    """The settings of ``by_setting`` in the order of a figure: the base, then by factor and its level, held-out ones last.
 
-    Adds ``rank``, equal for settings that stand together.
+    It needs all of them, for the first of each recipe is its base.  Adds ``rank``, equal for settings that stand together.
     """
     order, groups = ["", *NAMES, "recipe", "several"], apart(table.to_dict("records"))
     rank = [len(order) if held_out else order.index(group if group in order else "several")

@@ -100,7 +100,7 @@ def _tested(law: Law, table: pd.DataFrame) -> list[str]:
     held_out = table[table["held_out"] & table["middle"].notna()]
     tests = law.residuals(held_out)
     said = [f"Held out, {row.setting}: predicted {row.predicted:,.0f} ({_interval(row)}), measured "
-            f"{row.middle:,.0f}{_inside(row)}." for row in tests.itertuples()]  # fmt: skip
+            f"{row.middle:,.0f}{_inside(row)}{', beyond the fitted range' * row.beyond}." for row in tests.itertuples()]  # fmt: skip
     said += [f"Held out, {name}: cannot be predicted, for {why}." for name, why in law.unpredictable(held_out).items()]
     if tests.empty:
         return [*said, "No held-out setting has a threshold that the law can predict, so the law is untested."]
