@@ -423,6 +423,13 @@ def test_what_is_held_out_beyond_the_fitted_range_is_told(noisy):
     assert list(rows.loc[rows["beyond"], "setting"]) == beyond
     said = [line for line in words.sentences(law, table) if "beyond the fitted range" in line]
     assert [line.split(":")[0] for line in said] == [f"Held out, {name}" for name in beyond]
+    inner = rows[rows["held_out"] & ~rows["beyond"]]
+    off = np.exp(np.abs(np.log(inner["ratio"])).mean())
+    counts = [line for line in words.sentences(law, table) if "lie in their" in line]
+    assert counts[0].startswith(f"{inner['inside'].sum()} of 6 held-out settings lie")
+    assert f"off by a factor of {off:.2f}" in counts[0]
+    assert counts[1].startswith("Beyond the fitted range, ")
+    assert "of 2 held-out settings lie" in counts[1]
 
 
 def test_with_as_many_settings_as_coefficients_nothing_is_left_and_it_says_so():

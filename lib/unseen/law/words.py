@@ -104,15 +104,21 @@ def _tested(law: Law, table: pd.DataFrame) -> list[str]:
     said += [f"Held out, {name}: cannot be predicted, for {why}." for name, why in law.unpredictable(held_out).items()]
     if tests.empty:
         return [*said, "No held-out setting has a threshold that the law can predict, so the law is untested."]
+    ranges = {"": tests[~tests["beyond"]], "beyond the fitted range, ": tests[tests["beyond"]]}
+    return said + [_how_far(law, part, where) for where, part in ranges.items() if len(part)]
+
+
+def _how_far(law: Law, tests: pd.DataFrame, where: str) -> str:
     base = law.predict().middle
     off, still = (float(np.exp(np.abs(np.log(tests["middle"] / by)).mean())) for by in (tests["predicted"], base))
-    far = f"the law is off by a factor of {off:.2f} on the average, saying that nothing matters (always {base:,.0f}) by {still:.2f}"
-    if tests["predicted_low"].isna().any():
-        return [*said, f"Nothing tells how wide the prediction intervals are; {far}."]
-    return [
-        *said,
-        f"{tests['inside'].sum()} of {len(tests)} held-out settings lie in their 95 % prediction intervals; {far}.",
-    ]
+    inside = f"{tests['inside'].sum()} of {len(tests)} held-out settings lie in their 95 % prediction intervals"
+    unjudged = "nothing tells how wide the prediction intervals are"
+    said = (
+        f"{where}{unjudged if tests['predicted_low'].isna().any() else inside}; the law is off by a factor of {off:.2f}"
+    )
+    return (
+        f"{said[0].upper()}{said[1:]} on the average, saying that nothing matters (always {base:,.0f}) by {still:.2f}."
+    )
 
 
 def _interval(row: tuple) -> str:
