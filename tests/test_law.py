@@ -554,7 +554,9 @@ def test_the_figures_show_every_setting(noisy):
     bands = [path for path in ax.collections[0].get_paths() if np.isfinite(path.vertices).all()]
     assert len(bands) == table["held_out"].sum()
     assert len([ax for ax in plots.along(law, table).axes if ax.get_visible()]) == len(factors.NAMES)
-    labels = plots.predicted(law, table).get_legend_handles_labels()[1]
+    handles, labels = plots.predicted(law, table).get_legend_handles_labels()
+    markers = [handle.lines[0].get_marker() for handle in handles if hasattr(handle, "lines")]
+    assert len(set(markers)) == len(markers) == 1 + table["held_out"].sum()  # no two settings look alike
     assert sum(label.startswith("held out") for label in labels) == table["held_out"].sum()
     assert len(plots.exponents_and_residuals(law, table).axes) == 2
     plt.close("all")

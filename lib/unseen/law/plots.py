@@ -188,7 +188,7 @@ def predicted(law: Law, table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     rows = law.residuals(table)
     held_out = rows[rows["held_out"]]
     _cross(ax, rows[~rows["held_out"]], "o", _FITTED, "fitted")
-    for marker, (name, part) in zip(cycle("Ds^vPX*"), held_out.groupby("setting", sort=False)):
+    for marker, (name, part) in zip(cycle("Ds^vPX*phd<>"), held_out.groupby("setting", sort=False)):
         _cross(ax, part, marker, _HELD_OUT, f"held out: {name}")
     both = rows[["middle", "predicted", "low", "high", "predicted_low", "predicted_high"]]
     ends = (both.min(axis=None) / 1.1, both.max(axis=None) * 1.1)
