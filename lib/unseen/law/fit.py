@@ -79,6 +79,10 @@ class Law:
             *(float(np.exp(v)) for v in (middle, middle - half, middle + half)), self._warnings(given, recipe)
         )
 
+    def predict_row(self, row: Mapping[str, float | str], seeds: int = 0) -> Prediction:
+        """As ``predict``, for a row of ``by_setting``."""
+        return self.predict(row["recipe"], seeds, **_levels(row))
+
     def unknown(self, given: Mapping[str, float], recipe: str) -> str:
         """Why the law cannot predict a setting: its recipe, or a factor at another level than the base's, was not fitted. Empty if it can."""
         if recipe not in self.bases:
@@ -116,7 +120,7 @@ class Law:
         by construction.
         """
         there = [row for row in table[table["middle"].notna()].to_dict("records") if not self._unknown_row(row)]
-        found = [self.predict(row["recipe"], row["seeds"], **{name: row[name] for name in NAMES}) for row in there]
+        found = [self.predict_row(row, row["seeds"]) for row in there]
         rows = pd.DataFrame(there, columns=table.columns)
         rows = rows.assign(predicted=[p.middle for p in found], predicted_low=[p.low for p in found],
                            predicted_high=[p.high for p in found], beyond=[bool(p.warnings) for p in found], alone=[row["setting"] in self.alone for row in there])  # fmt: skip
@@ -128,7 +132,7 @@ class Law:
         return {row["setting"]: why for row in table.to_dict("records") if (why := self._unknown_row(row))}
 
     def _unknown_row(self, row: Mapping[str, float | str]) -> str:
-        return self.unknown({name: row[name] for name in NAMES}, row["recipe"])
+        return self.unknown(_levels(row), row["recipe"])
 
     def _half_width(self, noise: float, misfit: float) -> float:
         """Student's t on two variances, each known as well as its degrees of freedom allow (Satterthwaite)."""
@@ -147,6 +151,10 @@ class Law:
             if not low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
                 said.append(f"{name} {value:,g} lies outside the fitted range, {low:,g} to {high:,g}")
         return tuple(said)
+
+
+def _levels(row: Mapping[str, float | str]) -> dict[str, float]:
+    return {name: row[name] for name in NAMES}
 
 
 def _check(given: Mapping[str, float]) -> None:
@@ -175,7 +183,7 @@ def fit(table: pd.DataFrame, scatter: Scatter) -> Law:
         raise NoLaw(f"a law needs two settings with a threshold, and {len(rows)} of {len(table)} have one")
     there, bases = {row["recipe"] for row in rows}, {}
     for row in table[~table["held_out"] & table["recipe"].isin(there)].to_dict("records"):
-        bases.setdefault(row["recipe"], {name: row[name] for name in NAMES})
+        bases.setdefault(row["recipe"], _levels(row))
     names = _names(rows, bases)
     x = np.array([design_row(names, row, bases, row["recipe"]) for row in rows])  # (K, p)
     if (rank := np.linalg.matrix_rank(x)) < len(names):

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from unseen.law.factors import NAMES
 from unseen.law.fit import Law
 
 _FEW = 5  # degrees of freedom for the misfit below which an interval rests on the power law being true
@@ -34,7 +33,7 @@ def agreed(found: pd.DataFrame) -> str:
 
 def side_by_side(found: pd.DataFrame) -> pd.DataFrame:
     """The exponents of ``fit.by_reading`` with their intervals, in words: a row a factor, a column a reading."""
-    said = found.assign(said=[f"{row.exponent:.2f} ({row.low:.2f} to {row.high:.2f})" for row in found.itertuples()])
+    said = found.assign(said=[_with_interval(row.exponent, row.low, row.high) for row in found.itertuples()])
     order = {"index": found["factor"].unique(), "columns": found["reading"].unique()}
     return said.pivot(index="factor", columns="reading", values="said").reindex(**order)
 
@@ -60,12 +59,12 @@ def _examples_or_steps(law: Law) -> list[str]:
     if not {"budget", "passes"} <= set(law.names):
         return []
     examples, steps = law.contrast({"budget": 1, "passes": -1}), law.contrast({"passes": 1})
-    return [f"More different examples in as many steps (budget minus passes): {_power(examples)}; more steps on the same examples "
-            f"(passes): {_power(steps)}."]  # fmt: skip
+    return [f"More different examples in as many steps (budget minus passes): exponent {_with_interval(**examples)}; more steps on the same examples "
+            f"(passes): exponent {_with_interval(**steps)}."]  # fmt: skip
 
 
-def _power(found: dict[str, float]) -> str:
-    return f"exponent {found['exponent']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+def _with_interval(exponent: float, low: float, high: float) -> str:
+    return f"{exponent:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _rests(law: Law, table: pd.DataFrame) -> list[str]:
@@ -137,14 +136,7 @@ def _censored(law: Law, table: pd.DataFrame) -> list[str]:
     unknown = law.unpredictable(rows)
     said = []
     for row in rows.to_dict("records"):
-        law_says = (
-            f"the law cannot predict it, for {unknown[row['setting']]}"
-            if row["setting"] in unknown
-            else _says(law, row)
-        )
+        why = unknown.get(row["setting"])
+        law_says = f"the law cannot predict it, for {why}" if why else f"the law says {law.predict_row(row)}"
         said.append(f"Censored and left out, {row['setting']}: {row['note']}; {law_says}.")
     return said
-
-
-def _says(law: Law, row: dict) -> str:
-    return f"the law says {law.predict(row['recipe'], **{name: row[name] for name in NAMES})}"
