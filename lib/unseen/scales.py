@@ -8,7 +8,12 @@ Traceback (most recent call last):
 ValueError: scale='fast': known scales are smoke, quick, full, paper
 """
 
+import tomllib
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import SimpleNamespace
+from typing import Any
 
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
 
@@ -64,6 +69,25 @@ def scale(name: str) -> Scale:
     if name not in SCALES:
         raise ValueError(f"scale={name!r}: known scales are {', '.join(SCALES)}")
     return SCALES[name]
+
+
+def amounts(study: str, name: str) -> SimpleNamespace:
+    """How much a study has of everything at a scale: its row in ``scales.toml``, lists as tuples.
+
+    >>> amounts("no_ops", "quick").shares
+    (0.0, 0.1, 0.5)
+    """
+    row = _table()[study][scale(name).name]
+    return SimpleNamespace(**{key: _frozen(value) for key, value in row.items()})
+
+
+@cache
+def _table() -> dict[str, dict[str, dict[str, Any]]]:
+    return tomllib.loads((files("unseen") / "scales.toml").read_text("utf-8"))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 _QUICK = RunSpec()  # the defaults: one pass over a budget of 45,000 examples

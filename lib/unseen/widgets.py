@@ -7,12 +7,14 @@ sentence beside the field, never a traceback.
 import html
 import io
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 import ipywidgets as ipw
 import pandas as pd
+from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from unseen import plots
@@ -228,3 +230,31 @@ def curve_picture(rows: list[Row]) -> bytes:
 def live_training(scale: Scale) -> LiveTraining | None:
     """The widget for a person; nothing when nobody looks."""
     return None if headless() else LiveTraining(scale)
+
+
+def explore(answer: Callable[..., Any], **controls: ipw.Widget) -> ipw.interactive | None:
+    """Controls, and below them what ``answer`` makes of their values, drawn anew at every change.
+
+    ``answer`` takes the values by the names of the controls and returns anything that a notebook can display (HTML, a
+    figure, a frame).  A ``ValueError`` becomes a sentence in the answer's place, never a traceback.  For the tests the last
+    answer is ``.result``.  Headless there is nobody to explore, and None is returned.
+
+    >>> explorer = explore(lambda n: n * n, n=ipw.IntText(3, description="number"))
+    >>> from contextlib import redirect_stdout
+    >>> with redirect_stdout(io.StringIO()):  # a notebook draws it in its place
+    ...     explorer.children[0].value = 5
+    >>> explorer.result
+    25
+    """
+    if headless():
+        return None
+
+    def show(**values: Any) -> Any:
+        try:
+            found = answer(**values)
+        except ValueError as error:
+            found = HTML(f"<span role='alert' style='color:#b00020'>{html.escape(str(error))}</span>")
+        display(found)
+        return found
+
+    return ipw.interactive(show, **controls)

@@ -1,0 +1,1 @@
+"""Runs on disk: computed once, verified when read, resumed where they stopped, spread over workers."""
