@@ -239,9 +239,9 @@ def explore(answer: Callable[..., Any], **controls: ipw.Widget) -> ipw.interacti
     figure, a frame).  A ``ValueError`` becomes a sentence in the answer's place, never a traceback.  For the tests the last
     answer is ``.result``.  Headless there is nobody to explore, and None is returned.
 
-    >>> explorer = explore(lambda n: n * n, n=ipw.IntText(3, description="number"))
     >>> from contextlib import redirect_stdout
     >>> with redirect_stdout(io.StringIO()):  # a notebook draws it in its place
+    ...     explorer = explore(lambda n: n * n, n=ipw.IntText(3, description="number"))
     ...     explorer.children[0].value = 5
     >>> explorer.result
     25
