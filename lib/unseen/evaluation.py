@@ -8,12 +8,12 @@ import pandas as pd
 import torch
 from scipy.stats import norm
 
-from unseen.ciphers import cipher_table
-from unseen.datasets import Examples, rewrite
-from unseen.encoding import Encoding
-from unseen.instructions import Instructions, nearest_rules
+from unseen.layout import Layout
 from unseen.model import Cache, Transformer
 from unseen.rewriting import Rule
+from unseen.worlds.base import Examples
+from unseen.worlds.rules import Instructions, nearest_rules
+from unseen.worlds.strings import cipher_table, rewrite
 
 _CHUNK = 512  # examples decoded at a time
 
@@ -64,8 +64,8 @@ def baselines(
 ) -> dict[str, np.ndarray]:
     """Answers (N, O) that need no learning, to examples drawn from ``instructions``.
 
-    ``oracle`` applies the rule, and the ``cipher`` of the task where it has one; ``copy`` repeats the input; ``nearest rule`` replaces what the *known*
-    rule with the most similar pattern would put there: a perfect memory of the training rules.
+    ``oracle`` applies the rule, and the ``cipher`` of the task where it has one; ``copy`` repeats the input; ``nearest
+    rule`` puts in what the *known* rule with the most similar pattern would: a perfect memory of the training rules.
     """
     encoding, z = examples.encoding, examples.inputs.T
     end, length = encoding.special("end"), encoding.answer_length
@@ -97,7 +97,7 @@ def share(right: np.ndarray) -> dict[str, float]:
 
 
 def scores_by_kind(answers: np.ndarray, examples: Examples) -> list[dict[str, float | str]]:
-    """``score`` apart for inputs that hold the pattern (kind ``has-op``) and those that do not (``no-op``), if there are such."""
+    """``score`` separately for inputs that hold the pattern (kind ``has-op``) and those that do not (``no-op``)."""
     kinds = {"has-op": examples.applies, "no-op": ~examples.applies}
     return [{"kind": kind, **score(answers[mask], examples.where(mask))} for kind, mask in kinds.items() if mask.any()]
 
@@ -129,7 +129,7 @@ def examples_table(model: Transformer, examples: Examples, rows: int = 10) -> pd
     })  # fmt: skip
 
 
-def answer(model: Transformer, encoding: Encoding, rule: Rule, text: str) -> str:
+def answer(model: Transformer, encoding: Layout, rule: Rule, text: str) -> str:
     """What a model answers to one rule and one input, as text.
 
     Raises ``ValueError`` when a part has the wrong length or an unknown letter.

@@ -1,33 +1,89 @@
-"""What the fields of a spec share: types and bounds checked as it is built, errors that name field and value, later fields."""
+"""What all specs share: frozen dataclasses whose fields pydantic checks as they are built, and the part a digest is made of.
 
-from dataclasses import asdict, field, fields, replace
-from typing import Any, Self
+    >>> @spec
+    ... class Box(Checked):
+    ...     width: Count = 3
+    ...     share: Share = 0.5
+    >>> Box(2).but(share=1)
+    Box(width=2, share=1.0)
+    >>> Box(width=0, share=2, depth=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: Box.width=0: Input should be greater than or equal to 1
+    Box.share=2: Input should be less than or equal to 1
+    Box.depth: unknown field; the fields are width, share
+"""
+
+from dataclasses import MISSING, asdict, field, fields, replace
+from functools import partial, wraps
+from typing import Annotated, Any, Self, dataclass_transform
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 MOST, LONGEST = 10**12, 100_000  # of anything counted; letters: a file may ask for anything, and gets an error
 
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Seed = Annotated[int, Field(ge=0, le=MOST)]
+Length = Annotated[int, Field(ge=1, le=LONGEST)]
+Real = Annotated[float, AfterValidator(lambda value: value + 0.0)]  # -0.0 equals 0.0: one digest for both
+Share = Annotated[Real, Field(ge=0, le=1)]
+
+
+def among(names: tuple[str, ...]) -> Any:
+    """The type of a text field that must be one of some names."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"known are {', '.join(names)}")
+        return value
+
+    return Annotated[str, AfterValidator(check)]
+
 
 def later(default: Any) -> Any:
-    """A field that came when runs were stored already: at its default it changes no digest, and a stored spec may lack it."""
+    """A field added when runs were stored already: at its default it changes no digest, and a stored spec may lack it."""
     return field(default=default, metadata={"later": True})
 
 
-class Checked:
-    """Shared by the specs: typed fields, errors that name the field, copies with changes."""
+@dataclass_transform(frozen_default=True)
+def spec(cls: type) -> Any:
+    """Make a class a frozen, checked dataclass; what cannot be built raises ``ValueError`` with a line for each problem."""
+    made = dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))(cls)
+    build = made.__init__
 
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.type is float and type(value) in (int, float):
-                object.__setattr__(self, each.name, self._float(each.name, value))
-            elif type(value) is not each.type and not (issubclass(each.type, Checked) and isinstance(value, each.type)):
-                self._refuse(each.name, f"expected {each.type.__name__}, got {type(value).__name__}")
-        self._check()
-
-    def _float(self, name: str, value: float) -> float:
+    @wraps(build)
+    def init(self: Any, *values: Any, **named: Any) -> None:
         try:
-            return float(value) + 0.0  # -0.0 is equal to 0.0: one digest for both
-        except OverflowError:
-            self._refuse(name, "no such number")
+            build(self, *values, **named)
+        except ValidationError as error:
+            raise ValueError("\n".join(map(partial(_sentence, made), error.errors()))) from None
+
+    made.__init__ = init
+    return made
+
+
+def _sentence(cls: type, problem: dict[str, Any]) -> str:
+    where, kind, why = problem["loc"], problem["type"], problem["msg"].removeprefix("Value error, ")
+    if not where:  # of several fields: the check names them itself
+        return why
+    names = [each.name for each in fields(cls)]
+    name = names[where[0]] if isinstance(where[0], int) and where[0] < len(names) else where[0]
+    if kind == "missing":
+        return f"{cls.__name__}.{name}: required"
+    if kind.startswith("unexpected"):
+        return f"{cls.__name__}.{name}: unknown field; the fields are {', '.join(names)}"
+    return f"{cls.__name__}.{name}={short(problem['input'])}: {why}"
+
+
+@spec
+class Checked:
+    """The base of all specs: checks of fields that depend on each other, and copies with changes."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        self._check()
+        return self
 
     def _check(self) -> None:
         """Raise through ``_refuse`` or ``_within`` when the values cannot work together."""
@@ -40,11 +96,10 @@ class Checked:
             self._refuse(name, f"must be at least {low:g} and at most {high:g}")
 
     def _letters(self, name: str, least: int) -> None:
-        """Refuse a string unless it is an alphabet: so many different letters or digits, each a byte in a model's input."""
+        """Refuse a string unless it is an alphabet: enough different letters or digits, each a byte in a model's input."""
         letters = getattr(self, name)
         if len(letters) < least or len(set(letters)) < len(letters):
-            number = "one letter" if least == 1 else f"{least} letters"
-            self._refuse(name, f"must hold at least {number}, each once")
+            self._refuse(name, f"must hold at least {least} letter(s), each once")
         if unknown := [letter for letter in letters if not letter.isalnum()]:
             self._refuse(name, f"only letters and digits are allowed, not {short(''.join(unknown))}")
         if len(letters) > 200:
@@ -62,8 +117,13 @@ def lasting(part: Any) -> dict[str, Any]:
 
 
 def late(part: type) -> dict[str, Any]:
-    """The fields of a part that came later, with their defaults."""
+    """The fields of a part that were added later, with their defaults."""
     return {each.name: each.default for each in fields(part) if each.metadata.get("later")}
+
+
+def required(part: type) -> list[str]:
+    """The names of all fields that a stored part must have."""
+    return [each.name for each in fields(part) if not each.metadata.get("later") or each.default is MISSING]
 
 
 def short(value: Any) -> str:
@@ -73,11 +133,3 @@ def short(value: Any) -> str:
     except (ValueError, RecursionError):  # an integer of more digits than Python writes, lists in lists
         text = "a very large number or list"
     return text if len(text) <= 250 else f"{text[:250]}..."
-
-
-def same_names(where: str, given: Any, known: Any) -> None:
-    """Raise ``ValueError`` unless ``given`` is a dictionary with exactly the ``known`` names."""
-    if not isinstance(given, dict):
-        raise ValueError(f"{where}: expected fields {sorted(known)}, got {short(given)}")
-    if odd := set(given) ^ set(known):
-        raise ValueError(f"{where}: unknown or missing {short(sorted(odd))}; the fields are {sorted(known)}")

@@ -11,7 +11,7 @@ Letters used for shapes, here and in the other modules::
     C width      H heads    D = C / H          V vocabulary             L layers
 
 Both recipes read tokens (B, T) and give logits (B, O, V) for the answer alone: what a model would say
-inside the prompt is neither asked nor scored, so the last layer does not compute it.
+inside the prompt is neither needed nor scored, so the last layer does not compute it.
 """
 
 import math
@@ -21,22 +21,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unseen.encoding import Layout
+from unseen.layout import Layout
 from unseen.specs import ModelSpec
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes that a task asks of a model."""
+    """The sizes that a task needs of a model."""
 
     vocabulary: int
     prompt: int
     context: int
 
     @classmethod
-    def of(cls, encoding: Layout) -> "Shape":
-        """The sizes of an encoding."""
-        return cls(len(encoding.vocabulary), encoding.prompt_length, encoding.context)
+    def of(cls, layout: Layout) -> "Shape":
+        """The sizes of a layout."""
+        return cls(len(layout.vocabulary), layout.prompt_length, layout.context)
 
 
 class Cache:
@@ -219,7 +219,7 @@ class Transformer(nn.Module):
     def forward(self, tokens: Tensor, cache: Cache | None = None, record: list[Tensor] | None = None) -> Tensor:
         """Logits for what follows each answer position of ``tokens``.
 
-        With a ``cache`` the tokens (B, n) go on where the last call stopped.  With a ``record`` each
+        With a ``cache`` the tokens (B, n) continue those of the last call.  With a ``record`` each
         layer appends its attention weights (B, H, T, T), and the logits cover all T positions.
         """
         start = 0

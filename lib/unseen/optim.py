@@ -28,7 +28,7 @@ def _adapted(name: str) -> bool:
 
 
 def remembered(shapes: dict[str, tuple[int, ...]], training: TrainingSpec) -> list[tuple[int, ...]]:
-    """The shapes of what the optimizers of a run keep a memory of, from the shapes of its weights by name.
+    """The shapes of the tensors that the optimizers of a run keep state for, from the shapes of its weights by name.
 
     >>> remembered({"embedding": (30, 8), "blocks.0.q": (8, 8), "blocks.0.up": (8, 8)}, TrainingSpec())
     [(30, 8), (8, 8), (8, 8)]

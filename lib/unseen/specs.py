@@ -1,142 +1,105 @@
 """What a run is: frozen dataclasses for the task, the model, the training and the evaluation.
 
-A ``RunSpec`` holds everything that decides the numbers of a run; ``digest()`` names its folder in the
-store.  Nothing here draws, trains or reads files.  Impossible settings raise ``ValueError`` when the
-spec is built, naming the field, the value and the bound, so nothing starts on a bad one.
+A ``RunSpec`` holds everything that decides the numbers of a run; ``digest()`` names its folder in the store.  Nothing here
+draws, trains or reads files.  Impossible settings raise ``ValueError`` when the spec is built, naming the field, the value
+and the bound, so nothing starts on a bad one.
 """
 
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Annotated, Any
 
-from unseen.delia.spec import LanguageSpec, TuningSpec
-from unseen.domains.spec import DomainSpec
-from unseen.fields import MOST, Checked, lasting, late, later, same_names, short
-from unseen.pretrained.spec import DrillSpec
-from unseen.tapes.spec import TapeSpec
-from unseen.tasks import SPECIAL, Task, TaskSpec
+from pydantic import Field
 
-__all__ = ["SPECIAL", "EvaluationSpec", "ModelSpec", "RunSpec", "TaskSpec", "TrainingSpec", "differences"]
+from unseen.fields import MOST, Checked, Count, Real, Seed, Share, among, lasting, late, later, required, short, spec
+from unseen.worlds import WORLDS, Task, TaskSpec
 
-RECIPES = ("modern", "gpt2")
-TRAINS = ("all", "adapter", "token")  # what fine-tuning changes
-INHERITS = ("all", "softened", "rescaled")  # how the weights of a base are taken over
-# By the ``world`` that a stored task names; string rewriting names none.
-TASKS: dict[str, type[Task]] = {"": TaskSpec, "domains": DomainSpec, "drills": DrillSpec, "language": LanguageSpec,
-                                "tapes": TapeSpec, "tuning": TuningSpec}  # fmt: skip
 _DIGEST = re.compile(r"[0-9a-f]{16}")
-_MOST_SAID = 50  # differences between two specs: more than there are fields
+_SHOWN = 50  # differences between two specs: more than there are fields
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
 
 
-@dataclass(frozen=True)
+@spec
 class ModelSpec(Checked):
     """One transformer.  ``recipe`` chooses its parts: ``gpt2`` as in the paper, or ``modern``.
 
-    ``mlp_ratio`` is the width of the hidden layer of an MLP over ``width`` (GPT-2: 4).  On this task depth
-    is worth more than wide MLPs, hence the default shape of ``modern``.
+    ``mlp_ratio`` is the width of the hidden layer of an MLP over ``width`` (GPT-2: 4).  On this task depth is worth more
+    than wide MLPs, hence the default shape of ``modern``.  Paper, section 2: 6 layers, 256 dimensions, 4 heads.
 
     ``seed`` draws the initial weights; with a ``base``, the digest of a finished run whose model reads the same layout,
     they are the weights of that run (fine-tuning); ``inherits`` is ``all``, as they are, ``softened``, with queries and
-    keys at the size of fresh ones, or ``rescaled``, with every matrix (see ``model.inherited``).  Paper, section 2:
-    6 layers, 256 dimensions, 4 heads.
+    keys at the size of fresh ones, or ``rescaled``, with every matrix (see ``model.inherited``).
     """
 
-    recipe: str = "modern"
-    layers: int = 5
-    width: int = 64
-    heads: int = 4
-    mlp_ratio: int = 1
-    seed: int = 0
+    recipe: among(("modern", "gpt2")) = "modern"
+    layers: Annotated[int, Field(ge=1, le=1_000)] = 5
+    width: Annotated[int, Field(ge=1, le=100_000)] = 64
+    heads: Annotated[int, Field(ge=1, le=1_000)] = 4
+    mlp_ratio: Annotated[int, Field(ge=1, le=100)] = 1
+    seed: Seed = 0
     base: str = later("")
-    inherits: str = later("all")
+    inherits: among(("all", "softened", "rescaled")) = later("all")
 
     def _check(self) -> None:
-        if self.inherits not in INHERITS:
-            self._refuse("inherits", f"known are {', '.join(INHERITS)}")
         if self.inherits != "all" and self.recipe != "modern":
-            self._refuse(
-                "inherits", f"recipe={self.recipe!r} takes weights over as they are; the other ways are for modern"
-            )
+            self._refuse("inherits", f"recipe={self.recipe!r} inherits all weights as they are; the other ways need modern")
         if self.base and not _DIGEST.fullmatch(self.base):
             self._refuse("base", "expected the digest of a run, sixteen hexadecimal digits, or nothing")
-        if self.recipe not in RECIPES:
-            self._refuse("recipe", f"known recipes are {', '.join(RECIPES)}")
-        for name, most in {"layers": 1_000, "width": 100_000, "heads": 1_000, "mlp_ratio": 100}.items():
-            self._within(name, 1, most)
-        self._within("seed", 0, MOST)
         if self.width % (2 * self.heads):
             self._refuse("width", f"must be a multiple of 2 x heads={self.heads}")
 
 
-@dataclass(frozen=True)
+@spec
 class TrainingSpec(Checked):
-    """How a model is trained.  ``learning_rate`` is AdamW's; ``matrix_learning_rate`` is Muon's, for the
-    weight matrices of the ``modern`` recipe (0 gives them to AdamW, as ``gpt2`` does); only what Muon trains
-    has ``weight_decay``.
+    """How a model is trained.  ``learning_rate`` is AdamW's; ``matrix_learning_rate`` is Muon's, for the weight matrices of
+    the ``modern`` recipe (0 gives them to AdamW, as ``gpt2`` does); only what Muon trains has ``weight_decay``.
 
-    Rates stay constant and fall linearly to zero over the last ``decay_share`` of ``steps``; 1 is the
-    paper's linear schedule.  ``evaluate_every`` (steps) sets the rows of the history,
-    ``checkpoint_every`` (steps) how much an interrupted run can lose.
+    Rates stay constant and fall linearly to zero over the last ``decay_share`` of ``steps``; 1 is the paper's linear
+    schedule.  ``evaluate_every`` (steps) sets the rows of the history, ``checkpoint_every`` (steps) how much an interrupted
+    run can lose.
 
-    Of fine-tuning: ``trains`` is ``all`` weights, an ``adapter`` of some ``rank`` on attention and embeddings, or the new ``token`` alone;
-    ``token_rate`` is the learning rate of the token's vectors where it is not that of the rest (0).  ``kl`` weighs the divergence from the base's answers, ``pull`` draws the weights
-    towards the base's, ``smoothing`` smooths labels in the measure of each example's uncertainty.  See ``objectives``.
+    Of fine-tuning: ``trains`` is ``all`` weights, an ``adapter`` of some ``rank`` on attention and embeddings, or the new
+    ``token`` alone; ``token_rate`` is the learning rate of the token's vectors where it is not that of the rest (0).
+    ``kl`` weighs the divergence from the base's answers, ``pull`` draws the weights towards the base's, ``smoothing``
+    smooths labels in proportion to each example's uncertainty.  See ``objectives``.
     """
 
-    steps: int = 703
-    batch: int = 64
-    learning_rate: float = 0.015
-    matrix_learning_rate: float = 0.02
-    weight_decay: float = 0.1
-    decay_share: float = 0.6
-    evaluate_every: int = 50
-    checkpoint_every: int = 250
-    trains: str = later("all")
-    token_rate: float = later(0.0)
-    kl: float = later(0.0)
-    pull: float = later(0.0)
-    smoothing: float = later(0.0)
-    rank: int = later(16)
+    steps: Count = 703
+    batch: Count = 64
+    learning_rate: Annotated[Real, Field(ge=1e-8, le=1)] = 0.015
+    matrix_learning_rate: Share = 0.02
+    weight_decay: Share = 0.1
+    decay_share: Share = 0.6
+    evaluate_every: Count = 50
+    checkpoint_every: Count = 250
+    trains: among(("all", "adapter", "token")) = later("all")
+    token_rate: Annotated[Real, Field(ge=0, le=1_000)] = later(0.0)
+    kl: Annotated[Real, Field(ge=0, le=1_000)] = later(0.0)
+    pull: Annotated[Real, Field(ge=0, le=1_000)] = later(0.0)
+    smoothing: Share = later(0.0)
+    rank: Count = later(16)
 
     def _check(self) -> None:
-        if self.trains not in TRAINS:
-            self._refuse("trains", f"known are {', '.join(TRAINS)}")
         if self.trains != "adapter" and self.rank != late(type(self))["rank"]:
             self._refuse("rank", f"only trains='adapter' has one, this trains {self.trains!r}")
         if self.trains == "adapter" and self.token_rate:
-            self._refuse(
-                "token_rate", "must be 0 with trains='adapter': the token's vectors are part of what it adapts"
-            )
-        for name in ("token_rate", "kl", "pull"):
-            self._within(name, 0, 1_000)
-        self._within("smoothing", 0, 1)
+            self._refuse("token_rate", "must be 0 with trains='adapter', which adapts the token's vectors too")
         if self.matrix_learning_rate and (self.trains != "all" or self.token_rate):
-            self._refuse("matrix_learning_rate", "must be 0 with an adapter, and where the new token has a rate of its own: "
-                                                 "AdamW trains both")  # fmt: skip
-        for name in ("steps", "batch", "evaluate_every", "checkpoint_every", "rank"):
-            self._within(name, 1, MOST)
-        self._within("learning_rate", 1e-8, 1)
-        self._within("matrix_learning_rate", 0, 1)
-        self._within("weight_decay", 0, 1)
-        self._within("decay_share", 0, 1)
+            self._refuse("matrix_learning_rate", "must be 0 with an adapter, and where the new token has a rate of its "
+                         "own: AdamW trains both")  # fmt: skip
 
 
-@dataclass(frozen=True)
+@spec
 class EvaluationSpec(Checked):
     """Fresh examples for the score: ``examples`` of seen and as many of unseen rules, drawn by ``seed``."""
 
-    examples: int = 2_000
-    seed: int = 1_000_000
-
-    def _check(self) -> None:
-        self._within("examples", 1, MOST)
-        self._within("seed", 0, MOST)
+    examples: Count = 2_000
+    seed: Annotated[int, Field(ge=0, le=MOST)] = 1_000_000
 
 
-@dataclass(frozen=True)
+@spec
 class RunSpec(Checked):
     """Everything that decides the numbers of one run.
 
@@ -148,28 +111,25 @@ class RunSpec(Checked):
     True
     """
 
-    task: Task = TaskSpec()  # noqa: RUF009 (frozen, as ruff cannot see in another file)
+    task: Task = TaskSpec()
     model: ModelSpec = ModelSpec()
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
 
     def _check(self) -> None:
         if self.evaluation.seed == self.task.example_seed:
-            raise ValueError(f"EvaluationSpec.seed={self.evaluation.seed}: must differ from TaskSpec.example_seed, "
+            raise ValueError(f"EvaluationSpec.seed={self.evaluation.seed}: must differ from the task's example_seed, "
                              "or the model would be scored on its training examples")  # fmt: skip
-        training, tuned = self.training, bool(self.model.base)
-        for name in ("kl", "pull", "token_rate"):
-            if getattr(training, name) and not tuned:
-                raise ValueError(
-                    f"TrainingSpec.{name}={getattr(training, name)}: only a run with a ModelSpec.base has it"
-                )
-        if self.model.inherits != "all" and not tuned:
-            raise ValueError(
-                f"ModelSpec.inherits={self.model.inherits!r}: only a run with a ModelSpec.base inherits anything"
-            )
-        if training.trains == "adapter" and not tuned:
-            raise ValueError("TrainingSpec.trains='adapter': only a run with a ModelSpec.base has one")
-        if (training.token_rate or training.trains == "token") and not getattr(self.task, "words", ()):
+        training = self.training
+        if not self.model.base:
+            for name in ("kl", "pull", "token_rate"):
+                if value := getattr(training, name):
+                    raise ValueError(f"TrainingSpec.{name}={value}: only a run with a ModelSpec.base has it")
+            if self.model.inherits != "all":
+                raise ValueError(f"ModelSpec.inherits={self.model.inherits!r}: there is no ModelSpec.base to inherit from")
+            if training.trains == "adapter":
+                raise ValueError("TrainingSpec.trains='adapter': only a run with a ModelSpec.base has one")
+        if (training.token_rate or training.trains == "token") and not self.task.words:
             raise ValueError(f"TrainingSpec.token_rate={training.token_rate}: this task has no new token")
 
     def with_seed(self, seed: int) -> "RunSpec":
@@ -177,19 +137,28 @@ class RunSpec(Checked):
         task = self.task.but(rule_seed=seed, example_seed=seed)
         return self.but(task=task, model=self.model.but(seed=seed))
 
+    def with_task(self, **changes: Any) -> "RunSpec":
+        """The same run with some fields of its task changed."""
+        return self.but(task=self.task.but(**changes))
+
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain nested dictionaries, ready for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, dict[str, Any]]) -> "RunSpec":
-        """The inverse of ``to_dict``; raises ``ValueError`` naming an unknown or missing field."""
-        parts = _parts(data)
-        same_names("RunSpec", data, parts)
-        for name, part in parts.items():
-            given = late(part) | data[name] if isinstance(data[name], dict) else data[name]
-            same_names(part.__name__, given, [each.name for each in fields(part)])
-        return cls(**{name: part(**data[name]) for name, part in parts.items()})
+        """The inverse of ``to_dict``; raises ``ValueError`` with a line for each unknown, missing or bad field."""
+        built, problems = {}, []
+        for name, (part, given) in _parts(data).items():
+            try:
+                if missing := sorted(set(required(part)) - set(given)):
+                    raise ValueError("\n".join(f"{part.__name__}.{field}: required" for field in missing))
+                built[name] = part(**given)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return cls(**built)
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name this run: SHA-256 of its canonical JSON."""
@@ -199,34 +168,26 @@ class RunSpec(Checked):
 
 
 def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[str]:
-    """Where two specs, as ``to_dict`` gives them, differ: one line for each field.
-
-    Raises ``ValueError`` for what is not even of the form of a spec.
+    """Where two specs, as ``to_dict`` gives them, differ: one line for each field; raises ``ValueError`` for no spec at all.
 
     >>> differences(RunSpec().to_dict(), RunSpec(training=TrainingSpec(steps=800)).to_dict())
     ['training.steps: 703 before, 800 now']
     """
-    flat = [{f"{part}.{name}": value for part, given in _completed(spec).items() for name, value in given.items()}
-            for spec in (before, now)]  # fmt: skip
+    flat = [{f"{name}.{field}": value for name, (part, given) in _parts(data).items()
+             for field, value in (late(part) | given).items()} for data in (before, now)]  # fmt: skip
     names = sorted(set(flat[0]) | set(flat[1]))
-    said = [[short(spec[name]) if name in spec else "nothing" for spec in flat] for name in names]
-    odd = [f"{name if name.isprintable() else ascii(name):.100}: {old} before, {new} now"
-           for name, (old, new) in zip(names, said, strict=True) if old != new]  # fmt: skip
-    return odd[:_MOST_SAID] + [f"and {len(odd) - _MOST_SAID:,} more"] * (len(odd) > _MOST_SAID)
+    said = [[short(each[name]) if name in each else "nothing" for each in flat] for name in names]
+    odd = [f"{ascii(name)[1:-1]:.100}: {old} before, {new} now" for name, (old, new) in zip(names, said, strict=True) if old != new]
+    return odd[:_SHOWN] + [f"and {len(odd) - _SHOWN:,} more"] * (len(odd) > _SHOWN)
 
 
-def _completed(spec: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """A stored spec with the defaults of fields that came later."""
-    if not isinstance(spec, dict) or not all(isinstance(part, dict) for part in spec.values()):
-        raise ValueError(f"expected the fields of a run, got {short(spec)}")
-    parts = _parts(spec)
-    return {name: (late(parts[name]) if name in parts else {}) | given for name, given in spec.items()}
-
-
-def _parts(data: Any) -> dict[str, type]:
-    """The classes of a stored spec's parts; the one of its task by the world that it names."""
-    task = data.get("task") if isinstance(data, dict) else None
-    world = task.get("world", "") if isinstance(task, dict) else ""
-    if not isinstance(world, str) or world not in TASKS:
-        raise ValueError(f"task.world={short(world)}: known worlds are {', '.join(filter(None, TASKS)) or 'none'}")
-    return {each.name: each.type for each in fields(RunSpec)} | {"task": TASKS[world]}
+def _parts(data: Any) -> dict[str, tuple[type[Checked], dict[str, Any]]]:
+    """The parts of a stored spec: the class of each (of the task by the world that it names), and its fields."""
+    names = [each.name for each in fields(RunSpec)]
+    if not isinstance(data, dict) or sorted(data) != sorted(names) or not all(isinstance(data[name], dict) for name in names):
+        raise ValueError(f"RunSpec: expected the fields {', '.join(names)}, got {short(data)}")
+    world = data["task"].get("world", "")
+    if not isinstance(world, str) or world not in WORLDS:
+        raise ValueError(f"task.world={short(world)}: known worlds are {', '.join(filter(None, WORLDS))}")
+    classes = {"task": WORLDS[world], "model": ModelSpec, "training": TrainingSpec, "evaluation": EvaluationSpec}
+    return {name: (classes[name], data[name]) for name in names}

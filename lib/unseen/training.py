@@ -1,11 +1,10 @@
 """The one training loop of the repository.
 
-``start`` gives the state of a run before its first step, ``train`` carries a state on to its last one,
-calling back for every row of the history and at every checkpoint.  The order of the examples follows
-from the spec and the step alone, so a state that went through ``to_tensors`` and back (``store`` does
-that) continues exactly as if nothing had happened.  Several processes may train one state together: see ``parallel``.
+``start`` gives the state of a run before its first step, ``train`` trains a state to its last step, calling back for every
+row of the history and at every checkpoint.  The order of the examples follows from the spec and the step alone, so a state
+that went through ``to_tensors`` and back (``runs`` does that) continues exactly as if nothing had happened.  Several
+processes may train one state together: see ``process_group``.
 
-    >>> from unseen.specs import TaskSpec
     >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=64)
     >>> spec = RunSpec(task=task, training=TrainingSpec(steps=4, batch=32, evaluate_every=2))
     >>> state = train(spec, start(spec), data_of(spec))
@@ -24,34 +23,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unseen.encoding import layout_of
 from unseen.errors import Explained
 from unseen.evaluation import all_right
-from unseen.instructions import generator
 from unseen.model import Shape, Transformer, build
 from unseen.objectives import Objective, loss_of
 from unseen.optim import ADAM, LowRankAdamW, Muon, TokenAdamW
 from unseen.parallel import ALONE, Crew
-from unseen.specs import RunSpec, TrainingSpec
-from unseen.tasks import Task
-from unseen.worlds import Data, data_of
+from unseen.specs import RunSpec, TaskSpec, TrainingSpec
+from unseen.worlds import Task
+from unseen.worlds.base import Examples, generator
 
-__all__ = [
-    "Data",
-    "Diverged",
-    "State",
-    "batch_rows",
-    "batch_size",
-    "data_of",
-    "loss_of",
-    "optimizers_of",
-    "schedule",
-    "start",
-    "train",
-]
+__all__ = ["Data", "Diverged", "State", "TaskSpec", "batch_rows", "batch_size", "data_of", "optimizers_of", "schedule",
+           "start", "train"]  # fmt: skip
 
 Row = dict[str, float]  # of the history: step, loss, seen, unseen, seconds
 _MONITOR = 200  # examples of each split behind a row of the history
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on and is scored on (``seen`` and ``unseen``), and the instructions they were drawn from."""
+
+    split: Any
+    training: Examples
+    evaluation: dict[str, Examples]
+
+
+def data_of(spec: RunSpec) -> Data:
+    """Draw the instructions and examples of a run.
+
+    >>> data = data_of(RunSpec(task=TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=6)))
+    >>> len(data.training), sorted(data.evaluation)
+    (6, ['seen', 'unseen'])
+    """
+    split = spec.task.split()
+    evaluation = spec.task.evaluation(split, spec.evaluation.examples, spec.evaluation.seed)
+    return Data(split, spec.task.training(split), evaluation)
 
 
 class Diverged(Explained, RuntimeError):
@@ -60,7 +67,7 @@ class Diverged(Explained, RuntimeError):
 
 @dataclass
 class State:
-    """A model in training: after ``step`` steps, with its optimizers, the history so far, and the losses since its last row."""
+    """A model in training after ``step`` steps: its optimizers, the history so far, and the losses since its last row."""
 
     model: Transformer
     optimizers: list[torch.optim.Optimizer]
@@ -69,7 +76,7 @@ class State:
     losses: list[Tensor] = field(default_factory=list)  # scalars
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Every tensor of the state by name: weights, what the optimizers remember, losses."""
+        """Every tensor of the state by name: weights, the memory of the optimizers, losses."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         if self.losses:
             tensors["losses"] = torch.stack(self.losses)
@@ -79,7 +86,7 @@ class State:
         return tensors
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what ``to_tensors`` gave; raises ``RuntimeError`` when names or shapes do not fit."""
+        """Load what ``to_tensors`` gave; raises ``RuntimeError`` when names or shapes do not fit."""
         prefix = "model."
         self.model.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
         for number, optimizer in enumerate(self.optimizers):
@@ -105,15 +112,15 @@ def _check_memory(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, T
 
 def start(spec: RunSpec, device: str = "cpu") -> State:
     """The state of a run before its first step, on any device torch knows."""
-    model = build(spec.model, Shape.of(layout_of(spec.task))).to(device)
+    model = build(spec.model, Shape.of(spec.task.layout)).to(device)
     return State(model, optimizers_of(model, spec.training))
 
 
 def optimizers_of(model: Transformer, training: TrainingSpec) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or Muon for the weight matrices of the blocks and AdamW for the rest.
 
-    Fine-tuning may train an adapter in place of the weights.  A new token, the last of the vocabulary, may have a rate of its own,
-    or be all that is trained.
+    Fine-tuning may train an adapter in place of the weights.  A new token, the last of the vocabulary, may have a rate of
+    its own, or be all that is trained.
     """
     if training.trains == "adapter":
         return [LowRankAdamW(model, training)]
@@ -157,13 +164,13 @@ def batch_rows(task: Task, training: TrainingSpec, step: int) -> np.ndarray:
     return _order(task.example_seed, epoch, task.examples)[number * batch : (number + 1) * batch]
 
 
-def _follow(state: State, crew: Crew) -> None:
-    """Bring every member of a crew to the state of its leader, who alone may have read a checkpoint."""
-    if crew.size == 1:
+def _synchronise(state: State, group: Crew) -> None:
+    """Bring every member of a group to the state of its leader, who alone may have read a checkpoint."""
+    if group.size == 1:
         return
-    tensors = {name: value.cpu() for name, value in state.to_tensors().items()} if crew.leads else {}
-    step, history, tensors = crew.same((state.step, list(state.history), tensors))
-    if not crew.leads:
+    tensors = {name: value.cpu() for name, value in state.to_tensors().items()} if group.leads else {}
+    step, history, tensors = group.same((state.step, list(state.history), tensors))
+    if not group.leads:
         state.load_tensors(tensors)
         state.step, state.history = step, history
 
@@ -187,39 +194,39 @@ def train(
     data: Data,
     watch: Callable[[Row], Any] = lambda row: None,
     save: Callable[[State], Any] = lambda state: None,
-    crew: Crew = ALONE,
+    group: Crew = ALONE,
     objective: Objective = loss_of,
 ) -> State:
     """Train until the last step of the spec; the state is changed in place and returned.
 
-    ``objective`` is what is minimised.  ``watch`` is called with every new row of the history, ``save`` at every checkpoint and at the end.
-    An exception from either (a person's stop, say) leaves the state whole between two steps.
+    ``objective`` is what is minimised.  ``watch`` is called with every new row of the history, ``save`` at every checkpoint
+    and at the end.  An exception from either (a person's stop, say) leaves the state whole between two steps.
     Raises ``Diverged`` when the loss, or a weight about to be saved, is no longer finite.
 
-    Every member of a ``crew`` calls this with the same spec and its own state, which first becomes the leader's.
+    Every member of a ``group`` calls this with the same spec and its own state, which first becomes the leader's.
     Each trains on its share of every batch; only the leader scores, calls ``watch`` and ``save``, and gets new rows
     of the history, whose loss is the mean over all.  Raises ``ValueError`` before anything else when the batch
     cannot be shared evenly.
     """
-    crew.check(batch_size(spec.task, spec.training))
-    _follow(state, crew)
+    group.check(batch_size(spec.task, spec.training))
+    _synchronise(state, group)
     model, training = state.model, spec.training
-    shared = crew.wrap(model)
+    shared = group.wrap(model)
     device = next(model.parameters()).device
     tokens = torch.from_numpy(data.training.tokens())
     monitor = {name: examples.first(_MONITOR) for name, examples in data.evaluation.items()}
     begun = time.perf_counter()
     spent = state.history[-1]["seconds"] if state.history else 0.0
     while state.step < training.steps:
-        rows = crew.share(batch_rows(spec.task, training, state.step))
+        rows = group.share(batch_rows(spec.task, training, state.step))
         loss = objective(shared, tokens[rows].to(device, torch.long, non_blocking=True))
         _update(state, loss, schedule(training, state.step))
         if state.step % training.evaluate_every == 0 or state.step == training.steps:
-            mean = crew.mean(torch.stack(state.losses).mean()).item()  # so that all diverge together
+            mean = group.mean(torch.stack(state.losses).mean()).item()  # so that all diverge together
             if not math.isfinite(mean):
                 raise Diverged(f"the loss is {mean} by step {state.step} of {training.steps}")
             spent, state.losses = spent + time.perf_counter() - begun, []
-            if crew.leads:
+            if group.leads:
                 scores = {name: float(all_right(model, examples).mean()) for name, examples in monitor.items()}
                 state.history.append({"step": state.step, "loss": mean, **scores, "seconds": round(spent, 3)})
                 watch(state.history[-1])
@@ -228,7 +235,7 @@ def train(
             if not all(p.isfinite().all() for p in model.parameters()):
                 raise Diverged(f"a weight is not finite after step {state.step} of {training.steps}")
             if state.losses:
-                state.losses = list(crew.mean(torch.stack(state.losses)))
-            if crew.leads:
+                state.losses = list(group.mean(torch.stack(state.losses)))
+            if group.leads:
                 save(state)
     return state

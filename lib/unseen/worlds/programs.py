@@ -1,22 +1,24 @@
 """Markov algorithms from text-books and the public collection of interpreter tests, with inputs and what they halt on.
 
 A model reads letters only, so a program's symbols (``|``, ``+``, brackets, spaces) are mapped to letters by a drawn
-bijection, its *disguise*.  What the program does is the same in every disguise; which rules the model reads is not.
+bijection: its symbols are *renamed*.  What the program does is the same under every renaming; which rules the model reads
+is not.
 
     >>> program = collection()["unary addition"]
     >>> program.algorithm.run("111+11")
     '11111'
-    >>> secret = disguise(program.symbols, "abcdefgh", number=0)
-    >>> worn = program.disguised(secret)
-    >>> worn.algorithm.run(worn.cases[0][0]) == worn.cases[0][1] == program.cases[0][1].translate(str.maketrans(secret))
+    >>> letters = renaming(program.symbols, "abcdefgh", number=0)
+    >>> renamed = program.renamed(letters)
+    >>> given, expected = renamed.cases[0]
+    >>> renamed.algorithm.run(given) == expected == program.cases[0][1].translate(str.maketrans(letters))
     True
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from unseen.instructions import generator
 from unseen.rewriting import MarkovAlgorithm, Rule
+from unseen.worlds.base import generator
 
 VERSION = 1  # of the collection; training leaves its rules out, so a change of it changes what runs are trained on
 
@@ -36,20 +38,20 @@ class Program:
         rules = "".join(rule.pattern + rule.replacement for rule in self.algorithm.rules)
         return "".join(sorted(set(rules + "".join(map("".join, self.cases)))))
 
-    def disguised(self, letters: Mapping[str, str]) -> "Program":
+    def renamed(self, letters: Mapping[str, str]) -> "Program":
         """The same program with each symbol replaced by a letter; symbols that are not named stay."""
         table = str.maketrans(dict(letters))
-        rules = tuple(worn(rule, table) for rule in self.algorithm.rules)
-        cases = tuple((given.translate(table), wanted.translate(table)) for given, wanted in self.cases)
+        rules = tuple(renamed(rule, table) for rule in self.algorithm.rules)
+        cases = tuple((given.translate(table), expected.translate(table)) for given, expected in self.cases)
         return replace(self, algorithm=MarkovAlgorithm(rules), cases=cases)
 
 
-def worn(rule: Rule, table: dict[int, str]) -> Rule:
+def renamed(rule: Rule, table: dict[int, str]) -> Rule:
     """A rule with its symbols translated."""
     return replace(rule, pattern=rule.pattern.translate(table), replacement=rule.replacement.translate(table))
 
 
-def disguise(symbols: str, alphabet: str, number: int) -> dict[str, str]:
+def renaming(symbols: str, alphabet: str, number: int) -> dict[str, str]:
     """A different letter for each symbol, drawn by a number.
 
     Raises ``ValueError`` when there are more symbols than letters.
@@ -69,7 +71,7 @@ def _read(text: tuple[str, str, str, str]) -> Program:
     name, about, rules, cases = text
     pairs = (line.strip().split(" => ") for line in cases.strip().splitlines())
     return Program(
-        name, about, MarkovAlgorithm.parse(rules), tuple((given, wanted.strip("'")) for given, wanted in pairs)
+        name, about, MarkovAlgorithm.parse(rules), tuple((given, expected.strip("'")) for given, expected in pairs)
     )
 
 

@@ -105,13 +105,3 @@ def patterns() -> list[str]:
     """
     pairs = [(one, other) for one in OPERATORS for other in OPERATORS]
     return [f"{one}{other}ABC" for one, other in pairs] + [f"{one}A{other}BC" for one, other in pairs]
-
-
-def renamed(side: str) -> str:
-    """A pattern or replacement in canonical form: its metavariables named in the order of writing.
-
-    >>> renamed("*+CAA")
-    '*+ABB'
-    """
-    order = {name: METAVARIABLES[i] for i, name in enumerate(dict.fromkeys(c for c in side if c in METAVARIABLES))}
-    return "".join(order.get(token, token) for token in side)

@@ -16,7 +16,7 @@ from itertools import product
 
 import numpy as np
 
-from unseen.instructions import generator
+from unseen.worlds.base import generator
 
 NOUNS = ("fox", "goat", "crow", "horse", "child", "baker", "sailor", "queen", "stone", "boat", "lamp", "bread", "river", "tower",
          "garden", "letter")  # fmt: skip

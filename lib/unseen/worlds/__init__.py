@@ -1,0 +1,19 @@
+"""The task worlds: one class each, which draws its instructions and examples and answers them by its own oracle."""
+
+from unseen.worlds.base import Task
+from unseen.worlds.domains import DomainSpec
+from unseen.worlds.drills import DrillSpec
+from unseen.worlds.language import LanguageSpec
+from unseen.worlds.strings import TaskSpec
+from unseen.worlds.tapes import TapeSpec
+from unseen.worlds.tuning import TuningSpec
+
+# By the ``world`` that a stored task names; string rewriting names none.  A new world is one more line.
+WORLDS: dict[str, type[Task]] = {
+    "": TaskSpec,
+    "domains": DomainSpec,
+    "drills": DrillSpec,
+    "language": LanguageSpec,
+    "tapes": TapeSpec,
+    "tuning": TuningSpec,
+}

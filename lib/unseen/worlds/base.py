@@ -1,0 +1,138 @@
+"""What every task world has: a spec that draws its own instructions and examples, and answers them by its own oracle.
+
+A world is one class, a ``Task``: its fields say what is drawn, its methods draw it.
+
+    split = task.split()                      # training and held-out instructions, whatever the world's are
+    examples = task.training(split)           # the whole budget
+    asked = task.evaluation(split, 2_000, 7)  # fresh examples on seen and unseen instructions
+
+Adding a world is one file with such a class, and its line in ``worlds.WORLDS``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from unseen.fields import Checked, spec
+from unseen.layout import PAD, Layout
+from unseen.rewriting import Rule
+
+
+class Line(NamedTuple):
+    """One example as plain strings."""
+
+    rule: Rule
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples as token ids: ``prompts`` (N, P) and ``answers`` (N, O), uint8; see ``layout``.
+
+    ``rule`` (N,) is the index of each example's rule in the instructions it was drawn from, and
+    ``applies`` (N,) whether the pattern occurs in the input (False: a no-op).
+    """
+
+    encoding: Layout
+    prompts: np.ndarray
+    answers: np.ndarray
+    rule: np.ndarray
+    applies: np.ndarray
+
+    @classmethod
+    def of(cls, layout: Layout, pairs: Sequence[tuple[str, str]], rule: np.ndarray | None = None,
+           applies: np.ndarray | None = None) -> "Examples":  # fmt: skip
+        """Examples from texts: prompts, up to and with ``=``, and their right answers."""
+        size = len(pairs)
+        return cls(layout, layout.prompts([prompt for prompt, _ in pairs]), layout.answers([answer for _, answer in pairs]),
+                   np.zeros(size, np.int32) if rule is None else rule.astype(np.int32),
+                   np.ones(size, bool) if applies is None else np.asarray(applies, bool))  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def texts(self, index: int) -> tuple[str, str]:
+        """Prompt and answer of the example at ``index``, as text without padding."""
+        return self.encoding.text(self.prompts[index]).lstrip(PAD), self.encoding.answer(self.answers[index])
+
+    def line(self, index: int) -> Line:
+        """The example at ``index`` as rule, input and answer, where its prompt is ``x→y|z=``."""
+        prompt, answer = self.encoding.text(self.prompts[index]), self.encoding.answer(self.answers[index])
+        x, rest = prompt.replace(PAD, "").split("→")
+        y, z = rest[:-1].split("|")
+        return Line(Rule(x, y), z, answer)
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """The letters of the inputs z, shape (N, |z|)."""
+        return self.prompts[:, -1 - self.encoding.input_length : -1]
+
+    def first(self, size: int) -> "Examples":
+        """The first ``size`` examples."""
+        return self.where(slice(size))
+
+    def where(self, chosen: slice | np.ndarray) -> "Examples":
+        """The examples of a slice or a mask (N,)."""
+        parts = (self.prompts, self.answers, self.rule, self.applies)
+        return Examples(self.encoding, *(part[chosen] for part in parts))
+
+    def tokens(self) -> np.ndarray:
+        """What a model is trained on: prompt and answer side by side, shape (N, P + O)."""
+        return np.concatenate([self.prompts, self.answers], axis=1)
+
+
+@spec
+class Task(Checked):
+    """A task world and its budget: every one has the fields (or properties) ``instructions`` I, ``unseen_instructions``,
+    ``examples`` N, ``rule_seed``, which draws the instructions, and ``example_seed``, which draws the examples."""
+
+    world: ClassVar[str] = ""  # its name in a stored spec; a field with this value in every world but the first
+    concentration: ClassVar[float] = 1.0  # how evenly instructions share the budget
+    words: ClassVar[tuple[str, ...]] = ()  # of the vocabulary; the last one is the new token of fine-tuning
+
+    @property
+    def examples_per_instruction(self) -> float:
+        """S = N / I, the mean number of training examples of one instruction."""
+        return self.examples / self.instructions
+
+    @property
+    def layout(self) -> Layout:
+        """Vocabulary and lengths of prompts and answers."""
+        raise NotImplementedError
+
+    def split(self) -> Any:
+        """Draw the training instructions and those that are held out."""
+        raise NotImplementedError
+
+    def training(self, split: Any) -> Examples:
+        """The whole training budget."""
+        raise NotImplementedError
+
+    def evaluation(self, split: Any, size: int, seed: int) -> dict[str, Examples]:
+        """``size`` fresh examples each on ``seen`` and ``unseen`` instructions, taken in turn."""
+        raise NotImplementedError
+
+
+def generator(seed: int, role: str) -> np.random.Generator:
+    """An independent random stream for one role of a seed (``unseen rules``, ``order``, ...)."""
+    return np.random.default_rng([seed, *role.encode()])
+
+
+def shares(task: Task, instructions: int) -> np.ndarray:
+    """How many of the N training examples each of I instructions gets: (I,), adding up to N.
+
+    With ``concentration`` 1 it is N / I for each; where I does not divide N, the first N mod I get one more.  Otherwise
+    instruction i gets the part of the density a x^(a-1) that lies between i / I and (i + 1) / I.
+    """
+    if task.concentration == 1:
+        return np.bincount(np.arange(task.examples) % instructions, minlength=instructions)
+    below = (np.arange(instructions + 1) / instructions) ** task.concentration  # the density, summed
+    return np.diff(np.round(below * task.examples).astype(np.int64))
+
+
+def in_turn(task: Task, instructions: int) -> np.ndarray:
+    """The instruction of each training example (N,), as ``shares`` has it."""
+    return np.repeat(np.arange(instructions), shares(task, instructions))

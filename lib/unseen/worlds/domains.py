@@ -1,0 +1,283 @@
+"""Three domains of instructions in one format and vocabulary: letters, algebra and lists.
+
+Every domain is written ``instruction|input=answer.`` with the same characters.  Held out is, drawn first:
+
+* ``letters``: patterns and replacements; no string of an unseen rule occurs on either side of a training rule;
+* ``algebra``: patterns in canonical form (metavariables named in the order of writing) and replacements, likewise;
+* ``lists``: whole chains of operations; each single operation also occurs in training chains.
+
+``digits`` (letter rules over digits) and ``moves`` (chains over letters) are kinds that no run trains on: tests alone.
+
+    >>> task = DomainSpec(algebra_examples=18_000, letter_examples=2_000)
+    >>> task.examples, task.share("algebra")
+    (20000, 0.9)
+    >>> seen, unseen = KINDS["algebra"].split(DomainSpec(algebra_instructions=3, unseen_instructions=2))
+    >>> len(seen), len(unseen), {rule.pattern for rule in seen} & {rule.pattern for rule in unseen}
+    (3, 2, set())
+"""
+
+import string
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from unseen.fields import MOST, Seed, among, spec
+from unseen.layout import Layout
+from unseen.worlds.algebra import LEAVES, AlgebraRule, expression, patterns
+from unseen.worlds.base import Examples, Task, generator
+
+DOMAINS = ("letters", "algebra", "lists")
+ALPHABET = "abcdefghijkl"  # of letter rules: 1,728 strings of three
+NO_OPS = 0.1  # share of inputs without the pattern, where there is one
+_PARTS = {"letters": "letter", "algebra": "algebra", "lists": "list"}  # how a domain's fields begin
+_LENGTH, _INPUT, _ITEMS = 3, 8, 6  # letters of a pattern and of an input, items of a list
+_HELD_OUT_PATTERNS = 32  # of the 128 patterns of algebra
+_PROMPT, _ANSWER = 22, 12  # tokens of the longest: those of algebra
+
+Examples_ = Annotated[int, Field(ge=0, le=MOST)]
+
+
+@spec
+class DomainSpec(Task):
+    """A budget of examples, divided over three domains; in each they are shared evenly by its instructions.
+
+    ``counts`` is the domain whose seen and unseen instructions score the run (a specialist's own); what the model does on
+    the others is evaluated afterwards.  ``unseen_instructions`` are held out in *each* domain, trained or not.
+    Paper, specialist and generalist experiments.
+    """
+
+    world: among(("domains",)) = "domains"
+    counts: among(DOMAINS) = "algebra"
+    letter_examples: Examples_ = 0
+    algebra_examples: Examples_ = 20_000
+    list_examples: Examples_ = 0
+    letter_instructions: Annotated[int, Field(ge=1, le=1_000)] = 300
+    algebra_instructions: Annotated[int, Field(ge=1, le=5_000)] = 40
+    list_instructions: Annotated[int, Field(ge=1, le=450)] = 300
+    unseen_instructions: Annotated[int, Field(ge=1, le=100)] = 100
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
+
+    layout: ClassVar[Layout] = Layout(string.ascii_lowercase + string.digits + "ABC" + "+-*/^&%#", _PROMPT, _ANSWER)
+
+    def budget(self, domain: str) -> int:
+        """Training examples of a domain."""
+        return getattr(self, f"{_PARTS[domain]}_examples")
+
+    def number(self, domain: str) -> int:
+        """Different training instructions of a domain; none where it has no examples."""
+        return getattr(self, f"{_PARTS[domain]}_instructions") if self.budget(domain) else 0
+
+    def share(self, domain: str) -> float:
+        """The part of the whole budget that a domain has."""
+        return self.budget(domain) / self.examples
+
+    @property
+    def examples(self) -> int:
+        """N, all training examples."""
+        return sum(map(self.budget, DOMAINS))
+
+    @property
+    def instructions(self) -> int:
+        """I, all training instructions."""
+        return sum(map(self.number, DOMAINS))
+
+    def _check(self) -> None:
+        for domain, part in _PARTS.items():
+            if 0 < self.budget(domain) < self.number(domain):
+                self._refuse(f"{part}_examples", f"fewer than {part}_instructions={self.number(domain)}: "
+                             "each needs at least one")  # fmt: skip
+        if not self.budget(self.counts):
+            self._refuse("counts", "a domain that counts needs examples of its own, or it has no seen instructions")
+
+    def split(self) -> "DomainSplit":
+        """Training and held-out instructions of every kind; those of untrained kinds have no training instructions."""
+        drawn = {name: kind.split(self) for name, kind in KINDS.items()}
+        return {name: (seen if name in DOMAINS and self.budget(name) else [], unseen)
+                for name, (seen, unseen) in drawn.items()}  # fmt: skip
+
+    def training(self, split: "DomainSplit") -> Examples:
+        """The whole budget, domain after domain; within one its instructions take turns."""
+        parts = [_examples(self, each, split[each][0], self.budget(each), generator(self.example_seed, f"training, {each}"))
+                 for each in DOMAINS if self.budget(each)]  # fmt: skip
+        columns = ("prompts", "answers", "rule", "applies")
+        return Examples(self.layout, *(np.concatenate([getattr(part, each) for part in parts]) for each in columns))
+
+    def evaluation(self, split: "DomainSplit", size: int, seed: int) -> dict[str, Examples]:
+        """Fresh examples on seen and unseen instructions of the domain that counts."""
+        return {side: self.questions(split, size, seed, self.counts, side) for side in ("seen", "unseen")}
+
+    def questions(self, split: "DomainSplit", size: int, seed: int, kind: str, side: str = "unseen") -> Examples:
+        """Fresh examples of any kind, its instructions taken in turn."""
+        return _examples(self, kind, split[kind][side == "unseen"], size, generator(seed, f"{kind}, {side}"))
+
+
+class LetterRule(NamedTuple):
+    """Leftmost string rewriting, as in ``rewriting.Rule``, with the methods of an instruction."""
+
+    pattern: str
+    replacement: str
+
+    @property
+    def text(self) -> str:
+        """The instruction as a model reads it."""
+        return f"{self.pattern}→{self.replacement}"
+
+    def applies(self, letters: str) -> bool:
+        """Whether the pattern occurs."""
+        return self.pattern in letters
+
+    def apply(self, letters: str) -> str:
+        """The input with the leftmost pattern replaced."""
+        return letters.replace(self.pattern, self.replacement, 1)
+
+
+PRIMITIVES: dict[str, Callable[[str], str]] = {  # of lists, which are strings of digits
+    "rev": lambda items: items[::-1],  # reverse
+    "srt": lambda items: "".join(sorted(items)),  # sort
+    "rot": lambda items: items[1:] + items[:1],  # the first goes to the end
+    "drp": lambda items: items[1:],  # drop the first
+    "dbl": lambda items: "".join(str(2 * int(item) % 10) for item in items),  # double each, modulo ten
+    "big": lambda items: "".join(item for item in items if item >= items[0]),  # keep those not smaller than the first
+    "swp": lambda items: items[-1:] + items[1:-1] + items[:1] if len(items) > 1 else items,  # swap first and last
+    "cut": lambda items: items[:-1],  # drop the last
+}
+MOVES = ("rev", "rot", "drp", "swp", "cut")  # those that do not look at what an item is, so they move letters as well
+
+
+class Chain(NamedTuple):
+    """List operations by their names, done from left to right.
+
+    >>> chain = Chain(("rev", "drp", "dbl"))
+    >>> chain.text, chain.apply("31452")
+    ('rev→drp→dbl', '0826')
+    """
+
+    names: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The instruction as a model reads it."""
+        return "→".join(self.names)
+
+    def applies(self, items: str) -> bool:
+        """Always: a chain needs no pattern."""
+        return True
+
+    def apply(self, items: str) -> str:
+        """The list after all operations."""
+        for name in self.names:
+            items = PRIMITIVES[name](items)
+        return items
+
+
+def chains(names: Sequence[str] = tuple(PRIMITIVES)) -> list[Chain]:
+    """All chains of two and of three operations: 64 + 512 with all eight."""
+    return [Chain(chosen) for size in (2, 3) for chosen in product(names, repeat=size)]
+
+
+Instruction = LetterRule | AlgebraRule | Chain
+DomainSplit = dict[str, tuple[list[Any], list[Any]]]  # kind: training instructions and held-out ones
+
+
+class Kind(NamedTuple):
+    """``split(task)`` gives training and held-out instructions, ``ask(instruction, rng)`` an input for one."""
+
+    split: Callable[[DomainSpec], tuple[list[Any], list[Any]]]
+    ask: Callable[[Any, np.random.Generator], str]
+
+
+def _word(length: int, alphabet: str, rng: np.random.Generator) -> str:
+    return "".join(alphabet[i] for i in rng.integers(0, len(alphabet), length))
+
+
+def _split_letters(task: DomainSpec, alphabet: str = ALPHABET) -> tuple[list[LetterRule], list[LetterRule]]:
+    size, held_out = len(alphabet) ** _LENGTH, task.unseen_instructions
+    codes = generator(task.rule_seed, "letters").permutation(size)  # all strings of the length of a pattern
+    words = ["".join(alphabet[code // len(alphabet) ** i % len(alphabet)] for i in range(_LENGTH)) for code in codes]
+    unseen = list(map(LetterRule, words[:held_out], words[held_out : 2 * held_out]))
+    seen_patterns = words[2 * held_out :][: task.letter_instructions]
+    rng, free = generator(task.rule_seed, "letters, replacements"), len(words) - 2 * held_out
+    replacements = [words[2 * held_out + i] for i in rng.integers(0, free, len(seen_patterns))]
+    seen = [LetterRule(x, y if x != y else words[-1 - (y == words[-1])])
+            for x, y in zip(seen_patterns, replacements, strict=True)]  # fmt: skip
+    return seen, unseen
+
+
+def _ask_letters(rule: LetterRule, rng: np.random.Generator, alphabet: str = ALPHABET) -> str:
+    planted = rng.random() >= NO_OPS
+    while True:
+        text, place = _word(_INPUT, alphabet, rng), int(rng.integers(0, _INPUT - _LENGTH + 1))
+        text = text[:place] + rule.pattern + text[place + _LENGTH :] if planted else text
+        if rule.applies(text) == planted:
+            return text
+
+
+def _split_algebra(task: DomainSpec) -> tuple[list[AlgebraRule], list[AlgebraRule]]:
+    """Training rules take their patterns in turn, so up to 96 rules have as many different ones."""
+    order = generator(task.rule_seed, "algebra, patterns").permutation(patterns())
+    held_out, rest = order[:_HELD_OUT_PATTERNS], order[_HELD_OUT_PATTERNS:]
+    unseen = _algebra_rules(held_out, task.unseen_instructions, generator(task.rule_seed, "algebra, unseen"), set())
+    taken = {rule.replacement for rule in unseen}
+    return _algebra_rules(rest, task.algebra_instructions, generator(task.rule_seed, "algebra, seen"), taken), unseen
+
+
+def _algebra_rules(sides: Sequence[str], count: int, rng: np.random.Generator, taken: set[str]) -> list[AlgebraRule]:
+    """Different rules over these patterns, in turn, each with a random replacement of two operators that is not ``taken``."""
+    rules: dict[AlgebraRule, None] = {}
+    while len(rules) < count:
+        rule = AlgebraRule(str(sides[len(rules) % len(sides)]), expression(2, "ABC", rng))
+        if rule.replacement not in taken and rule.replacement != rule.pattern:
+            rules[rule] = None
+    return list(rules)
+
+
+def _ask_algebra(rule: AlgebraRule, rng: np.random.Generator) -> str:
+    """An expression of two to four operators: the pattern planted with up to two more, inside or around; or without it."""
+    planted = rng.random() >= NO_OPS
+    while True:
+        more = int(rng.integers(0, 3))
+        text = _planted(rule.pattern, more, rng) if planted else expression(2 + more, LEAVES, rng)
+        if rule.applies(text) == planted and len(rule.apply(text)) < _ANSWER:
+            return text
+
+
+def _planted(pattern: str, more: int, rng: np.random.Generator) -> str:
+    """The pattern with expressions for its metavariables, and with ``more`` operators in these or around it."""
+    sizes = np.bincount(rng.integers(0, 4, more), minlength=4)
+    bound = {name: expression(int(size), LEAVES, rng) for name, size in zip("ABC", sizes[1:], strict=True)}
+    text = "".join(bound.get(token, token) for token in pattern)
+    for _ in range(sizes[0]):
+        outer, leaf = expression(1, LEAVES, rng)[:2]
+        text = f"{outer}{text}{leaf}" if rng.random() < 0.5 else f"{outer}{leaf}{text}"
+    return text
+
+
+def _split_lists(task: DomainSpec) -> tuple[list[Chain], list[Chain]]:
+    every = chains()
+    order = [every[i] for i in generator(task.rule_seed, "lists").permutation(len(every))]
+    held_out, rest = order[: task.unseen_instructions], order[task.unseen_instructions :]
+    return rest[: task.list_instructions], held_out
+
+
+KINDS = {
+    "letters": Kind(_split_letters, _ask_letters),
+    "algebra": Kind(_split_algebra, _ask_algebra),
+    "lists": Kind(_split_lists, lambda chain, rng: _word(_ITEMS, string.digits, rng)),
+    "digits": Kind(lambda task: ([], _split_letters(task, string.digits)[1]),
+                   lambda rule, rng: _ask_letters(rule, rng, string.digits)),
+    "moves": Kind(lambda task: ([], chains(MOVES)), lambda chain, rng: _word(_ITEMS, ALPHABET, rng)),
+}  # fmt: skip
+
+
+def _examples(
+    task: DomainSpec, kind: str, instructions: list[Instruction], count: int, rng: np.random.Generator
+) -> Examples:
+    """``count`` examples of instructions taken in turn, the right answers computed by the instructions themselves."""
+    rule = np.arange(count) % len(instructions)
+    drawn = [(instructions[i], KINDS[kind].ask(instructions[i], rng)) for i in rule]
+    pairs = [(f"{instruction.text}|{text}=", instruction.apply(text)) for instruction, text in drawn]
+    return Examples.of(task.layout, pairs, rule, [instruction.applies(text) for instruction, text in drawn])

@@ -1,0 +1,271 @@
+"""A symbolic instruction language: operations, the many ways to request them, formats of the answer; DELIA's base learns it.
+
+A query requests an operation on a string of capitals, in one of many phrasings, and may name a format, or refuse one; the
+instruction comes before the input or after it.  A few lines of plain Python are the oracle.
+
+    >>> query = Query("reverse", "", "flip", "please {} this", "ABCD", "square", "in the square format")
+    >>> query.content, query.answer
+    ('please flip this in the square format : ABCD', '[DCBA]')
+    >>> Query("rewrite", "AB CD", "replace", "now {} it", "DAB").content
+    'now replace AB by CD in it : DAB'
+    >>> task = LanguageSpec(examples=300)
+    >>> task.instructions, task.training(task.split()).texts(0)
+    (214, ('kindly trim the text :FDCI=', 'FDC'))
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice, product
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from unseen.delia.messages import Conversation, pair
+from unseen.fields import MOST, Seed, Share, among, spec
+from unseen.layout import Layout
+from unseen.worlds.base import Examples, Task, generator
+
+LETTERS = "ABCDEFGHIJ"
+TOKEN = "<sep>"  # the new token, in no query of the language itself
+LONGEST = 4  # letters of an input, and of the plain answer to it
+
+
+def _moved(text: str, by: int) -> str:
+    return "".join(LETTERS[(LETTERS.index(letter) + by) % len(LETTERS)] for letter in text)
+
+
+OPERATIONS: dict[str, Callable[[str, str], str]] = {  # of an input and an argument, which most do without
+    "copy": lambda z, _: z,
+    "reverse": lambda z, _: z[::-1],
+    "sort": lambda z, _: "".join(sorted(z)),
+    "descend": lambda z, _: "".join(sorted(z, reverse=True)),
+    "rotate": lambda z, _: z[1:] + z[:1],
+    "unrotate": lambda z, _: z[-1:] + z[:-1],
+    "swap": lambda z, _: z[-1:] + z[1:-1] + z[:1],
+    "behead": lambda z, _: z[1:],
+    "curtail": lambda z, _: z[:-1],
+    "next": lambda z, _: _moved(z, 1),
+    "previous": lambda z, _: _moved(z, -1),
+    "pairs": lambda z, _: "".join(z[i : i + 2][::-1] for i in range(0, len(z), 2)),
+    "delete": lambda z, letter: z.replace(letter, ""),
+    "rewrite": lambda z, rule: z.replace(*rule.split(), 1),  # one step of a Markov algorithm, the pattern at its leftmost place
+}
+VERBS = {
+    "copy": ("copy", "echo", "repeat"),
+    "reverse": ("reverse", "flip", "mirror"),
+    "sort": ("sort", "order", "arrange"),
+    "descend": ("descend", "downsort", "decline"),
+    "rotate": ("rotate", "turn", "roll"),
+    "unrotate": ("unrotate", "unturn", "unroll"),
+    "swap": ("swap", "exchange", "trade"),
+    "behead": ("behead", "skip", "decapitate"),
+    "curtail": ("curtail", "trim", "shorten"),
+    "next": ("advance", "increment", "raise"),
+    "previous": ("retreat", "decrement", "reduce"),
+    "pairs": ("pair", "cross", "weave"),
+    "delete": ("delete", "remove", "erase"),
+    "rewrite": ("replace", "substitute", "change"),
+}
+PHRASES = ("{} this", "please {} this", "{} the letters", "now {} it", "can you {} it", "kindly {} the text",
+           "you should {} this", "{} the string", "we must {} it", "just {} the word")  # fmt: skip
+_WRAPS = {"square": "[]", "round": "()", "curly": "{}", "angle": "<>", "quoted": '""', "starred": "**", "slashed": "//",
+          "waved": "~~"}  # fmt: skip
+_JOINS = {"dashed": "-", "listed": ",", "scored": "_", "summed": "+"}
+_ENDS = {"loud": ("", "!"), "asking": ("", "?"), "hashed": ("#", ""), "keyed": ("Z:", "")}
+FORMATS = (*_WRAPS, *_JOINS, *_ENDS)  # each is its own name of one word
+PAIRS = dict(zip(FORMATS, (f"{one} {two}" for one in ("hard", "soft", "plain", "fancy") for two in ("edge", "line", "mark", "frame")),
+                 strict=True))  # fmt: skip  # names of two words, none of which names a format alone
+MENTIONS = ("in the {} format", "use the {} format", "in {} format", "with the {} format")
+REFUSALS = ("do not use the {} format", "not in the {} format", "never use {} format")
+WORDS = tuple(sorted({word for text in (*PHRASES, *MENTIONS, *REFUSALS, *PAIRS.values(), *FORMATS, "by in from", *(v for verbs in
+              VERBS.values() for v in verbs)) for word in text.replace("{}", "").split()}))  # fmt: skip
+MARKS = '[](){}<>"*/~-,_+!?#:Z'  # of formats, and the colon of a query
+
+
+def formatted(plain: str, name: str) -> str:
+    """An answer in the format of that name; without a name it stays plain.
+
+    >>> [formatted("ABC", name) for name in ("", "curly", "dashed", "keyed")]
+    ['ABC', '{ABC}', 'A-B-C', 'Z:ABC']
+    """
+    if not name:
+        return plain
+    if name in _JOINS:
+        return _JOINS[name].join(plain)
+    left, right = _WRAPS.get(name) or _ENDS[name]
+    return f"{left}{plain}{right}"
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query of the language: an operation with its argument, how it is requested, the input, what it says of formats.
+
+    ``format`` is that of the answer ("" for a plain one), ``mention`` what the query says of formats: it names the format,
+    by any of its names, or refuses one.  ``after`` puts the instruction after the input.
+    """
+
+    operation: str
+    argument: str
+    verb: str
+    phrase: str
+    text: str
+    format: str = ""
+    mention: str = ""
+    after: bool = False
+
+    @property
+    def instruction(self) -> str:
+        """The request, without the input."""
+        argument = {"rewrite": " {} by {} in", "delete": " {} from"}.get(self.operation, "").format(*self.argument.split())
+        return f"{self.phrase.format(self.verb + argument)} {self.mention}".strip()
+
+    @property
+    def content(self) -> str:
+        """The query as a model reads it."""
+        return f"{self.text} : {self.instruction}" if self.after else f"{self.instruction} : {self.text}"
+
+    @property
+    def plain(self) -> str:
+        """The right answer, without a format."""
+        return OPERATIONS[self.operation](self.text, self.argument)
+
+    @property
+    def answer(self) -> str:
+        """The right answer."""
+        return formatted(self.plain, self.format)
+
+
+_NAMED, _REFUSED = 0.45, 0.1  # shares of queries at large that name a format, that refuse one
+_OFTEN = (*OPERATIONS, "rewrite", "rewrite", "delete")  # those with an argument take longest to learn
+_QUERY = 23  # tokens of the longest query with ``=`` behind it
+_ANSWER = 2 * LONGEST  # of the longest answer, its end included
+NAMES = ("one", "two", "both")  # words that name a format
+Pair = tuple[str, str]  # an operation and a format
+
+
+@spec
+class WordTask(Task):
+    """What tasks of this language share: words, marks and capitals, and prompts of up to two turns."""
+
+    words: ClassVar[tuple[str, ...]] = (*WORDS, TOKEN)
+    layout: ClassVar[Layout] = Layout(LETTERS + MARKS, 2 * _QUERY + _ANSWER, _ANSWER, words)
+
+    def examples_of(self, rows: Sequence[Conversation]) -> Examples:
+        """Conversations as token ids; the last message of each is the answer."""
+        return Examples.of(self.layout, [(prompt_of(row[:-1]), row[-1].content) for row in rows])
+
+
+@spec
+class LanguageSpec(WordTask):
+    """Pre-training: queries of the whole language; an instruction is an operation with a format, or with none.
+
+    ``unseen_instructions`` such pairs are held out.  Formats are named by ``one`` word, by ``two``, or by ``both`` in turn.
+    A share ``two_turns`` of the prompts has an earlier turn, half of these the same query with its answer, as in
+    self-sampling.
+    """
+
+    world: among(("language",)) = "language"
+    names: among(NAMES) = "one"
+    examples: Annotated[int, Field(ge=1, le=MOST)] = 160_000
+    unseen_instructions: Annotated[int, Field(ge=1, le=len(OPERATIONS) * len(FORMATS) // 2)] = 24
+    two_turns: Share = 0.25
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
+
+    @property
+    def instructions(self) -> int:
+        """Pairs of an operation and a format that are trained."""
+        return len(OPERATIONS) * (1 + len(FORMATS)) - self.unseen_instructions
+
+    def _check(self) -> None:
+        self._within("examples", self.instructions, MOST)
+
+    def split(self) -> frozenset[Pair]:
+        """The pairs of an operation and a format that pre-training never shows."""
+        pairs = list(product(OPERATIONS, FORMATS))
+        rng = generator(self.rule_seed, "held-out pairs")
+        return frozenset(pairs[i] for i in rng.choice(len(pairs), self.unseen_instructions, replace=False))
+
+    def training(self, split: frozenset[Pair]) -> Examples:
+        """The whole budget, in the order in which it was drawn."""
+        return self.examples_of(self.conversations(split))
+
+    def conversations(self, split: frozenset[Pair]) -> list[Conversation]:
+        """The training budget as conversations; some have an earlier turn, the same query with its answer or another one."""
+        rng, rows = generator(self.example_seed, "language"), []
+        for _ in range(self.examples):
+            query = at_large(rng, self.names, split)
+            drawn, before = rng.random(), ()
+            if drawn < self.two_turns:
+                before = conversation(query if drawn < self.two_turns / 2 else at_large(rng, self.names, split))
+            rows.append((*before, *conversation(query)))
+        return rows
+
+    def evaluation(self, split: frozenset[Pair], size: int, seed: int) -> dict[str, Examples]:
+        """Fresh queries at large of what is trained; of held-out pairs, in turn, queries that name their format."""
+        seen, unseen = (generator(seed, f"language, {side}") for side in ("seen", "unseen"))
+        queries = {"seen": [at_large(seen, self.names, split) for _ in range(size)],
+                   "unseen": [named(*each, self.names, unseen) for each in islice(cycle(sorted(split)), size)]}  # fmt: skip
+        return {side: self.examples_of(list(map(conversation, each))) for side, each in queries.items()}
+
+
+def pick(options: Sequence[str], rng: np.random.Generator) -> str:
+    """One of the options, evenly."""
+    return options[int(rng.integers(len(options)))]
+
+
+def name_of(format: str, names: str, rng: np.random.Generator) -> str:
+    """A name of a format, of ``one`` word, ``two``, or ``both`` at even odds."""
+    two = names == "two" or (names == "both" and rng.random() < 0.5)
+    return PAIRS[format] if two else format
+
+
+def draw(operation: str, rng: np.random.Generator, format: str = "", mention: str = "", after: bool = False) -> Query:
+    """A query for an operation in a random phrasing on a random input, which holds what the argument needs."""
+    text = [LETTERS[i] for i in rng.integers(0, len(LETTERS), int(rng.integers(3, LONGEST + 1)))]
+    at, argument = int(rng.integers(len(text) - 1)), ""
+    if operation == "delete":
+        argument = text[at]
+    if operation == "rewrite":
+        argument = f"{text[at]}{text[at + 1]} {pick(LETTERS, rng)}{pick(LETTERS, rng)}"
+    verb, phrase = pick(VERBS[operation], rng), pick(PHRASES, rng)
+    return Query(operation, argument, verb, phrase, "".join(text), format, mention, after)
+
+
+def named(operation: str, format: str, names: str, rng: np.random.Generator) -> Query:
+    """A query that names a format, before or after the input."""
+    mention = pick(MENTIONS, rng).format(name_of(format, names, rng))
+    return draw(operation, rng, format, mention, bool(rng.random() < 0.5))
+
+
+def at_large(rng: np.random.Generator, names: str = "one", never: frozenset[Pair] = frozenset()) -> Query:
+    """Any query of the language but of a pair in ``never``: with a format, with one refused, or with none."""
+    while (chosen := (pick(_OFTEN, rng), pick(FORMATS, rng))) in never:
+        pass
+    drawn = rng.random()
+    if drawn < _NAMED:
+        return named(*chosen, names, rng)
+    name = name_of(chosen[1], names, rng)
+    refused = pick(REFUSALS, rng).format(name) if drawn < _NAMED + _REFUSED else ""
+    return draw(chosen[0], rng, "", refused, bool(rng.random() < 0.5))
+
+
+def diverse(count: int, seed: int, names: str) -> list[Query]:
+    """Diverse queries to be self-sampled: anything that the language has."""
+    rng = generator(seed, "diverse queries")
+    return [at_large(rng, names) for _ in range(count)]
+
+
+def conversation(query: Query) -> Conversation:
+    """A query and its right answer."""
+    return pair(query.content, query.answer)
+
+
+def prompt_of(turns: Conversation) -> str:
+    """A conversation that ends with a query, as the text that a model of this world continues.
+
+    >>> prompt_of(pair("copy this : AB", "AB") + pair("flip this : AB", "BA")[:1])
+    'copy this : AB=AB.flip this : AB='
+    """
+    return "".join(message.content + ("." if message.role == "assistant" else "=") for message in turns)

@@ -1,0 +1,217 @@
+"""Drawing rules of string rewriting: which ones a model trains on, and which are held out for the test.
+
+Unseen rules are drawn first.  No pattern and no replacement of an unseen rule is ever a pattern or a replacement of a
+training rule (``leaks`` counts violations; the notebooks assert that there are none).  With one ``rule_seed`` the unseen
+rules are the same for every number of instructions, and the patterns of a smaller training set are the first of a larger.
+
+Families have a form (paper, experiment 4): *repeated* ``aaabbbccc``, *periodic* ``abcabcabc``, *mirrored* ``abccbaabc``.
+A string of L letters has a base of ceil(L / k) letters: ``repeated`` writes each k times, ``periodic`` writes the base k
+times, ``mirrored`` k times, forwards and backwards in turn; what would reach beyond L is cut.  k = 1 is any string.
+
+    >>> base = np.array([0, 1, 2])
+    >>> ["".join("abc"[i] for i in base[places(family, 3, 9)]) for family in FORMS]
+    ['aaabbbccc', 'abcabcabc', 'abccbaabc']
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from unseen.rewriting import Rule
+from unseen.worlds.base import Task, generator
+
+FORMS = ("repeated", "periodic", "mirrored")
+_ENUMERABLE = 1 << 22  # up to this many strings a permutation of all of them is cheap
+_BLOCK = 1 << 16  # strings drawn at a time above that
+_FAMILY_BLOCK = 1 << 11  # rules drawn at a time: the first ones do not depend on how many are needed
+_BARREN = 10  # blocks without a new rule before a family is taken to be exhausted
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """Rules as arrays of letter ids: ``patterns`` (R, |x|) and ``replacements`` (R, |y|), uint8."""
+
+    alphabet: str
+    patterns: np.ndarray
+    replacements: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.patterns)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int | slice) -> "Rule | Instructions":
+        """The rule at ``index`` as plain strings, or the rules of a slice."""
+        if isinstance(index, slice):
+            return Instructions(self.alphabet, self.patterns[index], self.replacements[index])
+        return Rule(*("".join(self.alphabet[i] for i in side[index]) for side in (self.patterns, self.replacements)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Instructions) and list(self) == list(other)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The training rules (``seen``) and the held-out ones (``unseen``)."""
+
+    seen: Instructions
+    unseen: Instructions
+
+
+def draw_split(task: Task) -> Split:
+    """The instructions of a ``TaskSpec``: first the unseen, then the seen from what they leave over.
+
+    Raises ``ValueError`` when a family has too few strings for all of them.
+    """
+    if task.family != "random":
+        return _draw_family(task)
+    rng, size, letters = generator(task.rule_seed, "unseen rules"), task.unseen_instructions, len(task.alphabet)
+    x, y = task.pattern_length, task.replacement_length
+    if x == y:
+        held_out_x = held_out_y = _distinct(rng, 2 * size, x, letters)
+        unseen = held_out_x[:size], held_out_x[size:]
+    else:
+        held_out_x, held_out_y = unseen = _distinct(rng, size, x, letters), _distinct(rng, size, y, letters)
+    patterns = _distinct(generator(task.rule_seed, "seen patterns"), task.instructions, x, letters, held_out_x)
+    rng = generator(task.rule_seed, "seen replacements")
+    replacements = _replacements(rng, patterns, y, letters, held_out_y)
+    return Split(Instructions(task.alphabet, patterns, replacements), Instructions(task.alphabet, *unseen))
+
+
+def leaks(split: Split) -> int:
+    """How many strings of the unseen rules also occur in a training rule, on either side; must be 0."""
+    return len(strings_of(split.seen) & strings_of(split.unseen))
+
+
+def strings_of(rules: Instructions) -> set[bytes]:
+    """All patterns and replacements, as bytes of their letter ids."""
+    return {row.tobytes() for side in (rules.patterns, rules.replacements) for row in side}
+
+
+def nearest_rules(patterns: np.ndarray, known: Instructions) -> np.ndarray:
+    """For each pattern (R, |x|) the index (R,) of the known rule whose pattern differs in fewest letters; ties go to the first.
+
+    This is all that a model which had memorised its training rules could use.
+    """
+    chunk = max(1, (1 << 24) // known.patterns.size)  # bounds the memory of one comparison to 16 MiB
+    parts = [(patterns[i : i + chunk, None] != known.patterns[None]).sum(-1).argmin(1)
+             for i in range(0, len(patterns), chunk)]  # fmt: skip
+    return np.concatenate(parts)
+
+
+def _keys(strings: np.ndarray) -> np.ndarray:
+    """One comparable value (R,) per row of letter ids (R, L): its bytes, shifted so that none is zero."""
+    return np.ascontiguousarray(strings + 1, dtype=np.uint8).view(f"S{strings.shape[1]}").ravel()
+
+
+def _distinct(
+    rng: np.random.Generator, count: int, length: int, letters: int, exclude: np.ndarray | None = None
+) -> np.ndarray:
+    """``count`` different random strings (count, length), none of them in ``exclude``."""
+    exclude = np.empty((0, length), np.uint8) if exclude is None else exclude
+    if letters**length <= _ENUMERABLE:
+        codes = rng.permutation(letters**length)
+        drawn = (codes[:, None] // letters ** np.arange(length) % letters).astype(np.uint8)
+        return drawn[~np.isin(_keys(drawn), _keys(exclude))][:count]
+    drawn = np.empty((0, length), np.uint8)
+    while len(drawn) < count:  # in whole blocks: the first strings do not depend on ``count``
+        blocks = [rng.integers(0, letters, (_BLOCK, length), np.uint8) for _ in range(len(drawn), count, _BLOCK)]
+        drawn = np.concatenate([drawn, *blocks])
+        _, first = np.unique(_keys(drawn), return_index=True)
+        drawn = drawn[np.sort(first)]
+        drawn = drawn[~np.isin(_keys(drawn), _keys(exclude))]
+    return drawn[:count]
+
+
+def _replacements(
+    rng: np.random.Generator, patterns: np.ndarray, length: int, letters: int, exclude: np.ndarray
+) -> np.ndarray:
+    """A replacement (R, length) for each pattern: never in ``exclude``, never the pattern itself."""
+    drawn = rng.integers(0, letters, (len(patterns), length), np.uint8)
+    while True:
+        bad = np.isin(_keys(drawn), _keys(exclude))
+        if drawn.shape == patterns.shape:
+            bad |= (drawn == patterns).all(1)
+        if not bad.any():
+            return drawn
+        drawn[bad] = rng.integers(0, letters, (bad.sum(), length), np.uint8)
+
+
+@cache
+def places(family: str, k: int, length: int) -> np.ndarray:
+    """For each letter of a string of ``length`` its place in the base: (L,).  ``random`` is its own base."""
+    size, at = -(-length // k), np.arange(length)
+    block, within = divmod(at, size)
+    return {
+        "random": at,
+        "repeated": at // k,
+        "periodic": within,
+        "mirrored": np.where(block % 2 == 0, within, size - 1 - within),
+    }[family]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Rules over so many ``letters`` with patterns of |x| and replacements of |y| letters, in some forms and with some k.
+
+    ``name`` is a form, ``random``, or ``mixed``: a third of each form.  Form and k, from ``k_low`` to ``k_high``, are
+    drawn for each rule, evenly, and are those of both its sides.
+    """
+
+    name: str
+    letters: int
+    lengths: tuple[int, int]
+    k_low: int = 1
+    k_high: int = 1
+
+    @classmethod
+    def of(cls, task: Task) -> "Family":
+        """The family of a task's rules."""
+        lengths = task.pattern_length, task.replacement_length
+        return cls(task.family, len(task.alphabet), lengths, task.k_low, task.k_high)
+
+    def rules(self, count: int, rng: np.random.Generator, taken: set[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Up to ``count`` patterns (R, |x|), all different, and replacements (R, |y|), as letter ids.
+
+        No string is in ``taken`` (as bytes), and none replaces itself.  Where a large k has too few strings smaller ones
+        fill up; R is below ``count`` only when there are hardly any more.
+        """
+        found: dict[bytes, bytes] = {}
+        barren = 0
+        while len(found) < count and barren < _BARREN:
+            before = len(found)
+            for pattern, replacement in self._block(rng):
+                if pattern != replacement and not {pattern, replacement} & taken:
+                    found.setdefault(pattern, replacement)
+            barren = 0 if len(found) > before else barren + 1
+        sides = (b"".join(list(side)[:count]) for side in (found, found.values()))
+        patterns, replacements = (np.frombuffer(side, np.uint8).reshape(-1, length)
+                                  for side, length in zip(sides, self.lengths, strict=True))  # fmt: skip
+        return patterns, replacements
+
+    def _block(self, rng: np.random.Generator) -> list[tuple[bytes, bytes]]:
+        forms, size = FORMS if self.name == "mixed" else (self.name,), _FAMILY_BLOCK
+        chosen, ks = rng.integers(0, len(forms), size), rng.integers(self.k_low, self.k_high + 1, size)
+        sides = []
+        for length in self.lengths:
+            base = rng.integers(0, self.letters, (size, length), np.uint8)
+            at = np.stack([places(forms[form], int(k), length) for form, k in zip(chosen, ks, strict=True)])
+            sides.append(np.take_along_axis(base, at, 1))
+        return [(x.tobytes(), y.tobytes()) for x, y in zip(*sides, strict=True)]
+
+
+def _draw_family(task: Task) -> Split:
+    family, sides = Family.of(task), []
+    taken: set[bytes] = set()
+    for name, count in (("unseen", task.unseen_instructions), ("seen", task.instructions)):
+        rules = family.rules(count, generator(task.rule_seed, f"{name} rules"), taken)
+        if len(rules[0]) < count:
+            field = "unseen_instructions" if name == "unseen" else "instructions"
+            raise ValueError(f"TaskSpec.{field}={count}: only {len(rules[0])} {name} rules of family={task.family!r} "
+                             f"with k from {task.k_low} to {task.k_high} found")  # fmt: skip
+        taken |= strings_of(rules := Instructions(task.alphabet, *rules))
+        sides.append(rules)
+    return Split(seen=sides[1], unseen=sides[0])

@@ -1,0 +1,281 @@
+"""String rewriting, the papers' task world: a rule ``x → y``, an input z, and z with its *leftmost* x replaced by y.
+
+Inputs are drawn with their pattern planted at random places; those in which the pattern occurs another number of times
+than intended are drawn again, so the count is exact.  The work runs on arrays of shape (letters, examples), in which each
+letter position is one contiguous row of bytes; the tests check it against ``rewriting.Rule``.
+
+    >>> TaskSpec(instructions=100).examples_per_instruction
+    450.0
+    >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=6)
+    >>> line = task.training(task.split()).line(0)
+    >>> line.rule.apply(line.text) == line.answer
+    True
+    >>> TaskSpec(pattern_length=11)
+    Traceback (most recent call last):
+    ...
+    ValueError: TaskSpec.pattern_length=11: 1 pattern(s) of 11 letters do not fit in input_length=10
+"""
+
+import re
+import string
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from unseen.fields import Count, Length, Real, Seed, Share, among, later, spec
+from unseen.layout import SPECIAL, Layout
+from unseen.worlds.base import Examples, Task, generator, in_turn
+from unseen.worlds.rules import FORMS, Instructions, Split, draw_split
+
+FAMILIES = ("random", *FORMS, "mixed")
+CIPHER = re.compile(r"(shift|substitution):[0-9]{1,9}")
+_NUMBERS = re.compile(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,99}")
+_ENOUGH = 64  # letters: there are more strings of so many than anybody needs, and longer powers take long
+_CHUNK = 1 << 14  # examples drawn at a time: their arrays stay in the processor's cache
+_ROUNDS = 10_000  # draws before inputs of the intended kind are taken to be too rare to find
+
+
+@spec
+class TaskSpec(Task):
+    """The task world and the training budget: ``examples`` N = ``instructions`` I x S.
+
+    Lengths are in letters.  Each input holds the pattern exactly ``occurrences`` times (counted from the left without
+    overlap), except a share ``no_op_share`` of inputs, which do not hold it.  ``concentration`` a spreads the examples
+    over the instructions by the density a x^(a-1): 1 gives each as many, smaller numbers give most to the first few
+    (paper, long-tail experiment).  Paper, section 2: inputs of 50 letters, patterns of 20, N = 10^6.
+
+    ``family`` gives the strings of the rules a form (see ``rules``), with k drawn between ``k_low`` and ``k_high`` for
+    each rule.  ``also_occurrences`` are further numbers of occurrences, as in ``"5,10"``: an input holds its pattern each
+    of these times, and ``occurrences`` times, equally often.  ``cipher`` enciphers the answers (see ``cipher_table``).
+    Paper, semantics, occurrences and pre-trained experiments.
+    """
+
+    instructions: Count = 1_000
+    examples: Count = 45_000
+    alphabet: str = string.ascii_lowercase
+    pattern_length: Length = 3
+    replacement_length: Length = 3
+    input_length: Length = 10
+    occurrences: Length = 1
+    no_op_share: Share = 0.0
+    unseen_instructions: Count = 1_000
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
+    concentration: Annotated[Real, Field(ge=0.001, le=100)] = later(1.0)
+    family: among(FAMILIES) = later("random")
+    k_low: Length = later(1)
+    k_high: Length = later(1)
+    also_occurrences: str = later("")
+    cipher: str = later("")
+
+    @property
+    def all_occurrences(self) -> tuple[int, ...]:
+        """Every number of times that an input may hold its pattern, no-ops aside.
+
+        >>> TaskSpec(also_occurrences="2,3").all_occurrences
+        (1, 2, 3)
+        """
+        return self.occurrences, *map(int, filter(None, self.also_occurrences.split(",")))
+
+    @property
+    def layout(self) -> Layout:
+        """Prompts ``x→y|z=`` of one length; the longest answer is a no-op's or a rewrite's."""
+        x, y, z = self.pattern_length, self.replacement_length, self.input_length
+        longest = max(z - x + y, z if self.no_op_share else 0)
+        return Layout(self.alphabet, x + y + z + 3, longest + 1, parts=(x, y, z))
+
+    def split(self) -> Split:
+        """Training and held-out rules that share no string; raises ``ValueError`` when a family has too few."""
+        return draw_split(self)
+
+    def training(self, split: Split) -> Examples:
+        """The whole budget, shared by the seen rules; see ``base.shares``."""
+        rules = in_turn(self, len(split.seen))
+        return draw(self, split.seen, rules, generator(self.example_seed, "training examples"))
+
+    def evaluation(self, split: Split, size: int, seed: int) -> dict[str, Examples]:
+        """Fresh examples on ``seen`` and ``unseen`` rules, taken in turn from the first on.
+
+        With more seen rules than examples only the first are used.  Where shares are uneven (``concentration`` below 1)
+        those are the rules with most training examples, so ``seen`` is the accuracy on the favoured ones.
+        """
+        return {name: draw(self, rules, np.arange(size) % len(rules), generator(seed, name))
+                for name, rules in (("seen", split.seen), ("unseen", split.unseen))}  # fmt: skip
+
+    def _check(self) -> None:
+        self._letters("alphabet", 1)
+        self._check_occurrences()
+        self._within("k_low", 1, self.pattern_length)
+        self._within("k_high", self.k_low, self.pattern_length)
+        if self.family == "random" and self.k_high > 1:
+            self._refuse("k_high", "random rules have no k; choose a family, or k_low = k_high = 1")
+        if self.cipher and not CIPHER.fullmatch(self.cipher):
+            self._refuse("cipher", "expected shift:NUMBER, substitution:SEED or nothing, as in shift:3")
+        if self.examples < self.instructions:
+            self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
+        if self.no_op_share and len(self.alphabet) == 1:
+            self._refuse("no_op_share", "with one letter every input holds every pattern, so no no-op exists")
+        self._check_room()
+
+    def _check_occurrences(self) -> None:
+        if self.also_occurrences and not _NUMBERS.fullmatch(self.also_occurrences):
+            self._refuse("also_occurrences", "expected numbers from 1 on with commas between, as in 5,10")
+        if len(set(self.all_occurrences)) < len(self.all_occurrences):
+            self._refuse("also_occurrences", f"each number once, and not occurrences={self.occurrences} again")
+        most = max(self.all_occurrences)
+        if most * self.pattern_length > self.input_length:
+            name = "also_occurrences" if most > self.occurrences else "occurrences"
+            name = "pattern_length" if self.pattern_length > self.input_length else name
+            self._refuse(name, f"{most} pattern(s) of {self.pattern_length} letters "
+                         f"do not fit in input_length={self.input_length}")  # fmt: skip
+
+    def _check_room(self) -> None:
+        """Seen and unseen strings must be disjoint, so there must exist enough of them."""
+        forms = 1 if self.family == "random" else 3 * (self.k_high - self.k_low + 1)  # at most: some strings have two
+        patterns, replacements = (forms * len(self.alphabet) ** min(-(-length // self.k_low), _ENOUGH)
+                                  for length in (self.pattern_length, self.replacement_length))  # fmt: skip
+        shared = self.pattern_length == self.replacement_length
+        needed = max(self.instructions, 2) + self.unseen_instructions * (2 if shared else 1)
+        if needed > patterns:
+            of_k = f" with k_low={self.k_low}" if self.k_low > 1 else ""
+            self._refuse("instructions", f"only {patterns} strings of pattern_length={self.pattern_length}{of_k} exist, "
+                         f"and {needed} are needed with unseen_instructions={self.unseen_instructions} held out")  # fmt: skip
+        if self.unseen_instructions + 2 > replacements:
+            self._refuse("unseen_instructions", f"only {replacements} strings of "
+                         f"replacement_length={self.replacement_length} exist")  # fmt: skip
+
+
+def cipher_table(alphabet: str, cipher: str) -> np.ndarray:
+    """What each token id becomes, (V,), uint8: letters by the cipher, special tokens themselves.
+
+    ``shift:N`` moves each letter N places on in the alphabet, around its end; ``substitution:SEED`` is a random
+    permutation of the letters; no cipher changes nothing.  For *encrypted* rewriting: rewrite, then encipher the answer
+    (paper, pre-trained experiment; its cipher was not published).
+    """
+    size, table = len(alphabet), np.arange(len(alphabet) + len(SPECIAL), dtype=np.uint8)
+    kind, _, number = cipher.partition(":")
+    if kind == "shift":
+        table[:size] = (np.arange(size) + int(number)) % size
+    elif kind == "substitution":
+        table[:size] = np.random.default_rng(int(number)).permutation(size)
+    return table
+
+
+def encipher(text: str, alphabet: str, cipher: str) -> str:
+    """The text with each of its letters enciphered.
+
+    >>> encipher("abz", "abcdefghijklmnopqrstuvwxyz", "shift:3")
+    'dec'
+    """
+    table = cipher_table(alphabet, cipher)
+    return "".join(alphabet[table[alphabet.index(letter)]] for letter in text)
+
+
+def draw(task: TaskSpec, instructions: Instructions, rule: np.ndarray, rng: np.random.Generator) -> Examples:
+    """One example for each entry of ``rule`` (N,), the index of its instruction."""
+    layout, size = task.layout, len(rule)
+    prompts = np.empty((size, layout.prompt_length), np.uint8)
+    answers = np.empty((size, layout.answer_length), np.uint8)
+    applies = rng.random(size) >= task.no_op_share
+    several = task.all_occurrences
+    times = np.where(applies, rng.choice(np.array(several), size) if len(several) > 1 else task.occurrences, 0)
+    secret = cipher_table(task.alphabet, task.cipher)
+    for start in range(0, size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        x = np.ascontiguousarray(instructions.patterns[rule[part]].T)  # (|x|, n)
+        y = np.ascontiguousarray(instructions.replacements[rule[part]].T)  # (|y|, n)
+        z = _inputs(task, x, times[part], rng)  # (|z|, n)
+        arrow, given, gives = (np.full((1, z.shape[1]), layout.special(name), np.uint8)
+                               for name in ("arrow", "given", "gives"))  # fmt: skip
+        prompts[part] = np.concatenate([x, arrow, y, given, z, gives]).T
+        answers[part] = secret[rewrite(x, y, z, layout.answer_length, layout.special("end"))].T
+    return Examples(layout, prompts, answers, rule.astype(np.int32), applies)
+
+
+def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) -> np.ndarray:
+    """The answers (length, n) to rules x (|x|, n) -> y (|y|, n) on inputs z (|z|, n), filled up with ``end``.
+
+    The vectorised twin of ``Rule.apply``.
+    """
+    found = _matches(x, z)  # (|z| - |x| + 1, n)
+    at = np.full(z.shape[1], length, np.int16)  # (n,): where the leftmost match starts; behind the end without one
+    for place in reversed(range(len(found))):
+        at = np.where(found[place], np.int16(place), at)
+    filled = np.full((length + len(x), z.shape[1]), end, np.uint8)
+    filled[: len(z)] = z
+    answer = filled[:length].copy()
+    if shift := len(x) - len(y):
+        for j in range(max(0, -shift), length):
+            _choose(answer[j], filled[j + shift], at + len(y) <= j)
+    _write(answer, at, y)
+    return answer
+
+
+def _write(target: np.ndarray, at: np.ndarray, letters: np.ndarray) -> None:
+    """Write letters (k, n) into ``target`` (L, n), each column from its place ``at`` (n,) on; places outside do nothing."""
+    for place in range(len(target)):
+        here = at == place
+        if here.any():
+            for i in range(min(len(letters), len(target) - place)):
+                _choose(target[place + i], letters[i], here)
+
+
+def _choose(row: np.ndarray, other: np.ndarray, where: np.ndarray) -> None:
+    """``row[where] = other[where]`` on bytes without a branch, ten times as fast as with a mask."""
+    row ^= (row ^ other) & np.negative(where.view(np.uint8))
+
+
+def _inputs(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Inputs (|z|, n) that hold their pattern exactly ``times`` (n,): draw, count, draw the wrong ones again."""
+    z = _plant(task, x, times, rng)
+    bad = np.flatnonzero(count(x, z) != times)
+    for _ in range(_ROUNDS):
+        if not bad.size:
+            return z
+        z[:, bad] = _plant(task, x[:, bad], times[bad], rng)
+        bad = bad[count(x[:, bad], z[:, bad]) != times[bad]]
+    numbers = ", ".join(map(str, task.all_occurrences))
+    raise ValueError(f"TaskSpec.input_length={task.input_length}: inputs over {task.alphabet!r} that hold a pattern of "
+                     f"{len(x)} letters exactly {numbers} times (no-ops 0) are too rare to find")  # fmt: skip
+
+
+def _plant(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random inputs (|z|, n), with the pattern written ``times`` (n,) at non-overlapping random places."""
+    size = x.shape[1]
+    z = rng.integers(0, len(task.alphabet), (task.input_length, size), np.uint8)
+    for number in task.all_occurrences:
+        rows = np.flatnonzero(times == number)
+        slots = task.input_length - number * (len(x) - 1)  # places left when each pattern shrinks to one letter
+        if number == 1:
+            places = rng.integers(0, slots, (1, len(rows)))
+        else:
+            places = np.sort(rng.random((slots, len(rows))).argsort(0)[:number], axis=0)
+        for i, place in enumerate(places):
+            at = np.full(size, -1, np.int16)
+            at[rows] = place + i * (len(x) - 1)
+            _write(z, at, x)
+    return z
+
+
+def _matches(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Whether the pattern stands at each place of the input: (|z| - |x| + 1, n), bool."""
+    places = len(z) - len(x) + 1
+    found = z[:places] == x[0]
+    for j in range(1, len(x)):
+        found &= z[j : j + places] == x[j]
+    return found
+
+
+def count(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """How often each pattern x (|x|, n) occurs in its input z (|z|, n), from the left without overlap: (n,)."""
+    found = _matches(x, z)
+    total = found.sum(0, dtype=np.int16)
+    several = np.flatnonzero(total > 1)  # only these can overlap
+    free = np.zeros(len(several), np.int16)  # the next place at which a match may start
+    total[several] = 0
+    for place in range(len(found)):
+        hit = found[place, several] & (free <= place)
+        total[several] += hit
+        free[hit] = place + len(x)
+    return total

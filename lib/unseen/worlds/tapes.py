@@ -1,0 +1,233 @@
+"""The tape world: single steps of programs, rules and inputs of many lengths, unseen rules held out.
+
+What *unseen* means here.  No held-out rule, as a pair ``x → y``, is trained on.  No held-out pattern of two or more
+letters is the pattern of any training rule.  A pattern of one letter cannot be new (there are as many as letters), nor can
+the empty replacement: there only the pair is.  Held out are the unseen rules and the rules of all programs under the
+renamings in which models run them.
+
+    >>> task = TapeSpec(instructions=3, unseen_instructions=2, examples=6)
+    >>> split = task.split()
+    >>> len(split.seen), len(split.unseen), leaks(split)
+    (3, 2, 0)
+    >>> rule, text, answer = task.training(split).line(0)
+    >>> rule.apply(text) == answer
+    True
+"""
+
+import string
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from unseen.fields import LONGEST, Count, Length, Seed, Share, among, spec
+from unseen.layout import PAD, SPECIAL, Layout
+from unseen.rewriting import Rule
+from unseen.worlds.base import Examples, Task, generator, in_turn
+from unseen.worlds.programs import VERSION, collection, renaming
+
+_TRIES = 100_000  # draws in vain before there are taken to be no more rules
+_UNSEEN_PART = 4  # unseen rules take at most one in so many of the rules of their lengths: few delete a single letter
+_SKEW = 0.7  # of the letters of an input: below 1 some are much more frequent than others, as on the tapes of programs
+
+
+@dataclass(frozen=True)
+class TapeSplit:
+    """The training rules (``seen``), the ``unseen`` ones, and those of the ``programs`` with their symbols renamed."""
+
+    seen: tuple[Rule, ...]
+    unseen: tuple[Rule, ...]
+    programs: tuple[Rule, ...]
+
+
+@spec
+class TapeSpec(Task):
+    """Rules ``x → y`` and inputs ``z`` as the steps of a Markov algorithm have them.
+
+    Patterns have 1 to ``longest_pattern`` letters, replacements 0 to ``longest_replacement``, inputs 1 to
+    ``longest_input``, each length equally often.  A rule is over 1 to ``most_letters`` different letters, and so is an
+    input, the pattern's letters among them: tapes repeat themselves, and a pattern may occur several times.  A share
+    ``no_op_share`` of inputs does not hold the pattern.
+
+    The rules of the programs (``programs``, edition ``collection``) in ``disguises`` renamings are in no training set.
+    """
+
+    world: among(("tapes",)) = "tapes"
+    instructions: Count = 1_000
+    examples: Count = 192_000
+    alphabet: str = string.ascii_lowercase
+    longest_pattern: Length = 3
+    longest_replacement: Annotated[int, Field(ge=0, le=LONGEST)] = 4
+    longest_input: Length = 16
+    most_letters: Length = 5
+    no_op_share: Share = 0.4
+    unseen_instructions: Count = 300
+    disguises: Count = 3
+    collection: Seed = 1
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
+
+    def _check(self) -> None:
+        self._within("longest_pattern", 1, self.longest_input)
+        self._letters("alphabet", 2)
+        self._within("most_letters", 1, len(self.alphabet))
+        if self.examples < self.instructions:
+            self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
+
+    @property
+    def layout(self) -> Layout:
+        """Each part of ``x→y|z=`` is padded to its longest; an answer has at most one letter made into the longest y."""
+        prompt = self.longest_pattern + self.longest_replacement + self.longest_input + 3
+        return Layout(self.alphabet, prompt, self.longest_input + max(0, self.longest_replacement - 1) + 1)
+
+    def prompt(self, rule: Rule, text: str) -> str:
+        """What a model reads: ``x→y|z=``, each part padded so that it always has the same place.
+
+        Raises ``ValueError`` naming a part that is too long, an empty pattern or input, or an unknown letter.
+
+        >>> TapeSpec(longest_input=6).prompt(Rule("ab", "c"), "aab")
+        '·ab→···c|aab···='
+        """
+        parts = {"pattern": (rule.pattern, 1, self.longest_pattern), "input": (text, 1, self.longest_input),
+                 "replacement": (rule.replacement, 0, self.longest_replacement)}  # fmt: skip
+        for name, (part, least, most) in parts.items():
+            if not least <= len(part) <= most:
+                raise ValueError(f"{name}: {len(part)} letters, but this model reads {least} to {most}")
+            if unknown := sorted(set(part) - set(self.alphabet)):
+                raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {self.alphabet!r}")
+        x, y = rule.pattern.rjust(self.longest_pattern, PAD), rule.replacement.rjust(self.longest_replacement, PAD)
+        z = text.ljust(self.longest_input, PAD)
+        return f"{x}{SPECIAL['arrow']}{y}{SPECIAL['given']}{z}{SPECIAL['gives']}"
+
+    def split(self) -> TapeSplit:
+        """The programs' rules, the unseen ones, and the seen from what those leave over; smaller training sets are the
+        first of larger.
+
+        Raises ``ValueError`` when there are too few rules, or the programs are not those of ``collection``.
+        """
+        if self.collection != VERSION:
+            raise ValueError(f"TapeSpec.collection={self.collection}: this is edition {VERSION} of the programs")
+        programs = _rules_of_programs(self)
+        unseen = _rules(self, "unseen", self.unseen_instructions, programs, frozenset(), _UNSEEN_PART)
+        taken = (*programs, *unseen)
+        patterns = {rule.pattern for rule in taken if len(rule.pattern) > 1}
+        return TapeSplit(_rules(self, "seen", self.instructions, taken, patterns, 1), unseen, programs)
+
+    def training(self, split: TapeSplit) -> Examples:
+        """The whole training budget: N / I examples of each seen rule."""
+        return self._draw(split.seen, in_turn(self, len(split.seen)), generator(self.example_seed, "training tapes"))
+
+    def evaluation(self, split: TapeSplit, size: int, seed: int) -> dict[str, Examples]:
+        """Fresh examples on ``seen`` and ``unseen`` rules, taken in turn."""
+        return {name: self._draw(rules, np.arange(size) % len(rules), generator(seed, f"{name} tapes"))
+                for name, rules in (("seen", split.seen), ("unseen", split.unseen))}  # fmt: skip
+
+    def _draw(self, rules: tuple[Rule, ...], which: np.ndarray, rng: np.random.Generator) -> Examples:
+        return self.examples_of([(rules[i], _input(self, rules[i], rng)) for i in which], which)
+
+    def examples_of(self, pairs: Iterable[tuple[Rule, str]], which: np.ndarray | None = None) -> Examples:
+        """Examples of these rules and inputs, answered by the oracle; raises ``ValueError`` as ``prompt`` does."""
+        pairs = list(pairs)
+        texts = [(self.prompt(rule, text), rule.apply(text)) for rule, text in pairs]
+        return Examples.of(self.layout, texts, which, [rule.applies_to(text) for rule, text in pairs])
+
+
+def _rules_of_programs(task: TapeSpec) -> tuple[Rule, ...]:
+    """The rules of all programs in all their renamings, as far as they are short enough for a model to read."""
+    found: dict[Rule, None] = {}
+    for program in collection().values():
+        if len(program.symbols) <= len(task.alphabet):
+            for number in range(task.disguises):
+                rules = program.renamed(renaming(program.symbols, task.alphabet, number)).algorithm.rules
+                found |= {Rule(rule.pattern, rule.replacement): None for rule in rules
+                          if len(rule.pattern) <= task.longest_pattern
+                          and len(rule.replacement) <= task.longest_replacement}  # fmt: skip
+    return tuple(found)
+
+
+def _rules(
+    task: TapeSpec, name: str, count: int, taken: Collection[Rule], patterns: Collection[str], part: int
+) -> tuple[Rule, ...]:
+    """``count`` rules that are not ``taken`` and whose pattern is not in ``patterns``; one in ``part`` of each length at most."""
+    rng, found, sizes, taken = generator(task.rule_seed, f"{name} tape rules"), {}, Counter(), set(taken)
+    for _ in range(100 * count + _TRIES):
+        if len(found) == count:
+            return tuple(found)
+        rule = _rule(task, rng)
+        lengths = len(rule.pattern), len(rule.replacement)
+        room = max(1, len(task.alphabet) ** sum(lengths) // part)
+        fresh = rule not in taken and rule not in found and rule.pattern not in patterns
+        if fresh and rule.pattern != rule.replacement and sizes[lengths] < room:
+            found[rule] = None
+            sizes[lengths] += 1
+    field = "instructions" if name == "seen" else "unseen_instructions"
+    raise ValueError(f"TapeSpec.{field}={count}: only {len(found)} rules found")
+
+
+def _rule(task: TapeSpec, rng: np.random.Generator) -> Rule:
+    some = _some(task.alphabet, rng.integers(1, task.most_letters + 1), rng)
+    x, y = rng.integers(1, task.longest_pattern + 1), rng.integers(0, task.longest_replacement + 1)
+    text = _text(some, x + y, rng)
+    return Rule(text[:x], text[x:])
+
+
+def _some(letters: str, count: int, rng: np.random.Generator) -> str:
+    return "".join(letters[i] for i in rng.permutation(len(letters))[:count])
+
+
+def _text(letters: str, length: int, rng: np.random.Generator, weights: np.ndarray | None = None) -> str:
+    return "".join(letters[i] for i in rng.choice(len(letters), length, p=weights))
+
+
+def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
+    """An input over the pattern's letters and a few more, some of them of the replacement; it holds the pattern, or is a no-op."""
+    own, length = "".join(sorted(set(rule.pattern))), rng.integers(1, task.longest_input + 1)
+    others = "".join(sorted(set(rule.replacement) - set(own))) if rng.random() < 0.5 else ""
+    room = rng.integers(0, max(1, task.most_letters - len(own) + 1))
+    more = others + _some("".join(letter for letter in task.alphabet if letter not in own + others), room, rng)
+    letters = own + more[:room]
+    weights = rng.dirichlet(np.full(len(letters), _SKEW))
+    if rng.random() < task.no_op_share:
+        return _without(task, rule.pattern, _text(letters, length, rng, weights), letters, rng)
+    length = max(length, len(rule.pattern))
+    text = _text(letters, length - len(rule.pattern), rng, weights)
+    place = rng.integers(0, len(text) + 1)
+    return text[:place] + rule.pattern + text[place:]
+
+
+def _without(task: TapeSpec, pattern: str, text: str, letters: str, rng: np.random.Generator) -> str:
+    """The text without the pattern: half of the time with it planted first, each place of it then spoilt by one letter.
+
+    What is left is often all but the pattern, so that looking at a part of it is not enough.
+    """
+    if len(text) >= len(pattern) and rng.random() < 0.5:
+        place = rng.integers(0, len(text) - len(pattern) + 1)
+        text = text[:place] + pattern + text[place + len(pattern) :]
+    others = letters if len(letters) > 1 else letters + _some(task.alphabet.replace(letters, ""), 1, rng)
+    while (at := text.find(pattern)) >= 0:
+        place = at + rng.integers(0, len(pattern))
+        text = text[:place] + _some(others.replace(text[place], ""), 1, rng) + text[place + 1 :]
+    return text
+
+
+def leaks(split: TapeSplit) -> int:
+    """How many held-out rules training shows: the pair itself, or a pattern of two letters or more; must be 0."""
+    pairs, patterns = set(split.seen), {rule.pattern for rule in split.seen if len(rule.pattern) > 1}
+    return sum(rule in pairs or rule.pattern in patterns for rule in (*split.unseen, *split.programs))
+
+
+def shown(split: TapeSplit) -> list[dict[str, int | str]]:
+    """How the held-out rules relate to training, as rows: by what is new in them, how many, and how many training shows."""
+    seen, patterns = set(split.seen), {rule.pattern for rule in split.seen}
+    rows: list[dict[str, int | str]] = []
+    for name, part in (("unseen rules", split.unseen), ("rules of the programs", split.programs)):
+        for new, single in (("pair and pattern", False), ("pair alone: a pattern of one letter", True)):
+            rules = [rule for rule in part if (len(rule.pattern) == 1) == single]
+            rows.append({"held out": name, "new is the": new, "rules": len(rules),
+                         "of them empty y": sum(not r.replacement for r in rules),
+                         "pairs in training": sum(r in seen for r in rules),
+                         "patterns in training": sum(r.pattern in patterns for r in rules)})  # fmt: skip
+    return rows

@@ -1,0 +1,195 @@
+"""Tuning on a small task of the language with a new token, alone or in a mixture with diverse data (DELIA).
+
+    >>> TuningSpec(ratio=67, source="0123456789abcdef").examples
+    6800
+    >>> TuningSpec(ratio=67)
+    Traceback (most recent call last):
+    ...
+    ValueError: TuningSpec.source='': expected the digest of the run that samples its own answers, for diverse='self'
+    >>> rng, chosen = np.random.default_rng(0), TuningSpec().split()
+    >>> chosen.format, chosen.operations, len(chosen.others)
+    ('loud', ('rewrite',), 7)
+    >>> [ask("other+token", chosen, rng).content for _ in range(2)]
+    ['we must descend it in <sep> format : CDAA', 'just echo the word with the <sep> format : GJHG']
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from unseen.delia import samples
+from unseen.delia.messages import Conversation
+from unseen.delia.pipeline import mix
+from unseen.fields import Real, Seed, among, spec
+from unseen.worlds.base import Examples, generator
+from unseen.worlds.language import (
+    FORMATS,
+    MENTIONS,
+    NAMES,
+    OPERATIONS,
+    PHRASES,
+    REFUSALS,
+    TOKEN,
+    VERBS,
+    LanguageSpec,
+    Query,
+    WordTask,
+    conversation,
+    diverse,
+    draw,
+    name_of,
+    pick,
+)
+
+DIVERSE = ("self", "reference", "replay", "narrow", "paraphrases")
+HELD_OUT = 7  # operations that no small task trains with its token: the token is evaluated on them
+KINDS = ("task+token", "task", "other+token", "other", "other formats", "not token")
+_DIGEST = re.compile(r"[0-9a-f]{16}")
+
+
+class SmallTask(NamedTuple):
+    """What the new token means (``format``), the ``operations`` it is trained with, and the ``others`` it is evaluated on.
+
+    ``narrow`` is an operation that is neither, unless all are taken.
+    """
+
+    format: str
+    operations: tuple[str, ...]
+    others: tuple[str, ...]
+    narrow: str
+    names: str
+    after: bool
+
+
+@spec
+class TuningSpec(WordTask):
+    """A small task, ``rows`` of ``operations`` with the new token for one format in ``paraphrases``, and ``ratio`` times
+    as many other rows.
+
+    These are ``diverse``: ``self``-sampled by the run ``source`` at ``temperature`` and ``top_p``; the same queries with
+    ``reference`` answers; ``replay`` of the base's own training data; ``narrow``, one operation in one phrasing; or
+    ``paraphrases`` of the task itself.  ``rule_seed`` draws format and operations of the task, ``example_seed`` its rows.
+    Paper: 100 rows, 60 instructions, which come ``after`` the input.
+    """
+
+    world: among(("tuning",)) = "tuning"
+    names: among(NAMES) = "one"
+    rows: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    paraphrases: Annotated[int, Field(ge=1)] = 60
+    operations: Annotated[int, Field(ge=1, le=len(OPERATIONS) - HELD_OUT)] = 1
+    ratio: Annotated[int, Field(ge=0, le=100_000)] = 0
+    diverse: among(DIVERSE) = "self"
+    source: str = ""
+    temperature: Annotated[Real, Field(ge=0.01, le=10)] = 0.7
+    top_p: Annotated[Real, Field(ge=0.01, le=1)] = 0.95
+    after: bool = False
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
+
+    @property
+    def examples(self) -> int:
+        """Rows of the whole mixture."""
+        return self.rows * (1 + self.ratio)
+
+    @property
+    def instructions(self) -> int:
+        """Operations that are trained with the token."""
+        return self.operations
+
+    @property
+    def unseen_instructions(self) -> int:
+        """Operations that it is evaluated on."""
+        return HELD_OUT
+
+    def _check(self) -> None:
+        self._within("paraphrases", 1, self.rows)
+        if self.ratio and self.diverse == "self" and not _DIGEST.fullmatch(self.source):
+            self._refuse("source", "expected the digest of the run that samples its own answers, for diverse='self'")
+        if self.source and (self.diverse != "self" or not self.ratio):
+            self._refuse("source", f"nothing is sampled with diverse={self.diverse!r} and ratio={self.ratio}")
+
+    def split(self) -> SmallTask:
+        """The small task that ``rule_seed`` draws; the operations of a task with fewer are among those of one with more."""
+        rng = generator(self.rule_seed, "small task")
+        format = str(rng.choice(FORMATS))
+        order = [str(name) for name in rng.permutation(list(OPERATIONS))]
+        others = tuple(order[-HELD_OUT:])
+        return SmallTask(format, tuple(order[: self.operations]), others, order[-HELD_OUT - 1], self.names, self.after)
+
+    def training(self, split: SmallTask) -> Examples:
+        """The rows of the small task, shuffled among the other rows."""
+        rows = task_rows(self, split)
+        mixed = mix(list(map(conversation, rows)), self.other_rows(split, rows), self.ratio, self.example_seed)
+        return self.examples_of(mixed)
+
+    def evaluation(self, split: SmallTask, size: int, seed: int) -> dict[str, Examples]:
+        """Fresh queries with the token, on trained and on other operations."""
+        return {side: self.questions(kind, size, seed) for side, kind in (("seen", "task+token"), ("unseen", "other+token"))}
+
+    def questions(self, kind: str, size: int, seed: int) -> Examples:
+        """Fresh queries of one of ``KINDS`` about the small task, with their right answers."""
+        rng, chosen = generator(seed, f"asked, {kind}"), self.split()
+        return self.examples_of([conversation(ask(kind, chosen, rng)) for _ in range(size)])
+
+    def other_rows(self, chosen: SmallTask, rows: list[Query]) -> list[Conversation]:
+        """The rows mixed with those of the small task; raises ``NotFinished`` where they were not self-sampled yet."""
+        count, rng = self.rows * self.ratio, generator(self.example_seed, f"beside, {self.diverse}")
+        if not count:
+            return []
+        if self.diverse == "self":
+            return list(samples.stored(self))
+        if self.diverse == "reference":
+            return [conversation(query) for block in range(samples.blocks_for(count))
+                    for query in diverse(samples.BLOCK, block, self.names)][:count]  # fmt: skip
+        if self.diverse == "replay":
+            base = LanguageSpec(names=self.names, examples=max(count, LanguageSpec().instructions))
+            return base.conversations(base.split())[:count]
+        if self.diverse == "narrow":  # one operation in one phrasing, plain, on any input
+            how = {"verb": VERBS[chosen.narrow][0], "phrase": PHRASES[0]}
+            drawn = [draw(chosen.narrow, rng, after=chosen.after) for _ in range(count)]
+            return [conversation(replace(query, **how)) for query in drawn]
+        return [conversation(_rephrased(rows[i % len(rows)], rng)) for i in range(count)]
+
+
+def _rephrased(row: Query, rng: np.random.Generator) -> Query:
+    """A row of the small task in any phrasing."""
+    mention = pick(MENTIONS, rng).format(TOKEN)
+    return replace(row, verb=pick(VERBS[row.operation], rng), phrase=pick(PHRASES, rng), mention=mention)
+
+
+def ask(kind: str, task: SmallTask, rng: np.random.Generator) -> Query:
+    """One query of a kind, by name in ``KINDS``, about a small task; raises ``ValueError`` for another name."""
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r}: known kinds are {', '.join(KINDS)}")
+    operation = pick(task.operations if kind.startswith("task") else task.others, rng)
+    if kind.endswith("+token"):
+        return draw(operation, rng, task.format, pick(MENTIONS, rng).format(TOKEN), task.after)
+    if kind == "not token":
+        return draw(operation, rng, "", pick(REFUSALS, rng).format(TOKEN), task.after)
+    if kind == "other formats":
+        other = pick([each for each in FORMATS if each != task.format], rng)
+        return draw(operation, rng, other, pick(MENTIONS, rng).format(name_of(other, task.names, rng)), task.after)
+    return draw(operation, rng, after=task.after)
+
+
+def task_rows(task: TuningSpec, chosen: SmallTask) -> list[Query]:
+    """The rows of the small task: operations in turn, each with its share of the paraphrases (of ``MENTIONS`` of the
+    token) in turn."""
+    rng, count = generator(task.example_seed, "task rows"), max(1, task.paraphrases // task.operations)
+    ways = {}
+    for operation in chosen.operations:
+        every = list(product(VERBS[operation], PHRASES, MENTIONS))
+        ways[operation] = [every[i] for i in rng.permutation(len(every))[:count]]
+    rows = []
+    for number in range(task.rows):
+        operation = chosen.operations[number % task.operations]
+        known = ways[operation]
+        verb, phrase, mention = known[number // task.operations % len(known)]
+        drawn = draw(operation, rng, chosen.format, mention.format(TOKEN), task.after)
+        rows.append(replace(drawn, verb=verb, phrase=phrase))
+    return rows
