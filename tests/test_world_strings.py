@@ -1,0 +1,289 @@
+"""String rewriting: the fast generator against the slow oracle, and what is held out stays out."""
+
+from collections import Counter
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strategies import tasks
+from unseen.rewriting import Rule
+from unseen.worlds import TaskSpec, rules, strings
+from unseen.worlds.base import generator, shares
+from unseen.worlds.rules import FORMS, Family, Instructions, Split, leaks, nearest_rules, places
+from unseen.worlds.strings import count, encipher, rewrite
+
+TASK = TaskSpec(instructions=50, examples=2_000, unseen_instructions=50)
+LARGE = TaskSpec(pattern_length=20, replacement_length=20, input_length=50, instructions=300, unseen_instructions=200)
+FAMILY = TaskSpec(instructions=60, unseen_instructions=20, pattern_length=12, replacement_length=9, input_length=20,
+                  family="mixed", k_low=3, k_high=12)  # fmt: skip
+WAYS = {"_ENUMERABLE": 1 << 22}, {"_ENUMERABLE": 0, "_BLOCK": 8}  # list a small space, or draw as from a large one
+
+
+def drawn(task, way):
+    with patch.multiple(rules, **way):
+        return task.split()
+
+
+def patterns(instructions):
+    return [rule.pattern for rule in instructions]
+
+
+def lines(examples):
+    return [examples.line(i) for i in range(len(examples))]
+
+
+def check(examples, instructions, task):
+    """Every example against the oracle: its rule, how often the pattern occurs, its answer to the last token."""
+    for i, line in enumerate(lines(examples)):
+        assert line.rule == instructions[examples.rule[i]]
+        assert encipher(line.rule.apply(line.text), task.alphabet, task.cipher) == line.answer
+        assert line.text.count(line.rule.pattern) in (task.all_occurrences if examples.applies[i] else [0])
+        tokens = "".join(examples.encoding.vocabulary[token] for token in examples.tokens()[i])
+        prompt = f"{line.rule.pattern}→{line.rule.replacement}|{line.text}="
+        assert tokens == prompt + line.answer.ljust(examples.encoding.answer_length, ".")
+        assert tokens.endswith(".")  # even the longest answer is ended
+
+
+# Instructions
+
+
+@given(tasks(), st.sampled_from(WAYS))
+def test_a_split_fits_its_task_and_shares_no_string(task, way):
+    split = drawn(task, way)
+    assert (len(split.seen), len(split.unseen), leaks(split)) == (task.instructions, task.unseen_instructions, 0)
+    for side in (split.seen, split.unseen):
+        assert len(set(patterns(side))) == len(side)
+        for rule in side:
+            assert rule.pattern != rule.replacement
+            assert (len(rule.pattern), len(rule.replacement)) == (task.pattern_length, task.replacement_length)
+            assert set(rule.pattern + rule.replacement) <= set(task.alphabet)
+    assert len({rule.replacement for rule in split.unseen}) == len(split.unseen)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["listed", "in blocks"])
+@given(task=tasks())
+def test_the_number_of_instructions_changes_neither_the_unseen_rules_nor_the_first_patterns(way, task):
+    whole = drawn(task, way)
+    for size in range(1, task.instructions):
+        part = drawn(task.but(instructions=size), way)
+        assert part.unseen == whole.unseen
+        assert patterns(part.seen) == patterns(whole.seen)[:size]
+
+
+@pytest.mark.parametrize("lengths", [(5, 5), (20, 20), (20, 18)])
+def test_large_spaces_keep_the_same_promises(lengths):
+    x, y = lengths
+    task = LARGE.but(pattern_length=x, replacement_length=y, instructions=9_000, examples=9_000)
+    whole, part = task.split(), task.but(instructions=500).split()
+    assert leaks(whole) == 0
+    assert len(set(patterns(whole.seen))) == 9_000
+    assert part.unseen == whole.unseen
+    assert patterns(part.seen) == patterns(whole.seen)[:500]
+    assert {pattern[0] for pattern in patterns(part.seen)} == set(task.alphabet)
+
+
+def test_rules_follow_from_the_rule_seed_alone():
+    first, second = LARGE.split(), LARGE.but(rule_seed=1).split()
+    assert not set(patterns(first.seen)) & set(patterns(second.seen))
+    assert not set(patterns(first.unseen)) & set(patterns(second.unseen))
+    assert first == LARGE.but(example_seed=5, examples=50_000).split()
+
+
+@pytest.mark.parametrize(("letters", "x", "y", "seen", "unseen"), [
+    ("ab", 2, 2, 2, 1), ("abcd", 1, 1, 2, 1), ("abcdef", 3, 3, 2, 107), ("abcdef", 3, 3, 214, 1), ("abc", 2, 1, 8, 1),
+    ("abc", 1, 2, 2, 1), ("abcde", 1, 2, 1, 3),
+])  # fmt: skip
+def test_the_tightest_possible_room_is_enough(letters, x, y, seen, unseen):
+    values = {"alphabet": letters, "pattern_length": x, "replacement_length": y, "examples": 1_000}
+    task = TaskSpec(**values, instructions=seen, unseen_instructions=unseen)
+    with pytest.raises(ValueError, match=r"only .* strings of"):
+        task.but(instructions=max(seen, 2) + 1, unseen_instructions=unseen)
+    split = task.split()
+    assert (len(split.seen), len(split.unseen), leaks(split)) == (seen, unseen, 0)
+
+
+@pytest.mark.parametrize("side", ["pattern", "replacement"])
+@pytest.mark.parametrize("held_out", ["pattern", "replacement"])
+def test_leaks_looks_at_both_sides_of_both(side, held_out):
+    def one(pattern, replacement):
+        return Instructions("abcd", *(np.array([["abcd".index(c) for c in text]], np.uint8) for text in (pattern, replacement)))
+
+    seen = one(**{"pattern": "aa", "replacement": "bb", side: "dd"})
+    unseen = one(**{"pattern": "ab", "replacement": "ba", held_out: "dd"})
+    assert leaks(Split(seen, unseen)) == 1
+    assert leaks(Split(seen, one("ab", "ba"))) == 0
+
+
+@given(tasks())
+def test_the_nearest_rule_differs_in_fewest_letters(task):
+    split = task.split()
+    for rule, chosen in zip(split.unseen, nearest_rules(split.unseen.patterns, split.seen), strict=True):
+        distances = [sum(a != b for a, b in zip(rule.pattern, known.pattern, strict=True)) for known in split.seen]
+        assert chosen == distances.index(min(distances))
+
+
+def test_the_nearest_of_many_rules_is_found_in_parts():
+    split = LARGE.but(instructions=9_000, examples=9_000).split()
+    expected = [(split.seen.patterns != pattern).sum(1).argmin() for pattern in split.unseen.patterns]
+    assert nearest_rules(split.unseen.patterns, split.seen).tolist() == expected
+
+
+def test_every_role_of_a_seed_has_a_stream_of_its_own():
+    draws = {(seed, role): tuple(generator(seed, role).integers(0, 2**32, 4)) for seed in (0, 1) for role in ("a", "b", "ab")}
+    assert len(set(draws.values())) == 6
+    assert draws[0, "a"] == tuple(generator(0, "a").integers(0, 2**32, 4))
+
+
+# Families
+
+
+def forms_of(text, k):
+    """Which forms with some k a string has, tried one by one."""
+    return {form for form in FORMS if all(text[i] == text[j] for i, a in enumerate(places(form, k, len(text)))
+                                          for j, b in enumerate(places(form, k, len(text))) if a == b)}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_string_has_no_more_letters_than_its_base(form):
+    for length in range(1, 14):
+        for k in range(1, length + 1):
+            assert set(places(form, k, length)) <= set(range(-(-length // k)))
+        assert set(places(form, 1, length)) == set(range(length))
+        assert set(places(form, length, length)) == {0}
+
+
+@pytest.mark.parametrize("name", [*FORMS, "mixed"])
+def test_every_rule_has_a_form_and_a_k_of_its_family_on_both_sides(name):
+    split = FAMILY.but(family=name).split()
+    forms = set(FORMS) if name == "mixed" else {name}
+    for rule in [*split.seen, *split.unseen]:
+        assert any(forms_of(rule.pattern, k) & forms_of(rule.replacement, k) & forms for k in range(3, 13))
+    assert leaks(split) == 0
+
+
+def test_families_keep_their_first_rules():
+    few, many = FAMILY.split(), FAMILY.but(instructions=3_000).split()
+    assert list(few.unseen) == list(many.unseen)
+    assert list(few.seen) == list(many.seen)[:60]
+
+
+def test_a_family_that_runs_out_says_so_before_anything_trains(monkeypatch):
+    assert len(Family("repeated", 3, (4, 4), 4, 4).rules(10, np.random.default_rng(0), set())[0]) == 3  # aaaa, bbbb, cccc
+    monkeypatch.setattr(rules, "_FAMILY_BLOCK", 16)
+    monkeypatch.setattr(rules, "_BARREN", 1)
+    tight = FAMILY.but(pattern_length=4, replacement_length=4, input_length=8, family="periodic", k_low=2, k_high=4,
+                       instructions=610, unseen_instructions=30)  # fmt: skip
+    with pytest.raises(ValueError, match=r"^TaskSpec\.instructions=610: only [0-9]+ seen rules of family='periodic'"):
+        tight.split()
+
+
+# Examples
+
+
+@given(tasks())
+def test_every_example_is_what_the_oracle_says(task):
+    split = task.split()
+    check(task.training(split), split.seen, task)
+    evaluation = task.evaluation(split, 20, 7)
+    check(evaluation["seen"], split.seen, task)
+    check(evaluation["unseen"], split.unseen, task)
+
+
+@pytest.mark.parametrize("lengths", [(20, 20), (20, 8), (8, 20)])
+def test_every_example_is_what_the_oracle_says_in_the_papers_setting(lengths, monkeypatch):
+    monkeypatch.setattr(strings, "_CHUNK", 70)  # and over the borders of chunks
+    x, y = lengths
+    task = TASK.but(pattern_length=x, replacement_length=y, input_length=50, no_op_share=0.2, examples=300)
+    split = task.split()
+    check(task.training(split), split.seen, task)
+
+
+@st.composite
+def cases(draw):
+    """Rules x -> y with inputs z of one shape, over few letters: 8 columns of each."""
+    x, y, z = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(4, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    return [rng.integers(0, draw(st.integers(2, 3)), (n, 8), np.uint8) for n in (x, y, z)]
+
+
+def text(column):
+    return "".join("abc."[i] for i in column)
+
+
+@given(cases())
+def test_arrays_are_rewritten_and_searched_like_strings(case):
+    x, y, z = case
+    length = len(z) + max(0, len(y) - len(x)) + 1
+    answers, found = rewrite(x, y, z, length, end=3), count(x, z)
+    for i in range(8):
+        assert text(answers[:, i]) == Rule(text(x[:, i]), text(y[:, i])).apply(text(z[:, i])).ljust(length, ".")
+        assert found[i] == text(z[:, i]).count(text(x[:, i]))  # overlapping ones from the left
+
+
+def test_the_budget_is_shared_as_its_shape_says():
+    assert [shares(TaskSpec(examples=1_000, concentration=a), 4).tolist() for a in (1.0, 2.0, 0.2)] == [
+        [250, 250, 250, 250], [62, 188, 312, 438], [758, 113, 73, 56]]  # fmt: skip
+    assert shares(TaskSpec(instructions=3, examples=11), 3).tolist() == [4, 4, 3]
+
+
+def same(a, b):
+    return all(np.array_equal(getattr(a, part), getattr(b, part)) for part in ("prompts", "answers", "rule", "applies"))
+
+
+def test_examples_follow_from_their_seeds_and_those_of_evaluation_are_others():
+    split = TASK.split()
+    assert same(TASK.training(split), TASK.training(split))
+    assert not same(TASK.training(split), TASK.but(example_seed=1).training(split))
+    assert not same(TASK.evaluation(split, 50, 1)["unseen"], TASK.evaluation(split, 50, 2)["unseen"])
+    trained = {line[:2] for line in lines(TASK.training(split))}
+    for seed in (TASK.example_seed, 1_000_000):  # the streams differ even where the seeds do not
+        assert not trained & {line[:2] for line in lines(TASK.evaluation(split, 2_000, seed)["seen"])}
+    assert TASK.evaluation(split, 120, 1)["unseen"].rule.tolist() == [*range(50), *range(50), *range(20)]
+
+
+def test_no_ops_and_numbers_of_occurrences_have_their_shares():
+    task = TASK.but(also_occurrences="2,3", no_op_share=0.1)
+    found = [line.text.count(line.rule.pattern) for line in lines(task.training(task.split()))]
+    np.testing.assert_allclose([found.count(times) / len(found) for times in range(4)], [0.1, 0.3, 0.3, 0.3], atol=0.04)
+
+
+def test_a_cipher_changes_the_answers_and_nothing_else():
+    split = TASK.split()
+    plain, secret = (task.training(split) for task in (TASK, TASK.but(cipher="shift:1")))
+    letters = plain.answers < 26
+    assert (plain.prompts == secret.prompts).all()
+    assert ((plain.answers[letters] + 1) % 26 == secret.answers[letters]).all()
+    assert (plain.answers[~letters] == secret.answers[~letters]).all()
+
+
+def test_patterns_are_planted_anywhere():
+    one = Counter(line.text.index(line.rule.pattern) for line in lines(TASK.training(TASK.split())))
+    assert len(one) == 8
+    assert min(one.values()) > 0.7 * max(one.values())
+    task = TASK.but(occurrences=2, input_length=12, examples=20_000)  # 6 letters between two patterns: 28 ways
+    found = lines(task.training(task.split()))
+    two = Counter((line.text.index(line.rule.pattern), line.text.rindex(line.rule.pattern)) for line in found)
+    assert len(two) == 28
+    assert min(two.values()) > 0.75 * max(two.values())
+
+
+def test_arrays_are_bytes_in_the_promised_shapes():
+    task = TASK.but(no_op_share=0.5, replacement_length=2)
+    examples, layout = task.training(task.split()), task.layout
+    shapes = {"prompts": layout.prompt_length, "answers": layout.answer_length, "inputs": task.input_length}
+    for part, length in shapes.items():
+        assert getattr(examples, part).dtype == np.uint8
+        assert getattr(examples, part).shape == (task.examples, length)
+    assert examples.tokens().shape == (task.examples, layout.context + 1)
+    assert [layout.text(z) for z in examples.inputs[:5]] == [line.text for line in lines(examples.first(5))]
+
+
+def test_inputs_too_rare_to_find_are_refused_instead_of_sought_for_ever(monkeypatch):
+    monkeypatch.setattr(strings, "_ROUNDS", 50)
+    task = TaskSpec(alphabet="ab", pattern_length=2, replacement_length=2, input_length=50, instructions=2,
+                    unseen_instructions=1, examples=10, no_op_share=1.0)  # fmt: skip
+    with pytest.raises(ValueError, match=r"^TaskSpec\.input_length=50: .*'ab'.* too rare to find"):
+        task.training(task.split())
