@@ -4,72 +4,53 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import FrozenInstanceError, fields, replace
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies import tasks
-from unseen.delia.spec import TuningSpec
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec, differences
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec, differences
+from unseen.worlds import TaskSpec, TuningSpec
 
 PARTS = {"task": TaskSpec, "model": ModelSpec, "training": TrainingSpec, "evaluation": EvaluationSpec}
 FIELDS = [(part, field) for part, cls in PARTS.items() for field in fields(cls)]
 NAMES = [f"{part}.{field.name}" for part, field in FIELDS]
+BASE = 16 * "a"
 
 REFUSED = [
-    *[(TaskSpec, {name: 0}, "at least 1") for name in ("instructions", "examples", "pattern_length",
+    *[(TaskSpec, {name: 0}, "greater than or equal to 1") for name in ("instructions", "examples", "pattern_length",
       "replacement_length", "input_length", "occurrences", "unseen_instructions")],
-    (TaskSpec, {"rule_seed": -1}, "at least 0"),
-    (TaskSpec, {"example_seed": -1}, "at least 0"),
-    (TaskSpec, {"no_op_share": -0.1}, "at least 0 and at most 1"),
-    (TaskSpec, {"no_op_share": 1.1}, "at least 0 and at most 1"),
-    (TaskSpec, {"no_op_share": float("nan")}, "at least 0 and at most 1"),
-    (TaskSpec, {"alphabet": ""}, "at least one letter"),
-    (TaskSpec, {"alphabet": "abca"}, "each once"),
+    *[(cls, {name: -1}, "greater than or equal to 0") for cls, name in ((TaskSpec, "rule_seed"), (TaskSpec, "example_seed"),
+      (ModelSpec, "seed"), (EvaluationSpec, "seed"))],
+    *[(TaskSpec, {"no_op_share": value}, "number|equal to") for value in (-0.1, 1.1, float("nan"), 10**400)],
+    (TaskSpec, {"alphabet": ""}, "at least 1 letter"), (TaskSpec, {"alphabet": "abca"}, "each once"),
     (TaskSpec, {"alphabet": "ab="}, "not '='"),
-    (TaskSpec, {"alphabet": "ab c."}, "not ' .'"),
     (TaskSpec, {"alphabet": "".join(map(chr, range(0x4E00, 0x4E00 + 201)))}, "at most 200"),
-    (TaskSpec, {"pattern_length": 11}, "input_length=10"),
-    (TaskSpec, {"occurrences": 4}, "4 pattern.* input_length=10"),
-    (TaskSpec, {"examples": 10**13}, "at most 1e.12"),
-    (TaskSpec, {"input_length": 100_001}, "at most 100000"),
-    (TaskSpec, {"no_op_share": 10**400}, "no such number"),
-    (ModelSpec, {"layers": 10**6}, "at most 1000"),
-    (ModelSpec, {"width": 10**9}, "at most 100000"),
-    (TaskSpec, {"examples": 999}, "instructions=1000"),
-    (TaskSpec, {"no_op_share": 0.5, "alphabet": "a"}, "one letter"),
+    (TaskSpec, {"pattern_length": 11}, "input_length=10"), (TaskSpec, {"occurrences": 4}, "4 pattern.* input_length=10"),
+    (TaskSpec, {"examples": 10**13}, "less than or equal to"), (TaskSpec, {"input_length": 100_001}, "100000"),
+    (TaskSpec, {"examples": 999}, "instructions=1000"), (TaskSpec, {"no_op_share": 0.5, "alphabet": "a"}, "one letter"),
     (TaskSpec, {"instructions": 15_577, "examples": 15_577}, "only 17576 strings .* unseen_instructions=1000"),
     (TaskSpec, {"unseen_instructions": 25, "replacement_length": 1}, "only 26 strings of replacement_length=1"),
-    (ModelSpec, {"recipe": "gpt3"}, "modern, gpt2"),
-    *[(ModelSpec, {name: 0}, "at least 1") for name in ("layers", "width", "heads", "mlp_ratio")],
-    (ModelSpec, {"seed": -1}, "at least 0"),
-    (ModelSpec, {"width": 60, "heads": 4}, "2 x heads=4"),
-    *[(TrainingSpec, {name: 0}, "at least 1") for name in ("steps", "batch", "evaluate_every", "checkpoint_every")],
-    (TrainingSpec, {"learning_rate": 0.0}, "at least 1e-08 and at most 1"),
-    (TrainingSpec, {"learning_rate": 1.5}, "at most 1"),
-    (TrainingSpec, {"matrix_learning_rate": -0.1}, "at least 0"),
-    (TrainingSpec, {"weight_decay": -0.1}, "at least 0"),
-    (TrainingSpec, {"decay_share": 1.1}, "at most 1"),
-    *[(TrainingSpec, {name: float("nan")}, "at least")
-      for name in ("learning_rate", "matrix_learning_rate", "weight_decay", "decay_share")],
-    (TrainingSpec, {"learning_rate": float("inf")}, "at most 1"),
-    (EvaluationSpec, {"examples": 0}, "at least 1"),
-    (EvaluationSpec, {"seed": -1}, "at least 0"),
-    (TaskSpec, {"also_occurrences": "2,"}, "numbers from 1 on"),
-    (TaskSpec, {"also_occurrences": "0"}, "numbers from 1 on"),
-    (TaskSpec, {"also_occurrences": "4"}, "4 pattern"),
+    (TaskSpec, {"also_occurrences": "2,"}, "numbers from 1 on"), (TaskSpec, {"also_occurrences": "4"}, "4 pattern"),
     (TaskSpec, {"also_occurrences": "2,1"}, "each number once, and not occurrences=1 again"),
-    (TaskSpec, {"also_occurrences": "2,2"}, "each number once"),
     (TaskSpec, {"cipher": "rot13"}, "shift:NUMBER"),
-    (ModelSpec, {"base": "mine"}, "sixteen hexadecimal digits"),
-    (TaskSpec, {"family": "odd"}, "known families are random, repeated, periodic, mirrored, mixed"),
-    (TaskSpec, {"k_low": 4, "family": "mixed"}, "at most 3"),
-    (TaskSpec, {"k_high": 4, "family": "mixed"}, "at most 3"),
+    (TaskSpec, {"family": "odd"}, "known are random, repeated, periodic, mirrored, mixed"),
+    (TaskSpec, {"k_low": 4, "family": "mixed"}, "at most 3"), (TaskSpec, {"k_high": 4, "family": "mixed"}, "at most 3"),
     (TaskSpec, {"k_high": 2}, "random rules have no k"),
     (TaskSpec, {"instructions": 700, "family": "mixed", "k_low": 3, "k_high": 3}, "only 78 strings"),
+    (ModelSpec, {"layers": 10**6}, "1000"), (ModelSpec, {"recipe": "gpt3"}, "modern, gpt2"),
+    *[(ModelSpec, {name: 0}, "greater than or equal to 1") for name in ("layers", "width", "heads", "mlp_ratio")],
+    (ModelSpec, {"width": 60, "heads": 4}, "2 x heads=4"), (ModelSpec, {"base": "mine"}, "sixteen hexadecimal digits"),
+    (ModelSpec, {"inherits": "softened", "recipe": "gpt2"}, "recipe='gpt2' inherits all weights as they are"),
+    *[(TrainingSpec, {name: 0}, "equal to 1") for name in ("steps", "batch", "evaluate_every", "checkpoint_every")],
+    (TrainingSpec, {"learning_rate": 0.0}, "greater than or equal to 0.00000001"),
+    *[(TrainingSpec, {name: float("nan")}, "finite number")
+      for name in ("learning_rate", "matrix_learning_rate", "weight_decay", "decay_share")],
+    (TrainingSpec, {"learning_rate": float("inf")}, "finite number"), (TrainingSpec, {"decay_share": 1.1}, "equal to 1"),
+    (EvaluationSpec, {"examples": 0}, "greater than or equal to 1"),
 ]  # fmt: skip
 
 
@@ -83,34 +64,31 @@ def test_an_impossible_value_is_refused_by_name_value_and_bound(cls, values, bou
         cls().but(**values)
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"instructions": 15_576, "examples": 15_576},  # every string is taken: 15,576 + 2 x 1,000 = 26^3
-        {"pattern_length": 10},
-        {"pattern_length": 2, "occurrences": 5, "unseen_instructions": 10, "instructions": 600},
-        {"no_op_share": 1.0},
-        {"alphabet": "".join(map(chr, range(0x4E00, 0x4E00 + 200)))},
-        {"replacement_length": 1, "unseen_instructions": 24},
-        {"alphabet": "ab", "pattern_length": 2, "replacement_length": 2, "instructions": 2, "unseen_instructions": 1},
-    ],
-)
+@pytest.mark.parametrize("values", [
+    {"instructions": 15_576, "examples": 15_576},  # every string is taken: 15,576 + 2 x 1,000 = 26^3
+    {"pattern_length": 10}, {"pattern_length": 2, "occurrences": 5, "unseen_instructions": 10, "instructions": 600},
+    {"no_op_share": 1.0}, {"replacement_length": 1, "unseen_instructions": 24},
+    {"alphabet": "ab", "pattern_length": 2, "replacement_length": 2, "instructions": 2, "unseen_instructions": 1},
+])  # fmt: skip
 def test_the_last_possible_value_is_taken(values):
     assert TaskSpec(**values).but() == TaskSpec(**values)
 
 
 @pytest.mark.parametrize(("part", "field"), FIELDS, ids=NAMES)
 def test_a_value_of_the_wrong_type_is_refused(part, field):
-    wrong = {int: (True, 1.0, "1", None), float: (True, "0.5", None), str: (1, None, ["a"])}[field.type]
-    for value in wrong:
-        with pytest.raises(
-            ValueError, match=rf"^{PARTS[part].__name__}\.{field.name}=.*expected {field.type.__name__}, got"
-        ):
+    kind = get_type_hints(PARTS[part])[field.name]
+    for value in {int: (True, 1.5, "1", None), float: (True, "0.5", None), str: (1, None, ["a"])}[kind]:
+        with pytest.raises(ValueError, match=rf"^{PARTS[part].__name__}\.{field.name}=.*should be a valid"):
             PARTS[part](**{field.name: value})
 
 
-def test_a_part_of_the_wrong_type_is_refused():
-    with pytest.raises(ValueError, match=r"^RunSpec\.model=.*expected ModelSpec, got TaskSpec"):
+def test_all_problems_are_told_at_once_and_unknown_fields_by_name():
+    with pytest.raises(ValueError, match="width") as refused:
+        ModelSpec(width=0, layers="two", colour="red")
+    lines = str(refused.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["ModelSpec.layers='two'", "ModelSpec.width=0", "ModelSpec.colour"]
+    assert "unknown field; the fields are recipe, layers" in lines[-1]
+    with pytest.raises(ValueError, match=r"^RunSpec\.model=.*instance of ModelSpec"):
         RunSpec(model=TaskSpec())
 
 
@@ -120,56 +98,53 @@ def test_specs_cannot_be_changed_in_place():
 
 
 def test_evaluation_and_training_examples_must_have_different_seeds():
-    with pytest.raises(ValueError, match=r"^EvaluationSpec\.seed=7: must differ from TaskSpec\.example_seed"):
+    with pytest.raises(ValueError, match=r"^EvaluationSpec\.seed=7: must differ from the task's example_seed"):
         RunSpec(task=TaskSpec(example_seed=7), evaluation=EvaluationSpec(seed=7))
-    with pytest.raises(ValueError, match=r"EvaluationSpec\.seed=1000000"):
-        RunSpec().with_seed(1_000_000)
+
+
+@pytest.mark.parametrize(("training", "model", "message"), [
+    ({"kl": 1.0}, {}, r"only a run with a ModelSpec\.base has it"), ({}, {"inherits": "softened"}, "no ModelSpec.base"),
+    ({"trains": "adapter"}, {}, r"only a run with a ModelSpec\.base has one"),
+    ({"token_rate": 0.1}, {"base": BASE}, "this task has no new token"),
+    ({"trains": "token"}, {"base": BASE}, "this task has no new token"),
+])  # fmt: skip
+def test_what_only_fine_tuning_has_is_refused_elsewhere(training, model, message):
+    with pytest.raises(ValueError, match=message):
+        RunSpec(model=ModelSpec(**model), training=TrainingSpec(matrix_learning_rate=0.0, **training))
 
 
 def other(field):
     """A possible value that is not the default."""
     special = {"recipe": "gpt2", "alphabet": "abcdefghijklmnopqrstuvwxyz0", "width": 72, "heads": 2, "also_occurrences": "2",
-               "cipher": "shift:1", "base": 16 * "a", "family": "repeated", "trains": "token",
-               "inherits": "softened"}  # fmt: skip
+               "cipher": "shift:1", "base": BASE, "family": "repeated", "trains": "token", "inherits": "softened",
+               "k_low": 2, "k_high": 3}  # fmt: skip
     if field.name in special:
         return special[field.name]
-    if field.type is float:
+    if isinstance(field.default, float):
         return 0.25 if field.default == 0.5 else 0.5
     return field.default + 1
 
 
 @pytest.mark.parametrize(("part", "field"), FIELDS, ids=NAMES)
-def test_the_digest_feels_every_field(part, field):
-    base = PARTS[part]()
+def test_the_digest_depends_on_every_field(part, field):
+    base, more = PARTS[part](), {}
     if field.name in ("k_low", "k_high"):  # of a family only
         base = TaskSpec(instructions=100, unseen_instructions=100, family="mixed", k_high=2)
-    beside = {}
     if field.name in ("trains", "token_rate", "kl", "pull", "rank"):  # of fine-tuning with a new token only
-        base = base.but(matrix_learning_rate=0.0)
-        beside = {"task": TuningSpec(), "model": ModelSpec(base=16 * "a")}
-    if field.name == "inherits":  # from a base only
-        base = base.but(base=16 * "a")
-    if field.name == "rank":  # of an adapter only
-        base = base.but(matrix_learning_rate=0.0, trains="adapter")
-    changed = RunSpec(**{part: replace(base, **{field.name: 2 if field.name == "k_low" else other(field)})}, **beside)
-    if field.name == "k_high":
-        changed = RunSpec(task=base.but(k_high=3))
-    assert changed != RunSpec(**{part: base}, **beside)
-    assert changed.digest() != RunSpec(**{part: base}, **beside).digest()
-
-
-def test_a_field_that_came_later_changes_no_digest_at_its_default():
-    assert RunSpec().digest() == "63e2e3d319c927f3"  # of the first stored runs
+        base = base.but(matrix_learning_rate=0.0, trains="adapter" if field.name == "rank" else "all")
+        more = {"task": TuningSpec(), "model": ModelSpec(base=BASE)}
+    if field.name == "inherits":
+        base = base.but(base=BASE)
+    changed = RunSpec(**{part: replace(base, **{field.name: other(field)})}, **more)
+    assert changed.digest() != RunSpec(**{part: base}, **more).digest()
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1"])
 def test_the_digest_is_the_same_in_every_process(hash_seed):
     code = "from unseen.specs import RunSpec; print(RunSpec().digest())"
-    said = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": hash_seed},
-                          capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
-    assert said == RunSpec().digest()
-    assert len(said) == 16
-    assert int(said, 16) >= 0
+    env = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == RunSpec().digest() == "63e2e3d319c927f3"  # of the first stored runs
 
 
 def test_equal_specs_have_equal_digests():
@@ -193,27 +168,29 @@ def test_a_run_survives_json(run):
     assert again.digest() == run.digest()
 
 
-@pytest.mark.parametrize("part", [None, *PARTS])
-def test_unknown_and_missing_fields_are_named(part):
+def test_stored_data_is_checked_field_by_field_and_may_lack_what_was_added_later():
     data = RunSpec().to_dict()
-    where = data if part is None else data[part]
-    title = "RunSpec" if part is None else PARTS[part].__name__
-    name, value = next(iter(where.items()))
-    where["colour"] = 1
-    with pytest.raises(ValueError, match=rf"^{title}: unknown or missing \['colour'\].*'{name}'"):
-        RunSpec.from_dict(data)
-    del where["colour"], where[name]
-    with pytest.raises(ValueError, match=rf"^{title}: unknown or missing \['{name}'\]"):
-        RunSpec.from_dict(data)
-    where[name] = value
+    for name in ("family", "cipher", "concentration"):
+        del data["task"][name]
     assert RunSpec.from_dict(data) == RunSpec()
-
-
-def test_a_bad_value_in_stored_data_is_refused():
-    data = RunSpec().to_dict()
-    data["model"]["width"] = 61
-    with pytest.raises(ValueError, match=r"^ModelSpec\.width=61"):
+    data["model"] |= {"width": 61, "colour": 1}
+    del data["training"]["steps"]
+    with pytest.raises(ValueError, match="colour") as refused:
         RunSpec.from_dict(data)
+    assert [line.split(":")[0] for line in str(refused.value).splitlines()] == ["ModelSpec.colour", "TrainingSpec.steps"]
+
+
+@pytest.mark.parametrize("data", [None, 3, "text", [], {"task": []}, [[1, 2]], {**RunSpec().to_dict(), "training": [["steps", 3]]},
+                                  {**RunSpec().to_dict(), "colour": {}}])  # fmt: skip
+def test_what_does_not_have_the_form_of_a_spec_is_refused(data):
+    for read in (RunSpec.from_dict, lambda data: differences(data, RunSpec().to_dict())):
+        with pytest.raises(ValueError, match="RunSpec: expected the fields task, model, training, evaluation, got"):
+            read(data)
+
+
+def test_an_unknown_world_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"task\.world='chess': known worlds are domains, drills"):
+        RunSpec.from_dict({**RunSpec().to_dict(), "task": {"world": "chess"}})
 
 
 def test_with_seed_changes_rules_examples_and_weights_but_not_the_evaluation():
@@ -223,80 +200,19 @@ def test_with_seed_changes_rules_examples_and_weights_but_not_the_evaluation():
     assert run.with_seed(0) == RunSpec()
 
 
-@pytest.mark.parametrize(
-    ("values", "length"),
-    [
-        ({}, 10),
-        ({"replacement_length": 5}, 12),
-        ({"replacement_length": 1, "unseen_instructions": 9}, 8),
-        ({"replacement_length": 1, "unseen_instructions": 9, "no_op_share": 0.1}, 10),
-        ({"replacement_length": 5, "no_op_share": 0.1}, 12),
-    ],
-)
-def test_the_longest_answer(values, length):
-    assert TaskSpec(**values).output_length == length
-
-
-@pytest.mark.parametrize("part", [None, 3, "text", [], [["steps", 3]]])
-def test_a_part_that_is_no_dictionary_is_refused(part):
-    with pytest.raises(ValueError, match="TrainingSpec: expected fields"):
-        RunSpec.from_dict(RunSpec().to_dict() | {"training": part})
-    with pytest.raises(ValueError, match="RunSpec: expected fields"):
-        RunSpec.from_dict(part)
-
-
-def test_differences_name_fields_that_one_side_lacks():
+def test_differences_name_fields_and_are_short_whatever_is_compared():
     old, new = RunSpec().to_dict(), RunSpec().but(model=ModelSpec(width=96)).to_dict()
     del old["task"]["occurrences"]
     assert differences(old, new) == ["model.width: 64 before, 96 now", "task.occurrences: nothing before, 1 now"]
-    assert differences(new, new) == []
+    odd = {**new, "task": {**new["task"], "alphabet": "x" * 10**6, "a\nb" * 99: 1, **dict.fromkeys(map(str, range(999)))}}
+    found = differences(odd, new)
+    assert found[-1] == "and 951 more"
+    assert max(map(len, found)) < 600
+    assert all(line.isprintable() for line in found)
 
 
-def test_differences_are_told_short_whatever_is_compared():
-    now = RunSpec().to_dict()
-    odd = {
-        **now,
-        "task": {**now["task"], "alphabet": "x" * 10**6, "a\nb" * 99: 1},
-        "x": dict.fromkeys(map(str, range(999))),
-    }
-    told = differences(odd, now)
-    assert len(told) == 51
-    assert told[-1] == "and 951 more"
-    assert max(map(len, told)) < 600
-    assert all(line.isprintable() for line in told)
-
-
-@pytest.mark.parametrize("spec", [None, 3, "text", [], {"task": []}, {"task": None}, [[1, 2]]])
-def test_what_has_not_the_form_of_a_spec_has_no_differences(spec):
-    with pytest.raises(ValueError, match="expected the fields of a run, got"):
-        differences(spec, RunSpec().to_dict())
-
-
-def test_unknown_letters_and_fields_are_cut_in_the_message():
-    with pytest.raises(ValueError, match=r"letters and digits are allowed, not '.*\.\.\.$") as refused:
-        TaskSpec(alphabet="".join(map(chr, range(0xE000, 0xE000 + 2_000))))
-    assert len(str(refused.value)) < 1_000
-    with pytest.raises(ValueError, match=r"unknown or missing .*\.\.\.; the fields are") as refused:
-        RunSpec.from_dict(RunSpec().to_dict() | dict.fromkeys(map(str, range(10_000))))
-    assert len(str(refused.value)) < 1_000
-
-
-def test_the_longest_strings_are_counted_soon():
-    """A table of many rows asks this of each: as a power of 26 it took 15 ms."""
-    long = {"pattern_length": 50_000, "replacement_length": 100_000, "input_length": 100_000}
-    began = time.process_time()
-    for seed in range(1_000):
-        TaskSpec(rule_seed=seed, **long)
-    assert time.process_time() - began < 3
-    with pytest.raises(ValueError, match="only 1 strings of pattern_length=100000 exist"):
-        TaskSpec(alphabet="a", **long | {"pattern_length": 100_000})
-    most = {"instructions": 10**12, "examples": 10**12, "unseen_instructions": 10**12}
-    assert TaskSpec(alphabet="ab", **long, **most).instructions == 10**12
-
-
-def test_a_giant_value_is_cut_in_the_message():
-    with pytest.raises(ValueError, match=r"alphabet='a+\.\.\.: must hold") as refused:
-        TaskSpec(alphabet="a" * 10_000)
-    assert len(str(refused.value)) < 500
-    with pytest.raises(ValueError, match="a very large number"):
-        TaskSpec(no_op_share=10**5_000)
+def test_giant_values_are_cut_in_the_message():
+    for value in ({"alphabet": "a" * 10_000}, {"no_op_share": 10**5_000}, {"pattern_length": list(range(10**5))}):
+        with pytest.raises(ValueError, match=r"^TaskSpec") as refused:
+            TaskSpec(**value)
+        assert len(str(refused.value)) < 500
