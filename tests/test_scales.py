@@ -20,8 +20,8 @@ def test_an_unknown_scale_is_refused_and_the_known_ones_listed(name):
 def test_every_study_has_a_row_for_every_scale_with_the_same_columns():
     table = tomllib.loads((scales.files("unseen") / "scales.toml").read_text("utf-8"))
     for study, rows in table.items():
-        assert list(rows) == list(SCALES), study
-        assert len({tuple(row) for row in rows.values()}) == 1, study
+        assert sorted(rows) == sorted(SCALES), study
+        assert len({tuple(sorted(row)) for row in rows.values()}) == 1, study
         assert vars(amounts(study, "quick")).keys() == rows["quick"].keys()
 
 

@@ -1,4 +1,4 @@
-"""The one dial: ``smoke | quick | full | paper`` decides the size of everything.
+"""The one dial: ``smoke | quick | full | paper`` decides the size of everything; the numbers are in ``scales.toml``.
 
 >>> scale("quick").instructions
 (10, 50, 100, 150, 200, 300, 500, 1000, 3000)
@@ -15,8 +15,7 @@ from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
 
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.worlds.strings import TaskSpec
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -92,50 +91,41 @@ def _frozen(value: Any) -> Any:
 
 
 _QUICK = RunSpec()  # the defaults: one pass over a budget of 45,000 examples
-_LONGER = _QUICK.but(
-    task=TaskSpec(pattern_length=4, replacement_length=4, input_length=20), training=TrainingSpec(steps=1_054)
-)
 # The paper's recipe at this size: about as many weights as the modern model, GPT-2's own proportions.
 GPT2 = ModelSpec("gpt2", layers=3, mlp_ratio=4)
 GPT2_TRAINING = TrainingSpec(
     steps=3_000, batch=128, learning_rate=1e-3, matrix_learning_rate=0.0, decay_share=1.0, evaluate_every=200
 )
-_SMOKE = RunSpec(
-    task=TaskSpec(instructions=8, examples=640, alphabet="abcdefgh", unseen_instructions=50),
-    model=ModelSpec(layers=2, width=16, heads=2),
-    training=TrainingSpec(steps=12, batch=32, evaluate_every=4),
-    evaluation=EvaluationSpec(examples=100),
-)
-_PAPER = RunSpec(
-    task=TaskSpec(examples=1_000_000, pattern_length=20, replacement_length=20, input_length=50,
-                  unseen_instructions=100_000),
-    model=ModelSpec("gpt2", layers=6, width=256, heads=4, mlp_ratio=4),
-    training=TrainingSpec(steps=97_650, batch=512, learning_rate=1e-3, matrix_learning_rate=0.0, decay_share=1.0,
-                          evaluate_every=500, checkpoint_every=2_000),
-    evaluation=EvaluationSpec(examples=100_000),
-)  # fmt: skip
-_STEP = (10, 50, 100, 150, 200, 300, 500, 1_000, 3_000)
+_BASES = {  # what a setting of the main study varies
+    "quick": _QUICK,
+    "longer strings": _QUICK.but(
+        task=TaskSpec(pattern_length=4, replacement_length=4, input_length=20), training=TrainingSpec(steps=1_054)
+    ),
+    "wider": _QUICK.but(model=ModelSpec(width=96)),
+    "gpt2": _QUICK.but(model=GPT2, training=GPT2_TRAINING),
+    "smoke": RunSpec(
+        task=TaskSpec(instructions=8, examples=640, alphabet="abcdefgh", unseen_instructions=50),
+        model=ModelSpec(layers=2, width=16, heads=2),
+        training=TrainingSpec(steps=12, batch=32, evaluate_every=4),
+        evaluation=EvaluationSpec(examples=100),
+    ),
+    "paper": RunSpec(
+        task=TaskSpec(
+            examples=1_000_000, pattern_length=20, replacement_length=20, input_length=50, unseen_instructions=100_000
+        ),
+        model=ModelSpec("gpt2", layers=6, width=256, heads=4, mlp_ratio=4),
+        training=GPT2_TRAINING.but(steps=97_650, batch=512, evaluate_every=500, checkpoint_every=2_000),
+        evaluation=EvaluationSpec(examples=100_000),
+    ),
+}
 
-SCALES = {
-    each.name: each
-    for each in (
-        Scale("smoke", "two minutes on two cores", (Setting("main", _SMOKE, (2, 8, 64), (0, 1)),)),
-        Scale("quick", "about 12 minutes on two cores", (Setting("main", _QUICK, _STEP, (0, 1, 2)),)),
-        Scale(
-            "full",
-            "about 45 minutes on two cores",
-            (
-                Setting("main", _QUICK, (*_STEP[:3], 125, 150, 200, 250, *_STEP[5:]), (0, 1, 2, 3)),
-                Setting("longer strings", _LONGER, (100, 300, 500, 1_000), (0, 1)),
-                Setting("wider", _QUICK.but(model=ModelSpec(width=96)), (100, 200, 300, 1_000), (0, 1)),
-                Setting("gpt2", _QUICK.but(model=GPT2, training=GPT2_TRAINING), (50, 300, 1_000, 3_000), (0,)),
-            ),
-        ),
-        Scale(
-            "paper",
-            "days on one GPU",
-            (Setting("main", _PAPER, (10, 20, 50, 100, 200, 300, 400, 500, 600, 1_000, 2_000, 2_500, 5_000, 10_000,
-                                      100_000, 1_000_000), (0,)),),
-        ),
-    )
-}  # fmt: skip
+
+def _scale(name: str) -> Scale:
+    row = _table()["diversity"][name]
+    base = name if name in _BASES else "quick"
+    settings = [Setting("main", _BASES[base], tuple(row["sizes"]), tuple(row["seeds"]))]
+    settings += [Setting(other, _BASES[other], *map(_frozen, axes)) for other, axes in row["others"].items()]
+    return Scale(name, row["minutes"], tuple(settings))
+
+
+SCALES = {name: _scale(name) for name in ("smoke", "quick", "full", "paper")}
