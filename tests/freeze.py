@@ -1,4 +1,5 @@
-"""Golden values: the data behind a digest, and where training leads.  ``python tests/freeze.py`` writes ``freeze.json`` anew.
+"""Golden values: the data behind a digest, and where training leads.  ``python tests/freeze.py`` writes
+``freeze.json`` anew.
 
 Nobody should need that: a change of these values means that stored runs no longer are what their digest says.
 """
@@ -20,7 +21,9 @@ TASKS = {
     "strings": TaskSpec(**FEW),
     "no-ops": TaskSpec(**FEW, no_op_share=0.3, also_occurrences="2", input_length=12, cipher="shift:1"),
     "long tail": TaskSpec(**FEW, concentration=0.3),
-    "families": TaskSpec(**FEW, family="mixed", pattern_length=6, replacement_length=6, input_length=20, k_low=2, k_high=3),
+    "families": TaskSpec(
+        **FEW, family="mixed", pattern_length=6, replacement_length=6, input_length=20, k_low=2, k_high=3
+    ),
     "long strings": TaskSpec(**FEW, pattern_length=20, replacement_length=18, input_length=50),
     "tapes": TapeSpec(**FEW),
     "drills": DrillSpec(**FEW),
@@ -34,7 +37,12 @@ TASKS = {
 }
 _STEPS = TrainingSpec(steps=50, batch=32, evaluate_every=25, checkpoint_every=50)
 _TUNING = _STEPS.but(learning_rate=1e-3, matrix_learning_rate=0.0)
-_BASE = RunSpec(LanguageSpec(examples=2_000), ModelSpec(layers=1, width=32), _STEPS.but(learning_rate=0.01), EvaluationSpec(100))
+_BASE = RunSpec(
+    LanguageSpec(examples=2_000),
+    ModelSpec(layers=1, width=32),
+    _STEPS.but(learning_rate=0.01),
+    EvaluationSpec(100),
+)
 RECIPES = {
     "modern": (ModelSpec(layers=2, width=32), _STEPS),
     "gpt2": (ModelSpec("gpt2", layers=2, width=32, mlp_ratio=4), _TUNING.but(decay_share=1.0)),
@@ -48,7 +56,9 @@ RECIPES = {
 
 
 def drawn(name: str) -> list[str]:
-    """The digest of a run on a task, and a hash of all that it reads: examples, their order, and the evaluation."""
+    """The digest of a run on a task, and a hash of all that it reads: examples, their order, and the
+    evaluation.
+    """
     spec = RunSpec(TASKS[name], training=TrainingSpec(batch=64), evaluation=EvaluationSpec(200))
     data, found = data_of(spec), hashlib.sha256()
     for examples in (data.training, *data.evaluation.values()):
@@ -67,7 +77,12 @@ def trained(name: str) -> tuple[float, float]:
         state, base = start(spec), None
     else:
         base = train(_BASE, start(_BASE), data_of(_BASE)).model
-        spec = RunSpec(TuningSpec(ratio=4, diverse="reference"), _BASE.model.but(base=_BASE.digest()), training, _BASE.evaluation)
+        spec = RunSpec(
+            TuningSpec(ratio=4, diverse="reference"),
+            _BASE.model.but(base=_BASE.digest()),
+            training,
+            _BASE.evaluation,
+        )
         state = start(spec)
         state.model.load_state_dict(base.state_dict())
     train(spec, state, data_of(spec), objective=objective_of(training, base))
@@ -76,7 +91,10 @@ def trained(name: str) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    golden = {"numpy": np.__version__, "data": {name: drawn(name) for name in TASKS},
-              "weights": {name: dict(zip(("norm", "loss"), trained(name), strict=True)) for name in RECIPES}}  # fmt: skip
+    golden = {
+        "numpy": np.__version__,
+        "data": {name: drawn(name) for name in TASKS},
+        "weights": {name: dict(zip(("norm", "loss"), trained(name), strict=True)) for name in RECIPES},
+    }
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("freeze.json")
     path.write_text(json.dumps(golden, indent=1) + "\n", "utf-8")

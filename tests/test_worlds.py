@@ -57,12 +57,15 @@ def test_a_world_of_ones_own_is_stored_trained_and_read_again(monkeypatch, tmp_p
 
 @pytest.mark.parametrize("name", freeze.TASKS)
 def test_a_digest_stands_for_the_same_data_for_ever(name):
-    """A spec that draws something else needs another digest: stored runs would answer for data that they never saw.
+    """A spec that draws something else needs another digest: stored runs would answer for data that they
+    never saw.
 
-    Where NumPy's generators draw otherwise (it does not promise that they never will) the golden values are the older
-    NumPy's: see ``freeze.json``.
+    Where NumPy's generators draw otherwise (it does not promise that they never will) the golden values are
+    the older NumPy's: see ``freeze.json``.
     """
-    assert freeze.drawn(name) == GOLDEN["data"][name], f"drawn by NumPy {np.__version__}, golden by {GOLDEN['numpy']}"
+    assert freeze.drawn(name) == GOLDEN["data"][name], (
+        f"drawn by NumPy {np.__version__}, golden by {GOLDEN['numpy']}"
+    )
 
 
 @pytest.mark.parametrize("name", freeze.RECIPES)

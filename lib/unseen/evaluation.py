@@ -64,8 +64,9 @@ def baselines(
 ) -> dict[str, np.ndarray]:
     """Answers (N, O) that need no learning, to examples drawn from ``instructions``.
 
-    ``oracle`` applies the rule, and the ``cipher`` of the task where it has one; ``copy`` repeats the input; ``nearest
-    rule`` puts in what the *known* rule with the most similar pattern would: a perfect memory of the training rules.
+    ``oracle`` applies the rule, and the ``cipher`` of the task where it has one; ``copy`` repeats the input;
+    ``nearest rule`` puts in what the *known* rule with the most similar pattern would: a perfect memory of
+    the training rules.
     """
     encoding, z = examples.encoding, examples.inputs.T
     end, length = encoding.special("end"), encoding.answer_length
@@ -97,9 +98,15 @@ def share(right: np.ndarray) -> dict[str, float]:
 
 
 def scores_by_kind(answers: np.ndarray, examples: Examples) -> list[dict[str, float | str]]:
-    """``score`` separately for inputs that hold the pattern (kind ``has-op``) and those that do not (``no-op``)."""
+    """``score`` separately for inputs that hold the pattern (kind ``has-op``) and those that do not
+    (``no-op``).
+    """
     kinds = {"has-op": examples.applies, "no-op": ~examples.applies}
-    return [{"kind": kind, **score(answers[mask], examples.where(mask))} for kind, mask in kinds.items() if mask.any()]
+    return [
+        {"kind": kind, **score(answers[mask], examples.where(mask))}
+        for kind, mask in kinds.items()
+        if mask.any()
+    ]
 
 
 def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:

@@ -1,17 +1,18 @@
-"""What all specs share: frozen dataclasses whose fields pydantic checks as they are built, and the part a digest is made of.
+"""What all specs share: frozen dataclasses whose fields pydantic checks as they are built, and the part a
+digest is made of.
 
-    >>> @spec
-    ... class Box(Checked):
-    ...     width: Count = 3
-    ...     share: Share = 0.5
-    >>> Box(2).but(share=1)
-    Box(width=2, share=1.0)
-    >>> Box(width=0, share=2, depth=1)
-    Traceback (most recent call last):
-    ...
-    ValueError: Box.width=0: Input should be greater than or equal to 1
-    Box.share=2: Input should be less than or equal to 1
-    Box.depth: unknown field; the fields are width, share
+>>> @spec
+... class Box(Checked):
+...     width: Count = 3
+...     share: Share = 0.5
+>>> Box(2).but(share=1)
+Box(width=2, share=1.0)
+>>> Box(width=0, share=2, depth=1)
+Traceback (most recent call last):
+...
+ValueError: Box.width=0: Input should be greater than or equal to 1
+Box.share=2: Input should be less than or equal to 1
+Box.depth: unknown field; the fields are width, share
 """
 
 from dataclasses import MISSING, asdict, field, fields, replace
@@ -21,7 +22,10 @@ from typing import Annotated, Any, Self, dataclass_transform
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-MOST, LONGEST = 10**12, 100_000  # of anything counted; letters: a file may ask for anything, and gets an error
+MOST, LONGEST = (
+    10**12,
+    100_000,
+)  # of anything counted; letters: a file may ask for anything, and gets an error
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=MOST)]
@@ -42,13 +46,17 @@ def among(names: tuple[str, ...]) -> Any:
 
 
 def later(default: Any) -> Any:
-    """A field added when runs were stored already: at its default it changes no digest, and a stored spec may lack it."""
+    """A field added when runs were stored already: at its default it changes no digest, and a stored spec
+    may lack it.
+    """
     return field(default=default, metadata={"later": True})
 
 
 @dataclass_transform(frozen_default=True)
 def spec(cls: type) -> Any:
-    """Make a class a frozen, checked dataclass; what cannot be built raises ``ValueError`` with a line for each problem."""
+    """Make a class a frozen, checked dataclass; what cannot be built raises ``ValueError`` with a line for
+    each problem.
+    """
     made = dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))(cls)
     build = made.__init__
 
@@ -96,7 +104,9 @@ class Checked:
             self._refuse(name, f"must be at least {low:g} and at most {high:g}")
 
     def _letters(self, name: str, least: int) -> None:
-        """Refuse a string unless it is an alphabet: enough different letters or digits, each a byte in a model's input."""
+        """Refuse a string unless it is an alphabet: enough different letters or digits, each a byte in a
+        model's input.
+        """
         letters = getattr(self, name)
         if len(letters) < least or len(set(letters)) < len(letters):
             self._refuse(name, f"must hold at least {least} letter(s), each once")

@@ -1,7 +1,8 @@
 """Between text and token ids: the vocabulary, the layout of a prompt, what counts in the loss.
 
-One example is a text of prompt and answer.  Everything up to and with ``=`` is the prompt, the rest the answer, closed by
-an end token.  A model reads the prompt and the answer but its last token, and the loss counts exactly the answer::
+One example is a text of prompt and answer.  Everything up to and with ``=`` is the prompt, the rest the
+answer, closed by an end token.  A model reads the prompt and the answer but its last token, and the loss
+counts exactly the answer::
 
     x→y|z=out.        for example  aa→bac|caaba=cbacba.
 
@@ -36,8 +37,9 @@ _PIECE = re.compile(r"<[a-z]+>|[a-z]+|\S")
 class Layout:
     """A vocabulary (letters, special tokens, words) and the lengths of prompts and answers in tokens.
 
-    ``parts`` are the letters of x, y and z where every prompt is ``x→y|z=`` with the same lengths; without parts, prompts
-    of any length are filled up on the left.  The last of the ``words`` is the new token of fine-tuning.
+    ``parts`` are the letters of x, y and z where every prompt is ``x→y|z=`` with the same lengths; without
+    parts, prompts of any length are filled up on the left.  The last of the ``words`` is the new token of
+    fine-tuning.
     """
 
     alphabet: str
@@ -89,7 +91,9 @@ class Layout:
         return _PIECE.findall(text) if self.words else list(text)
 
     def ids(self, text: str) -> np.ndarray:
-        """Token ids of a text, shape (T,), uint8; raises ``ValueError`` on a character or word without an id."""
+        """Token ids of a text, shape (T,), uint8; raises ``ValueError`` on a character or word without an
+        id.
+        """
         try:
             return np.array([self._ids[piece] for piece in self.pieces(text)], dtype=np.uint8)
         except KeyError as error:
@@ -101,7 +105,9 @@ class Layout:
         pieces = [self.vocabulary[i] for i in ids]
         if not self.words:
             return "".join(pieces)
-        spaces = [" " if one != PAD and max(len(one), len(other)) > 1 else "" for one, other in pairwise(pieces)]
+        spaces = [
+            " " if one != PAD and max(len(one), len(other)) > 1 else "" for one, other in pairwise(pieces)
+        ]
         return "".join(piece + space for piece, space in zip(pieces, [*spaces, ""], strict=True))
 
     def answer(self, ids: np.ndarray) -> str:
@@ -109,12 +115,16 @@ class Layout:
         return self.text(ids).split(SPECIAL["end"], 1)[0]
 
     def prompts(self, texts: Sequence[str]) -> np.ndarray:
-        """Token ids (N, P), uint8, of prompts up to and with ``=``; raises ``ValueError`` as ``ids``, or naming one too long."""
+        """Token ids (N, P), uint8, of prompts up to and with ``=``; raises ``ValueError`` as ``ids``, or
+        naming one too long.
+        """
         fill = 0 if self.parts else self._ids[PAD]
         return self._table(texts, np.full((len(texts), self.prompt_length), fill, np.uint8), "prompt")
 
     def answers(self, texts: Sequence[str]) -> np.ndarray:
-        """Token ids (N, O), uint8, of answers, each ended and filled up with end tokens; raises as ``prompts`` does."""
+        """Token ids (N, O), uint8, of answers, each ended and filled up with end tokens; raises as
+        ``prompts`` does.
+        """
         table = np.full((len(texts), self.answer_length), self.special("end"), np.uint8)
         return self._table([f"{text}{SPECIAL['end']}" for text in texts], table, "answer")
 

@@ -84,7 +84,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, record: list[Tensor] |
     if record is None and (q.device.type != "cpu" or k.size(2) > 96):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     (b, h, n, d), m = q.shape, k.size(2)
-    scores = torch.baddbmm(mask.expand(b * h, n, m), q.reshape(b * h, n, d), k.reshape(b * h, m, d).mT, alpha=d**-0.5)
+    scores = torch.baddbmm(
+        mask.expand(b * h, n, m), q.reshape(b * h, n, d), k.reshape(b * h, m, d).mT, alpha=d**-0.5
+    )
     weights = scores.softmax(-1)
     if record is not None:
         record.append(weights.detach().view(b, h, n, m))
@@ -105,7 +107,9 @@ class _Block(nn.Module):
     def forward(
         self, x: Tensor, skip: int, start: int, mask: Tensor, cache: Cache | None, record: list | None
     ) -> Tensor:
-        """Residual stream (B, n, C) in, (B, n - skip, C) out: the first ``skip`` positions only give keys and values."""
+        """Residual stream (B, n, C) in, (B, n - skip, C) out: the first ``skip`` positions only give keys
+        and values.
+        """
         q, k, v = self.queries_keys_values(self.norm_attention(x), skip, start)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
@@ -142,12 +146,20 @@ class _ModernBlock(_Block):
         super().__init__(spec, layer)
         width, hidden = spec.width, spec.mlp_ratio * spec.width
         bound = width**-0.5
-        self.q, self.k, self.v = (nn.Parameter(torch.empty(width, width).uniform_(-bound, bound)) for _ in range(3))
+        self.q, self.k, self.v = (
+            nn.Parameter(torch.empty(width, width).uniform_(-bound, bound)) for _ in range(3)
+        )
         self.up = nn.Parameter(torch.empty(hidden, width).uniform_(-bound, bound))
-        self.out, self.down = nn.Parameter(torch.zeros(width, width)), nn.Parameter(torch.zeros(width, hidden))
+        self.out, self.down = (
+            nn.Parameter(torch.zeros(width, width)),
+            nn.Parameter(torch.zeros(width, hidden)),
+        )
         half = width // spec.heads // 2
-        # The slowest pair turns about once over a whole text; the usual base of 10,000 would leave most pairs still.
-        angles = torch.arange(context)[:, None, None] * context ** (-torch.arange(half) / half)  # (T, 1, D / 2)
+        # The slowest pair turns about once over a whole text; the usual base of 10,000 would leave most
+        # pairs still.
+        angles = torch.arange(context)[:, None, None] * context ** (
+            -torch.arange(half) / half
+        )  # (T, 1, D / 2)
         self.register_buffer("turns", torch.polar(torch.ones_like(angles), angles), persistent=False)
 
     def norm_attention(self, x: Tensor) -> Tensor:
@@ -214,9 +226,13 @@ class Transformer(nn.Module):
 
     def unembed(self, x: Tensor) -> Tensor:
         """(B, O, C) -> (B, O, V)"""
-        return F.layer_norm(x, x.shape[-1:]) @ self.head.mT if self.modern else self.norm(x) @ self.embedding.mT
+        return (
+            F.layer_norm(x, x.shape[-1:]) @ self.head.mT if self.modern else self.norm(x) @ self.embedding.mT
+        )
 
-    def forward(self, tokens: Tensor, cache: Cache | None = None, record: list[Tensor] | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, cache: Cache | None = None, record: list[Tensor] | None = None
+    ) -> Tensor:
         """Logits for what follows each answer position of ``tokens``.
 
         With a ``cache`` the tokens (B, n) continue those of the last call.  With a ``record`` each
@@ -242,11 +258,13 @@ def build(spec: ModelSpec, shape: Shape) -> Transformer:
 
 
 def inherited(weights: dict[str, Tensor], fresh: dict[str, Tensor], how: str) -> dict[str, Tensor]:
-    """The weights of a trained model as ``ModelSpec.inherits`` has them taken over, beside those of a ``fresh`` one.
+    """The weights of a trained model as ``ModelSpec.inherits`` has them taken over, beside those of a
+    ``fresh`` one.
 
-    ``softened`` scales the queries and keys of each layer to the norms of fresh ones: training makes both larger, which
-    makes attention sharper, and sharp attention moves little with the next gradients.  ``rescaled`` does so with every
-    matrix; those that begin at zero (what a layer writes, the head, the table of the letters before) are zero again.
+    ``softened`` scales the queries and keys of each layer to the norms of fresh ones: training makes both
+    larger, which makes attention sharper, and sharp attention moves little with the next gradients.
+    ``rescaled`` does so with every matrix; those that begin at zero (what a layer writes, the head, the
+    table of the letters before) are zero again.
 
     >>> new = Transformer(ModelSpec(layers=1), Shape(30, 10, 20)).state_dict()
     >>> old = {name: 3 * weight for name, weight in new.items()}
@@ -259,5 +277,9 @@ def inherited(weights: dict[str, Tensor], fresh: dict[str, Tensor], how: str) ->
     def chosen(name: str) -> bool:
         return how == "rescaled" or (how == "softened" and name.rpartition(".")[-1] in ("q", "k"))
 
-    return {name: weight * (fresh[name].norm().item() / max(weight.norm().item(), 1e-12)) if chosen(name) else weight
-            for name, weight in weights.items()}  # fmt: skip
+    return {
+        name: weight * (fresh[name].norm().item() / max(weight.norm().item(), 1e-12))
+        if chosen(name)
+        else weight
+        for name, weight in weights.items()
+    }

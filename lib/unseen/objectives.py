@@ -17,7 +17,9 @@ Objective = Callable[[nn.Module, Tensor], Tensor]  # of a model and examples (B,
 
 
 def loss_of(model: nn.Module, tokens: Tensor) -> Tensor:
-    """Mean cross-entropy over the answer positions of examples (B, P + O); ``model`` may be wrapped by a ``Crew``."""
+    """Mean cross-entropy over the answer positions of examples (B, P + O); ``model`` may be wrapped by a
+    ``Crew``.
+    """
     logits = model(tokens[:, :-1])  # (B, O, V)
     return F.cross_entropy(logits.flatten(0, 1), tokens[:, -logits.size(1) :].flatten())
 
@@ -40,13 +42,16 @@ def objective_of(training: TrainingSpec, base: Transformer | None = None) -> Obj
 
 
 def smoothed(logits: Tensor, answers: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of logits (B, O, V) and answers (B, O) with labels smoothed by each example's uncertainty.
+    """Cross-entropy of logits (B, O, V) and answers (B, O) with labels smoothed by each example's
+    uncertainty.
 
-    An example's uncertainty is one minus the geometric mean of the probabilities of its answer's tokens; the smoothing is in
-    proportion to it and ``smoothing`` in the mean of a batch, at most a half (after uncertainty-aware learning, UAL, 2024).
+    An example's uncertainty is one minus the geometric mean of the probabilities of its answer's tokens; the
+    smoothing is in proportion to it and ``smoothing`` in the mean of a batch, at most a half (after
+    uncertainty-aware learning, UAL, 2024).
 
     >>> logits, answers = torch.tensor([[[2.0, 0.0]], [[0.0, 2.0]]]), torch.tensor([[0], [0]])
-    >>> torch.isclose(smoothed(logits, answers, 0.0), F.cross_entropy(logits.flatten(0, 1), answers.flatten())).item()
+    >>> plain = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
+    >>> torch.isclose(smoothed(logits, answers, 0.0), plain).item()
     True
     """
     shares = logits.log_softmax(-1)
@@ -59,7 +64,9 @@ def smoothed(logits: Tensor, answers: Tensor, smoothing: float) -> Tensor:
 
 
 def divergence(logits: Tensor, base: Transformer, tokens: Tensor) -> Tensor:
-    """The Kullback-Leibler divergence of logits (B, O, V) from what the base says on the same tokens, in nats a token."""
+    """The Kullback-Leibler divergence of logits (B, O, V) from what the base says on the same tokens, in
+    nats a token.
+    """
     with torch.no_grad():
         kept = base(tokens[:, :-1]).log_softmax(-1)
     return F.kl_div(logits.log_softmax(-1), kept, reduction="none", log_target=True).sum(-1).mean()
@@ -68,5 +75,6 @@ def divergence(logits: Tensor, base: Transformer, tokens: Tensor) -> Tensor:
 def distance(model: nn.Module, base: Transformer) -> Tensor:
     """The squared distance of a model's weights from those of its base."""
     return sum(
-        (own - old.detach()).square().sum() for own, old in zip(model.parameters(), base.parameters(), strict=True)
+        (own - old.detach()).square().sum()
+        for own, old in zip(model.parameters(), base.parameters(), strict=True)
     )

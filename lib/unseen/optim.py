@@ -1,4 +1,5 @@
-"""Muon for many small matrices, in step with AdamW for everything else; and what fine-tuning takes in place of both.
+"""Muon for many small matrices, in step with AdamW for everything else; and what fine-tuning takes in place
+of both.
 
 ``torch.optim.Muon`` treats one matrix at a time and in bfloat16, which on a processor takes a third of
 a training step at these sizes.  This one does the same arithmetic (Jordan et al., 2024) in the
@@ -28,7 +29,8 @@ def _adapted(name: str) -> bool:
 
 
 def remembered(shapes: dict[str, tuple[int, ...]], training: TrainingSpec) -> list[tuple[int, ...]]:
-    """The shapes of the tensors that the optimizers of a run keep state for, from the shapes of its weights by name.
+    """The shapes of the tensors that the optimizers of a run keep state for, from the shapes of its weights
+    by name.
 
     >>> remembered({"embedding": (30, 8), "blocks.0.q": (8, 8), "blocks.0.up": (8, 8)}, TrainingSpec())
     [(30, 8), (8, 8), (8, 8)]
@@ -83,7 +85,9 @@ class Muon(torch.optim.Optimizer):
                 self._update(parameters, group)
 
     def _update(self, parameters: list[nn.Parameter], group: dict[str, float]) -> None:
-        lr, momentum, steps, weight_decay = (group[name] for name in ("lr", "momentum", "ns_steps", "weight_decay"))
+        lr, momentum, steps, weight_decay = (
+            group[name] for name in ("lr", "momentum", "ns_steps", "weight_decay")
+        )
         rows, columns = parameters[0].shape
         gradients = torch.stack([p.grad for p in parameters])  # (K, R, C)
         buffers = torch.stack([self._buffer(p) for p in parameters]).lerp_(gradients, 1 - momentum)
@@ -102,10 +106,11 @@ class Muon(torch.optim.Optimizer):
 
 
 class TokenAdamW(torch.optim.AdamW):
-    """AdamW without weight decay for a whole model, in which the vectors of one token have a learning rate of their own.
+    """AdamW without weight decay for a whole model, in which the vectors of one token have a learning rate
+    of their own.
 
-    Adam's step is in proportion to its rate, so the token's share of a step is the common one, stretched.  With
-    ``trains="token"`` nothing else moves.
+    Adam's step is in proportion to its rate, so the token's share of a step is the common one, stretched.
+    With ``trains="token"`` nothing else moves.
     """
 
     def __init__(self, model: Transformer, token: int, training: TrainingSpec):
@@ -113,7 +118,9 @@ class TokenAdamW(torch.optim.AdamW):
         self.alone, rate = training.trains == "token", training.token_rate or training.learning_rate
         self.tables, self.stretch = tables, rate / training.learning_rate
         parameters = [table for table, _ in tables] if self.alone else model.parameters()
-        super().__init__(parameters, lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True)
+        super().__init__(
+            parameters, lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -129,17 +136,22 @@ class TokenAdamW(torch.optim.AdamW):
 
 
 class LowRankAdamW(torch.optim.AdamW):
-    """A low-rank adapter on attention and embeddings (LoRA, Hu et al., 2021; DELIA's setting: rank 16, alpha 16), as an optimizer.
+    """A low-rank adapter on attention and embeddings (LoRA, Hu et al., 2021; DELIA's setting: rank 16, alpha
+    16), as an optimizer.
 
-    Each weight W (R, C) moves by B A alone: B (R, r) from zero, and A (r, C) drawn by the model's seed.  The gradients of both follow
-    from that of W by the chain rule, so the model stays as it is and always holds the merged weights.
+    Each weight W (R, C) moves by B A alone: B (R, r) from zero, and A (r, C) drawn by the model's seed.  The
+    gradients of both follow from that of W by the chain rule, so the model stays as it is and always holds
+    the merged weights.
     """
 
     memory = (*ADAM, "value")  # of B and of A each
 
     def __init__(self, model: Transformer, training: TrainingSpec):
         weights = [p for name, p in model.named_parameters() if _adapted(name)]
-        self.model, self.tables = model, [p.detach().flatten(0, -2) for p in weights]  # (R, C), the same memory
+        self.model, self.tables = (
+            model,
+            [p.detach().flatten(0, -2) for p in weights],
+        )  # (R, C), the same memory
         self.weights, self.pairs = weights, []
         draw = torch.Generator().manual_seed(model.spec.seed)
         for table in self.tables:

@@ -1,4 +1,5 @@
-"""The one dial: ``smoke | quick | full | paper`` decides the size of everything; the numbers are in ``scales.toml``.
+"""The one dial: ``smoke | quick | full | paper`` decides the size of everything; the numbers are in
+``scales.toml``.
 
 >>> scale("quick").instructions
 (10, 50, 100, 150, 200, 300, 500, 1000, 3000)
@@ -99,7 +100,8 @@ GPT2_TRAINING = TrainingSpec(
 _BASES = {  # what a setting of the main study varies
     "quick": _QUICK,
     "longer strings": _QUICK.but(
-        task=TaskSpec(pattern_length=4, replacement_length=4, input_length=20), training=TrainingSpec(steps=1_054)
+        task=TaskSpec(pattern_length=4, replacement_length=4, input_length=20),
+        training=TrainingSpec(steps=1_054),
     ),
     "wider": _QUICK.but(model=ModelSpec(width=96)),
     "gpt2": _QUICK.but(model=GPT2, training=GPT2_TRAINING),
@@ -111,7 +113,11 @@ _BASES = {  # what a setting of the main study varies
     ),
     "paper": RunSpec(
         task=TaskSpec(
-            examples=1_000_000, pattern_length=20, replacement_length=20, input_length=50, unseen_instructions=100_000
+            examples=1_000_000,
+            pattern_length=20,
+            replacement_length=20,
+            input_length=50,
+            unseen_instructions=100_000,
         ),
         model=ModelSpec("gpt2", layers=6, width=256, heads=4, mlp_ratio=4),
         training=GPT2_TRAINING.but(steps=97_650, batch=512, evaluate_every=500, checkpoint_every=2_000),

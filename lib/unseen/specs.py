@@ -1,8 +1,8 @@
 """What a run is: frozen dataclasses for the task, the model, the training and the evaluation.
 
-A ``RunSpec`` holds everything that decides the numbers of a run; ``digest()`` names its folder in the store.  Nothing here
-draws, trains or reads files.  Impossible settings raise ``ValueError`` when the spec is built, naming the field, the value
-and the bound, so nothing starts on a bad one.
+A ``RunSpec`` holds everything that decides the numbers of a run; ``digest()`` names its folder in the store.
+Nothing here draws, trains or reads files.  Impossible settings raise ``ValueError`` when the spec is built,
+naming the field, the value and the bound, so nothing starts on a bad one.
 """
 
 import hashlib
@@ -13,7 +13,21 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from unseen.fields import MOST, Checked, Count, Real, Seed, Share, among, lasting, late, later, required, short, spec
+from unseen.fields import (
+    MOST,
+    Checked,
+    Count,
+    Real,
+    Seed,
+    Share,
+    among,
+    lasting,
+    late,
+    later,
+    required,
+    short,
+    spec,
+)
 from unseen.worlds import WORLDS, Task, TaskSpec
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -25,12 +39,14 @@ FORMAT = 1  # of the stored runs; raised when the same spec would give other num
 class ModelSpec(Checked):
     """One transformer.  ``recipe`` chooses its parts: ``gpt2`` as in the paper, or ``modern``.
 
-    ``mlp_ratio`` is the width of the hidden layer of an MLP over ``width`` (GPT-2: 4).  On this task depth is worth more
-    than wide MLPs, hence the default shape of ``modern``.  Paper, section 2: 6 layers, 256 dimensions, 4 heads.
+    ``mlp_ratio`` is the width of the hidden layer of an MLP over ``width`` (GPT-2: 4).  On this task depth
+    is worth more than wide MLPs, hence the default shape of ``modern``.  Paper, section 2: 6 layers, 256
+    dimensions, 4 heads.
 
-    ``seed`` draws the initial weights; with a ``base``, the digest of a finished run whose model reads the same layout,
-    they are the weights of that run (fine-tuning); ``inherits`` is ``all``, as they are, ``softened``, with queries and
-    keys at the size of fresh ones, or ``rescaled``, with every matrix (see ``model.inherited``).
+    ``seed`` draws the initial weights; with a ``base``, the digest of a finished run whose model reads the
+    same layout, they are the weights of that run (fine-tuning); ``inherits`` is ``all``, as they are,
+    ``softened``, with queries and keys at the size of fresh ones, or ``rescaled``, with every matrix (see
+    ``model.inherited``).
     """
 
     recipe: among(("modern", "gpt2")) = "modern"
@@ -44,7 +60,10 @@ class ModelSpec(Checked):
 
     def _check(self) -> None:
         if self.inherits != "all" and self.recipe != "modern":
-            self._refuse("inherits", f"recipe={self.recipe!r} inherits all weights as they are; the other ways need modern")
+            self._refuse(
+                "inherits",
+                f"recipe={self.recipe!r} inherits all weights as they are; the other ways need modern",
+            )
         if self.base and not _DIGEST.fullmatch(self.base):
             self._refuse("base", "expected the digest of a run, sixteen hexadecimal digits, or nothing")
         if self.width % (2 * self.heads):
@@ -53,17 +72,19 @@ class ModelSpec(Checked):
 
 @spec
 class TrainingSpec(Checked):
-    """How a model is trained.  ``learning_rate`` is AdamW's; ``matrix_learning_rate`` is Muon's, for the weight matrices of
-    the ``modern`` recipe (0 gives them to AdamW, as ``gpt2`` does); only what Muon trains has ``weight_decay``.
+    """How a model is trained.  ``learning_rate`` is AdamW's; ``matrix_learning_rate`` is Muon's, for the
+    weight matrices of the ``modern`` recipe (0 gives them to AdamW, as ``gpt2`` does); only what Muon trains
+    has ``weight_decay``.
 
-    Rates stay constant and fall linearly to zero over the last ``decay_share`` of ``steps``; 1 is the paper's linear
-    schedule.  ``evaluate_every`` (steps) sets the rows of the history, ``checkpoint_every`` (steps) how much an interrupted
-    run can lose.
+    Rates stay constant and fall linearly to zero over the last ``decay_share`` of ``steps``; 1 is the
+    paper's linear schedule.  ``evaluate_every`` (steps) sets the rows of the history, ``checkpoint_every``
+    (steps) how much an interrupted run can lose.
 
-    Of fine-tuning: ``trains`` is ``all`` weights, an ``adapter`` of some ``rank`` on attention and embeddings, or the new
-    ``token`` alone; ``token_rate`` is the learning rate of the token's vectors where it is not that of the rest (0).
-    ``kl`` weighs the divergence from the base's answers, ``pull`` draws the weights towards the base's, ``smoothing``
-    smooths labels in proportion to each example's uncertainty.  See ``objectives``.
+    Of fine-tuning: ``trains`` is ``all`` weights, an ``adapter`` of some ``rank`` on attention and
+    embeddings, or the new ``token`` alone; ``token_rate`` is the learning rate of the token's vectors where
+    it is not that of the rest (0). ``kl`` weighs the divergence from the base's answers, ``pull`` draws the
+    weights towards the base's, ``smoothing`` smooths labels in proportion to each example's uncertainty.
+    See ``objectives``.
     """
 
     steps: Count = 703
@@ -85,10 +106,14 @@ class TrainingSpec(Checked):
         if self.trains != "adapter" and self.rank != late(type(self))["rank"]:
             self._refuse("rank", f"only trains='adapter' has one, this trains {self.trains!r}")
         if self.trains == "adapter" and self.token_rate:
-            self._refuse("token_rate", "must be 0 with trains='adapter', which adapts the token's vectors too")
+            self._refuse(
+                "token_rate", "must be 0 with trains='adapter', which adapts the token's vectors too"
+            )
         if self.matrix_learning_rate and (self.trains != "all" or self.token_rate):
-            self._refuse("matrix_learning_rate", "must be 0 with an adapter, and where the new token has a rate of its "
-                         "own: AdamW trains both")  # fmt: skip
+            self._refuse(
+                "matrix_learning_rate",
+                "must be 0 with an adapter, and where the new token has a rate of its own: AdamW trains both",
+            )
 
 
 @spec
@@ -118,15 +143,19 @@ class RunSpec(Checked):
 
     def _check(self) -> None:
         if self.evaluation.seed == self.task.example_seed:
-            raise ValueError(f"EvaluationSpec.seed={self.evaluation.seed}: must differ from the task's example_seed, "
-                             "or the model would be scored on its training examples")  # fmt: skip
+            raise ValueError(
+                f"EvaluationSpec.seed={self.evaluation.seed}: must differ from the task's example_seed, "
+                "or the model would be scored on its training examples"
+            )
         training = self.training
         if not self.model.base:
             for name in ("kl", "pull", "token_rate"):
                 if value := getattr(training, name):
                     raise ValueError(f"TrainingSpec.{name}={value}: only a run with a ModelSpec.base has it")
             if self.model.inherits != "all":
-                raise ValueError(f"ModelSpec.inherits={self.model.inherits!r}: there is no ModelSpec.base to inherit from")
+                raise ValueError(
+                    f"ModelSpec.inherits={self.model.inherits!r}: there is no ModelSpec.base to inherit from"
+                )
             if training.trains == "adapter":
                 raise ValueError("TrainingSpec.trains='adapter': only a run with a ModelSpec.base has one")
         if (training.token_rate or training.trains == "token") and not self.task.words:
@@ -147,7 +176,9 @@ class RunSpec(Checked):
 
     @classmethod
     def from_dict(cls, data: dict[str, dict[str, Any]]) -> "RunSpec":
-        """The inverse of ``to_dict``; raises ``ValueError`` with a line for each unknown, missing or bad field."""
+        """The inverse of ``to_dict``; raises ``ValueError`` with a line for each unknown, missing or bad
+        field.
+        """
         built, problems = {}, []
         for name, (part, given) in _parts(data).items():
             try:
@@ -168,7 +199,8 @@ class RunSpec(Checked):
 
 
 def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[str]:
-    """Where two specs, as ``to_dict`` gives them, differ: one line for each field; raises ``ValueError`` for no spec at all.
+    """Where two specs, as ``to_dict`` gives them, differ: one line for each field; raises ``ValueError`` for
+    no spec at all.
 
     >>> differences(RunSpec().to_dict(), RunSpec(training=TrainingSpec(steps=800)).to_dict())
     ['training.steps: 703 before, 800 now']
@@ -177,17 +209,32 @@ def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]
              for field, value in (late(part) | given).items()} for data in (before, now)]  # fmt: skip
     names = sorted(set(flat[0]) | set(flat[1]))
     said = [[short(each[name]) if name in each else "nothing" for each in flat] for name in names]
-    odd = [f"{ascii(name)[1:-1]:.100}: {old} before, {new} now" for name, (old, new) in zip(names, said, strict=True) if old != new]
+    odd = [
+        f"{ascii(name)[1:-1]:.100}: {old} before, {new} now"
+        for name, (old, new) in zip(names, said, strict=True)
+        if old != new
+    ]
     return odd[:_SHOWN] + [f"and {len(odd) - _SHOWN:,} more"] * (len(odd) > _SHOWN)
 
 
 def _parts(data: Any) -> dict[str, tuple[type[Checked], dict[str, Any]]]:
-    """The parts of a stored spec: the class of each (of the task by the world that it names), and its fields."""
+    """The parts of a stored spec: the class of each (of the task by the world that it names), and its
+    fields.
+    """
     names = [each.name for each in fields(RunSpec)]
-    if not isinstance(data, dict) or sorted(data) != sorted(names) or not all(isinstance(data[name], dict) for name in names):
+    if (
+        not isinstance(data, dict)
+        or sorted(data) != sorted(names)
+        or not all(isinstance(data[name], dict) for name in names)
+    ):
         raise ValueError(f"RunSpec: expected the fields {', '.join(names)}, got {short(data)}")
     world = data["task"].get("world", "")
     if not isinstance(world, str) or world not in WORLDS:
         raise ValueError(f"task.world={short(world)}: known worlds are {', '.join(filter(None, WORLDS))}")
-    classes = {"task": WORLDS[world], "model": ModelSpec, "training": TrainingSpec, "evaluation": EvaluationSpec}
+    classes = {
+        "task": WORLDS[world],
+        "model": ModelSpec,
+        "training": TrainingSpec,
+        "evaluation": EvaluationSpec,
+    }
     return {name: (classes[name], data[name]) for name in names}

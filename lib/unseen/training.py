@@ -1,9 +1,9 @@
 """The one training loop of the repository.
 
-``start`` gives the state of a run before its first step, ``train`` trains a state to its last step, calling back for every
-row of the history and at every checkpoint.  The order of the examples follows from the spec and the step alone, so a state
-that went through ``to_tensors`` and back (``runs`` does that) continues exactly as if nothing had happened.  Several
-processes may train one state together: see ``process_group``.
+``start`` gives the state of a run before its first step, ``train`` trains a state to its last step, calling
+back for every row of the history and at every checkpoint.  The order of the examples follows from the spec
+and the step alone, so a state that went through ``to_tensors`` and back (``runs`` does that) continues
+exactly as if nothing had happened.  Several processes may train one state together: see ``process_group``.
 
     >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=64)
     >>> spec = RunSpec(task=task, training=TrainingSpec(steps=4, batch=32, evaluate_every=2))
@@ -33,8 +33,19 @@ from unseen.specs import RunSpec, TaskSpec, TrainingSpec
 from unseen.worlds import Task
 from unseen.worlds.base import Examples, generator
 
-__all__ = ["Data", "Diverged", "State", "TaskSpec", "batch_rows", "batch_size", "data_of", "optimizers_of", "schedule",
-           "start", "train"]  # fmt: skip
+__all__ = [
+    "Data",
+    "Diverged",
+    "State",
+    "TaskSpec",
+    "batch_rows",
+    "batch_size",
+    "data_of",
+    "optimizers_of",
+    "schedule",
+    "start",
+    "train",
+]
 
 Row = dict[str, float]  # of the history: step, loss, seen, unseen, seconds
 _MONITOR = 200  # examples of each split behind a row of the history
@@ -42,7 +53,9 @@ _MONITOR = 200  # examples of each split behind a row of the history
 
 @dataclass(frozen=True)
 class Data:
-    """What a run trains on and is scored on (``seen`` and ``unseen``), and the instructions they were drawn from."""
+    """What a run trains on and is scored on (``seen`` and ``unseen``), and the instructions they were drawn
+    from.
+    """
 
     split: Any
     training: Examples
@@ -52,7 +65,8 @@ class Data:
 def data_of(spec: RunSpec) -> Data:
     """Draw the instructions and examples of a run.
 
-    >>> data = data_of(RunSpec(task=TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=6)))
+    >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=6)
+    >>> data = data_of(RunSpec(task=task))
     >>> len(data.training), sorted(data.evaluation)
     (6, ['seen', 'unseen'])
     """
@@ -67,7 +81,9 @@ class Diverged(Explained, RuntimeError):
 
 @dataclass
 class State:
-    """A model in training after ``step`` steps: its optimizers, the history so far, and the losses since its last row."""
+    """A model in training after ``step`` steps: its optimizers, the history so far, and the losses since its
+    last row.
+    """
 
     model: Transformer
     optimizers: list[torch.optim.Optimizer]
@@ -88,15 +104,21 @@ class State:
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Load what ``to_tensors`` gave; raises ``RuntimeError`` when names or shapes do not fit."""
         prefix = "model."
-        self.model.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        self.model.load_state_dict(
+            {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        )
         for number, optimizer in enumerate(self.optimizers):
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in tensors.items():
                 if name.startswith(f"optimizer.{number}."):
                     _, _, parameter, key = name.split(".")
-                    state.setdefault(int(parameter), {})[key] = value.clone()  # load_state_dict would share it
+                    state.setdefault(int(parameter), {})[key] = (
+                        value.clone()
+                    )  # load_state_dict would share it
             _check_memory(optimizer, state)
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            optimizer.load_state_dict(
+                {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+            )
         device = next(self.model.parameters()).device
         self.losses = list(tensors["losses"].to(device)) if "losses" in tensors else []
 
@@ -105,8 +127,12 @@ def _check_memory(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, T
     """Raise ``RuntimeError`` unless an optimizer's memory is of its own parameters: torch would take any."""
     names = getattr(optimizer, "memory", ADAM)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    wanted = {i: {name: () if name == "step" else p.shape for name in names} for i, p in enumerate(parameters)}
-    if state and wanted != {i: {name: value.shape for name, value in memory.items()} for i, memory in state.items()}:
+    wanted = {
+        i: {name: () if name == "step" else p.shape for name in names} for i, p in enumerate(parameters)
+    }
+    if state and wanted != {
+        i: {name: value.shape for name, value in memory.items()} for i, memory in state.items()
+    }:
         raise RuntimeError("what it holds of an optimizer is not of these weights")
 
 
@@ -119,8 +145,8 @@ def start(spec: RunSpec, device: str = "cpu") -> State:
 def optimizers_of(model: Transformer, training: TrainingSpec) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or Muon for the weight matrices of the blocks and AdamW for the rest.
 
-    Fine-tuning may train an adapter in place of the weights.  A new token, the last of the vocabulary, may have a rate of
-    its own, or be all that is trained.
+    Fine-tuning may train an adapter in place of the weights.  A new token, the last of the vocabulary, may
+    have a rate of its own, or be all that is trained.
     """
     if training.trains == "adapter":
         return [LowRankAdamW(model, training)]
@@ -132,7 +158,10 @@ def optimizers_of(model: Transformer, training: TrainingSpec) -> list[torch.opti
     betas = (0.9, 0.95) if matrices else (0.9, 0.999)
     adamw = torch.optim.AdamW(rest, lr=training.learning_rate, betas=betas, weight_decay=0.0, fused=True)
     return (
-        [adamw, Muon(matrices, lr=training.matrix_learning_rate, ns_steps=4, weight_decay=training.weight_decay)]
+        [
+            adamw,
+            Muon(matrices, lr=training.matrix_learning_rate, ns_steps=4, weight_decay=training.weight_decay),
+        ]
         if matrices
         else [adamw]
     )
@@ -158,7 +187,9 @@ def batch_size(task: Task, training: TrainingSpec) -> int:
 
 
 def batch_rows(task: Task, training: TrainingSpec, step: int) -> np.ndarray:
-    """Which training examples (B,) a step reads: a new order every epoch, an incomplete last batch left out."""
+    """Which training examples (B,) a step reads: a new order every epoch, an incomplete last
+    batch left out.
+    """
     batch = batch_size(task, training)
     epoch, number = divmod(step, task.examples // batch)
     return _order(task.example_seed, epoch, task.examples)[number * batch : (number + 1) * batch]
@@ -179,7 +210,9 @@ def _update(state: State, loss: Tensor, factor: float) -> None:
     """One step down the gradient of a loss: every optimizer at its own learning rate times a factor."""
     for optimizer in state.optimizers:
         group = optimizer.param_groups[0]
-        group["lr"] = factor * group.setdefault("initial_lr", group["lr"])  # the name that torch's schedulers use
+        group["lr"] = factor * group.setdefault(
+            "initial_lr", group["lr"]
+        )  # the name that torch's schedulers use
         optimizer.zero_grad()
     loss.backward()
     for optimizer in state.optimizers:
@@ -199,14 +232,14 @@ def train(
 ) -> State:
     """Train until the last step of the spec; the state is changed in place and returned.
 
-    ``objective`` is what is minimised.  ``watch`` is called with every new row of the history, ``save`` at every checkpoint
-    and at the end.  An exception from either (a person's stop, say) leaves the state whole between two steps.
-    Raises ``Diverged`` when the loss, or a weight about to be saved, is no longer finite.
+    ``objective`` is what is minimised.  ``watch`` is called with every new row of the history, ``save`` at
+    every checkpoint and at the end.  An exception from either (a person's stop, say) leaves the state whole
+    between two steps. Raises ``Diverged`` when the loss, or a weight about to be saved, is no longer finite.
 
-    Every member of a ``group`` calls this with the same spec and its own state, which first becomes the leader's.
-    Each trains on its share of every batch; only the leader scores, calls ``watch`` and ``save``, and gets new rows
-    of the history, whose loss is the mean over all.  Raises ``ValueError`` before anything else when the batch
-    cannot be shared evenly.
+    Every member of a ``group`` calls this with the same spec and its own state, which first becomes the
+    leader's. Each trains on its share of every batch; only the leader scores, calls ``watch`` and ``save``,
+    and gets new rows of the history, whose loss is the mean over all.  Raises ``ValueError`` before anything
+    else when the batch cannot be shared evenly.
     """
     group.check(batch_size(spec.task, spec.training))
     _synchronise(state, group)
@@ -227,7 +260,9 @@ def train(
                 raise Diverged(f"the loss is {mean} by step {state.step} of {training.steps}")
             spent, state.losses = spent + time.perf_counter() - begun, []
             if group.leads:
-                scores = {name: float(all_right(model, examples).mean()) for name, examples in monitor.items()}
+                scores = {
+                    name: float(all_right(model, examples).mean()) for name, examples in monitor.items()
+                }
                 state.history.append({"step": state.step, "loss": mean, **scores, "seconds": round(spent, 3)})
                 watch(state.history[-1])
             begun = time.perf_counter()

@@ -1,4 +1,6 @@
-"""The task worlds: one class each, which draws its instructions and examples and answers them by its own oracle."""
+"""The task worlds: one class each, which draws its instructions and examples and answers them by its own
+oracle.
+"""
 
 from unseen.worlds.base import Task
 from unseen.worlds.domains import DomainSpec

@@ -1,8 +1,9 @@
 """Algebraic rewriting on expression trees, in plain strings: the oracle of the domain ``algebra``.
 
-Expressions are written in prefix order, one character an operator or leaf: ``*+abc`` is (a + b) * c.  A rule is a pair of
-expressions whose leaves are metavariables, and each stands for any expression.  It is applied once, at the leftmost
-subtree, in the order of writing, that its pattern matches; where none matches, the expression stays as it is.
+Expressions are written in prefix order, one character an operator or leaf: ``*+abc`` is (a + b) * c.  A rule
+is a pair of expressions whose leaves are metavariables, and each stands for any expression.  It is applied
+once, at the leftmost subtree, in the order of writing, that its pattern matches; where none matches, the
+expression stays as it is.
 
     >>> spread = AlgebraRule("*+ABC", "+*AC*BC")
     >>> spread.text, spread.apply("*+ab-cd")
@@ -22,7 +23,9 @@ LEAVES = "abcdefgh"
 
 @dataclass(frozen=True)
 class AlgebraRule:
-    """``pattern`` → ``replacement``, both expressions over metavariables; the replacement knows those of the pattern only."""
+    """``pattern`` → ``replacement``, both expressions over metavariables; the replacement knows those of the
+    pattern only.
+    """
 
     pattern: str
     replacement: str
@@ -68,7 +71,8 @@ def end_of(expression: str, start: int) -> int:
 
 
 def match(pattern: str, expression: str, start: int) -> dict[str, str] | None:
-    """What each metavariable stands for when the pattern is laid on the subtree at ``start``, or None where it does not fit.
+    """What each metavariable stands for when the pattern is laid on the subtree at ``start``, or None where
+    it does not fit.
 
     >>> match("*+ABC", "*+ab-cd", 0)
     {'A': 'a', 'B': 'b', 'C': '-cd'}
@@ -101,7 +105,8 @@ def expression(operators: int, leaves: str, rng: np.random.Generator) -> str:
 def patterns() -> list[str]:
     """All patterns of two operators in which each of three metavariables stands once: 128.
 
-    They are in canonical form, the metavariables named in the order of writing, so two that are equal but for names are equal.
+    They are in canonical form, the metavariables named in the order of writing, so two that are equal but
+    for names are equal.
     """
     pairs = [(one, other) for one in OPERATORS for other in OPERATORS]
     return [f"{one}{other}ABC" for one, other in pairs] + [f"{one}A{other}BC" for one, other in pairs]

@@ -1,4 +1,5 @@
-"""What every task world has: a spec that draws its own instructions and examples, and answers them by its own oracle.
+"""What every task world has: a spec that draws its own instructions and examples, and answers them by its
+own oracle.
 
 A world is one class, a ``Task``: its fields say what is drawn, its methods draw it.
 
@@ -47,9 +48,13 @@ class Examples:
            applies: np.ndarray | None = None) -> "Examples":  # fmt: skip
         """Examples from texts: prompts, up to and with ``=``, and their right answers."""
         size = len(pairs)
-        return cls(layout, layout.prompts([prompt for prompt, _ in pairs]), layout.answers([answer for _, answer in pairs]),
-                   np.zeros(size, np.int32) if rule is None else rule.astype(np.int32),
-                   np.ones(size, bool) if applies is None else np.asarray(applies, bool))  # fmt: skip
+        return cls(
+            layout,
+            layout.prompts([prompt for prompt, _ in pairs]),
+            layout.answers([answer for _, answer in pairs]),
+            np.zeros(size, np.int32) if rule is None else rule.astype(np.int32),
+            np.ones(size, bool) if applies is None else np.asarray(applies, bool),
+        )
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -86,10 +91,14 @@ class Examples:
 
 @spec
 class Task(Checked):
-    """A task world and its budget: every one has the fields (or properties) ``instructions`` I, ``unseen_instructions``,
-    ``examples`` N, ``rule_seed``, which draws the instructions, and ``example_seed``, which draws the examples."""
+    """A task world and its budget: every one has the fields (or properties) ``instructions`` I,
+    ``unseen_instructions``, ``examples`` N, ``rule_seed``, which draws the instructions, and
+    ``example_seed``, which draws the examples.
+    """
 
-    world: ClassVar[str] = ""  # its name in a stored spec; a field with this value in every world but the first
+    world: ClassVar[str] = (
+        ""  # its name in a stored spec; a field with this value in every world but the first
+    )
     concentration: ClassVar[float] = 1.0  # how evenly instructions share the budget
     words: ClassVar[tuple[str, ...]] = ()  # of the vocabulary; the last one is the new token of fine-tuning
 
@@ -124,8 +133,8 @@ def generator(seed: int, role: str) -> np.random.Generator:
 def shares(task: Task, instructions: int) -> np.ndarray:
     """How many of the N training examples each of I instructions gets: (I,), adding up to N.
 
-    With ``concentration`` 1 it is N / I for each; where I does not divide N, the first N mod I get one more.  Otherwise
-    instruction i gets the part of the density a x^(a-1) that lies between i / I and (i + 1) / I.
+    With ``concentration`` 1 it is N / I for each; where I does not divide N, the first N mod I get one more.
+    Otherwise instruction i gets the part of the density a x^(a-1) that lies between i / I and (i + 1) / I.
     """
     if task.concentration == 1:
         return np.bincount(np.arange(task.examples) % instructions, minlength=instructions)

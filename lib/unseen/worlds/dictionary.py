@@ -1,12 +1,13 @@
-"""A small made-up language with a dictionary: sentences, their word-by-word gloss, and the translation, which has another order.
+"""A small made-up language with a dictionary: sentences, their word-by-word gloss, and the translation,
+which has another order.
 
 The made-up language puts adjective and article behind the noun and the verb last; the gloss keeps that order.
 
 >>> sentence = sample(np.random.default_rng(5))
 >>> sentence.gloss, sentence.translation
 ('lamp a queen cold a sees today', 'a lamp sees a cold queen today')
->>> len(sentence.source.split()) == len(sentence.gloss.split()), sentence.source == sample(np.random.default_rng(5)).source
-(True, True)
+>>> len(sentence.source.split()) == len(sentence.gloss.split())
+True
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,24 @@ import numpy as np
 
 from unseen.worlds.base import generator
 
-NOUNS = ("fox", "goat", "crow", "horse", "child", "baker", "sailor", "queen", "stone", "boat", "lamp", "bread", "river", "tower",
-         "garden", "letter")  # fmt: skip
+NOUNS = (
+    "fox",
+    "goat",
+    "crow",
+    "horse",
+    "child",
+    "baker",
+    "sailor",
+    "queen",
+    "stone",
+    "boat",
+    "lamp",
+    "bread",
+    "river",
+    "tower",
+    "garden",
+    "letter",
+)
 ADJECTIVES = ("red", "small", "old", "green", "quiet", "heavy", "bright", "cold")
 VERBS = ("sees", "draws", "finds", "follows", "carries", "likes", "hides", "paints")
 ARTICLES, WHEN = ("the", "a"), ("today", "again", "")
@@ -33,14 +50,19 @@ PHRASES = {  # what a base learns to do with sentences; {} is a word for the sen
 THINGS = ("this", "the sentence")
 PARAPHRASES = tuple(
     " ".join(words)
-    for words in product(("translate", "render", "express"), ("this", "it", "the text", "the sentence", "these words"),
-                         ("into english", "in plain english", "in english please", "for an english reader"))
-)  # fmt: skip  # sixty ways to ask for a translation
+    for words in product(
+        ("translate", "render", "express"),
+        ("this", "it", "the text", "the sentence", "these words"),
+        ("into english", "in plain english", "in english please", "for an english reader"),
+    )
+)  # sixty ways to ask for a translation
 
 
 @lru_cache(maxsize=1)
 def dictionary() -> dict[str, str]:
-    """The made-up word for each word, always the same: two or three syllables of consonant and vowel, no two alike."""
+    """The made-up word for each word, always the same: two or three syllables of consonant and vowel, no two
+    alike.
+    """
     rng, made = generator(0, "dictionary"), {}
     for word in WORDS:
         while (new := _syllables(rng)) in made.values() or new in WORDS:
@@ -56,7 +78,9 @@ def _syllables(rng: np.random.Generator) -> str:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence: words of the translation, in its order, and the same words in the order of the made-up language."""
+    """A sentence: words of the translation, in its order, and the same words in the order of the made-up
+    language.
+    """
 
     translation: str
     gloss: str
@@ -77,7 +101,9 @@ def sample(rng: np.random.Generator, words: Sequence[str] = WORDS) -> Sentence:
 def _noun_phrase(rng: np.random.Generator, words: Sequence[str]) -> tuple[str, str]:
     noun, article = _among(rng, NOUNS, words), ARTICLES[int(rng.integers(2))]
     adjective = _among(rng, ADJECTIVES, words) if rng.random() < 0.7 else ""
-    return " ".join(f"{article} {adjective} {noun}".split()), " ".join(f"{noun} {adjective} {article}".split())
+    return " ".join(f"{article} {adjective} {noun}".split()), " ".join(
+        f"{noun} {adjective} {article}".split()
+    )
 
 
 def _among(rng: np.random.Generator, kind: Sequence[str], words: Sequence[str]) -> str:
@@ -92,9 +118,9 @@ def exercise(rng: np.random.Generator, kind: str = "") -> tuple[str, str]:
     ('river bright a letter old the finds : straighten the sentence', 'a bright river finds the old letter')
     """
     kind = kind or tuple(PHRASES)[int(rng.integers(3))]
-    told, thing = PHRASES[kind][int(rng.integers(3))], THINGS[int(rng.integers(2))]
+    phrase, thing = PHRASES[kind][int(rng.integers(3))], THINGS[int(rng.integers(2))]
     sentence = sample(rng)
     text = {"gloss": sentence.source, "order": sentence.gloss, "again": sentence.translation}[kind]
     answer = sentence.gloss if kind == "gloss" else sentence.translation
-    asked = told.format(thing)
-    return (f"{text} : {asked}" if rng.random() < 0.5 else f"{asked} : {text}"), answer
+    request = phrase.format(thing)
+    return (f"{text} : {request}" if rng.random() < 0.5 else f"{request} : {text}"), answer

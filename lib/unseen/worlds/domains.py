@@ -2,11 +2,14 @@
 
 Every domain is written ``instruction|input=answer.`` with the same characters.  Held out is, drawn first:
 
-* ``letters``: patterns and replacements; no string of an unseen rule occurs on either side of a training rule;
-* ``algebra``: patterns in canonical form (metavariables named in the order of writing) and replacements, likewise;
+* ``letters``: patterns and replacements; no string of an unseen rule occurs on either side of a training
+  rule;
+* ``algebra``: patterns in canonical form (metavariables named in the order of writing) and replacements,
+  likewise;
 * ``lists``: whole chains of operations; each single operation also occurs in training chains.
 
-``digits`` (letter rules over digits) and ``moves`` (chains over letters) are kinds that no run trains on: tests alone.
+``digits`` (letter rules over digits) and ``moves`` (chains over letters) are kinds that no run trains on:
+tests alone.
 
     >>> task = DomainSpec(algebra_examples=18_000, letter_examples=2_000)
     >>> task.examples, task.share("algebra")
@@ -44,9 +47,9 @@ Examples_ = Annotated[int, Field(ge=0, le=MOST)]
 class DomainSpec(Task):
     """A budget of examples, divided over three domains; in each they are shared evenly by its instructions.
 
-    ``counts`` is the domain whose seen and unseen instructions score the run (a specialist's own); what the model does on
-    the others is evaluated afterwards.  ``unseen_instructions`` are held out in *each* domain, trained or not.
-    Paper, specialist and generalist experiments.
+    ``counts`` is the domain whose seen and unseen instructions score the run (a specialist's own); what the
+    model does on the others is evaluated afterwards.  ``unseen_instructions`` are held out in *each* domain,
+    trained or not. Paper, specialist and generalist experiments.
     """
 
     world: among(("domains",)) = "domains"
@@ -61,7 +64,9 @@ class DomainSpec(Task):
     rule_seed: Seed = 0
     example_seed: Seed = 0
 
-    layout: ClassVar[Layout] = Layout(string.ascii_lowercase + string.digits + "ABC" + "+-*/^&%#", _PROMPT, _ANSWER)
+    layout: ClassVar[Layout] = Layout(
+        string.ascii_lowercase + string.digits + "ABC" + "+-*/^&%#", _PROMPT, _ANSWER
+    )
 
     def budget(self, domain: str) -> int:
         """Training examples of a domain."""
@@ -91,26 +96,43 @@ class DomainSpec(Task):
                 self._refuse(f"{part}_examples", f"fewer than {part}_instructions={self.number(domain)}: "
                              "each needs at least one")  # fmt: skip
         if not self.budget(self.counts):
-            self._refuse("counts", "a domain that counts needs examples of its own, or it has no seen instructions")
+            self._refuse(
+                "counts", "a domain that counts needs examples of its own, or it has no seen instructions"
+            )
 
     def split(self) -> "DomainSplit":
-        """Training and held-out instructions of every kind; those of untrained kinds have no training instructions."""
+        """Training and held-out instructions of every kind; those of untrained kinds have no training
+        instructions.
+        """
         drawn = {name: kind.split(self) for name, kind in KINDS.items()}
         return {name: (seen if name in DOMAINS and self.budget(name) else [], unseen)
                 for name, (seen, unseen) in drawn.items()}  # fmt: skip
 
     def training(self, split: "DomainSplit") -> Examples:
         """The whole budget, domain after domain; within one its instructions take turns."""
-        parts = [_examples(self, each, split[each][0], self.budget(each), generator(self.example_seed, f"training, {each}"))
-                 for each in DOMAINS if self.budget(each)]  # fmt: skip
+        parts = [
+            _examples(
+                self,
+                each,
+                split[each][0],
+                self.budget(each),
+                generator(self.example_seed, f"training, {each}"),
+            )
+            for each in DOMAINS
+            if self.budget(each)
+        ]
         columns = ("prompts", "answers", "rule", "applies")
-        return Examples(self.layout, *(np.concatenate([getattr(part, each) for part in parts]) for each in columns))
+        return Examples(
+            self.layout, *(np.concatenate([getattr(part, each) for part in parts]) for each in columns)
+        )
 
     def evaluation(self, split: "DomainSplit", size: int, seed: int) -> dict[str, Examples]:
         """Fresh examples on seen and unseen instructions of the domain that counts."""
         return {side: self.questions(split, size, seed, self.counts, side) for side in ("seen", "unseen")}
 
-    def questions(self, split: "DomainSplit", size: int, seed: int, kind: str, side: str = "unseen") -> Examples:
+    def questions(
+        self, split: "DomainSplit", size: int, seed: int, kind: str, side: str = "unseen"
+    ) -> Examples:
         """Fresh examples of any kind, its instructions taken in turn."""
         return _examples(self, kind, split[kind][side == "unseen"], size, generator(seed, f"{kind}, {side}"))
 
@@ -141,11 +163,21 @@ PRIMITIVES: dict[str, Callable[[str], str]] = {  # of lists, which are strings o
     "rot": lambda items: items[1:] + items[:1],  # the first goes to the end
     "drp": lambda items: items[1:],  # drop the first
     "dbl": lambda items: "".join(str(2 * int(item) % 10) for item in items),  # double each, modulo ten
-    "big": lambda items: "".join(item for item in items if item >= items[0]),  # keep those not smaller than the first
-    "swp": lambda items: items[-1:] + items[1:-1] + items[:1] if len(items) > 1 else items,  # swap first and last
+    "big": lambda items: "".join(
+        item for item in items if item >= items[0]
+    ),  # keep those not smaller than the first
+    "swp": lambda items: (
+        items[-1:] + items[1:-1] + items[:1] if len(items) > 1 else items
+    ),  # swap first and last
     "cut": lambda items: items[:-1],  # drop the last
 }
-MOVES = ("rev", "rot", "drp", "swp", "cut")  # those that do not look at what an item is, so they move letters as well
+MOVES = (
+    "rev",
+    "rot",
+    "drp",
+    "swp",
+    "cut",
+)  # those that do not look at what an item is, so they move letters as well
 
 
 class Chain(NamedTuple):
@@ -184,7 +216,9 @@ DomainSplit = dict[str, tuple[list[Any], list[Any]]]  # kind: training instructi
 
 
 class Kind(NamedTuple):
-    """``split(task)`` gives training and held-out instructions, ``ask(instruction, rng)`` an input for one."""
+    """``split(task)`` gives training and held-out instructions, ``ask(instruction, rng)`` an
+    input for one.
+    """
 
     split: Callable[[DomainSpec], tuple[list[Any], list[Any]]]
     ask: Callable[[Any, np.random.Generator], str]
@@ -197,7 +231,10 @@ def _word(length: int, alphabet: str, rng: np.random.Generator) -> str:
 def _split_letters(task: DomainSpec, alphabet: str = ALPHABET) -> tuple[list[LetterRule], list[LetterRule]]:
     size, held_out = len(alphabet) ** _LENGTH, task.unseen_instructions
     codes = generator(task.rule_seed, "letters").permutation(size)  # all strings of the length of a pattern
-    words = ["".join(alphabet[code // len(alphabet) ** i % len(alphabet)] for i in range(_LENGTH)) for code in codes]
+    words = [
+        "".join(alphabet[code // len(alphabet) ** i % len(alphabet)] for i in range(_LENGTH))
+        for code in codes
+    ]
     unseen = list(map(LetterRule, words[:held_out], words[held_out : 2 * held_out]))
     seen_patterns = words[2 * held_out :][: task.letter_instructions]
     rng, free = generator(task.rule_seed, "letters, replacements"), len(words) - 2 * held_out
@@ -220,13 +257,21 @@ def _split_algebra(task: DomainSpec) -> tuple[list[AlgebraRule], list[AlgebraRul
     """Training rules take their patterns in turn, so up to 96 rules have as many different ones."""
     order = generator(task.rule_seed, "algebra, patterns").permutation(patterns())
     held_out, rest = order[:_HELD_OUT_PATTERNS], order[_HELD_OUT_PATTERNS:]
-    unseen = _algebra_rules(held_out, task.unseen_instructions, generator(task.rule_seed, "algebra, unseen"), set())
+    unseen = _algebra_rules(
+        held_out, task.unseen_instructions, generator(task.rule_seed, "algebra, unseen"), set()
+    )
     taken = {rule.replacement for rule in unseen}
-    return _algebra_rules(rest, task.algebra_instructions, generator(task.rule_seed, "algebra, seen"), taken), unseen
+    return _algebra_rules(
+        rest, task.algebra_instructions, generator(task.rule_seed, "algebra, seen"), taken
+    ), unseen
 
 
-def _algebra_rules(sides: Sequence[str], count: int, rng: np.random.Generator, taken: set[str]) -> list[AlgebraRule]:
-    """Different rules over these patterns, in turn, each with a random replacement of two operators that is not ``taken``."""
+def _algebra_rules(
+    sides: Sequence[str], count: int, rng: np.random.Generator, taken: set[str]
+) -> list[AlgebraRule]:
+    """Different rules over these patterns, in turn, each with a random replacement of two operators that is
+    not ``taken``.
+    """
     rules: dict[AlgebraRule, None] = {}
     while len(rules) < count:
         rule = AlgebraRule(str(sides[len(rules) % len(sides)]), expression(2, "ABC", rng))
@@ -236,7 +281,9 @@ def _algebra_rules(sides: Sequence[str], count: int, rng: np.random.Generator, t
 
 
 def _ask_algebra(rule: AlgebraRule, rng: np.random.Generator) -> str:
-    """An expression of two to four operators: the pattern planted with up to two more, inside or around; or without it."""
+    """An expression of two to four operators: the pattern planted with up to two more, inside or around; or
+    without it.
+    """
     planted = rng.random() >= NO_OPS
     while True:
         more = int(rng.integers(0, 3))
@@ -246,7 +293,9 @@ def _ask_algebra(rule: AlgebraRule, rng: np.random.Generator) -> str:
 
 
 def _planted(pattern: str, more: int, rng: np.random.Generator) -> str:
-    """The pattern with expressions for its metavariables, and with ``more`` operators in these or around it."""
+    """The pattern with expressions for its metavariables, and with ``more`` operators in these
+    or around it.
+    """
     sizes = np.bincount(rng.integers(0, 4, more), minlength=4)
     bound = {name: expression(int(size), LEAVES, rng) for name, size in zip("ABC", sizes[1:], strict=True)}
     text = "".join(bound.get(token, token) for token in pattern)
@@ -276,7 +325,9 @@ KINDS = {
 def _examples(
     task: DomainSpec, kind: str, instructions: list[Instruction], count: int, rng: np.random.Generator
 ) -> Examples:
-    """``count`` examples of instructions taken in turn, the right answers computed by the instructions themselves."""
+    """``count`` examples of instructions taken in turn, the right answers computed by the instructions
+    themselves.
+    """
     rule = np.arange(count) % len(instructions)
     drawn = [(instructions[i], KINDS[kind].ask(instructions[i], rng)) for i in rule]
     pairs = [(f"{instruction.text}|{text}=", instruction.apply(text)) for instruction, text in drawn]

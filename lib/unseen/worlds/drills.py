@@ -1,13 +1,15 @@
-"""Drills: symbolic work other than rewriting, slow and obvious; what the own base of notebook 15 is pre-trained on.
+"""Drills: symbolic work other than rewriting, slow and obvious; what the own base of notebook 15 is
+pre-trained on.
 
-Each operation takes an input, an argument and the alphabet and gives an answer that is never longer than the input.  None
-of them replaces a substring: finding a *pattern* and putting something else in its place is left to be learnt.  Parts of
-that are among them, as they are in whatever a language model was trained on: copying, finding a letter, writing the
-argument down.  The layout is that of string rewriting: the x slot of ``x→y|z=`` names an operation, y is its argument.
+Each operation takes an input, an argument and the alphabet and gives an answer that is never longer than the
+input.  None of them replaces a substring: finding a *pattern* and putting something else in its place is
+left to be learnt.  Parts of that are among them, as they are in whatever a language model was trained on:
+copying, finding a letter, writing the argument down.  The layout is that of string rewriting: the x slot of
+``x→y|z=`` names an operation, y is its argument.
 
     >>> {name: do("banana", "nax", "abnx") for name, do in OPERATIONS.items()}
-    {'copy': 'banana', 'reverse': 'ananab', 'sort': 'aaabnn', 'rotate': 'nanaba', 'shift': 'xnanan', 'swap': 'baxaxa',
-     'delete': 'baaa', 'drop': 'b', 'double': 'bbaann', 'front': 'naxban', 'back': 'ananax', 'from': 'nana',
+    {'copy': 'banana', 'reverse': 'ananab', 'sort': 'aaabnn', 'rotate': 'nanaba', 'shift': 'xnanan',
+     'swap': 'baxaxa', 'delete': 'baaa', 'drop': 'b', 'double': 'bbaann', 'front': 'naxban', 'back': 'ananax', 'from': 'nana',
      'neighbours': 'abanan', 'every other': 'bnnaaa'}
 """
 
@@ -43,7 +45,9 @@ OPERATIONS: dict[str, Callable[[str, str, str], str]] = {
     "sort": lambda z, y, alphabet: "".join(sorted(z, key=alphabet.index)),
     "rotate": _rotate,  # by the place of the argument's first letter in the alphabet
     "shift": _shift,  # each letter by so many places in the alphabet, around its end
-    "swap": lambda z, y, alphabet: z.translate(str.maketrans(y[0] + y[-1], y[-1] + y[0])) if y[0] != y[-1] else z,
+    "swap": lambda z, y, alphabet: (
+        z.translate(str.maketrans(y[0] + y[-1], y[-1] + y[0])) if y[0] != y[-1] else z
+    ),
     "delete": lambda z, y, alphabet: z.replace(y[0], ""),
     "drop": lambda z, y, alphabet: "".join(letter for letter in z if letter not in y),
     "double": lambda z, y, alphabet: "".join(2 * letter for letter in z)[: len(z)],
@@ -76,9 +80,11 @@ class Drills(NamedTuple):
 
 @spec
 class DrillSpec(Task):
-    """An instruction is an operation with an argument; held-out ones have arguments that no training instruction has.
+    """An instruction is an operation with an argument; held-out ones have arguments that no training
+    instruction has.
 
-    Lengths are in letters and those of the rewriting task that is to follow (``like``), so that one model reads both.
+    Lengths are in letters and those of the rewriting task that is to follow (``like``), so that one model
+    reads both.
 
     >>> split = DrillSpec(rule_seed=1).split()
     >>> len({drill.name for drill in split.seen}), len(split.seen), len(split.unseen)
@@ -102,7 +108,9 @@ class DrillSpec(Task):
 
     @classmethod
     def like(cls, task: Task, **changes: Any) -> Self:
-        """Drills in the layout of a rewriting task; it must have no-ops, or the longest answers may differ."""
+        """Drills in the layout of a rewriting task; it must have no-ops, or the longest answers
+        may differ.
+        """
         return cls(**{name: getattr(task, name) for name in _SHARED} | changes)
 
     def _check(self) -> None:
@@ -111,8 +119,11 @@ class DrillSpec(Task):
             self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
         arguments = len(self.alphabet) ** min(self.replacement_length, _ENOUGH)
         if self.instructions + self.unseen_instructions > arguments:
-            self._refuse("instructions", f"with unseen_instructions={self.unseen_instructions} more arguments than the "
-                         f"{arguments} there are")  # fmt: skip
+            self._refuse(
+                "instructions",
+                f"with unseen_instructions={self.unseen_instructions} more arguments than the "
+                f"{arguments} there are",
+            )
 
     @property
     def layout(self) -> Layout:
@@ -127,8 +138,13 @@ class DrillSpec(Task):
         rng = generator(self.rule_seed, "arguments of drills")
         arguments = _distinct(self.alphabet, self.replacement_length, size + self.instructions, rng)
         operations = list(OPERATIONS)
-        unseen, seen = ([Drill(operations[i % len(names)], names[i % len(names)], argument)
-                         for i, argument in enumerate(part)] for part in (arguments[:size], arguments[size:]))  # fmt: skip
+        unseen, seen = (
+            [
+                Drill(operations[i % len(names)], names[i % len(names)], argument)
+                for i, argument in enumerate(part)
+            ]
+            for part in (arguments[:size], arguments[size:])
+        )
         return Drills(seen, unseen)
 
     def training(self, split: Drills) -> Examples:

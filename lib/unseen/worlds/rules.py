@@ -1,12 +1,14 @@
 """Drawing rules of string rewriting: which ones a model trains on, and which are held out for the test.
 
-Unseen rules are drawn first.  No pattern and no replacement of an unseen rule is ever a pattern or a replacement of a
-training rule (``leaks`` counts violations; the notebooks assert that there are none).  With one ``rule_seed`` the unseen
-rules are the same for every number of instructions, and the patterns of a smaller training set are the first of a larger.
+Unseen rules are drawn first.  No pattern and no replacement of an unseen rule is ever a pattern or a
+replacement of a training rule (``leaks`` counts violations; the notebooks assert that there are none).  With
+one ``rule_seed`` the unseen rules are the same for every number of instructions, and the patterns of a
+smaller training set are the first of a larger.
 
-Families have a form (paper, experiment 4): *repeated* ``aaabbbccc``, *periodic* ``abcabcabc``, *mirrored* ``abccbaabc``.
-A string of L letters has a base of ceil(L / k) letters: ``repeated`` writes each k times, ``periodic`` writes the base k
-times, ``mirrored`` k times, forwards and backwards in turn; what would reach beyond L is cut.  k = 1 is any string.
+Families have a form (paper, experiment 4): *repeated* ``aaabbbccc``, *periodic* ``abcabcabc``, *mirrored*
+``abccbaabc``. A string of L letters has a base of ceil(L / k) letters: ``repeated`` writes each k times,
+``periodic`` writes the base k times, ``mirrored`` k times, forwards and backwards in turn; what would reach
+beyond L is cut.  k = 1 is any string.
 
     >>> base = np.array([0, 1, 2])
     >>> ["".join("abc"[i] for i in base[places(family, 3, 9)]) for family in FORMS]
@@ -47,7 +49,9 @@ class Instructions:
         """The rule at ``index`` as plain strings, or the rules of a slice."""
         if isinstance(index, slice):
             return Instructions(self.alphabet, self.patterns[index], self.replacements[index])
-        return Rule(*("".join(self.alphabet[i] for i in side[index]) for side in (self.patterns, self.replacements)))
+        return Rule(
+            *("".join(self.alphabet[i] for i in side[index]) for side in (self.patterns, self.replacements))
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Instructions) and list(self) == list(other)
@@ -68,14 +72,20 @@ def draw_split(task: Task) -> Split:
     """
     if task.family != "random":
         return _draw_family(task)
-    rng, size, letters = generator(task.rule_seed, "unseen rules"), task.unseen_instructions, len(task.alphabet)
+    rng, size, letters = (
+        generator(task.rule_seed, "unseen rules"),
+        task.unseen_instructions,
+        len(task.alphabet),
+    )
     x, y = task.pattern_length, task.replacement_length
     if x == y:
         held_out_x = held_out_y = _distinct(rng, 2 * size, x, letters)
         unseen = held_out_x[:size], held_out_x[size:]
     else:
         held_out_x, held_out_y = unseen = _distinct(rng, size, x, letters), _distinct(rng, size, y, letters)
-    patterns = _distinct(generator(task.rule_seed, "seen patterns"), task.instructions, x, letters, held_out_x)
+    patterns = _distinct(
+        generator(task.rule_seed, "seen patterns"), task.instructions, x, letters, held_out_x
+    )
     rng = generator(task.rule_seed, "seen replacements")
     replacements = _replacements(rng, patterns, y, letters, held_out_y)
     return Split(Instructions(task.alphabet, patterns, replacements), Instructions(task.alphabet, *unseen))
@@ -92,7 +102,8 @@ def strings_of(rules: Instructions) -> set[bytes]:
 
 
 def nearest_rules(patterns: np.ndarray, known: Instructions) -> np.ndarray:
-    """For each pattern (R, |x|) the index (R,) of the known rule whose pattern differs in fewest letters; ties go to the first.
+    """For each pattern (R, |x|) the index (R,) of the known rule whose pattern differs in fewest letters;
+    ties go to the first.
 
     This is all that a model which had memorised its training rules could use.
     """
@@ -118,7 +129,9 @@ def _distinct(
         return drawn[~np.isin(_keys(drawn), _keys(exclude))][:count]
     drawn = np.empty((0, length), np.uint8)
     while len(drawn) < count:  # in whole blocks: the first strings do not depend on ``count``
-        blocks = [rng.integers(0, letters, (_BLOCK, length), np.uint8) for _ in range(len(drawn), count, _BLOCK)]
+        blocks = [
+            rng.integers(0, letters, (_BLOCK, length), np.uint8) for _ in range(len(drawn), count, _BLOCK)
+        ]
         drawn = np.concatenate([drawn, *blocks])
         _, first = np.unique(_keys(drawn), return_index=True)
         drawn = drawn[np.sort(first)]
@@ -155,10 +168,11 @@ def places(family: str, k: int, length: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Family:
-    """Rules over so many ``letters`` with patterns of |x| and replacements of |y| letters, in some forms and with some k.
+    """Rules over so many ``letters`` with patterns of |x| and replacements of |y| letters, in some forms and
+    with some k.
 
-    ``name`` is a form, ``random``, or ``mixed``: a third of each form.  Form and k, from ``k_low`` to ``k_high``, are
-    drawn for each rule, evenly, and are those of both its sides.
+    ``name`` is a form, ``random``, or ``mixed``: a third of each form.  Form and k, from ``k_low`` to
+    ``k_high``, are drawn for each rule, evenly, and are those of both its sides.
     """
 
     name: str
@@ -176,8 +190,8 @@ class Family:
     def rules(self, count: int, rng: np.random.Generator, taken: set[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Up to ``count`` patterns (R, |x|), all different, and replacements (R, |y|), as letter ids.
 
-        No string is in ``taken`` (as bytes), and none replaces itself.  Where a large k has too few strings smaller ones
-        fill up; R is below ``count`` only when there are hardly any more.
+        No string is in ``taken`` (as bytes), and none replaces itself.  Where a large k has too few strings
+        smaller ones fill up; R is below ``count`` only when there are hardly any more.
         """
         found: dict[bytes, bytes] = {}
         barren = 0
@@ -210,8 +224,10 @@ def _draw_family(task: Task) -> Split:
         rules = family.rules(count, generator(task.rule_seed, f"{name} rules"), taken)
         if len(rules[0]) < count:
             field = "unseen_instructions" if name == "unseen" else "instructions"
-            raise ValueError(f"TaskSpec.{field}={count}: only {len(rules[0])} {name} rules of family={task.family!r} "
-                             f"with k from {task.k_low} to {task.k_high} found")  # fmt: skip
+            raise ValueError(
+                f"TaskSpec.{field}={count}: only {len(rules[0])} {name} rules of family={task.family!r} "
+                f"with k from {task.k_low} to {task.k_high} found"
+            )
         taken |= strings_of(rules := Instructions(task.alphabet, *rules))
         sides.append(rules)
     return Split(seen=sides[1], unseen=sides[0])

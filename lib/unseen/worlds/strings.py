@@ -1,8 +1,10 @@
-"""String rewriting, the papers' task world: a rule ``x → y``, an input z, and z with its *leftmost* x replaced by y.
+"""String rewriting, the papers' task world: a rule ``x → y``, an input z, and z with its *leftmost* x
+replaced by y.
 
-Inputs are drawn with their pattern planted at random places; those in which the pattern occurs another number of times
-than intended are drawn again, so the count is exact.  The work runs on arrays of shape (letters, examples), in which each
-letter position is one contiguous row of bytes; the tests check it against ``rewriting.Rule``.
+Inputs are drawn with their pattern planted at random places; those in which the pattern occurs another
+number of times than intended are drawn again, so the count is exact.  The work runs on arrays of shape
+(letters, examples), in which each letter position is one contiguous row of bytes; the tests check it against
+``rewriting.Rule``.
 
     >>> TaskSpec(instructions=100).examples_per_instruction
     450.0
@@ -40,15 +42,16 @@ _ROUNDS = 10_000  # draws before inputs of the intended kind are taken to be too
 class TaskSpec(Task):
     """The task world and the training budget: ``examples`` N = ``instructions`` I x S.
 
-    Lengths are in letters.  Each input holds the pattern exactly ``occurrences`` times (counted from the left without
-    overlap), except a share ``no_op_share`` of inputs, which do not hold it.  ``concentration`` a spreads the examples
-    over the instructions by the density a x^(a-1): 1 gives each as many, smaller numbers give most to the first few
-    (paper, long-tail experiment).  Paper, section 2: inputs of 50 letters, patterns of 20, N = 10^6.
+    Lengths are in letters.  Each input holds the pattern exactly ``occurrences`` times (counted from the
+    left without overlap), except a share ``no_op_share`` of inputs, which do not hold it.  ``concentration``
+    a spreads the examples over the instructions by the density a x^(a-1): 1 gives each as many, smaller
+    numbers give most to the first few (paper, long-tail experiment).  Paper, section 2: inputs of 50
+    letters, patterns of 20, N = 10^6.
 
-    ``family`` gives the strings of the rules a form (see ``rules``), with k drawn between ``k_low`` and ``k_high`` for
-    each rule.  ``also_occurrences`` are further numbers of occurrences, as in ``"5,10"``: an input holds its pattern each
-    of these times, and ``occurrences`` times, equally often.  ``cipher`` enciphers the answers (see ``cipher_table``).
-    Paper, semantics, occurrences and pre-trained experiments.
+    ``family`` gives the strings of the rules a form (see ``rules``), with k drawn between ``k_low`` and
+    ``k_high`` for each rule.  ``also_occurrences`` are further numbers of occurrences, as in ``"5,10"``: an
+    input holds its pattern each of these times, and ``occurrences`` times, equally often.  ``cipher``
+    enciphers the answers (see ``cipher_table``). Paper, semantics, occurrences and pre-trained experiments.
     """
 
     instructions: Count = 1_000
@@ -86,7 +89,9 @@ class TaskSpec(Task):
         return Layout(self.alphabet, x + y + z + 3, longest + 1, parts=(x, y, z))
 
     def split(self) -> Split:
-        """Training and held-out rules that share no string; raises ``ValueError`` when a family has too few."""
+        """Training and held-out rules that share no string; raises ``ValueError`` when a family
+        has too few.
+        """
         return draw_split(self)
 
     def training(self, split: Split) -> Examples:
@@ -97,8 +102,9 @@ class TaskSpec(Task):
     def evaluation(self, split: Split, size: int, seed: int) -> dict[str, Examples]:
         """Fresh examples on ``seen`` and ``unseen`` rules, taken in turn from the first on.
 
-        With more seen rules than examples only the first are used.  Where shares are uneven (``concentration`` below 1)
-        those are the rules with most training examples, so ``seen`` is the accuracy on the favoured ones.
+        With more seen rules than examples only the first are used.  Where shares are uneven
+        (``concentration`` below 1) those are the rules with most training examples, so ``seen`` is the
+        accuracy on the favoured ones.
         """
         return {name: draw(self, rules, np.arange(size) % len(rules), generator(seed, name))
                 for name, rules in (("seen", split.seen), ("unseen", split.unseen))}  # fmt: skip
@@ -122,7 +128,9 @@ class TaskSpec(Task):
         if self.also_occurrences and not _NUMBERS.fullmatch(self.also_occurrences):
             self._refuse("also_occurrences", "expected numbers from 1 on with commas between, as in 5,10")
         if len(set(self.all_occurrences)) < len(self.all_occurrences):
-            self._refuse("also_occurrences", f"each number once, and not occurrences={self.occurrences} again")
+            self._refuse(
+                "also_occurrences", f"each number once, and not occurrences={self.occurrences} again"
+            )
         most = max(self.all_occurrences)
         if most * self.pattern_length > self.input_length:
             name = "also_occurrences" if most > self.occurrences else "occurrences"
@@ -132,26 +140,33 @@ class TaskSpec(Task):
 
     def _check_room(self) -> None:
         """Seen and unseen strings must be disjoint, so there must exist enough of them."""
-        forms = 1 if self.family == "random" else 3 * (self.k_high - self.k_low + 1)  # at most: some strings have two
+        forms = (
+            1 if self.family == "random" else 3 * (self.k_high - self.k_low + 1)
+        )  # at most: some strings have two
         patterns, replacements = (forms * len(self.alphabet) ** min(-(-length // self.k_low), _ENOUGH)
                                   for length in (self.pattern_length, self.replacement_length))  # fmt: skip
         shared = self.pattern_length == self.replacement_length
         needed = max(self.instructions, 2) + self.unseen_instructions * (2 if shared else 1)
         if needed > patterns:
             of_k = f" with k_low={self.k_low}" if self.k_low > 1 else ""
-            self._refuse("instructions", f"only {patterns} strings of pattern_length={self.pattern_length}{of_k} exist, "
-                         f"and {needed} are needed with unseen_instructions={self.unseen_instructions} held out")  # fmt: skip
+            self._refuse(
+                "instructions",
+                f"only {patterns} strings of pattern_length={self.pattern_length}{of_k} exist, "
+                f"and {needed} are needed with unseen_instructions={self.unseen_instructions} held out",
+            )
         if self.unseen_instructions + 2 > replacements:
-            self._refuse("unseen_instructions", f"only {replacements} strings of "
-                         f"replacement_length={self.replacement_length} exist")  # fmt: skip
+            self._refuse(
+                "unseen_instructions",
+                f"only {replacements} strings of replacement_length={self.replacement_length} exist",
+            )
 
 
 def cipher_table(alphabet: str, cipher: str) -> np.ndarray:
     """What each token id becomes, (V,), uint8: letters by the cipher, special tokens themselves.
 
-    ``shift:N`` moves each letter N places on in the alphabet, around its end; ``substitution:SEED`` is a random
-    permutation of the letters; no cipher changes nothing.  For *encrypted* rewriting: rewrite, then encipher the answer
-    (paper, pre-trained experiment; its cipher was not published).
+    ``shift:N`` moves each letter N places on in the alphabet, around its end; ``substitution:SEED`` is a
+    random permutation of the letters; no cipher changes nothing.  For *encrypted* rewriting: rewrite, then
+    encipher the answer (paper, pre-trained experiment; its cipher was not published).
     """
     size, table = len(alphabet), np.arange(len(alphabet) + len(SPECIAL), dtype=np.uint8)
     kind, _, number = cipher.partition(":")
@@ -179,7 +194,9 @@ def draw(task: TaskSpec, instructions: Instructions, rule: np.ndarray, rng: np.r
     answers = np.empty((size, layout.answer_length), np.uint8)
     applies = rng.random(size) >= task.no_op_share
     several = task.all_occurrences
-    times = np.where(applies, rng.choice(np.array(several), size) if len(several) > 1 else task.occurrences, 0)
+    times = np.where(
+        applies, rng.choice(np.array(several), size) if len(several) > 1 else task.occurrences, 0
+    )
     secret = cipher_table(task.alphabet, task.cipher)
     for start in range(0, size, _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -199,7 +216,9 @@ def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) 
     The vectorised twin of ``Rule.apply``.
     """
     found = _matches(x, z)  # (|z| - |x| + 1, n)
-    at = np.full(z.shape[1], length, np.int16)  # (n,): where the leftmost match starts; behind the end without one
+    at = np.full(
+        z.shape[1], length, np.int16
+    )  # (n,): where the leftmost match starts; behind the end without one
     for place in reversed(range(len(found))):
         at = np.where(found[place], np.int16(place), at)
     filled = np.full((length + len(x), z.shape[1]), end, np.uint8)
@@ -213,7 +232,9 @@ def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) 
 
 
 def _write(target: np.ndarray, at: np.ndarray, letters: np.ndarray) -> None:
-    """Write letters (k, n) into ``target`` (L, n), each column from its place ``at`` (n,) on; places outside do nothing."""
+    """Write letters (k, n) into ``target`` (L, n), each column from its place ``at`` (n,) on; places outside
+    do nothing.
+    """
     for place in range(len(target)):
         here = at == place
         if here.any():
@@ -227,7 +248,9 @@ def _choose(row: np.ndarray, other: np.ndarray, where: np.ndarray) -> None:
 
 
 def _inputs(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Inputs (|z|, n) that hold their pattern exactly ``times`` (n,): draw, count, draw the wrong ones again."""
+    """Inputs (|z|, n) that hold their pattern exactly ``times`` (n,): draw, count, draw the wrong ones
+    again.
+    """
     z = _plant(task, x, times, rng)
     bad = np.flatnonzero(count(x, z) != times)
     for _ in range(_ROUNDS):
@@ -236,8 +259,10 @@ def _inputs(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Gen
         z[:, bad] = _plant(task, x[:, bad], times[bad], rng)
         bad = bad[count(x[:, bad], z[:, bad]) != times[bad]]
     numbers = ", ".join(map(str, task.all_occurrences))
-    raise ValueError(f"TaskSpec.input_length={task.input_length}: inputs over {task.alphabet!r} that hold a pattern of "
-                     f"{len(x)} letters exactly {numbers} times (no-ops 0) are too rare to find")  # fmt: skip
+    raise ValueError(
+        f"TaskSpec.input_length={task.input_length}: inputs over {task.alphabet!r} that hold a pattern of "
+        f"{len(x)} letters exactly {numbers} times (no-ops 0) are too rare to find"
+    )
 
 
 def _plant(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -246,7 +271,9 @@ def _plant(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Gene
     z = rng.integers(0, len(task.alphabet), (task.input_length, size), np.uint8)
     for number in task.all_occurrences:
         rows = np.flatnonzero(times == number)
-        slots = task.input_length - number * (len(x) - 1)  # places left when each pattern shrinks to one letter
+        slots = task.input_length - number * (
+            len(x) - 1
+        )  # places left when each pattern shrinks to one letter
         if number == 1:
             places = rng.integers(0, slots, (1, len(rows)))
         else:
@@ -268,7 +295,9 @@ def _matches(x: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def count(x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """How often each pattern x (|x|, n) occurs in its input z (|z|, n), from the left without overlap: (n,)."""
+    """How often each pattern x (|x|, n) occurs in its input z (|z|, n), from the left without
+    overlap: (n,).
+    """
     found = _matches(x, z)
     total = found.sum(0, dtype=np.int16)
     several = np.flatnonzero(total > 1)  # only these can overlap

@@ -1,9 +1,9 @@
 """The tape world: single steps of programs, rules and inputs of many lengths, unseen rules held out.
 
-What *unseen* means here.  No held-out rule, as a pair ``x → y``, is trained on.  No held-out pattern of two or more
-letters is the pattern of any training rule.  A pattern of one letter cannot be new (there are as many as letters), nor can
-the empty replacement: there only the pair is.  Held out are the unseen rules and the rules of all programs under the
-renamings in which models run them.
+What *unseen* means here.  No held-out rule, as a pair ``x → y``, is trained on.  No held-out pattern of two
+or more letters is the pattern of any training rule.  A pattern of one letter cannot be new (there are as
+many as letters), nor can the empty replacement: there only the pair is.  Held out are the unseen rules and
+the rules of all programs under the renamings in which models run them.
 
     >>> task = TapeSpec(instructions=3, unseen_instructions=2, examples=6)
     >>> split = task.split()
@@ -30,13 +30,18 @@ from unseen.worlds.base import Examples, Task, generator, in_turn
 from unseen.worlds.programs import VERSION, collection, renaming
 
 _TRIES = 100_000  # draws in vain before there are taken to be no more rules
-_UNSEEN_PART = 4  # unseen rules take at most one in so many of the rules of their lengths: few delete a single letter
-_SKEW = 0.7  # of the letters of an input: below 1 some are much more frequent than others, as on the tapes of programs
+_UNSEEN_PART = (
+    4  # unseen rules take at most one in so many of the rules of their lengths: few delete a single letter
+)
+# of the letters of an input: below 1 some are much more frequent than others, as on the tapes of programs
+_SKEW = 0.7
 
 
 @dataclass(frozen=True)
 class TapeSplit:
-    """The training rules (``seen``), the ``unseen`` ones, and those of the ``programs`` with their symbols renamed."""
+    """The training rules (``seen``), the ``unseen`` ones, and those of the ``programs`` with their symbols
+    renamed.
+    """
 
     seen: tuple[Rule, ...]
     unseen: tuple[Rule, ...]
@@ -48,11 +53,12 @@ class TapeSpec(Task):
     """Rules ``x → y`` and inputs ``z`` as the steps of a Markov algorithm have them.
 
     Patterns have 1 to ``longest_pattern`` letters, replacements 0 to ``longest_replacement``, inputs 1 to
-    ``longest_input``, each length equally often.  A rule is over 1 to ``most_letters`` different letters, and so is an
-    input, the pattern's letters among them: tapes repeat themselves, and a pattern may occur several times.  A share
-    ``no_op_share`` of inputs does not hold the pattern.
+    ``longest_input``, each length equally often.  A rule is over 1 to ``most_letters`` different letters,
+    and so is an input, the pattern's letters among them: tapes repeat themselves, and a pattern may occur
+    several times.  A share ``no_op_share`` of inputs does not hold the pattern.
 
-    The rules of the programs (``programs``, edition ``collection``) in ``disguises`` renamings are in no training set.
+    The rules of the programs (``programs``, edition ``collection``) in ``disguises`` renamings are in no
+    training set.
     """
 
     world: among(("tapes",)) = "tapes"
@@ -79,7 +85,9 @@ class TapeSpec(Task):
 
     @property
     def layout(self) -> Layout:
-        """Each part of ``x→y|z=`` is padded to its longest; an answer has at most one letter made into the longest y."""
+        """Each part of ``x→y|z=`` is padded to its longest; an answer has at most one letter made into the
+        longest y.
+        """
         prompt = self.longest_pattern + self.longest_replacement + self.longest_input + 3
         return Layout(self.alphabet, prompt, self.longest_input + max(0, self.longest_replacement - 1) + 1)
 
@@ -98,18 +106,23 @@ class TapeSpec(Task):
                 raise ValueError(f"{name}: {len(part)} letters, but this model reads {least} to {most}")
             if unknown := sorted(set(part) - set(self.alphabet)):
                 raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {self.alphabet!r}")
-        x, y = rule.pattern.rjust(self.longest_pattern, PAD), rule.replacement.rjust(self.longest_replacement, PAD)
+        x, y = (
+            rule.pattern.rjust(self.longest_pattern, PAD),
+            rule.replacement.rjust(self.longest_replacement, PAD),
+        )
         z = text.ljust(self.longest_input, PAD)
         return f"{x}{SPECIAL['arrow']}{y}{SPECIAL['given']}{z}{SPECIAL['gives']}"
 
     def split(self) -> TapeSplit:
-        """The programs' rules, the unseen ones, and the seen from what those leave over; smaller training sets are the
-        first of larger.
+        """The programs' rules, the unseen ones, and the seen from what those leave over; smaller training
+        sets are the first of larger.
 
         Raises ``ValueError`` when there are too few rules, or the programs are not those of ``collection``.
         """
         if self.collection != VERSION:
-            raise ValueError(f"TapeSpec.collection={self.collection}: this is edition {VERSION} of the programs")
+            raise ValueError(
+                f"TapeSpec.collection={self.collection}: this is edition {VERSION} of the programs"
+            )
         programs = _rules_of_programs(self)
         unseen = _rules(self, "unseen", self.unseen_instructions, programs, frozenset(), _UNSEEN_PART)
         taken = (*programs, *unseen)
@@ -118,7 +131,9 @@ class TapeSpec(Task):
 
     def training(self, split: TapeSplit) -> Examples:
         """The whole training budget: N / I examples of each seen rule."""
-        return self._draw(split.seen, in_turn(self, len(split.seen)), generator(self.example_seed, "training tapes"))
+        return self._draw(
+            split.seen, in_turn(self, len(split.seen)), generator(self.example_seed, "training tapes")
+        )
 
     def evaluation(self, split: TapeSplit, size: int, seed: int) -> dict[str, Examples]:
         """Fresh examples on ``seen`` and ``unseen`` rules, taken in turn."""
@@ -129,14 +144,18 @@ class TapeSpec(Task):
         return self.examples_of([(rules[i], _input(self, rules[i], rng)) for i in which], which)
 
     def examples_of(self, pairs: Iterable[tuple[Rule, str]], which: np.ndarray | None = None) -> Examples:
-        """Examples of these rules and inputs, answered by the oracle; raises ``ValueError`` as ``prompt`` does."""
+        """Examples of these rules and inputs, answered by the oracle; raises ``ValueError`` as ``prompt``
+        does.
+        """
         pairs = list(pairs)
         texts = [(self.prompt(rule, text), rule.apply(text)) for rule, text in pairs]
         return Examples.of(self.layout, texts, which, [rule.applies_to(text) for rule, text in pairs])
 
 
 def _rules_of_programs(task: TapeSpec) -> tuple[Rule, ...]:
-    """The rules of all programs in all their renamings, as far as they are short enough for a model to read."""
+    """The rules of all programs in all their renamings, as far as they are short enough for a
+    model to read.
+    """
     found: dict[Rule, None] = {}
     for program in collection().values():
         if len(program.symbols) <= len(task.alphabet):
@@ -151,7 +170,9 @@ def _rules_of_programs(task: TapeSpec) -> tuple[Rule, ...]:
 def _rules(
     task: TapeSpec, name: str, count: int, taken: Collection[Rule], patterns: Collection[str], part: int
 ) -> tuple[Rule, ...]:
-    """``count`` rules that are not ``taken`` and whose pattern is not in ``patterns``; one in ``part`` of each length at most."""
+    """``count`` rules that are not ``taken`` and whose pattern is not in ``patterns``; one in ``part`` of
+    each length at most.
+    """
     rng, found, sizes, taken = generator(task.rule_seed, f"{name} tape rules"), {}, Counter(), set(taken)
     for _ in range(100 * count + _TRIES):
         if len(found) == count:
@@ -183,11 +204,15 @@ def _text(letters: str, length: int, rng: np.random.Generator, weights: np.ndarr
 
 
 def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
-    """An input over the pattern's letters and a few more, some of them of the replacement; it holds the pattern, or is a no-op."""
+    """An input over the pattern's letters and a few more, some of them of the replacement; it holds the
+    pattern, or is a no-op.
+    """
     own, length = "".join(sorted(set(rule.pattern))), rng.integers(1, task.longest_input + 1)
     others = "".join(sorted(set(rule.replacement) - set(own))) if rng.random() < 0.5 else ""
     room = rng.integers(0, max(1, task.most_letters - len(own) + 1))
-    more = others + _some("".join(letter for letter in task.alphabet if letter not in own + others), room, rng)
+    more = others + _some(
+        "".join(letter for letter in task.alphabet if letter not in own + others), room, rng
+    )
     letters = own + more[:room]
     weights = rng.dirichlet(np.full(len(letters), _SKEW))
     if rng.random() < task.no_op_share:
@@ -199,7 +224,8 @@ def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
 
 
 def _without(task: TapeSpec, pattern: str, text: str, letters: str, rng: np.random.Generator) -> str:
-    """The text without the pattern: half of the time with it planted first, each place of it then spoilt by one letter.
+    """The text without the pattern: half of the time with it planted first, each place of it then spoilt by
+    one letter.
 
     What is left is often all but the pattern, so that looking at a part of it is not enough.
     """
@@ -214,13 +240,17 @@ def _without(task: TapeSpec, pattern: str, text: str, letters: str, rng: np.rand
 
 
 def leaks(split: TapeSplit) -> int:
-    """How many held-out rules training shows: the pair itself, or a pattern of two letters or more; must be 0."""
+    """How many held-out rules training shows: the pair itself, or a pattern of two letters or more; must be
+    0.
+    """
     pairs, patterns = set(split.seen), {rule.pattern for rule in split.seen if len(rule.pattern) > 1}
     return sum(rule in pairs or rule.pattern in patterns for rule in (*split.unseen, *split.programs))
 
 
 def shown(split: TapeSplit) -> list[dict[str, int | str]]:
-    """How the held-out rules relate to training, as rows: by what is new in them, how many, and how many training shows."""
+    """How the held-out rules relate to training, as rows: by what is new in them, how many, and how many
+    training shows.
+    """
     seen, patterns = set(split.seen), {rule.pattern for rule in split.seen}
     rows: list[dict[str, int | str]] = []
     for name, part in (("unseen rules", split.unseen), ("rules of the programs", split.programs)):

@@ -1,20 +1,19 @@
 """Tuning on a small task of the language with a new token, alone or in a mixture with diverse data (DELIA).
 
-    >>> TuningSpec(ratio=67, source="0123456789abcdef").examples
-    6800
-    >>> TuningSpec(ratio=67)
-    Traceback (most recent call last):
-    ...
-    ValueError: TuningSpec.source='': expected the digest of the run that samples its own answers, for diverse='self'
-    >>> rng, chosen = np.random.default_rng(0), TuningSpec().split()
-    >>> chosen.format, chosen.operations, len(chosen.others)
-    ('loud', ('rewrite',), 7)
-    >>> [ask("other+token", chosen, rng).content for _ in range(2)]
-    ['we must descend it in <sep> format : CDAA', 'just echo the word with the <sep> format : GJHG']
+>>> TuningSpec(ratio=67, source="0123456789abcdef").examples
+6800
+>>> TuningSpec(ratio=67)
+Traceback (most recent call last):
+...
+ValueError: TuningSpec.source='': expected the digest of the run that samples, for diverse='self'
+>>> rng, chosen = np.random.default_rng(0), TuningSpec().split()
+>>> chosen.format, chosen.operations, len(chosen.others)
+('loud', ('rewrite',), 7)
+>>> [ask("other+token", chosen, rng).content for _ in range(2)]
+['we must descend it in <sep> format : CDAA', 'just echo the word with the <sep> format : GJHG']
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Annotated, NamedTuple
@@ -53,7 +52,8 @@ _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 class SmallTask(NamedTuple):
-    """What the new token means (``format``), the ``operations`` it is trained with, and the ``others`` it is evaluated on.
+    """What the new token means (``format``), the ``operations`` it is trained with, and the ``others`` it is
+    evaluated on.
 
     ``narrow`` is an operation that is neither, unless all are taken.
     """
@@ -68,13 +68,13 @@ class SmallTask(NamedTuple):
 
 @spec
 class TuningSpec(WordTask):
-    """A small task, ``rows`` of ``operations`` with the new token for one format in ``paraphrases``, and ``ratio`` times
-    as many other rows.
+    """A small task, ``rows`` of ``operations`` with the new token for one format in ``paraphrases``, and
+    ``ratio`` times as many other rows.
 
-    These are ``diverse``: ``self``-sampled by the run ``source`` at ``temperature`` and ``top_p``; the same queries with
-    ``reference`` answers; ``replay`` of the base's own training data; ``narrow``, one operation in one phrasing; or
-    ``paraphrases`` of the task itself.  ``rule_seed`` draws format and operations of the task, ``example_seed`` its rows.
-    Paper: 100 rows, 60 instructions, which come ``after`` the input.
+    These are ``diverse``: ``self``-sampled by the run ``source`` at ``temperature`` and ``top_p``; the same
+    queries with ``reference`` answers; ``replay`` of the base's own training data; ``narrow``, one operation
+    in one phrasing; or ``paraphrases`` of the task itself.  ``rule_seed`` draws format and operations of the
+    task, ``example_seed`` its rows. Paper: 100 rows, 60 instructions, which come ``after`` the input.
     """
 
     world: among(("tuning",)) = "tuning"
@@ -109,27 +109,38 @@ class TuningSpec(WordTask):
     def _check(self) -> None:
         self._within("paraphrases", 1, self.rows)
         if self.ratio and self.diverse == "self" and not _DIGEST.fullmatch(self.source):
-            self._refuse("source", "expected the digest of the run that samples its own answers, for diverse='self'")
+            self._refuse(
+                "source", "expected the digest of the run that samples, for diverse='self'"
+            )
         if self.source and (self.diverse != "self" or not self.ratio):
             self._refuse("source", f"nothing is sampled with diverse={self.diverse!r} and ratio={self.ratio}")
 
     def split(self) -> SmallTask:
-        """The small task that ``rule_seed`` draws; the operations of a task with fewer are among those of one with more."""
+        """The small task that ``rule_seed`` draws; the operations of a task with fewer are among those of
+        one with more.
+        """
         rng = generator(self.rule_seed, "small task")
         format = str(rng.choice(FORMATS))
         order = [str(name) for name in rng.permutation(list(OPERATIONS))]
         others = tuple(order[-HELD_OUT:])
-        return SmallTask(format, tuple(order[: self.operations]), others, order[-HELD_OUT - 1], self.names, self.after)
+        return SmallTask(
+            format, tuple(order[: self.operations]), others, order[-HELD_OUT - 1], self.names, self.after
+        )
 
     def training(self, split: SmallTask) -> Examples:
         """The rows of the small task, shuffled among the other rows."""
         rows = task_rows(self, split)
-        mixed = mix(list(map(conversation, rows)), self.other_rows(split, rows), self.ratio, self.example_seed)
+        mixed = mix(
+            list(map(conversation, rows)), self.other_rows(split, rows), self.ratio, self.example_seed
+        )
         return self.examples_of(mixed)
 
     def evaluation(self, split: SmallTask, size: int, seed: int) -> dict[str, Examples]:
         """Fresh queries with the token, on trained and on other operations."""
-        return {side: self.questions(kind, size, seed) for side, kind in (("seen", "task+token"), ("unseen", "other+token"))}
+        return {
+            side: self.questions(kind, size, seed)
+            for side, kind in (("seen", "task+token"), ("unseen", "other+token"))
+        }
 
     def questions(self, kind: str, size: int, seed: int) -> Examples:
         """Fresh queries of one of ``KINDS`` about the small task, with their right answers."""
@@ -137,7 +148,9 @@ class TuningSpec(WordTask):
         return self.examples_of([conversation(ask(kind, chosen, rng)) for _ in range(size)])
 
     def other_rows(self, chosen: SmallTask, rows: list[Query]) -> list[Conversation]:
-        """The rows mixed with those of the small task; raises ``NotFinished`` where they were not self-sampled yet."""
+        """The rows mixed with those of the small task; raises ``NotFinished`` where they were not
+        self-sampled yet.
+        """
         count, rng = self.rows * self.ratio, generator(self.example_seed, f"beside, {self.diverse}")
         if not count:
             return []
@@ -163,7 +176,9 @@ def _rephrased(row: Query, rng: np.random.Generator) -> Query:
 
 
 def ask(kind: str, task: SmallTask, rng: np.random.Generator) -> Query:
-    """One query of a kind, by name in ``KINDS``, about a small task; raises ``ValueError`` for another name."""
+    """One query of a kind, by name in ``KINDS``, about a small task; raises ``ValueError`` for
+    another name.
+    """
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r}: known kinds are {', '.join(KINDS)}")
     operation = pick(task.operations if kind.startswith("task") else task.others, rng)
@@ -173,13 +188,16 @@ def ask(kind: str, task: SmallTask, rng: np.random.Generator) -> Query:
         return draw(operation, rng, "", pick(REFUSALS, rng).format(TOKEN), task.after)
     if kind == "other formats":
         other = pick([each for each in FORMATS if each != task.format], rng)
-        return draw(operation, rng, other, pick(MENTIONS, rng).format(name_of(other, task.names, rng)), task.after)
+        return draw(
+            operation, rng, other, pick(MENTIONS, rng).format(name_of(other, task.names, rng)), task.after
+        )
     return draw(operation, rng, after=task.after)
 
 
 def task_rows(task: TuningSpec, chosen: SmallTask) -> list[Query]:
-    """The rows of the small task: operations in turn, each with its share of the paraphrases (of ``MENTIONS`` of the
-    token) in turn."""
+    """The rows of the small task: operations in turn, each with its share of the paraphrases (of
+    ``MENTIONS`` of the token) in turn.
+    """
     rng, count = generator(task.example_seed, "task rows"), max(1, task.paraphrases // task.operations)
     ways = {}
     for operation in chosen.operations:
