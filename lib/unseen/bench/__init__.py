@@ -1,1 +1,0 @@
-"""Speed, side by side in one run: ``python -m unseen.bench``."""

@@ -1,5 +1,0 @@
-"""``python -m unseen.bench``."""
-
-from unseen.bench.compare import main
-
-main()
