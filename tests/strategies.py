@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from unseen.specs import TaskSpec
+from unseen.worlds import TaskSpec
 
 
 @st.composite

@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from strategies import tasks
 from unseen import evaluation
-from unseen.datasets import training_examples
-from unseen.evaluation import all_right, baselines, exact_match, examples_table, greedy_answers, score, wilson
-from unseen.instructions import draw_split
+from unseen.evaluation import all_right, baselines, exact_match, examples_table, greedy_answers, score
 from unseen.model import Shape
-from unseen.specs import RECIPES, EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.stats import wilson
 from unseen.training import data_of, start, train
+
+RECIPES = ("modern", "gpt2")
 
 NO_OPS = TaskSpec(alphabet="abcd", instructions=4, unseen_instructions=2, examples=400, pattern_length=2,
                   replacement_length=1, input_length=3, no_op_share=0.5)  # fmt: skip
@@ -77,7 +76,7 @@ class Parrot(torch.nn.Module):
 
 
 def test_what_follows_the_end_does_not_count():
-    examples = training_examples(NO_OPS, draw_split(NO_OPS))
+    examples = NO_OPS.training(NO_OPS.split())
     end = examples.encoding.special("end")
     answers = examples.answers.copy()
     behind = np.cumsum(answers == end, axis=1) > 1
@@ -88,7 +87,7 @@ def test_what_follows_the_end_does_not_count():
 
 
 def test_every_token_up_to_and_with_the_end_counts():
-    examples = training_examples(NO_OPS, draw_split(NO_OPS))
+    examples = NO_OPS.training(NO_OPS.split())
     ends = (examples.answers == examples.encoding.special("end")).argmax(1)
     for position in range(examples.answers.shape[1]):
         answers = examples.answers.copy()
@@ -99,8 +98,8 @@ def test_every_token_up_to_and_with_the_end_counts():
 
 @given(tasks(examples=60))
 def test_baselines(task):
-    split = draw_split(task)
-    examples = training_examples(task, split)
+    split = task.split()
+    examples = task.training(split)
     answers = baselines(examples, split.seen, split.seen, task.cipher)
     right = {name: exact_match(answer, examples) for name, answer in answers.items()}
     assert all(answer.shape == examples.answers.shape for answer in answers.values())
@@ -112,8 +111,8 @@ def test_baselines(task):
 
 @given(tasks(examples=60))
 def test_the_nearest_known_rule_is_wrong_about_unseen_rules(task):
-    split = draw_split(task)
-    examples = training_examples(task, type(split)(split.unseen, split.seen))
+    split = task.split()
+    examples = task.training(type(split)(split.unseen, split.seen))
     right = {
         name: exact_match(answer, examples)
         for name, answer in baselines(examples, split.unseen, split.seen, task.cipher).items()
@@ -122,37 +121,8 @@ def test_the_nearest_known_rule_is_wrong_about_unseen_rules(task):
     assert (right["nearest rule"] == ~examples.applies).all()  # no unseen replacement is a known one
 
 
-@pytest.mark.parametrize(
-    ("right", "total", "low", "high"),
-    [
-        (0, 10, 0, 0.2775),
-        (10, 10, 0.7225, 1),
-        (5, 10, 0.2366, 0.7634),
-        (1, 20, 0.0089, 0.2361),
-        (81, 263, 0.2553, 0.3662),
-    ],
-)
-def test_wilsons_interval_is_the_published_one(right, total, low, high):
-    assert wilson(right, total) == pytest.approx((low, high), abs=1e-4)
-
-
-@given(st.integers(1, 10_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))),
-       st.sampled_from([0.5, 0.95, 0.99]))  # fmt: skip
-def test_wilsons_interval_is_scipys(case, level):
-    right, total = case
-    expected = binomtest(right, total).proportion_ci(level, method="wilson")
-    assert wilson(right, total, level) == pytest.approx(tuple(expected), abs=1e-9)
-
-
-@given(st.integers(1, 10_000))
-def test_an_interval_holds_its_share_without_rounding(total):
-    for right in (0, 1, total - 1, total):
-        low, high = wilson(right, total)
-        assert 0 <= low <= right / total <= high <= 1  # else an error bar would have a negative length
-
-
 def test_score():
-    examples = training_examples(NO_OPS, draw_split(NO_OPS)).first(10)
+    examples = NO_OPS.training(NO_OPS.split()).first(10)
     answers = examples.answers.copy()
     answers[:3, 0] = examples.encoding.special("arrow")
     low, high = wilson(7, 10)

@@ -6,8 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from unseen.model import Cache, Shape, _SquaredReLUMLP, attend, build
-from unseen.specs import RECIPES, ModelSpec
+from unseen.specs import ModelSpec
 
+RECIPES = ("modern", "gpt2")
 SHORT, LONG = Shape(vocabulary=10, prompt=9, context=15), Shape(vocabulary=30, prompt=93, context=143)
 both = pytest.mark.parametrize("recipe", RECIPES)
 short_and_long = pytest.mark.parametrize("shape", [SHORT, LONG], ids=["short", "long"])  # long: the fused attention

@@ -5,16 +5,11 @@ import copy
 import pytest
 import torch
 
-from unseen.delia import measure
-from unseen.delia.methods import BEST, base_run, best, by_ratio, rivals, tuned
-from unseen.delia.prompts import KINDS
 from unseen.model import Shape, build
 from unseen.objectives import distance, divergence, loss_of, objective_of, smoothed
-from unseen.running.workers import Serial, Stopped
-from unseen.specs import ModelSpec, TrainingSpec
-from unseen.store import Store
-from unseen.sweep import ensure, frame
-from unseen.training import optimizers_of
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.training import data_of, optimizers_of, start, train
+from unseen.worlds import TuningSpec
 
 SHAPE = Shape(vocabulary=12, prompt=5, context=8)
 MODEL = ModelSpec(layers=1, width=16, heads=2)
@@ -111,17 +106,17 @@ def test_an_adapter_moves_attention_and_embeddings_by_its_rank_alone():
 
 
 def test_an_adapter_learns_what_automatic_differentiation_through_its_product_would():
-    wanted = build(MODEL, SHAPE)
-    wanted.head.data.normal_(generator=torch.Generator().manual_seed(0))
-    model = copy.deepcopy(wanted)
+    plainly = build(MODEL, SHAPE)
+    plainly.head.data.normal_(generator=torch.Generator().manual_seed(0))
+    model = copy.deepcopy(plainly)
     (optimizer,) = optimizers_of(model, TrainingSpec(matrix_learning_rate=0.0, learning_rate=1e-2, trains="adapter"))
     names = [name for name, p in model.named_parameters() if any(p is weight for weight in optimizer.weights)]
     pairs = [tuple(f.detach().clone().requires_grad_() for f in pair) for pair in optimizer.pairs]
     plain = torch.optim.AdamW([f for pair in pairs for f in pair], lr=1e-2, weight_decay=0.0)
-    fixed = dict(wanted.named_parameters())
+    fixed = dict(plainly.named_parameters())
     for _ in range(4):
         merged = {name: fixed[name] + (b @ a).view_as(fixed[name]) for name, (b, a) in zip(names, pairs, strict=True)}
-        logits = torch.func.functional_call(wanted, merged, (tokens()[:, :-1],))
+        logits = torch.func.functional_call(plainly, merged, (tokens()[:, :-1],))
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens()[:, -logits.size(1) :].flatten())
         for each in (plain, optimizer):
             each.zero_grad()
@@ -138,46 +133,18 @@ def test_an_adapter_learns_what_automatic_differentiation_through_its_product_wo
 
 
 @pytest.mark.parametrize("how", [{"token_rate": 0.01}, {"trains": "token"}, {"trains": "adapter", "rank": 3}])
-def test_a_tuning_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path, how):
-    method = tuned("smoke", "a tuning", {**how, "evaluate_every": 2})
-    spec, stores = method.run, [Store(tmp_path / name) for name in ("whole", "stopped")]
-    for store in stores:
-        frame([method.base], store, Serial())
-
-    def stop(row):
-        raise Stopped("enough")
-
-    with pytest.raises(Stopped):
-        ensure(spec, stores[1], stop)
-    said = []
-    for store in stores:
-        ensure(spec, store, say=said.append)
-    assert said == [f"run {spec.digest()} goes on from step 2"]
-    whole, resumed = (store.model(spec) for store in stores)
-    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+def test_a_tuning_resumes_from_its_tensors_as_if_nothing_had_happened(how):
+    training = TrainingSpec(steps=4, batch=8, matrix_learning_rate=0.0, evaluate_every=2, checkpoint_every=2, **how)
+    spec = RunSpec(TuningSpec(), MODEL.but(base=16 * "a"), training, EvaluationSpec(4))
+    data, saved = data_of(spec), {}
+    whole = train(spec, start(spec), data, save=lambda state: saved.update({state.step: copied(state)}))
+    resumed = start(spec)
+    resumed.load_tensors(saved[2])
+    resumed.step = 2
+    train(spec, resumed, data)
+    for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
-def test_methods_share_their_runs_and_differ_where_they_say():
-    assert best("smoke") == BEST["smoke"]
-    for name in ("smoke", "quick", "full"):
-        methods = (*by_ratio(name), *rivals(name))
-        assert all(method.run.model.base == base_run(name).digest() for method in methods)
-        assert {method.run.training.steps for method in methods} == {by_ratio(name)[0].run.training.steps}
-        known = {method.name: method.runs() for method in methods}
-        assert known["plain tuning"] == known["ratio 0"]
-        assert known["DELIA"] == known[f"ratio {best(name)}"]
-
-
-def test_measuring_trains_the_base_samples_and_asks_every_kind(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
-    methods = (tuned("smoke", "plain"), tuned("smoke", "narrow", ratio=1, diverse="narrow"),
-               tuned("smoke", "kept", {"kl": 1.0, "pull": 0.1, "smoothing": 0.1}))  # fmt: skip
-    table = measure.measure(methods, executor=Serial())
-    assert len(table) == 3 * len(KINDS)
-    assert set(table["prompts"]) == set(KINDS)
-    assert table["accuracy"].between(0, 1).all()
-    capsys.readouterr()
-    again = measure.measure(methods, executor=Serial())
-    assert "0 to train" in capsys.readouterr().out
-    assert again.equals(table)
+def copied(state):
+    return {name: value.clone() for name, value in state.to_tensors().items()}

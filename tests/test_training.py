@@ -7,8 +7,11 @@ from torch.nn import functional as F
 
 from unseen import evaluation, training
 from unseen.model import Shape, build
-from unseen.specs import RECIPES, EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
-from unseen.training import Diverged, batch_rows, data_of, loss_of, optimizers_of, schedule, start, train
+from unseen.objectives import loss_of
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.training import Diverged, batch_rows, data_of, optimizers_of, schedule, start, train
+
+RECIPES = ("modern", "gpt2")
 
 TASK = TaskSpec(alphabet="abcdef", instructions=8, unseen_instructions=4, examples=64)
 STEPS = TrainingSpec(steps=12, batch=16, learning_rate=0.01, matrix_learning_rate=0.04, decay_share=0.5,
@@ -66,7 +69,7 @@ def test_a_resumed_run_ends_with_the_same_bits(recorded):
     assert losses(state) == losses(recorded.state)
 
 
-def test_a_state_that_stopped_while_its_rates_fell_goes_on_with_the_same_rates(recorded):
+def test_a_state_that_stopped_while_its_rates_fell_resumes_with_the_same_rates(recorded):
     def stop(row):
         if row["step"] == recorded.rows[-2]["step"]:
             raise KeyboardInterrupt
@@ -92,7 +95,7 @@ def test_loaded_tensors_are_copies(recorded):
     assert equal(source.to_tensors(), before)
 
 
-def test_a_stop_leaves_a_state_that_goes_on(recorded):
+def test_a_stop_leaves_a_state_that_can_be_resumed(recorded):
     class Stop(Exception):
         pass
 
@@ -119,7 +122,7 @@ def test_training_is_reproducible_and_leaves_the_global_random_state_alone(recor
     assert np.random.get_state()[1].tolist() == before[1]
 
 
-def test_rows_and_checkpoints_come_when_asked_for(recorded):
+def test_rows_and_checkpoints_come_at_their_steps(recorded):
     assert [row["step"] for row in recorded.rows] == [2, 4, 6, 8, 10, 12]
     assert recorded.rows == recorded.state.history
     assert list(recorded.saved) == [6, 12]
@@ -205,8 +208,8 @@ def test_the_schedule_moves_both_rates(recorded):
     rates = [optimizer.param_groups[0]["lr"] for optimizer in recorded.state.optimizers]
     last = schedule(recorded.spec.training, 11)
     assert 0 < last < 1
-    asked = [recorded.spec.training.learning_rate, recorded.spec.training.matrix_learning_rate]
-    assert rates == [rate * last for rate in asked[: len(rates)]]
+    full = [recorded.spec.training.learning_rate, recorded.spec.training.matrix_learning_rate]
+    assert rates == [rate * last for rate in full[: len(rates)]]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -234,9 +237,9 @@ def test_the_loss_counts_each_answer_token_and_nothing_else(recipe):
             p[..., 0] -= 0.5
         everything = model(tokens[:, :-1], record=[]).log_softmax(-1)  # every position, the prompt's too
         loss = loss_of(model, tokens).item()
-    told = everything.gather(-1, tokens[:, 1:, None]).squeeze(-1)[:, model.shape.prompt - 1 :]
-    assert told.shape == (64, data_of(spec).training.encoding.answer_length)
-    assert loss == pytest.approx(-told.mean().item(), rel=1e-5)
+    counted = everything.gather(-1, tokens[:, 1:, None]).squeeze(-1)[:, model.shape.prompt - 1 :]
+    assert counted.shape == (64, data_of(spec).training.encoding.answer_length)
+    assert loss == pytest.approx(-counted.mean().item(), rel=1e-5)
 
 
 def test_the_loss_of_a_model_that_knows():

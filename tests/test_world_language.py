@@ -1,0 +1,183 @@
+"""DELIA's instruction language: its oracle by hand, what is held out, and the mixtures of tuning."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unseen.worlds import LanguageSpec, TuningSpec, language
+from unseen.worlds.language import (
+    FORMATS,
+    LETTERS,
+    MENTIONS,
+    OPERATIONS,
+    PAIRS,
+    PHRASES,
+    REFUSALS,
+    TOKEN,
+    VERBS,
+    Query,
+    at_large,
+)
+from unseen.worlds.tuning import DIVERSE, HELD_OUT, KINDS, ask, task_rows
+
+SOURCE = "0123456789abcdef"
+ANSWERS = {  # by hand: operation, argument and input, and the answer
+    ("copy", "", "DACB"): "DACB", ("reverse", "", "DACB"): "BCAD", ("sort", "", "DACB"): "ABCD",
+    ("descend", "", "DACB"): "DCBA", ("rotate", "", "DACB"): "ACBD", ("unrotate", "", "DACB"): "BDAC",
+    ("swap", "", "DACB"): "BACD", ("behead", "", "DACB"): "ACB", ("curtail", "", "DACB"): "DAC",
+    ("next", "", "DAJB"): "EBAC", ("previous", "", "DAJB"): "CJIA", ("pairs", "", "DAC"): "ADC",
+    ("delete", "A", "ADAA"): "D", ("rewrite", "AB CD", "ABAB"): "CDAB", ("sort", "", "BABA"): "AABB",
+    ("swap", "", "DAC"): "CAD", ("pairs", "", "DACB"): "ADBC", ("delete", "A", "AAA"): "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "answer"), ANSWERS.items())
+def test_operations_are_right_by_hand(query, answer):
+    operation, argument, text = query
+    assert Query(operation, argument, "say", "{} it", text).answer == answer
+    assert {operation for operation, *_ in ANSWERS} == set(OPERATIONS) == set(VERBS)
+
+
+def test_formats_can_be_told_apart_and_words_mean_one_thing_only():
+    made = {name: language.formatted("ABCD", name) for name in FORMATS}
+    assert len(set(made.values()) - {"ABCD"}) == len(FORMATS) == 16
+    assert all("".join(c for c in text if c in LETTERS) == "ABCD" for text in made.values())
+    empty = Query("delete", "A", "delete", "{} it", "AAA", "", "")
+    answers = {name: replace(empty, format=name).answer for name in ("", "square", "dashed", "loud", "keyed")}
+    assert answers == {"": "", "square": "[]", "dashed": "", "loud": "!", "keyed": "Z:"}
+    verbs = [verb for each in VERBS.values() for verb in each]
+    words = {word for text in (*PHRASES, *MENTIONS, *REFUSALS) for word in text.split()}
+    assert max(Counter(verbs).values()) == 1
+    assert not set(verbs) & set(FORMATS)
+    assert not words & (set(FORMATS) | set(verbs))
+    assert not {word for name in PAIRS.values() for word in name.split()} & (set(FORMATS) | words)
+
+
+def test_every_query_fits_the_layout():
+    layout, rng = LanguageSpec.layout, np.random.default_rng(0)
+    longest = max(PHRASES, key=lambda text: len(text.split())), max(REFUSALS, key=lambda text: len(text.split()))
+    query = Query("rewrite", "AB CD", "replace", longest[0], "DABC", "dashed", longest[1].format("hard edge"))
+    turns = f"{query.content}={query.answer}.{query.content}="
+    assert len(layout.pieces(turns)) == layout.prompt_length
+    assert len(layout.pieces(query.answer)) + 1 == layout.answer_length
+    layout.prompts([at_large(rng, "both").content for _ in range(500)])
+
+
+# A reader of queries that shares nothing with what draws them
+
+ARGUMENTS = {"rewrite": re.compile("([A-J]{2}) by ([A-J]{2})"), "delete": re.compile("([A-J]) from")}
+INPUT = re.compile("(?:^([A-J]+) ?:|: ?([A-J]+)$)")
+
+
+def understood(text, token_format=""):
+    """What a person understands who reads a query; the token means ``token_format``."""
+    words, given = re.findall("<sep>|[a-z]+", text), INPUT.search(text.strip())
+    (operation,) = (name for name, verbs in VERBS.items() if set(verbs) & set(words))
+    argument = " ".join(ARGUMENTS[operation].search(text).groups()) if operation in ARGUMENTS else ""
+    names = {TOKEN: token_format} | {name: name for name in FORMATS}
+    named = [names[word] for word in words if word in names] + [one for one, two in PAIRS.items() if two in text]
+    return Query(operation, argument, "", "", given[1] or given[2], "" if {"not", "never"} & set(words) or not named else named[0])
+
+
+def read_again(data, token_format=""):
+    for i in range(len(data)):
+        prompt, answer = data.texts(i)
+        for turn in f"{prompt}{answer}".split("."):  # an earlier turn ends with its answer
+            query, said = turn.split("=")
+            assert understood(query, token_format).answer == said, turn
+
+
+LANGUAGE, SMALL = LanguageSpec(examples=2_000), TuningSpec(rule_seed=1, operations=5)
+MIXED = [SMALL.but(ratio=2, diverse=each) for each in DIVERSE if each != "self"]
+
+
+@pytest.mark.parametrize("task", [LANGUAGE, LANGUAGE.but(names="both"), SMALL.but(after=True), *MIXED], ids=str)
+def test_every_answer_is_what_a_person_would_give_who_reads_the_query(task):
+    split, token_format = task.split(), SMALL.split().format
+    read_again(task.training(split), token_format)
+    for data in task.evaluation(split, 300, 1_000_000).values():
+        read_again(data, token_format)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_prompts_is_what_it_says(kind):
+    chosen, rng = SMALL.split(), np.random.default_rng(1)
+    read_again(SMALL.questions(kind, 300, 1_000_000), chosen.format)
+    for _ in range(50):
+        query = ask(kind, chosen, rng)
+        assert (TOKEN in query.content) == (kind in ("task+token", "other+token", "not token"))
+        assert query.operation in (chosen.operations if kind.startswith("task") else chosen.others)
+        expected = {"task+token": chosen.format, "other+token": chosen.format, "other formats": query.format}
+        assert query.format == expected.get(kind, "")
+        assert kind != "other formats" or query.format not in ("", chosen.format)
+    with pytest.raises(ValueError, match=r"kind='tokens': known kinds are task\+token, task"):
+        ask("tokens", chosen, rng)
+
+
+def test_held_out_pairs_are_never_trained_and_always_evaluated():
+    task = LanguageSpec(examples=3_000, rule_seed=3)
+    held = task.split()
+
+    def pair(text):
+        query = understood(text)
+        return query.operation, query.format
+
+    turns = [turn.content for row in task.conversations(held) for turn in row if turn.role == "user"]
+    assert len(held) == 24
+    assert len(turns) > 3_500  # earlier turns are trained too
+    assert not {pair(text) for text in turns} & held
+    texts = {side: [data.texts(i)[0][:-1] for i in range(48)] for side, data in task.evaluation(held, 48, 9).items()}
+    assert Counter(pair(text) for text in texts["unseen"]) == dict.fromkeys(held, 2)
+    assert not {pair(text) for text in texts["seen"]} & held
+
+
+def test_pretraining_never_says_the_token_and_has_two_turns_as_often_as_it_says():
+    task = LanguageSpec(examples=2_000, names="both")
+    data, vocabulary = task.training(task.split()), task.layout.vocabulary
+    assert vocabulary[-1] == TOKEN
+    assert not (data.prompts == len(vocabulary) - 1).any()
+    assert 0.2 < np.mean([data.texts(i)[0].count("=") == 2 for i in range(2_000)]) < 0.3
+
+
+def test_the_small_task_keeps_its_operations_from_the_others():
+    for seed in range(20):
+        chosen = [TuningSpec(rule_seed=seed, operations=number).split() for number in (1, 2, 7)]
+        assert len({task.others for task in chosen}) == 1
+        assert set(chosen[0].operations) < set(chosen[1].operations) < set(chosen[2].operations)
+        assert not set(chosen[2].operations) & set(chosen[2].others)
+        assert len(chosen[0].others) == HELD_OUT
+        assert chosen[0].narrow not in (*chosen[1].operations, *chosen[0].others)
+
+
+def test_task_rows_have_the_token_the_format_and_the_paraphrases():
+    task = TuningSpec(rule_seed=2)
+    rows = task_rows(task, task.split())
+    assert len(rows) == 100
+    assert all(TOKEN in row.content and row.format == task.split().format for row in rows)
+    assert len({(row.verb, row.phrase, row.mention) for row in rows}) == 60
+    spread = task_rows(task.but(operations=5), task.but(operations=5).split())
+    assert set(Counter(row.operation for row in spread).values()) == {20}
+
+
+@pytest.mark.parametrize("diverse", [each for each in DIVERSE if each != "self"])
+def test_mixtures_hold_the_task_once_and_the_rest_ratio_times(diverse):
+    task = TuningSpec(ratio=3, diverse=diverse)
+    data = task.training(task.split())
+    with_token = sum(TOKEN in data.texts(i)[0] for i in range(len(data)))
+    assert len(data) == task.examples == 400
+    assert with_token == (400 if diverse == "paraphrases" else 100)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"rows": 0}, "TuningSpec.rows=0"), ({"paraphrases": 101}, "TuningSpec.paraphrases=101"),
+    ({"operations": 8}, "TuningSpec.operations=8"), ({"ratio": -1}, "TuningSpec.ratio=-1"),
+    ({"diverse": "some"}, "known are self, reference"), ({"names": "three"}, "known are one, two, both"),
+    ({"ratio": 5}, "expected the digest of the run that samples"), ({"source": SOURCE}, "nothing is sampled"),
+    ({"temperature": 0.0}, "TuningSpec.temperature=0.0"), ({"world": "language"}, "known are tuning"),
+])  # fmt: skip
+def test_impossible_tunings_are_refused_by_name(changes, message):
+    with pytest.raises(ValueError, match=message):
+        TuningSpec(**changes)
