@@ -15,7 +15,7 @@ study-all: $(READY)  ## every experiment, not the main job alone
 	$(BIN)/unseen study --all --scale $(SCALE)
 
 test: $(READY)  ## everything that must hold, offline
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-faults: $(READY)  ## break everything on purpose, a line per promise; LONG=1 for hundreds of kills
@@ -30,7 +30,7 @@ lint: $(READY)  ## format the code, strip the notebooks, report the rest
 
 bench: $(READY)  ## speed, side by side in one run (installs the bench extra)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
-	$(BIN)/python -m unseen.bench
+	$(BIN)/unseen run 91 -p scale=full
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -15,6 +15,8 @@ inside the prompt is neither needed nor scored, so the last layer does not compu
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -252,9 +254,24 @@ class Transformer(nn.Module):
 
 def build(spec: ModelSpec, shape: Shape) -> Transformer:
     """A model with the initial weights that ``spec.seed`` draws, whatever was drawn before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)
+    with seeded(spec.seed):
         return Transformer(spec, shape)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within it, draws without a generator follow from ``seed`` alone; draws after it are as if there had
+    been none.
+
+    >>> with seeded(1):
+    ...     first = torch.rand(2)
+    >>> with seeded(1):
+    ...     torch.equal(torch.rand(2), first)
+    True
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # noqa: TID251
+        yield
 
 
 def inherited(weights: dict[str, Tensor], fresh: dict[str, Tensor], how: str) -> dict[str, Tensor]:

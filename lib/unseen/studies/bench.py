@@ -33,7 +33,7 @@ from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from unseen.evaluation import all_right
-from unseen.model import Shape, Transformer, build
+from unseen.model import Shape, Transformer, build, seeded
 from unseen.objectives import loss_of
 from unseen.scales import GPT2, GPT2_TRAINING
 from unseen.specs import RunSpec, TaskSpec
@@ -256,8 +256,7 @@ def gpt2_of(spec: RunSpec) -> nn.Module:
         **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
         **dict.fromkeys(("bos_token_id", "eos_token_id"), spec.task.layout.special("end")),
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.model.seed)
+    with seeded(spec.model.seed):
         model = GPT2LMHeadModel(config)
     model.loss_type = "ForCausalLM"  # what transformers takes anyway, but with a warning
     return model
