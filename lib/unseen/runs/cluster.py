@@ -1,22 +1,24 @@
 """Runs on a Dask cluster: a local one, or any scheduler that is reached by its address.
 
-Slurm, Kubernetes and the clouds come from dask-jobqueue, dask-kubernetes and their like, which start schedulers and
-workers; here are only the runs.  Results stay on the disk that all workers share; a few bytes a run go over the wire.
-Needs the extra ``cluster``.
+Slurm, Kubernetes and the clouds come from dask-jobqueue, dask-kubernetes and the like, which start schedulers and
+workers.  Results stay on the disk that all workers share; a few bytes per run go over the network.  Needs the extra
+``cluster``.
 """
 
 import logging
 import queue
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from unseen.errors import Explained
-from unseen.parameters import check_parameters
-from unseen.running.workers import (
+from unseen.runs.signals import Stopped
+from unseen.runs.workers import (
     RETRIES,
     Event,
     Executor,
@@ -24,7 +26,6 @@ from unseen.running.workers import (
     Processes,
     Report,
     Serial,
-    Stopped,
     Trainer,
     cores,
     run_one,
@@ -36,6 +37,8 @@ from unseen.specs import RunSpec
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+SCHEDULERS = "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', or ''"
+_ADDRESS = re.compile(r"(tcp|tls)://([A-Za-z0-9][\w.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _PATIENCE = 10  # seconds for a scheduler to answer
 
 
@@ -43,53 +46,61 @@ class BadScheduler(Explained, ValueError):
     """There is no such scheduler, or it does not answer."""
 
 
+def is_scheduler(name: str) -> bool:
+    """Whether ``executor`` takes a name.
+
+    >>> is_scheduler("tcp://host:8786"), is_scheduler("tcp://host"), is_scheduler("slurm")
+    (True, False, False)
+    """
+    if address := _ADDRESS.fullmatch(name):
+        return 0 < int(address["port"]) < 2**16
+    return name in ("", "serial", "processes", "local")
+
+
 def executor(scheduler: str = "") -> Executor | None:
     """The executor of a name: ``serial``, ``processes``, ``local`` (Dask on this machine), or a Dask scheduler's address.
 
-    An empty name leaves the choice to ``sweep.frame``.  Raises ``BadParameters`` for any other name.
+    An empty name leaves the choice to ``sweep.frame``.  Raises ``BadScheduler`` for any other name.
 
     >>> type(executor("serial")).__name__, executor("")
     ('Serial', None)
-    >>> executor("slurm")
-    Traceback (most recent call last):
-    ...
-    unseen.parameters.BadParameters: scheduler='slurm' must be 'serial', 'processes', 'local', an address as in ...
     """
-    check_parameters(scheduler=scheduler)
+    if not isinstance(scheduler, str) or not is_scheduler(scheduler):
+        raise BadScheduler(f"scheduler={scheduler!r:.100} must be {SCHEDULERS}")
     chosen = {"": lambda: None, "serial": Serial, "processes": Processes}
-    if scheduler in chosen:
-        return chosen[scheduler]()
-    return Dask(scheduler)
+    return chosen[scheduler]() if scheduler in chosen else Dask(scheduler)
 
 
 class Dask:
     """Runs as tasks of a Dask cluster: ``local`` for one of one-thread workers on this machine, or an address.
 
-    Dask gives a dead worker's runs to others; the store's locks and checkpoints make that safe.
+    A dead worker's runs go to others; the store's locks and checkpoints make that safe.
     """
 
     def __init__(self, scheduler: str = "local", workers: int | None = None):
         try:
             import distributed
         except ImportError as error:
-            raise BadScheduler(
-                f"scheduler={scheduler!r} needs the extra 'cluster': pip install -e '.[cluster]'"
-            ) from error
+            needs = "needs the extra 'cluster': pip install -e '.[cluster]'"
+            raise BadScheduler(f"scheduler={scheduler!r} {needs}") from error
         self.distributed, self.scheduler, self.workers = distributed, scheduler, workers or cores()
 
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs on the cluster; returns when all have ended."""
         topic, news = f"unseen-{uuid4().hex}", queue.SimpleQueue[Any]()
+        running: dict[str, tuple[Future, RunSpec]] = {}  # by digest
         with self._client() as client:
             client.subscribe_topic(topic, lambda stamped: news.put(Event(**stamped[1]["news"])))
             stop = self.distributed.Event(topic, client=client)
-            running: dict[str, tuple[Future, RunSpec]] = {}
+
+            def submit(spec: RunSpec) -> "Future":
+                key = f"{spec.digest()}-{uuid4().hex}"
+                return client.submit(_task, spec, trainer, topic, key=key, pure=False, retries=0)
+
             try:
-                self._until_done(Line(specs), running, news, report,
-                                 lambda spec: client.submit(_task, spec, trainer, topic, key=f"{spec.digest()}-{uuid4().hex}",
-                                                            pure=False, retries=0))  # fmt: skip
+                self._until_done(Line(specs), running, news, report, submit)
             except BaseException:
-                with suppress(Exception):  # each writes a checkpoint at its next row; what is queued never starts
+                with suppress(Exception):  # each run writes a checkpoint at its next row; queued ones never start
                     stop.set()
                     self.distributed.wait([future for future, _ in running.values()], timeout=30)
                 raise
@@ -104,61 +115,48 @@ class Dask:
         report: Report,
         submit: Callable[[RunSpec], "Future"],
     ) -> None:
-        started, blamed = Counter[str](), set[str]()
+        """Submit what waits and take in what comes: events of runs, and the digest of each task that has ended."""
+        tries = Counter[str]()
         while line or running:
             while (spec := line.next()) is not None:
                 future = submit(spec)
-                digest = spec.digest()
-                running[digest] = future, spec
-                future.add_done_callback(lambda _, digest=digest: news.put(digest))
+                running[spec.digest()] = future, spec
+                future.add_done_callback(partial(lambda digest, _: news.put(digest), spec.digest()))
             try:
                 item = news.get(timeout=0.5)
             except queue.Empty:
                 continue
             if isinstance(item, Event):
-                if item.digest not in running:
-                    continue  # news and results come by different ways: this run has ended
-                if item.kind == "started":
-                    if started[item.digest]:
-                        report(Event("lost", item.digest, reason="its worker died; another one goes on"))
-                    started[item.digest] += 1
-                report(item)
+                if item.digest in running:  # else it comes after the result of its run
+                    report(item)
                 continue
             future, spec = running.pop(item)
-            event = self._last(future, spec)
-            if event.kind == "died" and started[item] <= RETRIES and item not in blamed:
-                # Dask counts a worker's death against all that waited on it: one more chance for who was not at work
-                blamed.add(item)
-                event = Event("lost", item, reason="it waited on workers that died; it is asked for again")
+            event = self._last(future, item, tries)
             if event.kind in ("held", "lost"):
                 line.later(spec)
-            del started[item]
-            report(Event("failed", item, reason=event.reason) if event.kind == "died" else event)
+            report(event)
 
-    def _last(self, future: "Future", spec: RunSpec) -> Event:
-        """How a run ended; ``died`` if Dask gave it up for its dead workers."""
+    def _last(self, future: "Future", digest: str, tries: Counter[str]) -> Event:
+        """How a task ended.  Dask blames a worker's death on all tasks that were sent there, so each is tried again."""
         try:
             return Event(**future.result())
         except self.distributed.KilledWorker:
-            kind, reason = "died", f"its worker died, and so did {RETRIES} more that went on with it"
+            tries[digest] += 1
+            reason = f"its worker died, try {tries[digest]} of {RETRIES + 1}"
+            return Event("lost" if tries[digest] <= RETRIES else "failed", digest, reason=reason)
         except Exception as error:  # a broken cluster, since the errors of runs come as events
-            kind, reason = "failed", f"{type(error).__name__}: {error}"
-        return Event(kind, spec.digest(), reason=reason)
+            return Event("failed", digest, reason=f"{type(error).__name__}: {error}")
 
     @contextmanager
     def _client(self) -> Iterator["Client"]:
-        """A connection to the scheduler, and the local cluster behind it if that was asked for."""
-        quiet = {"distributed.scheduler.allowed-failures": RETRIES, "distributed.admin.tick.limit": "1h"}
+        """A connection to the scheduler, and the local cluster behind it if that is asked for."""
         import dask
 
+        quiet = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.tick.limit": "1h"}
         with dask.config.set(quiet):
             if self.scheduler == "local":
-                cluster = self.distributed.LocalCluster(
-                    n_workers=self.workers,
-                    threads_per_worker=1,
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.ERROR,
-                )
+                form = {"n_workers": self.workers, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+                cluster = self.distributed.LocalCluster(**form, silence_logs=logging.ERROR)
                 with cluster, self.distributed.Client(cluster) as client:
                     yield client
                 return
@@ -171,7 +169,7 @@ class Dask:
 
 
 def _task(spec: RunSpec, trainer: Trainer, topic: str) -> dict[str, Any]:
-    """What a worker does with a run; its news go to the driver, its results to the store."""
+    """What a worker does with a run; its events go to the driver, its results to the store."""
     from distributed import Event as Flag
     from distributed import get_worker
 
