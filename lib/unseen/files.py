@@ -13,9 +13,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -109,26 +106,6 @@ def check_room(root: Path, needed: int = 0) -> None:
         room = f"{root} has {free / 1e6:.1f} MB free and this run needs {needed / 1e6:.1f} MB"
         advice = "'unseen clean' shows what can be deleted, UNSEEN_RUNS chooses another place"
         raise CannotWrite(errno.ENOSPC, f"{room}; {advice}")
-
-
-@contextmanager
-def probe(root: Path) -> Iterator[str]:
-    """The name of a file that exists in the folder for a while, by which a remote worker recognises the folder."""
-    check_room(root)
-    path = root / f".probe-{uuid.uuid4().hex}"
-    write(path, platform.node())
-    try:
-        yield path.name
-    finally:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-
-
-def same_as(root: Path, probe: str) -> None:
-    """Raise ``CannotWrite`` where this process does not see the driver's probe."""
-    if probe and not (root / probe).is_file():
-        who = f"process {os.getpid()} on {platform.node()} does not see the driver's {root}"
-        raise CannotWrite(errno.ENOENT, f"{who}: all workers need one shared folder, which UNSEEN_RUNS names")
 
 
 # Reading

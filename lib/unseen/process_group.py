@@ -6,27 +6,22 @@
     >>> ProcessGroup(rank=1, size=2).share([3, 1, 2, 4])
     [2, 4]
 
-How a run ends early: what all processes meet (``Diverged``, a batch that cannot be shared) each of them raises.  What one
-meets (a stop or a full disk at the leader, who alone watches and saves) must leave ``joined`` and end its process with
-an exit code other than zero: processes that wait for it find the connection broken or are ended by ``torchrun``.
-Ctrl-C is handled by the leader alone; torchrun gives it 30 seconds.
+What all processes meet (``Diverged``) each of them raises.  What only the leader meets, who alone watches and saves (a
+stop, a full disk), must leave ``joined`` and end its process with an exit code other than zero: the others find the
+connection broken or are ended by ``torchrun``.
 """
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-
-_SET = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")  # by torchrun for each process, besides MASTER_ADDR
-_connections = count()  # of this process so far
 
 
 @dataclass(frozen=True)
@@ -86,18 +81,16 @@ ALONE = ProcessGroup()
 
 @contextmanager
 def joined() -> Iterator[ProcessGroup]:
-    """This process's place in the group that torchrun started, connected until the end of the block; once a process.
+    """This process's place in the group that torchrun started, connected until the end of the block.
 
-    Raises ``ValueError`` when the environment describes an impossible place or this host has no GPU for it, and
-    ``RuntimeError`` the second time.
+    Raises ``ValueError`` when this host has no GPU for it.
     """
-    rank, size, local = _place(os.environ)
+    rank, size, local = (int(os.environ.get(name, usual)) for name, usual in
+                         (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))  # fmt: skip
     if size == 1:
         yield ALONE
         return
     device = _device(local)
-    if next(_connections):
-        raise RuntimeError("a process joins its group once: the second time torch would wait for ever")
     dist.init_process_group("gloo" if device == "cpu" else "nccl")
     interrupt, whole = signal.getsignal(signal.SIGINT), False
     try:
@@ -111,25 +104,14 @@ def joined() -> Iterator[ProcessGroup]:
             dist.destroy_process_group()
 
 
-def _place(environment: Mapping[str, str]) -> tuple[int, int, int]:
-    """Rank, size and rank on this host."""
-    if not {"RANK", "WORLD_SIZE"} & set(environment):
-        return 0, 1, 0
-    found = {name: environment.get(name) for name in _SET}
-    if odd := [f"{name}={value!r}" for name, value in found.items() if not (value or "").isdecimal()]:
-        raise ValueError(f"{', '.join(odd)}: expected whole numbers, all of them, as torchrun sets them")
-    rank, size, local, _ = map(int, found.values())
-    if not local <= rank < size:
-        raise ValueError(f"LOCAL_RANK={local}, RANK={rank}, WORLD_SIZE={size}: expected LOCAL_RANK <= RANK < WORLD_SIZE")
-    return rank, size, local
-
-
 def _device(local: int) -> str:
     """The device of a process, made torch's current one: a GPU of its own, or the CPU where there is none."""
     if not torch.cuda.is_available():
         return "cpu"
     if local >= (found := torch.cuda.device_count()):
-        raise ValueError(f"LOCAL_RANK={local}: this host has {found} GPU(s), so --nproc-per-node {found} at most")
+        raise ValueError(
+            f"LOCAL_RANK={local}: this host has {found} GPU(s), so --nproc-per-node {found} at most"
+        )
     torch.cuda.set_device(local)
     return f"cuda:{local}"
 

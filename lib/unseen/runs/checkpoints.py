@@ -8,9 +8,9 @@ a SHA-256 at the end.  The newest two are kept.
 import hashlib
 import json
 import math
+import platform
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,20 @@ from unseen.runs.once import ADVICE
 from unseen.specs import RunSpec, differences
 from unseen.training import State
 
-HEADER = 16 * 2**20  # bytes that names, shapes and a history may take beside the numbers
+_HEADER = 16 * 2**20  # bytes that names, shapes and a history may take beside the numbers
 KEPT = 2  # checkpoints of a run
 _LARGEST = 2**26  # numbers of an imported model and of its mask: ten times the paper's
 _NAME = re.compile(r"checkpoint-[0-9]{12}\.safetensors")
-_BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
+_BROKEN = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 class SpecChanged(BrokenRun):
@@ -76,10 +85,17 @@ def count(spec: RunSpec) -> int:
     return sum(map(math.prod, shapes(spec).values()))
 
 
+def largest(spec: RunSpec) -> int:
+    """The bytes that a file with the weights of a spec takes at most."""
+    return 8 * count(spec) + _HEADER
+
+
 def check(tensors: dict[str, Tensor], spec: RunSpec) -> None:
     """Raise ``ValueError`` unless tensors are weights of ``spec``: its names and shapes, all numbers finite."""
     expected, found = shapes(spec), {name: tuple(value.shape) for name, value in tensors.items()}
-    if odd := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
+    if odd := sorted(
+        name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+    ):
         raise ValueError(f"{brief(odd[0])} is missing, unknown or of another shape")
     _check_finite(tensors)
 
@@ -124,7 +140,7 @@ def import_model(path: Path) -> tuple[Transformer, RunSpec]:
         numbers = spec.model.layers * spec.model.width**2 + Shape.of(layout_of(spec.task)).context ** 2
         if numbers > _LARGEST:  # before anything of that size is built, its mask included
             raise ValueError(f"a model of {numbers:,} numbers is too large")
-        content = read(path, 8 * count(spec) + HEADER)
+        content = read(path, largest(spec))
         whole = hashlib.sha256(content).hexdigest() == described["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BrokenRun(f"{path} and {about.name} are not an exported model: {brief(error)}") from error
@@ -134,25 +150,6 @@ def import_model(path: Path) -> tuple[Transformer, RunSpec]:
 
 
 # Checkpoints
-
-
-@dataclass
-class Found:
-    """The checkpoint that a run resumes from: its step, broken ones skipped on the way, who wrote it, earlier resumes."""
-
-    step: int
-    skipped: list[str] = field(default_factory=list)
-    wrote: dict[str, Any] = field(default_factory=dict)  # provenance
-    before: list[dict[str, Any]] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return "; ".join([*self.skipped, f"resumes from step {self.step}", *self._changes()])
-
-    def _changes(self) -> list[str]:
-        """A warning about libraries whose versions changed."""
-        now, then = provenance()["versions"], self.wrote.get("versions", {})
-        odd = [f"{name} {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
-        return [f"warning: other versions ({', '.join(odd)}), so its numbers may differ a little"] if odd else []
 
 
 def bytes_needed(spec: RunSpec) -> int:
@@ -182,26 +179,38 @@ def keep(folder: Path, spec: RunSpec, state: State, before: list[dict[str, Any]]
             old.unlink(missing_ok=True)
 
 
-def resume(folder: Path, spec: RunSpec, state: State) -> Found | None:
-    """Load the newest whole checkpoint of a folder into ``state``; None when there is no checkpoint at all.
+def resume(folder: Path, spec: RunSpec, state: State) -> list[dict[str, Any]]:
+    """Load the newest whole checkpoint of a folder into ``state``; all resumes of the run so far, none without one.
 
-    A broken checkpoint is reported and skipped for the one before.  Raises ``BrokenRun`` when all are broken, since a
-    run never restarts silently, and ``SpecChanged`` when one was written for another spec.
+    A resume says its step, the broken checkpoints that were skipped for the one before, the host, and the provenance of
+    the checkpoint.  Raises ``BrokenRun`` when all checkpoints are broken, since a run never restarts silently, and
+    ``SpecChanged`` when one was written for another spec.
     """
     skipped = []
     for path in newest_first(folder):
         try:
             tensors, head = _read(path, spec)
             state.load_tensors(tensors)
-            state.step, state.history = int(head["step"]), list(head["history"])
-            return Found(state.step, skipped, head["wrote"], head["before"])
+            state.step, state.history = head["step"], head["history"]
+            this = {"step": state.step, "skipped": skipped, "host": platform.node(), **head["wrote"]}
+            return [*head["before"], this]
         except SpecChanged:
             raise
         except _BROKEN as error:
             skipped.append(f"skipped {path.name}: {brief(error)}")
     if skipped:
         raise BrokenRun(f"no whole checkpoint in {folder} ({'; '.join(skipped)}); {ADVICE.format(folder)}")
-    return None
+    return []
+
+
+def in_words(resumed: dict[str, Any]) -> str:
+    """One of the resumes of a run as a sentence, with a warning when versions of libraries changed since."""
+    now, then = provenance()["versions"], resumed["versions"]
+    odd = [f"{name} {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
+    warning = (
+        [f"warning: other versions ({', '.join(odd)}), so its numbers may differ a little"] if odd else []
+    )
+    return "; ".join([*resumed["skipped"], f"resumes from step {resumed['step']}", *warning])
 
 
 def fault(path: Path, spec: RunSpec) -> str:
@@ -214,13 +223,15 @@ def fault(path: Path, spec: RunSpec) -> str:
 
 
 def _read(path: Path, spec: RunSpec) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors, about = from_bytes(read_sealed(path, 16 * count(spec) + HEADER))
+    tensors, about = from_bytes(read_sealed(path, 2 * largest(spec)))
     head = parse(about["state"])
     if odd := differences(head["spec"], spec.to_dict()):
         raise SpecChanged(f"{path} was written for another spec: {'; '.join(odd)}")
     if not 0 <= head["step"] <= spec.training.steps:
         raise ValueError(f"step {brief(head['step'])} is none of this run")
-    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    weights = {
+        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
+    }
     check(weights, spec)
     _check_finite(tensors)
     return tensors, head
@@ -233,6 +244,10 @@ def same_spec(path: Path, spec: RunSpec) -> None:
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise BrokenRun(f"{path} is not the spec of a run ({brief(error)}); {ADVICE.format(path.parent)}") from error
+        raise BrokenRun(
+            f"{path} is not the spec of a run ({brief(error)}); {ADVICE.format(path.parent)}"
+        ) from error
     if odd:
-        raise SpecChanged(f"{path.parent} belongs to another spec: {'; '.join(odd)}. {ADVICE.format(path.parent)}")
+        raise SpecChanged(
+            f"{path.parent} belongs to another spec: {'; '.join(odd)}. {ADVICE.format(path.parent)}"
+        )

@@ -8,37 +8,22 @@ workers.  Results stay on the disk that all workers share; a few bytes per run g
 import logging
 import queue
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from unseen.errors import Explained
+from unseen.runs import workers
 from unseen.runs.signals import Stopped
-from unseen.runs.workers import (
-    RETRIES,
-    Event,
-    Executor,
-    Line,
-    Processes,
-    Report,
-    Serial,
-    Trainer,
-    cores,
-    run_one,
-    stay_on_core,
-    threads,
-)
+from unseen.runs.workers import Event, Executor, Report, Trainer
 from unseen.specs import RunSpec
 
-if TYPE_CHECKING:
-    from distributed import Client, Future
-
 SCHEDULERS = "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', or ''"
-_ADDRESS = re.compile(r"(tcp|tls)://([A-Za-z0-9][\w.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
+_ADDRESS = re.compile(
+    r"(tcp|tls)://([A-Za-z0-9][\w.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII
+)
 _PATIENCE = 10  # seconds for a scheduler to answer
 
 
@@ -67,7 +52,7 @@ def executor(scheduler: str = "") -> Executor | None:
     """
     if not isinstance(scheduler, str) or not is_scheduler(scheduler):
         raise BadScheduler(f"scheduler={scheduler!r:.100} must be {SCHEDULERS}")
-    chosen = {"": lambda: None, "serial": Serial, "processes": Processes}
+    chosen = {"": lambda: None, "serial": workers.Serial, "processes": workers.Processes}
     return chosen[scheduler]() if scheduler in chosen else Dask(scheduler)
 
 
@@ -77,85 +62,70 @@ class Dask:
     A dead worker's runs go to others; the store's locks and checkpoints make that safe.
     """
 
-    def __init__(self, scheduler: str = "local", workers: int | None = None):
+    def __init__(self, scheduler: str = "local", count: int | None = None):
         try:
             import distributed
         except ImportError as error:
             needs = "needs the extra 'cluster': pip install -e '.[cluster]'"
             raise BadScheduler(f"scheduler={scheduler!r} {needs}") from error
-        self.distributed, self.scheduler, self.workers = distributed, scheduler, workers or cores()
+        self.distributed, self.scheduler, self.workers = distributed, scheduler, count or workers.cores()
 
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs on the cluster; returns when all have ended."""
-        topic, news = f"unseen-{uuid4().hex}", queue.SimpleQueue[Any]()
-        running: dict[str, tuple[Future, RunSpec]] = {}  # by digest
+        topic, events, tasks = (
+            f"unseen-{uuid4().hex}",
+            queue.SimpleQueue[Any](),
+            {},
+        )  # tasks: digest -> future
         with self._client() as client:
-            client.subscribe_topic(topic, lambda stamped: news.put(Event(**stamped[1]["news"])))
+            client.subscribe_topic(topic, lambda stamped: events.put(Event(**stamped[1]["news"])))
             stop = self.distributed.Event(topic, client=client)
 
-            def submit(spec: RunSpec) -> "Future":
-                key = f"{spec.digest()}-{uuid4().hex}"
-                return client.submit(_task, spec, trainer, topic, key=key, pure=False, retries=0)
+            def start(spec: RunSpec) -> bool:
+                digest = spec.digest()
+                key = f"{digest}-{uuid4().hex}"
+                tasks[digest] = client.submit(_task, spec, trainer, topic, key=key, pure=False, retries=0)
+                tasks[digest].add_done_callback(lambda future: events.put(self._last(future, digest)))
+                return True
+
+            def news() -> Iterator[Event]:
+                with suppress(queue.Empty):
+                    yield events.get(timeout=0.5)
 
             try:
-                self._until_done(Line(specs), running, news, report, submit)
+                workers.drive(specs, start, news, report)
             except BaseException:
-                with suppress(Exception):  # each run writes a checkpoint at its next row; queued ones never start
+                with suppress(
+                    Exception
+                ):  # each run writes a checkpoint at its next row; queued ones never start
                     stop.set()
-                    self.distributed.wait([future for future, _ in running.values()], timeout=30)
+                    self.distributed.wait(list(tasks.values()), timeout=30)
                 raise
             finally:
                 client.unsubscribe_topic(topic)
 
-    def _until_done(
-        self,
-        line: Line,
-        running: dict[str, tuple["Future", RunSpec]],
-        news: queue.SimpleQueue[Any],
-        report: Report,
-        submit: Callable[[RunSpec], "Future"],
-    ) -> None:
-        """Submit what waits and take in what comes: events of runs, and the digest of each task that has ended."""
-        tries = Counter[str]()
-        while line or running:
-            while (spec := line.next()) is not None:
-                future = submit(spec)
-                running[spec.digest()] = future, spec
-                future.add_done_callback(partial(lambda digest, _: news.put(digest), spec.digest()))
-            try:
-                item = news.get(timeout=0.5)
-            except queue.Empty:
-                continue
-            if isinstance(item, Event):
-                if item.digest in running:  # else it comes after the result of its run
-                    report(item)
-                continue
-            future, spec = running.pop(item)
-            event = self._last(future, item, tries)
-            if event.kind in ("held", "lost"):
-                line.later(spec)
-            report(event)
-
-    def _last(self, future: "Future", digest: str, tries: Counter[str]) -> Event:
+    def _last(self, future: Any, digest: str) -> Event:
         """How a task ended.  Dask blames a worker's death on all tasks that were sent there, so each is tried again."""
         try:
             return Event(**future.result())
         except self.distributed.KilledWorker:
-            tries[digest] += 1
-            reason = f"its worker died, try {tries[digest]} of {RETRIES + 1}"
-            return Event("lost" if tries[digest] <= RETRIES else "failed", digest, reason=reason)
+            return Event("lost", digest, reason="its worker died")
         except Exception as error:  # a broken cluster, since the errors of runs come as events
             return Event("failed", digest, reason=f"{type(error).__name__}: {error}")
 
     @contextmanager
-    def _client(self) -> Iterator["Client"]:
+    def _client(self) -> Iterator[Any]:
         """A connection to the scheduler, and the local cluster behind it if that is asked for."""
         import dask
 
         quiet = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.tick.limit": "1h"}
         with dask.config.set(quiet):
             if self.scheduler == "local":
-                form = {"n_workers": self.workers, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+                form = {
+                    "n_workers": self.workers,
+                    "threads_per_worker": 1,
+                    "dashboard_address": "127.0.0.1:0",
+                }
                 cluster = self.distributed.LocalCluster(**form, silence_logs=logging.ERROR)
                 with cluster, self.distributed.Client(cluster) as client:
                     yield client
@@ -175,7 +145,7 @@ def _task(spec: RunSpec, trainer: Trainer, topic: str) -> dict[str, Any]:
 
     worker, stop = get_worker(), Flag(topic)
     if isinstance(worker.name, int):  # of a local cluster
-        stay_on_core(worker.name)
+        workers.stay_on_core(worker.name)
 
     def report(event: Event) -> None:
         if stop.is_set():
@@ -183,7 +153,9 @@ def _task(spec: RunSpec, trainer: Trainer, topic: str) -> dict[str, Any]:
         worker.log_event(topic, {"news": asdict(event)})
 
     try:
-        with threads(1):
-            return asdict(run_one(spec, trainer, report))
+        with workers.threads(1):
+            return asdict(workers.run_one(spec, trainer, report))
     except Stopped:
-        return asdict(Event("failed", spec.digest(), reason="stopped with the driver; its checkpoint is kept"))
+        return asdict(
+            Event("failed", spec.digest(), reason="stopped with the driver; its checkpoint is kept")
+        )

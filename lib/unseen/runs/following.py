@@ -33,7 +33,11 @@ def path_of(spec: RunSpec, name: str) -> Path:
 
 
 def followed(
-    specs: Sequence[RunSpec], follow: Follow, name: str, executor: Executor | None = None, doing: str = "follow"
+    specs: Sequence[RunSpec],
+    follow: Follow,
+    name: str,
+    executor: Executor | None = None,
+    doing: str = "follow",
 ) -> list[pd.DataFrame]:
     """``follow`` of each spec, in their order; tables that were stored before are read.
 
@@ -49,7 +53,9 @@ def followed(
             (executor or suited(missing)).run(missing, trainer, board.report)
         if board.failed:
             digest, reason = next(iter(board.failed.items()))
-            raise BrokenRun(f"{len(board.failed)} of {len(missing)} runs failed; the first, {digest}: {reason}")
+            raise BrokenRun(
+                f"{len(board.failed)} of {len(missing)} runs failed; the first, {digest}: {reason}"
+            )
     return [_read(folders[spec], _about(spec, name)) for spec in specs]
 
 
@@ -65,7 +71,9 @@ def _keep(spec: RunSpec, tell: Tell, follow: Follow, name: str, place: Path) -> 
         write(folder / "table.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
         return {"rows": len(table)}
 
-    once(place / path_of(spec, name).name, _about(spec, name), make, patience=0, say=lambda note: tell(0, note))
+    once(
+        place / path_of(spec, name).name, _about(spec, name), make, patience=0, say=lambda note: tell(0, note)
+    )
 
 
 def _read(folder: Path, about: dict[str, str]) -> pd.DataFrame:

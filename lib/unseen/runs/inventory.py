@@ -3,11 +3,9 @@
 Nothing here trains, and nothing is deleted that a run would need.
 """
 
-import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -40,13 +38,13 @@ class Entry:
     reason: str
 
 
-def folders(store: Store) -> Iterator[Path]:
+def folders(store: Store) -> list[Path]:
     """The folders of runs, in order of their digests, without those that hold nothing but a lock."""
-    if store.root.is_dir():
-        with os.scandir(store.root) as found:
-            names = sorted(each.name for each in found if each.is_dir(follow_symlinks=False))
-        chosen = (store.root / name for name in names if _DIGEST.fullmatch(name))
-        yield from (folder for folder in chosen if {path.name for path in folder.iterdir()} - {".lock"})
+    found = sorted(store.root.iterdir()) if store.root.is_dir() else []
+    chosen = [
+        path for path in found if _DIGEST.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
+    return [folder for folder in chosen if {path.name for path in folder.iterdir()} - {".lock"}]
 
 
 def status(store: Store) -> pd.DataFrame:
@@ -54,13 +52,21 @@ def status(store: Store) -> pd.DataFrame:
     found = [asdict(entry(store, folder)) for folder in folders(store)]
     frame = pd.DataFrame(found, columns=[each.name for each in fields(Entry)])
     order = frame["state"].map(STANDINGS.index)
-    return frame.assign(order=order).sort_values(["order", "what", "run"], ignore_index=True).drop(columns="order")
+    return (
+        frame.assign(order=order)
+        .sort_values(["order", "what", "run"], ignore_index=True)
+        .drop(columns="order")
+    )
 
 
 def entry(store: Store, folder: Path) -> Entry:
     """How one run stands."""
     newest, size = _last_write(folder)
-    about = {"run": folder.name, "age": max(0.0, time.time() - newest), "size": size}  # a clock may be set back
+    about = {
+        "run": folder.name,
+        "age": max(0.0, time.time() - newest),
+        "size": size,
+    }  # a clock may be set back
     try:
         spec = spec_of(folder)
         done = store.manifest(spec, whole=False) is not None
@@ -75,7 +81,10 @@ def entry(store: Store, folder: Path) -> Entry:
     if held(folder):
         standing, reason = "running", holder(folder)
     elif standing == "running":  # it says so, but no process holds it
-        standing, reason = "interrupted", f"its process {found.get('process')} on {found.get('host')} has ended"
+        standing, reason = (
+            "interrupted",
+            f"its process {found.get('process')} on {found.get('host')} has ended",
+        )
     return Entry(state=standing, step=_step(store, spec), reason=reason, **about)
 
 
@@ -151,7 +160,6 @@ def _is_broken(store: Store, folder: Path) -> bool:
 def litter(store: Store) -> list[Path]:
     """What can be deleted safely: unfinished files of dead writers, and what finished runs no longer need."""
     found = [path for folder in (store.root, store.root.parent) for path in leftovers(folder) if _old(path)]
-    found += [path for path in store.root.glob(".probe*") if _old(path)]
     for folder in folders(store):
         if held(folder):
             continue
@@ -163,10 +171,9 @@ def litter(store: Store) -> list[Path]:
 
 
 def _old(path: Path) -> bool:
-    try:
+    with suppress(OSError):  # it has just gone
         return time.time() - path.stat().st_mtime > _OLD
-    except OSError:  # it has just gone
-        return False
+    return False
 
 
 def put_aside(store: Store, folder: Path) -> Path:

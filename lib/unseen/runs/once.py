@@ -133,7 +133,9 @@ def finish(folder: Path, about: dict[str, Any], files: Sequence[str] | None = No
     names = sorted(_files(folder)) if files is None else files
     hashes = {name: hash_of(folder / name) for name in names}
     sizes = {name: (folder / name).stat().st_size for name in names}
-    manifest = json.loads(json.dumps({**about, **provenance(), "files": hashes, "bytes": sizes}, allow_nan=False))
+    manifest = json.loads(
+        json.dumps({**about, **provenance(), "files": hashes, "bytes": sizes}, allow_nan=False)
+    )
     write(folder / "manifest.json", json.dumps({**manifest, "seal": seal(manifest)}, indent=1))
     with suppress(OSError):
         (folder / "state.json").unlink(missing_ok=True)
@@ -163,9 +165,8 @@ def hold(folder: Path, patience: float = math.inf, say: Callable[[str], Any] = p
             if patience > 0:
                 say(f"{who}; waiting")
             with at_once():
-                taken = _taken(lock, patience)
-            if not taken:
-                raise Held(who)
+                if not _taken(lock, patience):
+                    raise Held(who)
     except OSError as error:
         raise cannot_write(folder, error) from error
     try:
@@ -176,11 +177,9 @@ def hold(folder: Path, patience: float = math.inf, say: Callable[[str], Any] = p
 
 def _taken(lock: FileLock, patience: float) -> bool:
     """Whether the lock was acquired within ``patience`` seconds."""
-    try:
+    with suppress(Timeout):
         lock.acquire(timeout=-1 if math.isinf(patience) else patience)
-    except Timeout:
-        return False
-    return True
+    return lock.is_locked
 
 
 def held(folder: Path) -> bool:

@@ -19,7 +19,6 @@ import io
 import json
 import math
 import os
-import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,35 +28,14 @@ from typing import Any
 import pandas as pd
 import torch
 
+from unseen import files
 from unseen.errors import NotFinished
 from unseen.evaluation import greedy_answers, score, scores_by_kind
-from unseen.files import (
-    LARGEST_TEXT,
-    BrokenRun,
-    brief,
-    cannot_write,
-    check_room,
-    leftovers,
-    provenance,
-    read,
-    read_json,
-    runs_folder,
-    write,
-)
+from unseen.files import BrokenRun, brief, cannot_write, leftovers, read, read_json, write
 from unseen.model import Transformer, inherited
 from unseen.objectives import objective_of
 from unseen.process_group import ALONE, ProcessGroup, best_device
-from unseen.runs.checkpoints import (
-    HEADER,
-    bytes_needed,
-    count,
-    keep,
-    model_of,
-    newest_first,
-    resume,
-    same_spec,
-    to_bytes,
-)
+from unseen.runs import checkpoints
 from unseen.runs.once import content, done, note, once, state
 from unseen.runs.signals import Stopped
 from unseen.specs import RunSpec
@@ -72,7 +50,7 @@ class Store:
     """Runs on disk.  ``root`` is created by the first write, not before."""
 
     def __init__(self, root: Path | None = None):
-        self.root = Path(root).absolute() if root else runs_folder() / "store"
+        self.root = Path(root).absolute() if root else files.runs_folder() / "store"
 
     def folder(self, spec: RunSpec) -> Path:
         """The folder of a run."""
@@ -89,19 +67,20 @@ class Store:
         raise NotFinished(f"run {spec.digest()} is not finished in {self.root}; train it first")
 
     def history(self, spec: RunSpec) -> pd.DataFrame:
-        """The training history of a run, finished or so far: step, loss, seen, unseen, seconds.
-
-        A last row that was cut while it was written is dropped, and ``attrs["note"]`` says so.
-        """
+        """The training history of a run, finished or so far: step, loss, seen, unseen, seconds."""
         folder = self.folder(spec)
         if manifest := self.manifest(spec, whole=False):
-            return _history(content(folder, "history.csv", manifest, LARGEST_TEXT), folder / "history.csv")
+            return _history(
+                content(folder, "history.csv", manifest, files.LARGEST_TEXT), folder / "history.csv"
+            )
         return read_progress(folder / "progress.csv")
 
     def model(self, spec: RunSpec) -> Transformer:
         """The trained model of a finished run; raises ``NotFinished`` when it is not done."""
         manifest, folder, name = self.finished(spec), self.folder(spec), "weights.safetensors"
-        return model_of(content(folder, name, manifest, 8 * count(spec) + HEADER), spec, folder / name)
+        return checkpoints.model_of(
+            content(folder, name, manifest, checkpoints.largest(spec)), spec, folder / name
+        )
 
     def base(self, spec: RunSpec) -> Transformer:
         """The trained model that a run with a base starts from.
@@ -117,7 +96,7 @@ class Store:
     def superseded(self, spec: RunSpec) -> list[Path]:
         """The files of a run that are not needed once it is done."""
         folder = self.folder(spec)
-        found = [folder / "state.json", folder / "progress.csv", *newest_first(folder)]
+        found = [folder / "state.json", folder / "progress.csv", *checkpoints.newest_first(folder)]
         return [*(path for path in found if path.is_file()), *leftovers(folder)]
 
 
@@ -140,7 +119,9 @@ def ensure(
     """
     group.check(batch_size(spec.task, spec.training))
     if group.size > 1 and (spec.training.kl or spec.training.pull or spec.training.smoothing):
-        raise ValueError("kl, pull and smoothing cannot be shared by several processes: train it with one process")
+        raise ValueError(
+            "kl, pull and smoothing cannot be shared by several processes: train it with one process"
+        )
     device = group.device or (best_device() if device == "auto" else device)
     if not group.leads:
         return _assisted(spec, device, group)
@@ -169,7 +150,7 @@ def _assisted(spec: RunSpec, device: str, group: ProcessGroup) -> dict[str, Any]
 def _refuse_known_divergence(folder: Path) -> None:
     """Training is deterministic: what diverged with these versions would diverge again."""
     found = state(folder)
-    if found.get("state") == "diverged" and found.get("versions") == provenance()["versions"]:
+    if found.get("state") == "diverged" and found.get("versions") == files.provenance()["versions"]:
         raise Diverged(f"{found['reason']} (known since the last try; delete {folder} to try again)")
 
 
@@ -178,16 +159,14 @@ def _trained(
 ) -> dict[str, Any]:
     """Train a run that is held, from its newest checkpoint, and write its files; what its manifest says."""
     folder, began = store.folder(spec), time.time()
-    same_spec(folder / "spec.json", spec)
+    checkpoints.same_spec(folder / "spec.json", spec)
     write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1))
-    check_room(store.root, bytes_needed(spec))
+    files.check_room(store.root, checkpoints.bytes_needed(spec))
     for path in leftovers(folder):
         path.unlink(missing_ok=True)
-    state, before = begun(spec, store, device), []
-    if found := resume(folder, spec, state):
-        say(f"run {spec.digest()} {found}")
-        this = {"step": found.step, "skipped": found.skipped, "host": platform.node()}
-        before = [*found.before, {**this, **found.wrote}]
+    state = begun(spec, store, device)
+    if before := checkpoints.resume(folder, spec, state):
+        say(f"run {spec.digest()} {checkpoints.in_words(before[-1])}")
     write(folder / "progress.csv", _csv(state.history) if state.history else "")
 
     def watched(row: Row) -> None:
@@ -195,12 +174,12 @@ def _trained(
         try:
             watch(row)
         except (Stopped, KeyboardInterrupt):
-            keep(folder, spec, state, before)
+            checkpoints.keep(folder, spec, state, before)
             raise
 
     def save(state: State) -> None:
         if state.step < spec.training.steps:
-            keep(folder, spec, state, before)
+            checkpoints.keep(folder, spec, state, before)
 
     group.same(None)  # not done yet: the others train too
     base = store.base(spec).to(device) if spec.training.kl or spec.training.pull else None
@@ -215,7 +194,7 @@ def _trained(
         answers = greedy_answers(state.model, examples.prompts)
         scores.append({"split": split, **score(answers, examples)})
         kinds += [{"split": split, **line} for line in scores_by_kind(answers, examples)]
-    write(folder / "weights.safetensors", to_bytes(state.model.state_dict()))
+    write(folder / "weights.safetensors", checkpoints.to_bytes(state.model.state_dict()))
     write(folder / "history.csv", _csv(state.history))
     return {
         "spec": spec.to_dict(),
@@ -237,7 +216,9 @@ def begun(spec: RunSpec, store: Store, device: str) -> State:
         base = store.base(spec)
         form = {"seed": 0, "base": "", "inherits": "all"}
         if base.shape != state.model.shape or base.spec.but(**form) != spec.model.but(**form):
-            raise ValueError(f"ModelSpec.base={spec.model.base}: a model of another form, {base.spec} for {base.shape}")
+            raise ValueError(
+                f"ModelSpec.base={spec.model.base}: a model of another form, {base.spec} for {base.shape}"
+            )
         weights = inherited(base.state_dict(), state.model.state_dict(), spec.model.inherits)
         state.model.load_state_dict(weights)
     return state
@@ -259,18 +240,12 @@ def spec_of(folder: Path) -> RunSpec:
 
 
 def read_progress(path: Path) -> pd.DataFrame:
-    """The whole rows of a history that is still being written; ``attrs["note"]`` says when a cut one was dropped."""
+    """The whole rows of a history that is still being written; none where there is no such file."""
     try:
-        written = read(path)
-    except OSError:
-        written = b""
-    except ValueError as error:
-        raise BrokenRun(str(error)) from error
-    whole, end, cut = written.rpartition(b"\n")
-    frame = _history(whole + end, path) if whole else pd.DataFrame(columns=list(_HISTORY))
-    if cut:
-        frame.attrs["note"] = f"{path}: an incomplete last row was dropped"
-    return frame
+        whole, end, _ = read(path).rpartition(b"\n")
+    except (OSError, files.TooLarge):
+        whole = end = b""
+    return _history(whole + end or ",".join(_HISTORY).encode(), path)
 
 
 def _history(text: bytes, path: Path) -> pd.DataFrame:

@@ -1,5 +1,8 @@
 """From many specs to one tidy frame: train what is missing, keep what is done.  ``frame(specs)`` is what notebooks call."""
 
+import errno
+import os
+import platform
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -8,19 +11,23 @@ from typing import Any
 import pandas as pd
 
 from unseen.errors import Explained
-from unseen.files import probe, same_as
+from unseen.files import CannotWrite, check_room
 from unseen.process_group import best_device
 from unseen.runs.progress import Board, work
 from unseen.runs.store import Store, ensure
 from unseen.runs.workers import Executor, Serial, Tell, suited
 from unseen.specs import RunSpec
 
+_SHARED = "all workers need one shared folder, which UNSEEN_RUNS names"
+
 
 class SweepFailed(Explained):
     """Some runs of a sweep failed; the message counts them and quotes the reason of the first."""
 
 
-def frame(specs: Iterable[RunSpec], store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
+def frame(
+    specs: Iterable[RunSpec], store: Store | None = None, executor: Executor | None = None
+) -> pd.DataFrame:
     """One row per run and split for all specs, in their order; missing runs are trained first.
 
     Columns: recipe, layers, width, pattern_length, input_length, instructions, examples_per_instruction,
@@ -59,10 +66,14 @@ def fill(
     if not missing:
         return {}
     executor = executor or (suited(missing) if best_device() == "cpu" else Serial())
-    with probe(store.root) as mark, Board(missing) as board:
+    check_room(store.root)
+    with Board(missing) as board:
         for part in in_order(missing):
-            executor.run(part, partial(train_one, store=store, probe=mark), board.report)
-    return board.failed
+            executor.run(part, partial(train_one, store=store), board.report)
+    elsewhere = [digest for digest in board.done if not (store.root / digest).is_dir()]
+    return board.failed | dict.fromkeys(
+        elsewhere, f"its worker wrote to another disk than {store.root}; {_SHARED}"
+    )
 
 
 def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:
@@ -80,12 +91,14 @@ def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:
     return parts
 
 
-def train_one(spec: RunSpec, tell: Tell, store: Store, probe: str = "") -> None:
+def train_one(spec: RunSpec, tell: Tell, store: Store) -> None:
     """What a worker does with a run: ensure that it is done and report its steps; ``Held`` when another one trains it.
 
-    Raises ``CannotWrite`` when the worker does not see ``probe``, which the driver wrote into the store.
+    Raises ``CannotWrite`` when the worker does not see the store, which the driver has created.
     """
-    same_as(store.root, probe)
+    if not store.root.is_dir():
+        who = f"process {os.getpid()} on {platform.node()} does not see the driver's {store.root}"
+        raise CannotWrite(errno.ENOENT, f"{who}; {_SHARED}")
     ensure(spec, store, lambda row: tell(int(row["step"])), patience=0, say=lambda note: tell(0, note))
 
 
@@ -135,6 +148,8 @@ def histories(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFr
     for spec in specs:
         store.finished(spec)
         which = {name: about(spec)[name] for name in ("recipe", "instructions", "seed")}
-        history = store.history(spec).melt(["step", "loss", "seconds"], ["seen", "unseen"], "split", "accuracy")
+        history = store.history(spec).melt(
+            ["step", "loss", "seconds"], ["seen", "unseen"], "split", "accuracy"
+        )
         parts.append(history.assign(**which))
     return pd.concat(parts, ignore_index=True)

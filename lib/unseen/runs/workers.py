@@ -9,10 +9,10 @@ import signal
 import threading
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -23,7 +23,11 @@ from unseen.runs.signals import Stopped, polite_stops
 from unseen.specs import RunSpec
 
 _LITTLE = 2_000_000  # examples read, times layers, times width: a second or two of one core
-RETRIES = 2  # how often a run whose worker died is given to another
+RETRIES, AGAIN = (
+    2,
+    2.0,
+)  # more tries of a run whose worker died; seconds until the next try of one that is held
+ENDS = ("done", "failed", "lost", "held")  # kinds of events after which a run is not running
 
 
 @dataclass(frozen=True)
@@ -57,39 +61,37 @@ class Executor(Protocol):
         ...
 
 
-class Line:
-    """The runs that wait, in order; those that another process trains wait ``AGAIN`` seconds before the next try.
+Start = Callable[[RunSpec], bool]  # starts a run somewhere, or returns False where no worker is free
+News = Callable[[], Iterable[Event]]  # what has happened, after at most half a second
 
-    >>> first, second = RunSpec(), RunSpec().with_seed(1)
-    >>> line = Line([first])
-    >>> line.next() == first, line.next()
-    (True, None)
-    >>> line.later(first)
-    >>> line.next(), bool(line)
-    (None, True)
+
+def drive(specs: list[RunSpec], start: Start, news: News, report: Report) -> None:
+    """Start runs in order and report what becomes of them, until all have ended.
+
+    A run that is ``lost`` starts again before the others, and fails after ``RETRIES`` more tries; one that is ``held``
+    is tried again after ``AGAIN`` seconds, behind the others.
     """
-
-    AGAIN = 2.0
-
-    def __init__(self, specs: list[RunSpec]):
-        self.waiting = [(0.0, spec) for spec in specs]  # not before this time
-
-    def __bool__(self) -> bool:
-        return bool(self.waiting)
-
-    def next(self) -> RunSpec | None:
-        """The next run that may start now, removed from the line."""
-        now = time.monotonic()
-        place = next((place for place, (time, _) in enumerate(self.waiting) if time <= now), None)
-        return None if place is None else self.waiting.pop(place)[1]
-
-    def first(self, spec: RunSpec) -> None:
-        """Let a run wait at the front."""
-        self.waiting.insert(0, (0.0, spec))
-
-    def later(self, spec: RunSpec) -> None:
-        """Let a run wait until its holder may be done."""
-        self.waiting.append((time.monotonic() + self.AGAIN, spec))
+    line, tries = deque((0.0, spec) for spec in specs), Counter[str]()
+    running: dict[str, RunSpec] = {}
+    while line or running:
+        while line and line[0][0] <= time.monotonic() and start(line[0][1]):
+            _, spec = line.popleft()
+            running[spec.digest()] = spec
+        for event in news():
+            if event.digest not in running:  # late news of a run that has ended
+                continue
+            if event.kind == "lost":
+                tries[event.digest] += 1
+                kind = "lost" if tries[event.digest] <= RETRIES else "failed"
+                reason = f"{event.reason}, try {tries[event.digest]} of {RETRIES + 1}"
+                event = replace(event, kind=kind, reason=reason)
+            report(event)
+            if event.kind in ENDS:
+                spec = running.pop(event.digest)
+            if event.kind == "lost":
+                line.appendleft((0.0, spec))
+            elif event.kind == "held":
+                line.append((time.monotonic() + AGAIN, spec))
 
 
 def run_one(spec: RunSpec, trainer: Trainer, report: Report) -> Event:
@@ -112,22 +114,27 @@ class Serial:
 
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs in order; a failed run is reported and the next one starts."""
-        line = Line(specs)
+        ended: list[Event] = []
         with threads(1), polite_stops() as check:
 
             def checked(event: Event) -> None:
                 report(event)
                 check()
 
-            while line:
-                if (spec := line.next()) is None:
+            def start(spec: RunSpec) -> bool:
+                if ended:
+                    return False
+                ended.append(run_one(spec, trainer, checked))
+                return True
+
+            def news() -> Iterator[Event]:
+                check()
+                if not ended:
                     time.sleep(0.1)
-                    check()
-                    continue
-                last = run_one(spec, trainer, checked)
-                if last.kind == "held":
-                    line.later(spec)
-                checked(last)
+                while ended:
+                    yield ended.pop()
+
+            drive(specs, start, news, checked)
 
 
 def suited(specs: list[RunSpec]) -> Executor:
@@ -137,7 +144,9 @@ def suited(specs: list[RunSpec]) -> Executor:
     >>> [type(suited(scale(name).runs())).__name__ for name in ("smoke", "quick")]
     ['Serial', 'Processes']
     """
-    work = sum(spec.training.steps * spec.training.batch * spec.model.layers * spec.model.width for spec in specs)
+    work = sum(
+        spec.training.steps * spec.training.batch * spec.model.layers * spec.model.width for spec in specs
+    )
     return Serial() if work < _LITTLE else Processes()
 
 
@@ -145,7 +154,7 @@ class Processes:
     """Runs on one-thread worker processes, by default one for each core.
 
     On two cores two such workers get half as much again done as one worker with two threads.  A worker that dies is
-    replaced and its run tried again, ``RETRIES`` times.
+    replaced.
     """
 
     def __init__(self, workers: int | None = None):
@@ -153,31 +162,31 @@ class Processes:
 
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs, several at a time, in order; returns when all have ended."""
-        line, tries, size = Line(specs), Counter[RunSpec](), min(self.workers, len(specs))
-        places = range(size) if size >= cores() else [None] * size  # beside others, the system finds the idle cores
+        size = min(self.workers, len(specs))
+        places = (
+            range(size) if size >= cores() else [None] * size
+        )  # beside others, the system finds the idle cores
         workers = [_Worker(trainer, place) for place in places]
+
+        def start(spec: RunSpec) -> bool:
+            idle = [worker for worker in workers if worker.spec is None]
+            if idle:
+                idle[0].take(spec)
+            return bool(idle)
+
+        def news() -> Iterator[Event]:
+            busy = {worker.connection: worker for worker in workers if worker.spec}
+            for connection in wait(list(busy), timeout=0.5):
+                worker = busy[connection]
+                event = worker.news()
+                if event.kind == "lost":
+                    workers[workers.index(worker)] = _Worker(trainer, worker.place)
+                elif event.kind in ENDS:
+                    worker.spec = None
+                yield event
+
         try:
-            while True:
-                for worker in workers:
-                    if worker.spec is None:
-                        worker.take(line.next())
-                busy = {worker.connection: worker for worker in workers if worker.spec}
-                if not busy and not line:
-                    return
-                for connection in wait(list(busy), timeout=0.5 if line else None):
-                    worker = busy[connection]
-                    spec, event = worker.spec, worker.news()
-                    if event is None:
-                        tries[spec] += 1
-                        event = worker.obituary(tries[spec])
-                        workers[workers.index(worker)] = _Worker(trainer, worker.place)
-                    report(event)
-                    if event.kind == "lost":
-                        line.first(spec)
-                    elif event.kind == "held":
-                        line.later(spec)
-                    if event.kind in ("done", "failed", "held"):
-                        worker.spec = None
+            drive(specs, start, news, report)
         finally:
             for worker in workers:
                 worker.ask()
@@ -191,35 +200,27 @@ class _Worker:
     def __init__(self, trainer: Trainer, place: int | None):
         context = multiprocessing.get_context("spawn")
         self.spec: RunSpec | None = None
-        self.place, self.heard = place, False
+        self.place = place
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, trainer, place), daemon=True)
         self.process.start()
         theirs.close()
 
-    def take(self, spec: RunSpec | None) -> None:
-        """Start on a run, if there is one."""
+    def take(self, spec: RunSpec) -> None:
+        """Start on a run."""
         self.spec = spec
-        if spec:
-            with suppress(OSError):  # it has just died: ``news`` notices
-                self.connection.send(spec)
+        with suppress(OSError):  # it has just died: ``news`` notices
+            self.connection.send(spec)
 
-    def news(self) -> Event | None:
-        """The next event, or None when the process has ended."""
+    def news(self) -> Event:
+        """The next event; ``lost`` when the process has died."""
         try:
-            event = self.connection.recv()
+            return self.connection.recv()
         except (EOFError, OSError):
-            return None
-        self.heard = True
-        return event
-
-    def obituary(self, tries: int) -> Event:
-        """What its death means for its run: ``lost``, or ``failed`` after the last try."""
-        self.process.join(5)
-        reason = f"its worker died (exit code {self.process.exitcode}), try {tries} of {RETRIES + 1}"
-        if not self.heard:  # it never reached the run
-            reason += "; in a script, what starts runs must stand under: if __name__ == '__main__':"
-        return Event("failed" if tries > RETRIES else "lost", self.spec.digest(), reason=reason)
+            self.process.join(5)
+            return Event(
+                "lost", self.spec.digest(), reason=f"its worker died (exit code {self.process.exitcode})"
+            )
 
     def ask(self) -> None:
         """Ask a busy worker for a checkpoint, an idle one to end."""
