@@ -1,4 +1,4 @@
-"""One run by several processes: the numbers of one process, and nobody left behind when the leader goes."""
+"""One run by several processes: the numbers of one process, and no process left behind when the leader ends."""
 
 import os
 import signal
@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,33 +13,33 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-import crews
-from crews import ENDINGS, RUNS, kept
-from unseen import parallel
-from unseen.parallel import ALONE, Crew, crew
+import members
+from members import ENDINGS, RUNS, kept
+from unseen.process_group import ALONE, ProcessGroup, joined
 from unseen.training import batch_rows, data_of, start, train
 
 CLOSE = 1e-5  # of losses near 2, weights, optimizers' memory: two halves add up in another order (seen here: 4e-7)
 SECONDS = 20  # from the leader's exception to the end of every process (seen here: 2)
 PATIENCE = 120  # seconds for anything that two processes do
-TOLD = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+SET = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 
 
-def told(monkeypatch, **changes):
+def environment(monkeypatch, **changes):
     """Set what torchrun sets, with changes; None is left out."""
-    for name, value in (TOLD | changes).items():
+    for name, value in (SET | changes).items():
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
 
 
-# One member
+# One process
 
 
-def test_alone_every_call_gives_back_what_it_got(monkeypatch):
-    told(monkeypatch, **dict.fromkeys(TOLD))
+@pytest.mark.parametrize("changes", [dict.fromkeys(SET), {"RANK": "0", "WORLD_SIZE": "1"}])
+def test_alone_every_call_returns_what_it_got(monkeypatch, changes):
+    environment(monkeypatch, **changes)
     model, value = nn.Linear(2, 2), torch.ones(3)
-    with crew() as alone:
+    with joined() as alone:
         assert not dist.is_initialized()
         assert alone is ALONE
         assert (alone.leads, alone.rank, alone.size, alone.device) == (True, 0, 1, None)
@@ -50,64 +49,35 @@ def test_alone_every_call_gives_back_what_it_got(monkeypatch):
         assert alone.share([1, 2, 3]) == [1, 2, 3]
 
 
-def test_torchrun_with_one_process_is_the_crew_of_one(monkeypatch):
-    told(monkeypatch, RANK="0", WORLD_SIZE="1")
-    with crew() as alone:
-        assert alone is ALONE
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"WORLD_SIZE": None}, "^WORLD_SIZE=None: expected whole numbers"),
-        ({"RANK": None, "LOCAL_RANK": ""}, "^RANK=None, LOCAL_RANK='': "),
-        ({"RANK": "first"}, "^RANK='first': expected whole numbers"),
-        ({"RANK": "-1", "MASTER_PORT": "any"}, "^RANK='-1', MASTER_PORT='any': "),
-        ({"MASTER_ADDR": None}, "MASTER_ADDR expected, but not set"),
-        ({"RANK": "2"}, "^LOCAL_RANK=0, RANK=2, WORLD_SIZE=2: "),
-        ({"LOCAL_RANK": "3"}, "^LOCAL_RANK=3, RANK=1, WORLD_SIZE=2: "),
-        ({"RANK": "0", "WORLD_SIZE": "0"}, "^LOCAL_RANK=0, RANK=0, WORLD_SIZE=0: "),
-    ],
-)
-def test_an_impossible_place_is_refused_before_anything_is_connected(monkeypatch, changes, message):
-    told(monkeypatch, **changes)
-    with pytest.raises(ValueError, match=message), crew():
-        pass
-    assert not dist.is_initialized()
-
-
 @pytest.mark.parametrize("size", [1, 2, 4, 16])
-def test_the_shares_of_all_members_are_the_batch(size):
+def test_the_shares_of_all_processes_are_the_batch(size):
     spec = RUNS["modern"]
     rows = batch_rows(spec.task, spec.training, 3)
-    shares = [Crew(rank, size).share(rows) for rank in range(size)]
+    shares = [ProcessGroup(rank, size).share(rows) for rank in range(size)]
     assert {len(share) for share in shares} == {16 // size}
     assert [row for share in shares for row in share] == list(rows)
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused_before_any_work():
-    spec = RUNS["modern"]
+    spec, three = RUNS["modern"], ProcessGroup(0, 3)
     with pytest.raises(ValueError, match=r"^a batch of 16 examples cannot be shared evenly by 3 processes$"):
-        train(spec, state=None, data=None, crew=Crew(0, 3))
+        train(spec, None, None, members.ignore, members.ignore, three)
     wide = spec.but(training=spec.training.but(batch=99))  # but there are only 64 examples
     with pytest.raises(ValueError, match=r"a batch of 64 examples .* by 3 processes"):
-        train(wide, state=None, data=None, crew=Crew(0, 3))
-    with pytest.raises(ValueError, match=r"a batch of 5 examples .* by 2 processes"):
-        Crew(1, 2).share([1, 2, 3, 4, 5])
+        train(wide, None, None, members.ignore, members.ignore, three)
 
 
-# How a member connects, without a GPU at hand
+# How a process connects, without a GPU at hand
 
 
 @pytest.fixture
-def group(monkeypatch):
-    """What is asked of torch's process group, which is not there."""
-    asked = []
-    monkeypatch.setattr(dist, "init_process_group", asked.append)
-    monkeypatch.setattr(dist, "destroy_process_group", lambda: asked.append("destroyed"))
-    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
-    monkeypatch.setattr(parallel, "_entered", count())
-    return asked
+def calls(monkeypatch):
+    """The calls to torch's process group, which does not exist."""
+    made = []
+    monkeypatch.setattr(dist, "init_process_group", made.append)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: made.append("destroyed"))
+    monkeypatch.setattr(torch.cuda, "set_device", made.append)
+    return made
 
 
 def gpus(monkeypatch, number):
@@ -115,67 +85,55 @@ def gpus(monkeypatch, number):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
 
 
-@pytest.mark.parametrize(("number", "device", "calls"), [(0, "cpu", ["gloo"]), (2, "cuda:1", [1, "nccl"])])
-def test_each_member_has_a_device_and_leaves_the_group_at_the_end(monkeypatch, group, number, device, calls):
-    told(monkeypatch, LOCAL_RANK="1")
+@pytest.mark.parametrize(("number", "device", "expected"), [(0, "cpu", ["gloo"]), (2, "cuda:1", [1, "nccl"])])
+def test_each_process_has_a_device_and_leaves_the_group_at_the_end(
+    monkeypatch, calls, number, device, expected
+):
+    environment(monkeypatch, LOCAL_RANK="1")
     gpus(monkeypatch, number)
     interrupt = signal.getsignal(signal.SIGINT)
-    with crew() as member:
-        assert member == Crew(1, 2, device)
-        assert not member.leads
-        assert group == calls
+    with joined() as group:
+        assert group == ProcessGroup(1, 2, device)
+        assert not group.leads
+        assert calls == expected
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    assert group == [*calls, "destroyed"]
+    assert calls == [*expected, "destroyed"]
     assert signal.getsignal(signal.SIGINT) == interrupt
 
 
-@pytest.mark.parametrize(("number", "calls"), [(0, ["gloo", "destroyed"]), (1, [0, "nccl"])])
+@pytest.mark.parametrize(("number", "expected"), [(0, ["gloo", "destroyed"]), (1, [0, "nccl"])])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_error_ends_the_group_unless_that_would_wait_for_the_others(monkeypatch, group, number, calls, error):
-    told(monkeypatch)
+def test_an_error_ends_the_group_unless_that_would_wait_for_the_others(
+    monkeypatch, calls, number, expected, error
+):
+    environment(monkeypatch)
     gpus(monkeypatch, number)
-    with pytest.raises(error), crew():
+    with pytest.raises(error), joined():
         raise error
-    assert group == calls
+    assert calls == expected
 
 
-def test_a_member_without_a_gpu_of_its_own_is_refused(monkeypatch, group):
-    told(monkeypatch, LOCAL_RANK="1")
+def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch, calls):
+    environment(monkeypatch, LOCAL_RANK="1")
     gpus(monkeypatch, 1)
-    with pytest.raises(ValueError, match=r"^LOCAL_RANK=1: this host has 1 GPU\(s\), so --nproc-per-node 1 at most"):
-        crew().__enter__()
-    assert group == []
+    with pytest.raises(
+        ValueError, match=r"^LOCAL_RANK=1: this host has 1 GPU\(s\), so --nproc-per-node 1 at most"
+    ):
+        joined().__enter__()
+    assert calls == []
 
 
-def test_a_second_connection_is_refused(monkeypatch, group):
-    """Torch would find what the first one left in torchrun's store, and hang (pytorch issue 55967)."""
-    told(monkeypatch)
-    gpus(monkeypatch, 0)
-    with crew():
-        pass
-    with pytest.raises(RuntimeError, match="once"), crew():
-        pass
-    assert group == ["gloo", "destroyed"]
+# Two processes, started by torchrun
 
 
-# Two members, started by torchrun
-
-
-def launch(task: str, folder: Path, meanwhile: Callable[[subprocess.Popen], object] = lambda process: None) -> int:
-    """Let two members do a task of ``crews.py`` on processors; the exit code of torchrun."""
-    command = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        Path(crews.__file__),
-        task,
-        folder,
-    ]
-    environment = {name: value for name, value in os.environ.items() if name not in TOLD}
-    environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, *command], env=environment)
+def launch(
+    task: str, folder: Path, meanwhile: Callable[[subprocess.Popen], object] = lambda process: None
+) -> int:
+    """Let two processes do a task of ``members.py`` on CPUs; the exit code of torchrun."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    clean = {name: value for name, value in os.environ.items() if name not in SET}
+    clean |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*torchrun, Path(members.__file__), task, folder], env=clean)
     try:
         meanwhile(process)
         return process.wait(PATIENCE)
@@ -190,17 +148,19 @@ def alone():
     found = {}
     for name, spec in RUNS.items():
         states = {}
-        train(
-            spec, start(spec), data_of(spec), save=lambda state, states=states: states.update({state.step: kept(state)})
-        )
+
+        def save(state, states=states):
+            states[state.step] = kept(state)
+
+        train(spec, start(spec), data_of(spec), members.ignore, save)
         found[name] = states[spec.training.checkpoint_every], states[spec.training.steps]
     return found
 
 
 @pytest.fixture(scope="module")
-def members(alone, tmp_path_factory):
-    """What each of two members had in the end."""
-    folder = tmp_path_factory.mktemp("crew")
+def results(alone, tmp_path_factory):
+    """What each of two processes had in the end."""
+    folder = tmp_path_factory.mktemp("group")
     for name, (early, _) in alone.items():
         torch.save(early, folder / f"{name}.pt")
     assert launch("compare", folder) == 0
@@ -218,9 +178,9 @@ def matters(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("recipe", RUNS)
 @pytest.mark.parametrize("way", ["whole", "resumed"])
-def test_two_members_end_where_one_process_ends(alone, members, recipe, way):
+def test_two_processes_end_where_one_process_ends(alone, results, recipe, way):
     """From the start, and from a checkpoint of one process that the leader alone has read."""
-    one, two = alone[recipe][1], members[0][f"{recipe} {way}"]
+    one, two = alone[recipe][1], results[0][f"{recipe} {way}"]
     assert [row["step"] for row in two["history"]] == [row["step"] for row in one["history"]] == [3, 6, 9, 12]
     for ours, theirs in zip(two["history"], one["history"], strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=CLOSE)
@@ -232,29 +192,32 @@ def test_two_members_end_where_one_process_ends(alone, members, recipe, way):
 
 @pytest.mark.parametrize("recipe", RUNS)
 @pytest.mark.parametrize("way", ["whole", "resumed"])
-def test_both_members_hold_the_same_bits(members, recipe, way):
-    first, second = (member[f"{recipe} {way}"] for member in members)
+def test_both_processes_hold_the_same_bits(results, recipe, way):
+    first, second = (member[f"{recipe} {way}"] for member in results)
     assert first["step"] == second["step"] == 12
     assert all(torch.equal(tensor, second["tensors"][name]) for name, tensor in first["tensors"].items())
 
 
-def test_only_the_leader_watches_and_saves(members):
-    assert [(member["rank"], member["size"], member["device"]) for member in members] == [(0, 2, "cpu"), (1, 2, "cpu")]
-    assert [member["calls"] for member in members] == [2 * (4 + 3), 0]
-    assert [len(member["modern whole"]["history"]) for member in members] == [4, 0]
+def test_only_the_leader_watches_and_saves(results):
+    assert [(member["rank"], member["size"], member["device"]) for member in results] == [
+        (0, 2, "cpu"),
+        (1, 2, "cpu"),
+    ]
+    assert [member["calls"] for member in results] == [2 * (4 + 3), 0]
+    assert [len(member["modern whole"]["history"]) for member in results] == [4, 0]
 
 
-def test_members_agree_on_means_and_on_what_the_leader_says(members):
-    assert [member["mean"].tolist() for member in members] == [[0.5, 10.0]] * 2
-    assert [member["same"] for member in members] == ["from 0"] * 2
+def test_processes_agree_on_means_and_on_what_the_leader_says(results):
+    assert [member["mean"].tolist() for member in results] == [[0.5, 10.0]] * 2
+    assert [member["same"] for member in results] == ["from 0"] * 2
 
 
-def test_what_goes_wrong_at_one_member_all_members_see(members):
-    assert [member["diverged"] for member in members] == ["the loss is nan by step 2 of 12"] * 2
+def test_what_goes_wrong_in_one_process_all_processes_see(results):
+    assert [member["diverged"] for member in results] == ["the loss is nan by step 2 of 12"] * 2
 
 
 def interrupt(process: subprocess.Popen, folder: Path) -> None:
-    """Ctrl-C at torchrun, once the members train."""
+    """Ctrl-C at torchrun, once they train."""
     end = time.monotonic() + PATIENCE
     while not (folder / "trains").exists() and time.monotonic() < end:
         time.sleep(0.05)
@@ -263,8 +226,10 @@ def interrupt(process: subprocess.Popen, folder: Path) -> None:
 
 @pytest.mark.parametrize("task", ENDINGS)
 def test_when_the_leader_raises_every_process_ends_within_seconds(tmp_path, task):
-    """At an interrupt the leader still goes on to the next row and stops there: the others do not hear it."""
-    code = launch(task, tmp_path, lambda process: interrupt(process, tmp_path) if task == "interrupt" else None)
+    """At an interrupt the leader still trains to the next row and stops there; the others ignore it."""
+    code = launch(
+        task, tmp_path, lambda process: interrupt(process, tmp_path) if task == "interrupt" else None
+    )
     assert time.time() - float((tmp_path / "raised").read_text()) < SECONDS
     assert code != 0
     for rank in range(2):  # torchrun has waited for both, so no zombie of either is left
