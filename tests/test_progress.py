@@ -1,25 +1,24 @@
-"""What a sweep says of itself."""
+"""What a sweep shows of its progress."""
 
 import pytest
 
 from trainers import SMALL
-from unseen.running import progress
-from unseen.running.progress import Board, duration, headless
-from unseen.running.workers import Event
+from unseen.runs import progress
+from unseen.runs.progress import Board, headless
+from unseen.runs.workers import Event
 
 SPECS = [SMALL.with_seed(seed) for seed in range(4)]
 A, B, C, D = (spec.digest() for spec in SPECS)
 
 
 class Clock:
-    def __init__(self, monkeypatch):
-        self.now = 100.0
-        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+    now = 100.0
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    return Clock(monkeypatch)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: Clock.now)
+    return Clock
 
 
 @pytest.fixture
@@ -27,7 +26,8 @@ def alone(monkeypatch):
     monkeypatch.setenv("UNSEEN_HEADLESS", "1")
 
 
-def told(board, *events):
+def line(board, *events):
+    """The line after some events."""
     for event in events:
         board.take(Event(*event))
     return board.line()
@@ -35,55 +35,47 @@ def told(board, *events):
 
 def test_the_line_counts_every_run_once(clock):
     board = Board(SPECS)
-    assert told(board) == "0 of 4 runs done, 4 left"
-    assert told(board, ("started", A)) == "0 of 4 runs done, 1 running (modern I=3 seed 0: 0/12), 3 left"
-    board.take(Event("started", B))
-    assert (
-        told(board, ("failed", A, 0, "no")) == "0 of 4 runs done, 1 failed, 1 running (modern I=3 seed 1: 0/12), 2 left"
-    )
-    assert told(board, ("lost", B, 0, "died")) == "0 of 4 runs done, 1 failed, 3 left"
+    assert line(board) == "0 of 4 runs done, 4 left"
+    assert line(board, ("started", A)) == "0 of 4 runs done, 1 running (modern I=3 seed 0: 0/12), 3 left"
+    told = line(board, ("started", B), ("failed", A, 0, "no"))
+    assert told == "0 of 4 runs done, 1 failed, 1 running (modern I=3 seed 1: 0/12), 2 left"
+    assert line(board, ("lost", B, 0, "died")) == "0 of 4 runs done, 1 failed, 3 left"
     for digest in (B, C, D):
-        told(board, ("started", digest), ("done", digest))
+        line(board, ("started", digest), ("done", digest))
     assert board.line() == "3 of 4 runs done, 1 failed"
     assert board.failed == {A: "no"}
 
 
 def test_the_time_left_follows_from_the_work_done(clock):
     board = Board(SPECS[:2])
-    board.take(Event("started", A))
+    line(board, ("started", A))
     clock.now += 10
     assert "about" not in board.line()  # nothing is done yet
-    assert told(board, ("step", A, 2), ("step", A, 6)).endswith("about 30 s")  # half of one of two in ten seconds
-    assert told(board, ("done", A)).endswith("about 10 s")
-    assert "about" not in told(board, ("done", B))
+    assert line(board, ("step", A, 2), ("step", A, 6)).endswith(
+        "about 30 s"
+    )  # half of one of two in ten seconds
+    assert line(board, ("done", A)).endswith("about 10 s")
+    assert "about" not in line(board, ("done", B))
 
 
-def test_steps_of_an_earlier_sweep_do_not_count_as_done_in_this_one(clock):
+def test_steps_of_an_earlier_sweep_are_not_work_of_this_one(clock):
     board = Board(SPECS[:1])
-    board.take(Event("started", A))
+    line(board, ("started", A))
     clock.now += 10
-    assert told(board, ("step", A, 10)).endswith("about 10 s")  # went on from 8: two steps took ten seconds
+    assert line(board, ("step", A, 10)).endswith("about 10 s")  # resumed from 8: two steps took ten seconds
 
 
-def test_a_run_that_tells_only_its_end_started_at_zero(clock):
-    board = Board([SMALL.but(training=SMALL.training.but(evaluate_every=500)), *SPECS[1:2]])
+def test_a_run_that_reports_only_its_end_started_at_zero(clock):
+    rare = SMALL.but(training=SMALL.training.but(evaluate_every=500))
+    board, digest = Board([rare, SPECS[1]]), rare.digest()
     clock.now += 10
-    digest = board.missing[0].digest()
-    assert told(board, ("started", digest), ("step", digest, 12), ("done", digest)).endswith("about 10 s")
+    assert line(board, ("started", digest), ("step", digest, 12), ("done", digest)).endswith("about 10 s")
 
 
 def test_larger_runs_weigh_more(clock):
-    large = SPECS[1].but(model=SMALL.model.but(width=32))
-    board = Board([SPECS[0], large])
+    board = Board([SPECS[0], SPECS[1].but(model=SMALL.model.but(width=32))])
     clock.now += 10
-    assert told(board, ("step", A, 2), ("done", A)).endswith("about 40 s")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (600, "10 min"), (3_599, "60 min"), (5_400, "1.5 h")]
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text
+    assert line(board, ("step", A, 2), ("done", A)).endswith("about 40 s")
 
 
 def test_headless_there_is_a_line_now_and_then(clock, alone, capsys):
@@ -95,16 +87,18 @@ def test_headless_there_is_a_line_now_and_then(clock, alone, capsys):
     assert len(lines) == 4  # at once, after 12 and 24 seconds, at the end
     assert lines[0] == "0 of 4 runs done, 4 left"
     assert [line.split("seed 0: ")[1].split(")")[0] for line in lines[1:]] == ["6/12", "12/12", "12/12"]
-    assert board.bar is None
 
 
-def test_a_reason_is_told_at_once(clock, alone, capsys):
+def test_reasons_are_printed_at_once_and_waiting_only_once(clock, alone, capsys):
     with Board(SPECS) as board:
         board.report(Event("failed", A, reason="ValueError: no luck"))
-        assert capsys.readouterr().out.splitlines()[1:] == [f"run {A} failed: ValueError: no luck"]
+        for _ in range(2):
+            board.report(Event("held", B, reason="it is held"))
+        lines = capsys.readouterr().out.splitlines()[1:]
+        assert lines == [f"run {A} failed: ValueError: no luck", "it is held; tried again later"]
 
 
-def test_a_person_sees_a_bar(monkeypatch, capsys):
+def test_a_user_sees_a_bar(monkeypatch, capsys):
     monkeypatch.delenv("UNSEEN_HEADLESS", raising=False)
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_BARS", 0)
     assert not headless()

@@ -1,7 +1,6 @@
-"""Executors: what they report, and what a dying, failing or interrupted worker does to the others."""
+"""Executors: what they report, and what a dying, failing or interrupted worker does to the other runs."""
 
 import multiprocessing
-import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,13 +11,13 @@ import torch
 from filelock import FileLock
 
 from trainers import DEADLY, GOOD, KILLED, WRONG, slow, wild
-from unseen.disk.holding import hold
-from unseen.running import workers
-from unseen.running.progress import Board
-from unseen.running.signals import Terminated, polite_stops
-from unseen.running.workers import Event, Line, Processes, Serial, Stopped, cores, threads
-from unseen.store import Store
-from unseen.sweep import ensure, train_one
+from unseen.runs import workers
+from unseen.runs.once import hold
+from unseen.runs.progress import Board
+from unseen.runs.signals import Stopped, Terminated, polite_stops
+from unseen.runs.store import Store, ensure
+from unseen.runs.sweep import train_one
+from unseen.runs.workers import Event, Processes, Serial, cores, threads
 
 SPECS = [GOOD.with_seed(seed) for seed in (5, 6, 7)]
 
@@ -38,10 +37,6 @@ class Reports:
     def story(self, spec):
         """Kinds and steps of a run's events, as text."""
         return " ".join(f"{event.step}" if event.kind == "step" else event.kind for event in self.of(spec))
-
-
-def weights(store, spec):
-    return store.manifest(spec)["files"]["weights.safetensors"]
 
 
 # Serial
@@ -67,7 +62,7 @@ def test_serial_trains_in_order_on_one_thread_and_reports():
         Event("started", d), Event("step", d, 1), Event("step", d, 2), Event("done", d))]  # fmt: skip
 
 
-def test_serial_goes_on_behind_a_failed_run(capfd):
+def test_serial_continues_after_a_failed_run(capfd):
     reports = Reports()
 
     def trainer(spec, tell):
@@ -81,7 +76,7 @@ def test_serial_goes_on_behind_a_failed_run(capfd):
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, Stopped])
-def test_serial_stops_when_it_is_told(stop):
+def test_serial_stops_at_a_stop(stop):
     seen = []
 
     def trainer(spec, tell):
@@ -93,7 +88,7 @@ def test_serial_stops_when_it_is_told(stop):
     assert seen == SPECS[:1]
 
 
-def test_threads_are_given_back_after_an_error():
+def test_threads_are_restored_after_an_error():
     def inside():
         with threads(2):
             raise RuntimeError(f"with {torch.get_num_threads()} threads")
@@ -103,23 +98,45 @@ def test_threads_are_given_back_after_an_error():
     assert torch.get_num_threads() == 1
 
 
-def test_by_default_there_is_a_worker_for_each_core(monkeypatch):
-    monkeypatch.setattr(workers, "cores", lambda: 7)
-    assert Processes().workers == 7
-    assert Processes(3).workers == 3
-    assert cores() >= 1
+# The loop behind all executors
 
 
-# Processes; each worker takes seconds to start, so one crew lives through all of it
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        (["held", "done", "done"], "held, second done, done"),  # it waits behind the others
+        (["lost", "done", "done"], "lost, done, second done"),  # it starts again before the others
+        (["lost", "lost", "lost", "done"], "lost, lost, failed, second done"),
+    ],
+)
+def test_what_ends_a_run_decides_when_it_is_tried_again(monkeypatch, outcomes, expected):
+    monkeypatch.setattr(workers, "AGAIN", 0.0)
+    started, said, outcomes = [], [], list(outcomes)
+
+    def start(spec):
+        if started:
+            return False
+        started.append(spec)
+        return True
+
+    def news():
+        spec = started.pop()
+        yield Event(outcomes.pop(0), spec.digest())
+        yield Event("step", spec.digest(), 3)  # late news
+
+    workers.drive(SPECS[:2], start, news, said.append)
+    names = {SPECS[0].digest(): "", SPECS[1].digest(): "second "}
+    assert ", ".join(names[event.digest] + event.kind for event in said) == expected
+
+
+# Processes; each worker takes seconds to start, so one pair lives through all of it
 
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory):
-    """What a crew of two, with one retry, reports and stores for runs that end in every way."""
+    """What two workers, with one retry, report and store for runs that end in every way."""
     store, reports = Store(tmp_path_factory.mktemp("lived")), Reports()
-    store.root.mkdir(exist_ok=True)
-    specs = [KILLED, DEADLY, WRONG, GOOD]
-    board = Board(specs)
+    board = Board([KILLED, DEADLY, WRONG, GOOD])
 
     def report(event):
         reports(event)
@@ -127,16 +144,22 @@ def lived(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "RETRIES", 1)
-        Processes(2).run(specs, partial(wild, store=store), report)
+        Processes(2).run([KILLED, DEADLY, WRONG, GOOD], partial(wild, store=store), report)
     return store, reports, board
 
 
 def test_every_run_ends_and_no_worker_stays(lived):
-    _, _, board = lived
+    _, reports, board = lived
     assert board.done == {spec.digest() for spec in (KILLED, GOOD)}
-    assert set(board.failed) == {spec.digest() for spec in (DEADLY, WRONG)}
     assert board.running == {}
     assert multiprocessing.active_children() == []
+    assert reports.story(DEADLY) == "started lost started failed"
+    assert reports.story(WRONG) == "started failed"  # an error is not tried again
+    reasons = {
+        DEADLY.digest(): "its worker died (exit code 7), try 2 of 2",
+        WRONG.digest(): "ValueError: one bad run",
+    }
+    assert board.failed == reasons
 
 
 def test_a_run_is_not_harmed_by_what_happens_to_others(lived):
@@ -145,30 +168,18 @@ def test_a_run_is_not_harmed_by_what_happens_to_others(lived):
     assert store.manifest(GOOD)["threads"] == 1
 
 
-def test_a_killed_workers_run_goes_on_from_its_checkpoint(lived, tmp_path):
+def test_a_killed_workers_run_resumes_from_its_checkpoint(lived, tmp_path):
     store, reports, _ = lived
     assert reports.story(KILLED) == "started 2 4 6 lost started note 6 8 10 12 done"
     assert [event.reason for event in reports.of(KILLED) if event.reason] == [
         "its worker died (exit code -9), try 1 of 2",
-        f"run {KILLED.digest()} goes on from step 4",
+        f"run {KILLED.digest()} resumes from step 4",
     ]
-    ensure(KILLED, Store(tmp_path), device="cpu")
-    assert weights(store, KILLED) == weights(Store(tmp_path), KILLED)
+    alone = ensure(KILLED, Store(tmp_path), device="cpu")
+    assert store.manifest(KILLED)["files"]["weights.safetensors"] == alone["files"]["weights.safetensors"]
 
 
-def test_a_run_that_always_kills_its_worker_has_failed_at_last(lived):
-    _, reports, board = lived
-    assert reports.story(DEADLY) == "started lost started failed"
-    assert board.failed[DEADLY.digest()] == "its worker died (exit code 7), try 2 of 2"
-
-
-def test_an_error_is_not_tried_again(lived):
-    _, reports, board = lived
-    assert reports.story(WRONG) == "started failed"
-    assert board.failed[WRONG.digest()] == "ValueError: one bad run"
-
-
-def test_an_interrupted_crew_leaves_checkpoints_and_nobody(tmp_path):
+def test_interrupted_workers_leave_checkpoints_and_end(tmp_path):
     store, spec = Store(tmp_path), SPECS[0]
 
     def report(event):
@@ -182,32 +193,17 @@ def test_an_interrupted_crew_leaves_checkpoints_and_nobody(tmp_path):
     assert list(store.folder(spec).glob("checkpoint-*"))
     steps = []
     train_one(spec, lambda step, note="": steps.append(step), store)
-    assert steps[1] > 2  # behind the note
+    assert steps[1] > 2  # after the note
 
 
-def test_a_worker_that_dies_before_it_gets_a_run_is_no_news():
+def test_a_worker_that_dies_before_it_gets_a_run_is_noticed():
     worker = workers._Worker(train_one, 0)
     worker.process.kill()
     worker.process.join(10)
-    worker.take(Line(SPECS))
-    assert worker.spec == SPECS[0]
-    assert worker.news() is None
-    assert worker.exit_code() == -9
+    worker.take(SPECS[0])
+    assert worker.news() == Event("lost", SPECS[0].digest(), reason="its worker died (exit code -9)")
     worker.stop()
-
-
-class Unreadable:
-    """A trainer with which a worker dies before it hears of any run, as in a script without a guard."""
-
-    def __reduce__(self):
-        return os._exit, (1,)
-
-
-def test_a_worker_that_dies_on_its_way_tells_of_the_guard_that_scripts_need():
-    told = []
-    Processes(1).run([GOOD], Unreadable(), told.append)
-    assert told[-1].kind == "failed"
-    assert told[-1].reason.endswith("must stand under: if __name__ == '__main__':")
+    assert Processes().workers == cores() >= 1
 
 
 def test_while_it_waits_for_another_a_run_stops_at_once(tmp_path):

@@ -1,1 +1,1 @@
-"""Runs on disk: computed once, verified when read, resumed where they stopped, spread over workers."""
+"""Runs on disk: computed once, verified when read, resumed where they stopped, distributed over workers."""

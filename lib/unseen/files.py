@@ -1,0 +1,209 @@
+"""Files that are whole or absent, the folders a user may choose, and what produced a result.
+
+Everything is written beside its place and moved into it: a reader sees the old file or the new one, never half of one.
+"""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from unseen.errors import Explained
+
+LARGEST, LARGEST_TEXT, LARGEST_NOTE = 2**36, 2**26, 2**22  # bytes read of any file, of a text, of a JSON file
+_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # how ``write`` names a file that is not whole yet
+_SEAL = 32  # bytes of a SHA-256
+
+
+class BrokenRun(Explained):
+    """A stored file is missing or is not what was written; the message names it and what to do."""
+
+
+class CannotWrite(Explained, OSError):
+    """A file or folder cannot be written; the message says which, why, and that the previous state is intact."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class TooLarge(ValueError):
+    """A file is larger than anything this project writes in its place, so it is not read."""
+
+
+def project_folder() -> Path:
+    """The root of the source checkout, or the working directory where the library is installed without one."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() else Path.cwd()
+
+
+def runs_folder() -> Path:
+    """Where all results of runs are written: ``$UNSEEN_RUNS``, or ``runs/`` of the project."""
+    place = Path(os.environ.get("UNSEEN_RUNS") or project_folder() / "runs")
+    try:
+        return place.resolve()
+    except (OSError, RuntimeError) as error:  # circular links
+        raise CannotWrite(errno.ELOOP, _unusable(place, "its links are circular")) from error
+
+
+def _unusable(place: Path, why: str) -> str:
+    return f"the runs folder {place} cannot be used ({why}); UNSEEN_RUNS chooses another place"
+
+
+# Writing
+
+
+def write(path: Path, content: bytes | str) -> str:
+    """Write a file so that it is whole or absent; returns its SHA-256.  Raises ``CannotWrite``."""
+    content = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(part, 0o644)  # other users may read it
+            os.replace(part, path)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return hashlib.sha256(content).hexdigest()
+
+
+def cannot_write(path: Path, error: OSError) -> CannotWrite:
+    """The error of a failed write, as a sentence for a user."""
+    why = error.strerror or error
+    return CannotWrite(error.errno, f"cannot write {path}: {why}; what was there before is intact")
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Files that killed writers left unfinished in a folder."""
+    return sorted(path for path in folder.glob(".*.part") if _PART.fullmatch(path.name) and path.is_file())
+
+
+def check_room(root: Path, needed: int = 0) -> None:
+    """Raise ``CannotWrite`` when a folder cannot take ``needed`` more bytes."""
+    try:
+        write(root / ".probe", "")
+        (root / ".probe").unlink(missing_ok=True)
+        free = shutil.disk_usage(root).free
+    except OSError as error:
+        raise CannotWrite(error.errno, _unusable(root, os.strerror(error.errno))) from error
+    if free < needed:
+        room = f"{root} has {free / 1e6:.1f} MB free and this run needs {needed / 1e6:.1f} MB"
+        advice = "'unseen clean' shows what can be deleted, UNSEEN_RUNS chooses another place"
+        raise CannotWrite(errno.ENOSPC, f"{room}; {advice}")
+
+
+# Reading
+
+
+def read(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
+    """The bytes of a regular file; raises ``TooLarge`` instead of reading more than ``at_most``, and ``OSError``."""
+    if not path.is_file():  # opening a pipe would block
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > at_most:
+            raise TooLarge(f"{path} is larger than {at_most:,} bytes")
+        return file.read(size)
+
+
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sealed(content: bytes) -> bytes:
+    """A content with its SHA-256 appended."""
+    return content + hashlib.sha256(content).digest()
+
+
+def read_sealed(path: Path, at_most: int) -> bytes:
+    """The inverse of ``sealed`` on a file; raises ``ValueError`` when the hash does not match, and as ``read``."""
+    found = read(path, at_most + _SEAL)
+    content = found[:-_SEAL]
+    if hashlib.sha256(content).digest() != found[-_SEAL:]:
+        raise ValueError("its hash does not match")
+    return content
+
+
+def seal(manifest: dict[str, Any]) -> str:
+    """The hash of a manifest's content."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def read_json(path: Path, at_most: int = LARGEST_NOTE) -> Any:
+    """The content of a JSON file; raises ``ValueError`` as ``parse`` does or when it is too large, and ``OSError``."""
+    return parse(read(path, at_most).decode())
+
+
+def parse(text: str) -> Any:
+    """The value of a JSON text; raises ``ValueError`` for anything else, numbers that are not finite included."""
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except RecursionError as error:
+        raise ValueError("its lists are nested too deeply") from error
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(float(number)):
+        raise ValueError(f"{brief(number)} is not a finite number")
+    return float(number)
+
+
+def brief(what: object, longest: int = 300) -> str:
+    """Any value as the end of a sentence: on one line, printable, short.
+
+    >>> brief(ValueError("two\\nlines")), brief(KeyError("x" * 100), longest=10), brief(MemoryError())
+    ('two lines', "'xxxxxx...", 'MemoryError')
+    """
+    text = str(what) or type(what).__name__ * isinstance(what, Exception)
+    text = text if len(text) <= longest else f"{text[: longest - 3]}..."
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+# Provenance
+
+
+@lru_cache(maxsize=1)
+def provenance() -> dict[str, Any]:
+    """What produced a result: versions of the libraries, processor, commit of the project."""
+    names = ("unseen", "torch", "numpy", "pandas", "scipy")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The commit of the checkout, with ``-modified`` when tracked files differ from it."""
+    command = ["git", "-C", str(project_folder()), "describe", "--always", "--abbrev=12", "--dirty=-modified"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

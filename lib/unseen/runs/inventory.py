@@ -1,0 +1,186 @@
+"""What is in a store: how each run stands, whether its hashes hold, and what can be deleted.
+
+Nothing here trains, and nothing is deleted that a run would need.
+"""
+
+import re
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from unseen.files import BrokenRun, leftovers
+from unseen.runs.checkpoints import fault, newest_first
+from unseen.runs.once import held, holder, state
+from unseen.runs.store import Store, spec_of
+from unseen.specs import RunSpec
+
+STANDINGS = ("running", "interrupted", "diverged", "failed", "done")
+_DIGEST = re.compile("[0-9a-f]{16}")  # names a folder
+_OLD = 3_600  # seconds after which an unfinished file has no writer any more
+_NAMED = {"task.instructions", "task.rule_seed", "task.example_seed", "model.recipe", "model.seed"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a store.  ``age`` is seconds since it last wrote something, ``size`` is bytes."""
+
+    run: str
+    what: str
+    state: str
+    step: int
+    steps: int
+    age: float
+    size: int
+    reason: str
+
+
+def folders(store: Store) -> list[Path]:
+    """The folders of runs, in order of their digests, without those that hold nothing but a lock."""
+    found = sorted(store.root.iterdir()) if store.root.is_dir() else []
+    chosen = [
+        path for path in found if _DIGEST.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
+    return [folder for folder in chosen if {path.name for path in folder.iterdir()} - {".lock"}]
+
+
+def status(store: Store) -> pd.DataFrame:
+    """One row per run: the fields of ``Entry``; running first, done last."""
+    found = [asdict(entry(store, folder)) for folder in folders(store)]
+    frame = pd.DataFrame(found, columns=[each.name for each in fields(Entry)])
+    order = frame["state"].map(STANDINGS.index)
+    return (
+        frame.assign(order=order)
+        .sort_values(["order", "what", "run"], ignore_index=True)
+        .drop(columns="order")
+    )
+
+
+def entry(store: Store, folder: Path) -> Entry:
+    """How one run stands."""
+    newest, size = _last_write(folder)
+    about = {
+        "run": folder.name,
+        "age": max(0.0, time.time() - newest),
+        "size": size,
+    }  # a clock may be set back
+    try:
+        spec = spec_of(folder)
+        done = store.manifest(spec, whole=False) is not None
+    except BrokenRun as error:
+        return Entry(what="?", state="failed", step=0, steps=0, reason=str(error), **about)
+    total = spec.training.steps
+    about |= {"what": what(spec), "steps": total}
+    if done:
+        return Entry(state="done", step=total, reason="", **about)
+    found = state(folder)
+    standing, reason = found.get("state", "interrupted"), found.get("reason", "")
+    if held(folder):
+        standing, reason = "running", holder(folder)
+    elif standing == "running":  # it says so, but no process holds it
+        standing, reason = (
+            "interrupted",
+            f"its process {found.get('process')} on {found.get('host')} has ended",
+        )
+    return Entry(state=standing, step=_step(store, spec), reason=reason, **about)
+
+
+def _last_write(folder: Path) -> tuple[float, int]:
+    """When something was last written in a folder, and the bytes in it."""
+    found = []
+    for path in folder.iterdir():
+        with suppress(OSError):  # a running run moves its files
+            found.append(path.stat())
+    return max((each.st_mtime for each in found), default=time.time()), sum(each.st_size for each in found)
+
+
+def what(spec: RunSpec) -> str:
+    """A run in words: its world unless that is string rewriting, recipe, instructions, seed, and what is not default.
+
+    >>> run = RunSpec()
+    >>> what(run.but(task=run.task.but(instructions=300, no_op_share=0.1), model=run.model.but(width=96)))
+    'modern I=300 seed 0 no_op_share=0.1 width=96'
+    """
+    rest = []
+    for part, given in spec.to_dict().items():
+        default = {each.name: each.default for each in fields(getattr(spec, part))}
+        rest += [f" {name}={value}" for name, value in given.items()
+                 if value != default[name] and f"{part}.{name}" not in _NAMED]  # fmt: skip
+    world = getattr(spec.task, "world", "")  # string rewriting has none
+    start = f"{world}, " if world else ""
+    return f"{start}{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}{''.join(rest)}"
+
+
+def _step(store: Store, spec: RunSpec) -> int:
+    """The last step that is known of a run under way."""
+    steps = [int(path.stem.rpartition("-")[2]) for path in newest_first(store.folder(spec))]
+    with suppress(BrokenRun):  # the run itself does not read this file
+        steps += store.history(spec)["step"].tolist()
+    return max(steps, default=0)
+
+
+def verify(store: Store) -> tuple[int, list[str]]:
+    """Check every hash of every run: how many files are whole, and a sentence for each that is not."""
+    good, bad = 0, []
+    for folder in folders(store):
+        try:
+            spec = spec_of(folder)
+            manifest = store.manifest(spec)
+            good += len(manifest["files"]) + 1 if manifest else 1
+        except BrokenRun as error:
+            bad.append(str(error))
+            continue
+        for path in newest_first(folder):
+            if trouble := fault(path, spec):
+                bad.append(f"{path}: {trouble}; the run resumes from the one before")
+            else:
+                good += 1
+    return good, bad
+
+
+def broken(store: Store) -> list[Path]:
+    """The folders of runs that can neither be read nor resume, and that no process holds."""
+    return [folder for folder in folders(store) if not held(folder) and _is_broken(store, folder)]
+
+
+def _is_broken(store: Store, folder: Path) -> bool:
+    try:
+        spec = spec_of(folder)
+        if store.manifest(spec) is not None:
+            return False
+    except BrokenRun:
+        return True
+    kept = newest_first(folder)
+    return bool(kept) and all(fault(path, spec) for path in kept)
+
+
+def litter(store: Store) -> list[Path]:
+    """What can be deleted safely: unfinished files of dead writers, and what finished runs no longer need."""
+    found = [path for folder in (store.root, store.root.parent) for path in leftovers(folder) if _old(path)]
+    for folder in folders(store):
+        if held(folder):
+            continue
+        found += leftovers(folder)
+        with suppress(BrokenRun):
+            spec = spec_of(folder)
+            found += store.superseded(spec) if store.manifest(spec) is not None else []
+    return sorted(set(found))
+
+
+def _old(path: Path) -> bool:
+    with suppress(OSError):  # it has just gone
+        return time.time() - path.stat().st_mtime > _OLD
+    return False
+
+
+def put_aside(store: Store, folder: Path) -> Path:
+    """Move a broken run out of the store, where it can still be looked at."""
+    place = store.root.parent / "broken"
+    place.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (target := place / f"{folder.name}-{number}").exists():
+        number += 1
+    return Path(shutil.move(folder, target))

@@ -1,0 +1,271 @@
+"""The life of a run: ``ensure`` returns it from the store, or trains it there and keeps it.
+
+::
+
+    runs/store/<digest>/
+        .lock, state.json               see ``once``
+        spec.json                       what the run is
+        progress.csv                    the history so far, a row appended every ``evaluate_every`` steps
+        checkpoint-<step>.safetensors   the newest two states it can resume from
+        weights.safetensors             the trained model
+        history.csv                     the whole history
+        manifest.json                   written last: scores, file hashes, versions, device, commit, times
+
+A run is done exactly when its manifest is there, and is never trained again; state, progress and checkpoints are deleted
+then.  Training is deterministic, so an interrupted run ends with the same bits as an undisturbed one.
+"""
+
+import io
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from unseen import files
+from unseen.errors import NotFinished
+from unseen.evaluation import greedy_answers, score, scores_by_kind
+from unseen.files import BrokenRun, brief, cannot_write, leftovers, read, read_json, write
+from unseen.model import Transformer, inherited
+from unseen.objectives import objective_of
+from unseen.process_group import ALONE, ProcessGroup, best_device
+from unseen.runs import checkpoints
+from unseen.runs.once import content, done, note, once, state
+from unseen.runs.signals import Stopped
+from unseen.specs import RunSpec
+from unseen.training import Diverged, Row, State, batch_size, data_of, start, train
+
+_FILES = ("spec.json", "weights.safetensors", "history.csv")
+_HISTORY = {"step": "int64", **dict.fromkeys(("loss", "seen", "unseen", "seconds"), "float64")}
+Watch = Callable[[Row], Any]
+
+
+class Store:
+    """Runs on disk.  ``root`` is created by the first write, not before."""
+
+    def __init__(self, root: Path | None = None):
+        self.root = Path(root).absolute() if root else files.runs_folder() / "store"
+
+    def folder(self, spec: RunSpec) -> Path:
+        """The folder of a run."""
+        return self.root / spec.digest()
+
+    def manifest(self, spec: RunSpec, whole: bool = True) -> dict[str, Any] | None:
+        """The manifest of a finished run, or None when there is none yet; see ``once.done``."""
+        return done(self.folder(spec), {"digest": spec.digest()}, whole)
+
+    def finished(self, spec: RunSpec) -> dict[str, Any]:
+        """The manifest of a finished run; raises ``NotFinished`` when it is not done, and as ``manifest`` does."""
+        if manifest := self.manifest(spec, whole=False):
+            return manifest
+        raise NotFinished(f"run {spec.digest()} is not finished in {self.root}; train it first")
+
+    def history(self, spec: RunSpec) -> pd.DataFrame:
+        """The training history of a run, finished or so far: step, loss, seen, unseen, seconds."""
+        folder = self.folder(spec)
+        if manifest := self.manifest(spec, whole=False):
+            return _history(
+                content(folder, "history.csv", manifest, files.LARGEST_TEXT), folder / "history.csv"
+            )
+        return read_progress(folder / "progress.csv")
+
+    def model(self, spec: RunSpec) -> Transformer:
+        """The trained model of a finished run; raises ``NotFinished`` when it is not done."""
+        manifest, folder, name = self.finished(spec), self.folder(spec), "weights.safetensors"
+        return checkpoints.model_of(
+            content(folder, name, manifest, checkpoints.largest(spec)), spec, folder / name
+        )
+
+    def base(self, spec: RunSpec) -> Transformer:
+        """The trained model that a run with a base starts from.
+
+        Raises ``NotFinished`` when that run is not done, ``BrokenRun`` when its folder holds something else.
+        """
+        folder = self.root / spec.model.base
+        if not (folder / "spec.json").is_file():
+            missing = f"{spec.model.base}, which is not in {self.root}; train that first"
+            raise NotFinished(f"run {spec.digest()} starts from {missing}")
+        return self.model(spec_of(folder))
+
+    def superseded(self, spec: RunSpec) -> list[Path]:
+        """The files of a run that are not needed once it is done."""
+        folder = self.folder(spec)
+        found = [folder / "state.json", folder / "progress.csv", *checkpoints.newest_first(folder)]
+        return [*(path for path in found if path.is_file()), *leftovers(folder)]
+
+
+def ensure(
+    spec: RunSpec,
+    store: Store,
+    watch: Watch = lambda row: None,
+    device: str = "auto",
+    patience: float = math.inf,
+    say: Callable[[str], Any] = print,
+    group: ProcessGroup = ALONE,
+) -> dict[str, Any]:
+    """The manifest of a run: from the store if it is done, else trained now, resumed from its last checkpoint.
+
+    ``watch`` gets each new row of the history; a ``Stopped`` or ``KeyboardInterrupt`` that it raises leaves a
+    checkpoint behind.  Another process that trains the same run is waited for up to ``patience`` seconds, then ``Held``
+    is raised.  ``say`` gets sentences for the user.  Raises ``CannotWrite``, ``BrokenRun``, ``SpecChanged``, ``Diverged``.
+
+    Every process of a ``group`` calls this for the same run; only the leader uses the store, ``watch`` and ``say``.
+    """
+    group.check(batch_size(spec.task, spec.training))
+    if group.size > 1 and (spec.training.kl or spec.training.pull or spec.training.smoothing):
+        raise ValueError(
+            "kl, pull and smoothing cannot be shared by several processes: train it with one process"
+        )
+    device = group.device or (best_device() if device == "auto" else device)
+    if not group.leads:
+        return _assisted(spec, device, group)
+    folder = store.folder(spec)
+    _refuse_known_divergence(folder)
+
+    def make(_: Path) -> dict[str, Any]:
+        return _trained(spec, store, watch, device, say, group)
+
+    manifest = once(folder, {"digest": spec.digest()}, make, patience, say, _FILES)
+    with suppress(OSError):
+        for path in store.superseded(spec):
+            path.unlink(missing_ok=True)
+    return group.same(manifest)
+
+
+def _assisted(spec: RunSpec, device: str, group: ProcessGroup) -> dict[str, Any]:
+    """What the other processes of a group do: compute their shares, from the state in which the leader begins."""
+    if (manifest := group.same(None)) is None:
+        ignore = [lambda _: None] * 2
+        train(spec, start(spec, device), data_of(spec), *ignore, group, objective_of(spec.training))
+        manifest = group.same(None)
+    return manifest
+
+
+def _refuse_known_divergence(folder: Path) -> None:
+    """Training is deterministic: what diverged with these versions would diverge again."""
+    found = state(folder)
+    if found.get("state") == "diverged" and found.get("versions") == files.provenance()["versions"]:
+        raise Diverged(f"{found['reason']} (known since the last try; delete {folder} to try again)")
+
+
+def _trained(
+    spec: RunSpec, store: Store, watch: Watch, device: str, say: Callable[[str], Any], group: ProcessGroup
+) -> dict[str, Any]:
+    """Train a run that is held, from its newest checkpoint, and write its files; what its manifest says."""
+    folder, began = store.folder(spec), time.time()
+    checkpoints.same_spec(folder / "spec.json", spec)
+    write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1))
+    files.check_room(store.root, checkpoints.bytes_needed(spec))
+    for path in leftovers(folder):
+        path.unlink(missing_ok=True)
+    state = begun(spec, store, device)
+    if before := checkpoints.resume(folder, spec, state):
+        say(f"run {spec.digest()} {checkpoints.in_words(before[-1])}")
+    write(folder / "progress.csv", _csv(state.history) if state.history else "")
+
+    def watched(row: Row) -> None:
+        _append(folder / "progress.csv", row)
+        try:
+            watch(row)
+        except (Stopped, KeyboardInterrupt):
+            checkpoints.keep(folder, spec, state, before)
+            raise
+
+    def save(state: State) -> None:
+        if state.step < spec.training.steps:
+            checkpoints.keep(folder, spec, state, before)
+
+    group.same(None)  # not done yet: the others train too
+    base = store.base(spec).to(device) if spec.training.kl or spec.training.pull else None
+    data = data_of(spec)
+    try:
+        train(spec, state, data, watched, save, group, objective_of(spec.training, base))
+    except Diverged as error:
+        note(folder, "diverged", str(error))
+        raise
+    scores, kinds = [], []
+    for split, examples in data.evaluation.items():
+        answers = greedy_answers(state.model, examples.prompts)
+        scores.append({"split": split, **score(answers, examples)})
+        kinds += [{"split": split, **line} for line in scores_by_kind(answers, examples)]
+    write(folder / "weights.safetensors", checkpoints.to_bytes(state.model.state_dict()))
+    write(folder / "history.csv", _csv(state.history))
+    return {
+        "spec": spec.to_dict(),
+        "scores": scores,
+        "kinds": kinds,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "processes": group.size,
+        "started": round(began),
+        "train_seconds": state.history[-1]["seconds"],
+        "resumed": before,
+    }
+
+
+def begun(spec: RunSpec, store: Store, device: str) -> State:
+    """The state before the first step, with the weights of its base if it has one; raises as ``Store.base`` does."""
+    state = start(spec, device)
+    if spec.model.base:
+        base = store.base(spec)
+        form = {"seed": 0, "base": "", "inherits": "all"}
+        if base.shape != state.model.shape or base.spec.but(**form) != spec.model.but(**form):
+            raise ValueError(
+                f"ModelSpec.base={spec.model.base}: a model of another form, {base.spec} for {base.shape}"
+            )
+        weights = inherited(base.state_dict(), state.model.state_dict(), spec.model.inherits)
+        state.model.load_state_dict(weights)
+    return state
+
+
+def spec_of(folder: Path) -> RunSpec:
+    """The spec of a run's folder; raises ``BrokenRun`` when ``spec.json`` is not the one that the folder is named by."""
+    path = folder / "spec.json"
+    try:
+        spec = RunSpec.from_dict(read_json(path))
+    except (OSError, ValueError, TypeError) as error:
+        raise BrokenRun(f"{path} is not the spec of a run ({brief(error)})") from error
+    if spec.digest() != folder.name:
+        raise BrokenRun(f"{path} is of run {spec.digest()}")
+    return spec
+
+
+# Histories
+
+
+def read_progress(path: Path) -> pd.DataFrame:
+    """The whole rows of a history that is still being written; none where there is no such file."""
+    try:
+        whole, end, _ = read(path).rpartition(b"\n")
+    except (OSError, files.TooLarge):
+        whole = end = b""
+    return _history(whole + end or ",".join(_HISTORY).encode(), path)
+
+
+def _history(text: bytes, path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(io.BytesIO(text), dtype=_HISTORY)
+    except ValueError as error:
+        raise BrokenRun(f"{path} is not the history of a run ({brief(error)})") from error
+    if list(frame) != list(_HISTORY) or frame.isna().any(axis=None):
+        raise BrokenRun(f"{path} is not the history of a run")
+    return frame
+
+
+def _append(path: Path, row: Row) -> None:
+    """Add a row to the history so far, for whoever looks meanwhile; the run does not read it again."""
+    try:
+        with path.open("a", newline="") as file:
+            file.write(_csv([row], header=os.path.getsize(path) == 0))
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _csv(rows: list[Row], header: bool = True) -> str:
+    return pd.DataFrame(rows).to_csv(index=False, header=header, lineterminator="\n")

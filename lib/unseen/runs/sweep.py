@@ -1,0 +1,155 @@
+"""From many specs to one tidy frame: train what is missing, keep what is done.  ``frame(specs)`` is what notebooks call."""
+
+import errno
+import os
+import platform
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from unseen.errors import Explained
+from unseen.files import CannotWrite, check_room
+from unseen.process_group import best_device
+from unseen.runs.progress import Board, work
+from unseen.runs.store import Store, ensure
+from unseen.runs.workers import Executor, Serial, Tell, suited
+from unseen.specs import RunSpec
+
+_SHARED = "all workers need one shared folder, which UNSEEN_RUNS names"
+
+
+class SweepFailed(Explained):
+    """Some runs of a sweep failed; the message counts them and quotes the reason of the first."""
+
+
+def frame(
+    specs: Iterable[RunSpec], store: Store | None = None, executor: Executor | None = None
+) -> pd.DataFrame:
+    """One row per run and split for all specs, in their order; missing runs are trained first.
+
+    Columns: recipe, layers, width, pattern_length, input_length, instructions, examples_per_instruction,
+    seed, split, accuracy, low, high (95 % interval), examples, seconds (of training), run (its digest).
+    Raises ``SweepFailed`` when a run failed; all others are finished and kept first.
+    """
+    specs, store = list(dict.fromkeys(specs)), store or Store()
+    known = manifests(specs, store)
+    missing = [spec for spec in specs if spec not in known]
+    if failed := fill(specs, store, executor, missing):
+        digest, reason = next(iter(failed.items()))
+        raise SweepFailed(f"{len(failed)} of {len(specs)} runs failed; the first, {digest}: {reason}")
+    known |= manifests(missing, store)
+    return pd.DataFrame([row for spec in specs for row in rows(known[spec])])
+
+
+def manifests(specs: list[RunSpec], store: Store) -> dict[RunSpec, dict[str, Any]]:
+    """The manifests of those runs that are finished; read by several threads, as a shared disk answers slowly."""
+    with ThreadPoolExecutor(16) as readers:
+        found = zip(specs, readers.map(partial(store.manifest, whole=False), specs), strict=True)
+        return {spec: manifest for spec, manifest in found if manifest}
+
+
+def fill(
+    specs: list[RunSpec], store: Store, executor: Executor | None = None, missing: list[RunSpec] | None = None
+) -> dict[str, str]:
+    """Train the runs that the store lacks, or those ``missing``; returns the reasons of those that failed, by digest.
+
+    They begin in their order, except for those that ``in_order`` puts in front.
+    """
+    specs = list(dict.fromkeys(specs))
+    if missing is None:
+        known = manifests(specs, store)
+        missing = [spec for spec in specs if spec not in known]
+    print(f"{len(specs)} runs: {len(specs) - len(missing)} in the store, {len(missing)} to train", flush=True)
+    if not missing:
+        return {}
+    executor = executor or (suited(missing) if best_device() == "cpu" else Serial())
+    check_room(store.root)
+    with Board(missing) as board:
+        for part in in_order(missing):
+            executor.run(part, partial(train_one, store=store), board.report)
+    elsewhere = [digest for digest in board.done if not (store.root / digest).is_dir()]
+    return board.failed | dict.fromkeys(
+        elsewhere, f"its worker wrote to another disk than {store.root}; {_SHARED}"
+    )
+
+
+def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:
+    """The order in which runs begin, in parts that wait for each other: bases before the runs that start from them.
+
+    A run that takes a tenth of all the work or more goes to the front of its part, the longest first: it might else
+    begin when all others are done, and keep one core of many busy for long.
+    """
+    parts, left, total = [], list(missing), sum(map(work, missing))
+    while left:
+        absent = {spec.digest() for spec in left}
+        ready = [spec for spec in left if spec.model.base not in absent]
+        parts.append(sorted(ready, key=lambda spec: -work(spec) if 10 * work(spec) >= total else 0.0))
+        left = [spec for spec in left if spec.model.base in absent]
+    return parts
+
+
+def train_one(spec: RunSpec, tell: Tell, store: Store) -> None:
+    """What a worker does with a run: ensure that it is done and report its steps; ``Held`` when another one trains it.
+
+    Raises ``CannotWrite`` when the worker does not see the store, which the driver has created.
+    """
+    if not store.root.is_dir():
+        who = f"process {os.getpid()} on {platform.node()} does not see the driver's {store.root}"
+        raise CannotWrite(errno.ENOENT, f"{who}; {_SHARED}")
+    ensure(spec, store, lambda row: tell(int(row["step"])), patience=0, say=lambda note: tell(0, note))
+
+
+# Frames
+
+
+def about(spec: RunSpec) -> dict[str, Any]:
+    """The columns that say which run a row is of."""
+    return {
+        "recipe": spec.model.recipe,
+        "layers": spec.model.layers,
+        "width": spec.model.width,
+        "pattern_length": getattr(spec.task, "pattern_length", None),  # of string rewriting only
+        "input_length": getattr(spec.task, "input_length", None),
+        "instructions": spec.task.instructions,
+        "examples_per_instruction": spec.task.examples_per_instruction,
+        "seed": spec.task.rule_seed,
+    }
+
+
+def rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tidy rows of a finished run, one for each split; see ``frame``."""
+    which = about(RunSpec.from_dict(manifest["spec"]))
+    after = {"seconds": manifest["train_seconds"], "run": manifest["digest"]}
+    return [{**which, **line, **after} for line in manifest["scores"]]
+
+
+def kinds(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFrame:
+    """Scores of finished runs by kind of input: ``has-op`` holds the pattern, ``no-op`` does not; columns of ``frame``.
+
+    A run without no-ops has one kind only, ``has-op``.  Raises ``NotFinished``.
+    """
+    store, found = store or Store(), []
+    for spec in specs:
+        manifest = store.finished(spec)
+        lines = manifest.get("kinds") or [{**line, "kind": "has-op"} for line in manifest["scores"]]
+        found += rows({**manifest, "scores": lines})
+    return pd.DataFrame(found)
+
+
+def histories(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFrame:
+    """The training histories of finished runs, one row per run, step and split, ready to plot.
+
+    Columns: recipe, instructions, seed, step, loss, seconds, split, accuracy.  Raises ``NotFinished``.
+    """
+    store, parts = store or Store(), []
+    for spec in specs:
+        store.finished(spec)
+        which = {name: about(spec)[name] for name in ("recipe", "instructions", "seed")}
+        history = store.history(spec).melt(
+            ["step", "loss", "seconds"], ["seen", "unseen"], "split", "accuracy"
+        )
+        parts.append(history.assign(**which))
+    return pd.concat(parts, ignore_index=True)
