@@ -13,7 +13,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from strategies import tasks
-from unseen.running.tables import COLUMNS, SHOWN, BadTable, read_table
+from unseen.runs.tables import COLUMNS, SHOWN, BadTable, read_table
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 
 DOTTED = [f"{part.name}.{field.name}" for part in fields(RunSpec) for field in fields(type(part.default))]

@@ -20,8 +20,8 @@ from bad_tables import (
     raw_tables,
     tables,
 )
-from unseen.running import tables as module
-from unseen.running.tables import COLUMNS, SHOWN, BadTable, read_table, run_of
+from unseen.runs import tables as module
+from unseen.runs.tables import COLUMNS, SHOWN, BadTable, read_table, run_of
 from unseen.scales import scale
 from unseen.specs import RunSpec, TaskSpec
 

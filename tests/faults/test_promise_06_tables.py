@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from bad_tables import check_bytes, check_mutation, check_round_trip, forms, mutations, raw_tables, tables
 from unseen.cli import main
-from unseen.running import named
+from unseen.runs import tables
 
 fuzzed = settings(max_examples={"short": 20, "usual": 500, "long": 5_000}[AMOUNT])
 BAD = {

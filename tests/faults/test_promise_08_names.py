@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from bad_parameters import check_name_text, names
 from unseen import headless
 from unseen.cli import main
-from unseen.disk.names import BadName
-from unseen.running import named
+from unseen.runs.tables import BadName
+from unseen.runs import tables
 
 fuzzed = settings(max_examples={"short": 50, "usual": 2_000, "long": 20_000}[AMOUNT])
 BAD = {
@@ -148,7 +148,7 @@ def fuzz(root, count, text):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNSEEN_RUNS", str(root))
         try:
-            folder = named.folder_of(text)
+            folder = tables.sweep_folder(text)
         except BadName:
             return
     assert Path(os.path.realpath(folder)).parent == Path(os.path.realpath(root)) / "sweeps"
