@@ -77,7 +77,7 @@ KNOWN = {  # by the name of a parameter, in whichever notebook it stands
 }
 KINDS = {  # for parameters of other names
     "str": _type(str, "str"),
-    "int": _type(int, "int"),
+    "int": _type(int, "int of at most 18 digits", gt=-(10**18), lt=10**18),
     "float": _type(float, "float, a finite number", allow_inf_nan=False),
     "bool": _type(bool, "bool, True or False"),
 }
