@@ -46,7 +46,9 @@ def specs(draw) -> RunSpec:
     """A legal run of any shape, letters beyond ASCII among them."""
     task = draw(tasks())
     letters = draw(st.sampled_from(["abcdef", "012345", "éβж日٣ñ", "aAbBcC"]))
-    task = task.but(alphabet=letters[: len(task.alphabet)], examples=task.instructions + draw(st.integers(0, 10**9)))
+    task = task.but(
+        alphabet=letters[: len(task.alphabet)], examples=task.instructions + draw(st.integers(0, 10**9))
+    )
     heads, count, share = draw(st.integers(1, 4)), st.integers(1, 10**6), st.floats(0, 1)
     model = ModelSpec(
         recipe=draw(st.sampled_from(["modern", "gpt2"])),
@@ -69,10 +71,16 @@ def specs(draw) -> RunSpec:
 def tables(draw) -> Table:
     """A good table: all columns, under either of their names and in any order, in any form that means the same."""
     base, runs = draw(specs()), draw(st.lists(specs(), min_size=1, max_size=4, unique=True))
-    names = draw(st.permutations([draw(st.sampled_from([name, SHORT.get(COLUMNS[name].sets, name)])) for name in DOTTED]))
+    names = draw(
+        st.permutations(
+            [draw(st.sampled_from([name, SHORT.get(COLUMNS[name].sets, name)])) for name in DOTTED]
+        )
+    )
     end, mark = draw(st.sampled_from(["\n", "\r\n", "\r"])), draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
-    return Table(names, [[written(run, name) for name in names] for run in runs], runs, base, end, quoting, mark)
+    return Table(
+        names, [[written(run, name) for name in names] for run in runs], runs, base, end, quoting, mark
+    )
 
 
 def written(run: RunSpec, name: str) -> str:
@@ -102,7 +110,9 @@ PIECES = [*(name.encode() for name in COLUMNS), *(text.encode() for texts in BAD
 def raw_tables() -> st.SearchStrategy[bytes]:
     """Any bytes, likely and unlikely ones."""
     pieces = st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join)
-    under_header = st.builds(lambda name, rows: name.encode() + b"\n" + rows, st.sampled_from(sorted(COLUMNS)), pieces)
+    under_header = st.builds(
+        lambda name, rows: name.encode() + b"\n" + rows, st.sampled_from(sorted(COLUMNS)), pieces
+    )
     return st.one_of(st.binary(max_size=200), pieces, under_header)
 
 

@@ -38,7 +38,9 @@ def test_a_notebook_is_found_by_number_name_and_path(monkeypatch, book):
 @pytest.mark.parametrize("name", ["77", "1", "", ".", "10_", "nothing.ipynb", "../tiny", "elsewhere/10_diversity_threshold.ipynb",
                                   "*", "10\0", "\ud800.ipynb", "x" * 5_000 + ".ipynb", "10\n"])  # fmt: skip
 def test_an_unknown_notebook_is_refused_and_all_listed(name):
-    with pytest.raises(BadParameters, match=r"neither one of: 00_start_here, .*10_diversity_threshold") as refused:
+    with pytest.raises(
+        BadParameters, match=r"neither one of: 00_start_here, .*10_diversity_threshold"
+    ) as refused:
         notebook_path(name)
     assert str(refused.value).isprintable()
 
@@ -77,7 +79,12 @@ def test_a_bad_name_is_refused_by_name(tmp_path, name):
 def test_no_link_leads_out(tmp_path):
     runs = tmp_path / "runs"
     (runs / "store").mkdir(parents=True)
-    for name, target in {"out": tmp_path, "here": runs, "back": runs / "store", "loop": runs / "loop"}.items():
+    for name, target in {
+        "out": tmp_path,
+        "here": runs,
+        "back": runs / "store",
+        "loop": runs / "loop",
+    }.items():
         (runs / name).symlink_to(target)
         for text in (name, f"{name}/x/y"):
             if (name, text) != ("here", "here/x/y"):
@@ -150,7 +157,9 @@ def test_an_executed_copy_runs_anew(book, runs, monkeypatch):
     """Neither the values nor the marker of its earlier run are left in it."""
     old = nbformat.read(book, as_version=4)
     for tag in ("injected-parameters", "success-marker"):
-        old.cells.append(nbformat.v4.new_code_cell("raise ValueError('of an earlier run')", metadata={"tags": [tag]}))
+        old.cells.append(
+            nbformat.v4.new_code_cell("raise ValueError('of an earlier run')", metadata={"tags": [tag]})
+        )
     nbformat.write(old, book)
     prepared = []
     monkeypatch.setattr(headless, "_execute", lambda book, *_: prepared.extend(book.cells))
@@ -166,7 +175,10 @@ def test_an_executed_copy_runs_anew(book, runs, monkeypatch):
     [
         ("1 / 0", "ZeroDivisionError"),
         ("import sys; sys.exit()", "did not reach its end"),  # for papermill a success
-        ("from unseen.parameters import check_parameters\ncheck_parameters(scale='fast')", "scale='fast' must be"),
+        (
+            "from unseen.parameters import check_parameters\ncheck_parameters(scale='fast')",
+            "scale='fast' must be",
+        ),
     ],
 )
 def test_a_notebook_that_stops_before_its_end_has_failed(book, runs, end, how):

@@ -18,7 +18,9 @@ def shared(tmp_path_factory):
     """One runs folder for all, so that each model is trained once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs").resolve()))
-        patch.setenv("OMP_NUM_THREADS", "1")  # two kernels on two cores: with two threads each they wait for each other
+        patch.setenv(
+            "OMP_NUM_THREADS", "1"
+        )  # two kernels on two cores: with two threads each they wait for each other
         yield
 
 
@@ -26,7 +28,18 @@ def shared(tmp_path_factory):
 def nbval(shared, tmp_path_factory):
     """nbval over all notebooks and where it writes, on the other core meanwhile; locks of the store keep the two apart."""
     log = tmp_path_factory.mktemp("nbval") / "log.txt"
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-o", "addopts=", "-p", "no:cacheprovider", "-q", "notebooks"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval-lax",
+        "-o",
+        "addopts=",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "notebooks",
+    ]
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=project_folder(), stdout=file, stderr=subprocess.STDOUT)
         yield process, log

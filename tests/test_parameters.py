@@ -6,22 +6,9 @@ import os
 import subprocess
 import sys
 
-import nbformat
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bad_parameters import (
-    EVERY_KIND,
-    EVERY_KNOWN,
-    FIT,
-    NOT_FIT,
-    check_value,
-    payloads,
-    refusal,
-    values,
-    write_book,
-)
+from bad_parameters import EVERY_KIND, EVERY_KNOWN, FIT, NOT_FIT, refusal, write_book
 from unseen.headless import notebooks
 from unseen.parameters import (
     KNOWN,
@@ -29,9 +16,9 @@ from unseen.parameters import (
     BadParameters,
     check_parameters,
     checked,
-    is_parameters,
     parameters,
     read_notebook,
+    tags_of,
 )
 
 every_notebook = pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
@@ -67,14 +54,6 @@ def test_there_is_one_parameters_cell(tmp_path, tags):
         parameters(declaring(tmp_path, "size = 3", tags))
 
 
-def test_prose_is_no_parameters_cell(tmp_path):
-    path = write_book(tmp_path / "tiny.ipynb")
-    content = nbformat.read(path, as_version=4)
-    content.cells.insert(0, nbformat.v4.new_markdown_cell("size = 4", metadata={"tags": ["parameters"]}))
-    nbformat.write(content, path)
-    assert parameters(path)["size"].default == 3
-
-
 @pytest.mark.parametrize(
     "line",
     ["import os", "size = len('abc')", "size: int", "size: list[int] = []", "size: Path = 3", "a, b = 1, 2", "a = b = 1",
@@ -82,7 +61,7 @@ def test_prose_is_no_parameters_cell(tmp_path):
      f"size = {'9' * 5_000}", "size = '\0'"],
 )  # fmt: skip
 def test_only_typed_literals_are_declared(tmp_path, line):
-    with pytest.raises(BadParameters, match="tiny.ipynb: the parameters cell holds lines of 'name: type = literal'"):
+    with pytest.raises(BadParameters, match=r"tiny\.ipynb: the parameters cell holds lines of 'name: type"):
         parameters(declaring(tmp_path, f"ok = 1\n{line}"))
 
 
@@ -134,7 +113,9 @@ def test_the_notebook_and_the_command_line_allow_the_same(book, name):
         assert f"{name}=" in refusal(checked, book, {name: value})
 
 
-@pytest.mark.parametrize("typed", [{"seed": True}, {"seed": "3"}, {"seed": 3.0}, {"scale": True}, {"text": b"cat"}])
+@pytest.mark.parametrize(
+    "typed", [{"seed": True}, {"seed": "3"}, {"seed": 3.0}, {"scale": True}, {"text": b"cat"}]
+)
 def test_what_a_person_types_has_the_type_exactly(typed):
     with pytest.raises(BadParameters, match="must be"):
         check_parameters(**typed)
@@ -157,15 +138,23 @@ def test_a_default_must_be_allowed_unless_it_is_replaced(tmp_path):
     path = declaring(tmp_path, 'scale: str = "fast"\nsize: int = "many"\nseed: str = "3"')
     refused = refusal(checked, path, {})
     assert all(part in refused for part in ("scale='fast' must", "size='many' must", "seed='3' must"))
-    assert checked(path, {"scale": "quick", "size": "3", "seed": "4"}) == {"scale": "quick", "size": 3, "seed": 4}
+    assert checked(path, {"scale": "quick", "size": "3", "seed": "4"}) == {
+        "scale": "quick",
+        "size": 3,
+        "seed": 4,
+    }
 
 
 def test_jupyter_shows_the_sentence_and_no_frames(tmp_path):
     code = "from unseen.parameters import check_parameters\ncheck_parameters(scale='fast', mine=object())"
     command = [sys.executable, "-m", "IPython", "--quick", "--no-banner", "--colors=nocolor", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "IPYTHONDIR": str(tmp_path)})
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "IPYTHONDIR": str(tmp_path)}
+    )
     assert done.returncode == 1
-    assert done.stdout.strip() == "BadParameters: scale='fast' must be one of 'smoke', 'quick', 'full', 'paper'"
+    assert (
+        done.stdout.strip() == "BadParameters: scale='fast' must be one of 'smoke', 'quick', 'full', 'paper'"
+    )
 
 
 # The notebooks of this project
@@ -178,7 +167,7 @@ def test_a_notebook_checks_each_of_its_parameters_first_of_all(path):
     assert declared["scale"].default == "smoke"  # nbval cannot set it
     assert checked(path, {}) == {}, "its defaults are allowed"
     cells = [cell for cell in read_notebook(path).cells if cell.cell_type == "code"]
-    below = cells[1 + next(place for place, cell in enumerate(cells) if is_parameters(cell))].source
+    below = cells[1 + next(place for place, cell in enumerate(cells) if "parameters" in tags_of(cell))].source
     first = next(node for node in ast.walk(ast.parse(below)) if isinstance(node, ast.Call))
     assert ast.unparse(first) == f"check_parameters({', '.join(f'{name}={name}' for name in declared)})"
 
@@ -188,13 +177,6 @@ def test_a_notebook_checks_each_of_its_parameters_first_of_all(path):
 CELL = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "size = 3", "outputs": [],
         "execution_count": None, "id": "a"}  # fmt: skip
 BOOK = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [CELL]}
-
-
-@pytest.mark.parametrize("content", [BOOK, {**BOOK, "cells": [{**CELL, "source": ["size = ", "3"]}]}])
-def test_a_notebook_is_read_with_or_without_a_mark(tmp_path, content):
-    for mark in (b"", b"\xef\xbb\xbf"):
-        (tmp_path / "x.ipynb").write_bytes(mark + json.dumps(content).encode())
-        assert parameters(tmp_path / "x.ipynb")["size"].default == 3
 
 
 @pytest.mark.parametrize(
@@ -219,20 +201,3 @@ def test_neither_a_pipe_nor_a_huge_file_is_read(tmp_path):
     assert f"larger than {LARGEST_NOTEBOOK:,} bytes" in refusal(parameters, tmp_path / "huge.ipynb")
     for name in ("pipe", "folder", "none", "x" * 300):
         assert "is not a notebook" in refusal(parameters, tmp_path / f"{name}.ipynb")
-
-
-# Anything
-
-
-@given(st.sampled_from([*KNOWN, "label", "size", "rate", "loud", "plain"]), values())
-def test_any_value_is_allowed_or_refused(book, name, value):
-    check_value(book, name, value)
-
-
-def test_nothing_is_evaluated(book, tmp_path):
-    canary = tmp_path / "canary"
-    for text in payloads(canary):
-        for name in parameters(book):
-            check_value(book, name, text)
-        refusal(parameters, declaring(tmp_path, f"size = 3\n{text}"))
-    assert not canary.exists()

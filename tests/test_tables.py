@@ -4,19 +4,8 @@ import os
 from dataclasses import fields
 
 import pytest
-from hypothesis import given
 
-from bad_tables import (
-    BAD,
-    DOTTED,
-    check_bytes,
-    check_mutation,
-    check_round_trip,
-    mutations,
-    never_good,
-    raw_tables,
-    tables,
-)
+from bad_tables import BAD, DOTTED, never_good
 from unseen.runs import tables as module
 from unseen.runs.tables import COLUMNS, SHOWN, BadTable, read_table, run_of
 from unseen.scales import scale
@@ -36,12 +25,6 @@ def table(tmp_path):
         return path
 
     return write
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """One folder for all examples of a property."""
-    return tmp_path_factory.mktemp("tables")
 
 
 def problems(path):
@@ -106,7 +89,10 @@ def test_fields_that_depend_on_one_another_are_set_at_once():
         ({"width": "63", "steps": "9"}, "'width'"),
         ({"width": "72", "heads": "5", "layers": "2"}, "'width', 'heads'"),
         ({"instructions": "45001", "width": "72"}, "'instructions'"),
-        ({"example_seed": "7", "rule_seed": "8", "evaluation.seed": "7"}, "'example_seed', 'evaluation.seed'"),
+        (
+            {"example_seed": "7", "rule_seed": "8", "evaluation.seed": "7"},
+            "'example_seed', 'evaluation.seed'",
+        ),
         ({"seed": "1000000", "steps": "9"}, "'seed'"),
     ],
 )
@@ -125,7 +111,9 @@ def test_all_that_is_wrong_with_a_run_is_named():
     with pytest.raises(BadTable) as refused:
         run_of({"widht": "64", "model.width": "64", "width": "64"}, BASE)
     unknown, twice = str(refused.value).split("\n")
-    assert unknown.startswith("column 'widht' is unknown; did you mean 'width'? (known, with commas between: instr")
+    assert unknown.startswith(
+        "column 'widht' is unknown; did you mean 'width'? (known, with commas between: instr"
+    )
     assert twice == "columns 'model.width' and 'width' both set model.width"
 
 
@@ -139,28 +127,16 @@ def test_a_table_of_a_scale():
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        HEAD + "100,64,703,0\n1000,96,703,1",
-        HEAD + "100,64,703,0\n1000,96,703,1\n\n\r\n\n",
-        b"\xef\xbb\xbf" + HEAD.encode() + b"100,64,703,0\r\n1_000,96,703,1\r\n",
-        HEAD.replace("\n", "\r") + "100,64,703,0\r1000,96,703,1\r",
-        "width, seed ,task.instructions,training.steps\n64,0,100,703\n96,1,1000,703\n",
-    ],
-)
-def test_forms_of_one_table(table, content):
-    rows = [{"instructions": "100", "width": "64"}, {"instructions": "1000", "width": "96", "seed": "1"}]
-    assert read_table(table(content), BASE) == [run_of(row, BASE) for row in rows]
-
-
-@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "empty, or a header without rows"),
         (b"\xef\xbb\xbf\r\n\n", "empty, or a header without rows"),
         (HEAD, "empty, or a header without rows"),
         ("width,\n64,1\n", "row 1: column '' is unknown (known, "),
-        ("instructions;width\n100;64\n", "row 1: column 'instructions;width' is unknown; did you mean 'instructions'?"),
+        (
+            "instructions;width\n100;64\n",
+            "row 1: column 'instructions;width' is unknown; did you mean 'instructions'?",
+        ),
         ("width,model.width\n64,64\n", "row 1: columns 'width' and 'model.width' both set model.width"),
         ("model.seed,seed\n1,1\n", "row 1: columns 'model.seed' and 'seed' both set model.seed"),
         ("width,steps\n64,9\n64\n", "row 3: 1 cell(s) for 2 column(s)"),
@@ -204,21 +180,3 @@ def test_a_table_has_a_largest_size(table, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(module, "MOST_ROWS", 8)
     assert problems(table(content)) == ["more than 8 rows"]
-
-
-# Any file
-
-
-@given(raw_tables())
-def test_any_bytes_are_runs_or_a_bad_table(folder, data):
-    check_bytes(data, folder)
-
-
-@given(mutations())
-def test_one_bad_cell_is_named_by_row_and_column(folder, mutation):
-    check_mutation(*mutation, folder)
-
-
-@given(tables())
-def test_a_table_means_its_runs(folder, table):
-    check_round_trip(table, folder)

@@ -25,7 +25,7 @@ from traitlets.config import Config
 
 from unseen.disk.files import project_folder, read, runs_folder, write
 from unseen.errors import Explained
-from unseen.parameters import BadParameters, checked, is_parameters, parameters, read_notebook, tags_of
+from unseen.parameters import BadParameters, checked, parameters, read_notebook, tags_of
 from unseen.running.signals import polite_stops
 from unseen.runs.tables import folder_in
 
@@ -78,7 +78,7 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     folder = folder_in(runs_folder(), into, "output folder")
     target, marker = folder / path.name, folder / f"{path.stem}.success.json"
     content = json.dumps({"notebook": path.name, "parameters": values, "token": secrets.token_hex(8)})
-    book = _prepared(read_notebook(path), values, marker, content)
+    book = _prepared(path, values, marker, content)
     write(
         target, nbformat.writes(book)
     )  # papermill would write through a link in its place, and wait for a pipe
@@ -96,26 +96,24 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     return target
 
 
-def _prepared(
-    book: nbformat.NotebookNode, values: Mapping[str, Any], marker: Path, content: str
-) -> nbformat.NotebookNode:
+def _prepared(path: Path, values: Mapping[str, Any], marker: Path, content: str) -> nbformat.NotebookNode:
     """The notebook as it will run: values below its parameters cell, and last a cell that writes the marker.
 
-    Values become ASCII literals of Python's own making; papermill would write a tuple as text.
+    Values become ASCII literals of Python's own making, never text that is pasted into code.
     """
-    cells = [
-        cell for cell in book.cells if is_parameters(cell) or not _ADDED & tags_of(cell)
-    ]  # of an earlier run
-    below = 1 + next(place for place, cell in enumerate(cells) if is_parameters(cell))
-    lines = "\n".join(["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())])
+    book, lines = (
+        read_notebook(path),
+        ["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())],
+    )
     last = [
         "from pathlib import Path",
         f"from {write.__module__} import write",
         f"_ = write(Path({str(marker)!r}), {content!r})",
     ]
-    given = [new_code_cell(lines, metadata={"tags": ["injected-parameters"]})] if values else []
-    end = new_code_cell("\n".join(last), metadata={"tags": ["success-marker"]})
-    book.cells = [*cells[:below], *given, *cells[below:], end]
+    cells = [cell for cell in book.cells if not _ADDED & tags_of(cell)]  # of an earlier run
+    below = 1 + next(place for place, cell in enumerate(cells) if "parameters" in tags_of(cell))
+    cells.insert(below, new_code_cell("\n".join(lines), metadata={"tags": ["injected-parameters"]}))
+    book.cells = [*cells, new_code_cell("\n".join(last), metadata={"tags": ["success-marker"]})]
     return book
 
 

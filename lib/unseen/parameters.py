@@ -25,7 +25,7 @@ from unseen.errors import Explained
 from unseen.scales import SCALES
 from unseen.tasks import CIPHER
 
-LARGEST_NOTEBOOK = 16 * 2**20  # bytes; those of this project have 40,000
+LARGEST_NOTEBOOK = 8 * 2**20  # bytes; those of this project have 40,000, executed ones up to a million
 _ADDRESS = r"(tcp|tls)://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
 
 
@@ -89,9 +89,10 @@ def check_parameters(**typed: Any) -> None:
     Raises ``BadParameters`` with a line for each value that is not allowed.
     """
     faults: list[str] = []
-    for name in set(typed) & set(KNOWN):
-        _value(name, typed[name], KNOWN[name], faults)
-    _refuse(sorted(faults))
+    for name, value in typed.items():
+        _value(name, value, KNOWN.get(name, Any), faults)
+    if faults:
+        raise BadParameters("\n".join(faults))
 
 
 def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,14 +109,12 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
             values[name] = _value(name, given[name], rule, faults, strict=False)
         else:
             _value(name, default, rule, faults)
-    exists = ", ".join(f"{name}: {kind} = {_shown(default)}" for name, (kind, default) in declared.items())
-    _refuse(faults and [*faults, f"the parameters of {path.name}: {exists}"])
-    return values
-
-
-def _refuse(faults: list[str]) -> None:
     if faults:
-        raise BadParameters("\n".join(faults))
+        exists = ", ".join(
+            f"{name}: {kind} = {_shown(default)}" for name, (kind, default) in declared.items()
+        )
+        raise BadParameters("\n".join([*faults, f"the parameters of {path.name}: {exists}"]))
+    return values
 
 
 def _value(name: str, value: Any, rule: Any, faults: list[str], strict: bool = True) -> Any:
@@ -140,7 +139,7 @@ def parameters(path: Path) -> dict[str, Parameter]:
 
     Raises ``BadParameters`` without exactly one such cell, or when a line of it is not an assignment.
     """
-    tagged = [cell.source for cell in read_notebook(path).cells if is_parameters(cell)]
+    tagged = [cell.source for cell in read_notebook(path).cells if "parameters" in tags_of(cell)]
     if len(tagged) != 1:
         raise BadParameters(f"{path.name} has {len(tagged)} cells tagged 'parameters'; it must have one")
     try:
@@ -162,14 +161,9 @@ def _declared(line: ast.stmt) -> tuple[str, Parameter]:
     return target.id, Parameter(kind, default)
 
 
-def is_parameters(cell: nbformat.NotebookNode) -> bool:
-    """Whether a cell is a parameters cell."""
-    return cell.cell_type == "code" and "parameters" in tags_of(cell)
-
-
 def tags_of(cell: nbformat.NotebookNode) -> set[str]:
-    """The tags of a cell."""
-    return set(cell.metadata.get("tags", []))
+    """The tags of a code cell; none for prose."""
+    return set(cell.metadata.get("tags", [])) if cell.cell_type == "code" else set()
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:

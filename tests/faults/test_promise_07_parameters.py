@@ -29,18 +29,12 @@ def book(tmp_path_factory):
 
 BAD = {
     "unknown": (["04", "-p", "sice=3"], "has no parameter 'sice'"),
-    "wrong type": (["04", "-p", "seed=many"], "seed='many' must be an integer"),
     "a fraction": (["04", "-p", "seed=1.5"], "seed='1.5' must be"),
-    "out of range": (["04", "-p", "seed=-1"], "seed='-1' must be"),
     "an unknown scale": (["10", "-p", "scale=fast"], "scale='fast' must be one of"),
-    "an unknown scheduler": (["10", "-p", "scheduler=http://x"], "scheduler='http://x' must be"),
     "a name that is code": (["04", "-p", "seed;import os=3"], "has no parameter 'seed;import os'"),
-    "a name with a line end": (["04", "-p", "seed\nimport os=3"], "has no parameter"),
     "no name": (["04", "-p", "=3"], "has no parameter ''"),
     "no value": (["04", "-p", "seed"], "must be NAME=VALUE"),
     "a way out": (["04", "--into", "../out"], "'..' is not allowed"),
-    "an absolute way": (["04", "--into", "/etc/out"], "is not allowed"),
-    "no such notebook": (["77"], "neither one of: 00_start_here"),
     "no notebook at all": (["README.md"], "nor the path of an .ipynb file"),
 }
 
@@ -82,7 +76,9 @@ def fuzz_values(book, count, name, value):
 
 
 @fuzzed
-@given(st.dictionaries(st.one_of(st.text(), st.sampled_from(sorted(KNOWN))), st.text(), min_size=1, max_size=3))
+@given(
+    st.dictionaries(st.one_of(st.text(), st.sampled_from(sorted(KNOWN))), st.text(), min_size=1, max_size=3)
+)
 def fuzz_names(book, count, given):
     count("names of any text")
     if set(given) - set(parameters(book)):

@@ -73,23 +73,22 @@ class Column(NamedTuple):
 
 
 def _columns() -> dict[str, Column]:
-    dotted = {
-        f"{part.name}.{field.name}": Column(field.type, ((part.name, field.name),))
-        for part in fields(RunSpec)
-        for field in fields(type(part.default))
-    }
-    names = [name.partition(".")[2] for name in dotted]
-    unique = {
-        name: column for name, column in zip(names, dotted.values(), strict=True) if names.count(name) == 1
-    }
+    found: dict[str, list[Column]] = {}
+    for part in fields(RunSpec):
+        for field in fields(type(part.default)):
+            column = Column(field.type, ((part.name, field.name),))
+            for name in (f"{part.name}.{field.name}", field.name):
+                found.setdefault(name, []).append(column)
+    unique = {name: columns[0] for name, columns in found.items() if len(columns) == 1}
     seed = Column(int, (("task", "rule_seed"), ("task", "example_seed"), ("model", "seed")))
-    return {**dotted, **unique, "examples": dotted["task.examples"], "seed": seed}
+    return {**unique, "examples": unique["task.examples"], "seed": seed}
 
 
 COLUMNS = _columns()
-_KNOWN = ", ".join(
-    {column.sets: name for name, column in COLUMNS.items()}.values()
-)  # each by its shortest name
+_SHORTEST = {column.sets: name for name, column in COLUMNS.items() if "." not in name}
+_KNOWN = (
+    ", ".join(_SHORTEST.get(column.sets, name) for name, column in COLUMNS.items() if "." in name) + ", seed"
+)
 
 
 def run_of(values: Mapping[str, str], base: RunSpec) -> RunSpec:
@@ -219,9 +218,8 @@ def remember(name: str, specs: list[RunSpec]) -> Path:
     """
     path = sweep_folder(name) / "sweep.json"
     try:
-        before = read_json(path, LARGEST_SWEEP) if path.is_file() else []
-        odd = _changed([RunSpec.from_dict(each) for each in before], specs)
-    except (OSError, ValueError, TypeError) as error:
+        odd = _changed(_remembered(path) if path.is_file() else [], specs)
+    except (OSError, ValueError) as error:
         raise BrokenRun(
             f"{path} is not the list of a sweep's runs ({brief(error)}); choose another name"
         ) from error
@@ -232,6 +230,13 @@ def remember(name: str, specs: list[RunSpec]) -> Path:
         )
     write(path, "[\n" + ",\n".join(json.dumps(spec.to_dict()) for spec in specs) + "\n]\n")
     return path.parent
+
+
+def _remembered(path: Path) -> list[RunSpec]:
+    found = read_json(path, LARGEST_SWEEP)
+    if not found or not isinstance(found, list):
+        raise ValueError("no list of runs")
+    return [RunSpec.from_dict(each) for each in found]
 
 
 def _changed(before: list[RunSpec], now: list[RunSpec]) -> list[str]:
