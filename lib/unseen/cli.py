@@ -1,7 +1,6 @@
 """The ``unseen`` command: notebooks headless, sweeps and single runs, and what lies in the store.
 
 Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
-``__main__`` is its door.
 """
 
 import argparse
@@ -18,39 +17,21 @@ from unseen.disk.checkpoints import SpecChanged
 from unseen.disk.files import project_folder, provenance, read, runs_folder, write
 from unseen.disk.weights import export_model
 from unseen.errors import Explained
-from unseen.headless import notebook_path, run_notebook
+from unseen.headless import notebook_path, notebooks, run_notebook
 from unseen.parameters import BadParameters, parameters
-from unseen.report import write_report
-from unseen.running import inventory, named
+from unseen.report import MAIN, write_report
+from unseen.running import inventory
 from unseen.running.cluster import executor
 from unseen.running.progress import duration
 from unseen.running.signals import Terminated, polite_stops, terminable
-from unseen.running.tables import read_table, run_of
 from unseen.running.workers import threads
+from unseen.runs.tables import read_table, run_of, run_sweep, sweep_folder
 from unseen.scales import SCALES, scale
 from unseen.store import Store
 from unseen.sweep import ensure
 
-STUDY = ("10_diversity_threshold", "00_start_here", "01_string_rewrites", "02_instruction_sets",
-         "03_a_small_transformer", "04_training_one_model")  # fmt: skip
-MORE = (
-    "11_no_ops",
-    "12_long_tail",
-    "13_semantics",
-    "14_occurrences",
-    "15_pretrained_model",
-    "16_markov_programs",
-    "17_threshold_law",
-    "18_specialist_and_generalist",
-    "19_inside_the_model",
-    "20_biased_features",
-    "21_delia",
-    "22_new_token",
-    "23_gradients",
-    "24_delia_on_a_language_model",
-    "90_verdicts",
-)  # behind the main job, in the order of the papers
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models
+_MOST_LINES = 200  # of ``unseen status``
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,19 +42,16 @@ def main(arguments: list[str] | None = None) -> int:
             code = options.do(options) or 0
             sys.stdout.flush()  # here, where a reader that has gone is no error
             return code
-    except Explained as error:
-        print(f"unseen: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError | SpecChanged) else 1
-    except ValueError as error:
-        print(f"unseen: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # whoever read this has seen enough, as in ``unseen status | head``
+    except BrokenPipeError:  # the reader has seen enough, as in ``unseen status | head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (Explained, ValueError, OSError) as error:
+        print(f"unseen: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError | SpecChanged) else 1
     except KeyboardInterrupt as error:
-        what = "terminated" if isinstance(error, Terminated) else "interrupted"
-        print(f"unseen: {what}; the same command goes on from here", file=sys.stderr)
-        return 143 if isinstance(error, Terminated) else 130
+        what, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 130)
+        print(f"unseen: {what}; the same command resumes from here", file=sys.stderr)
+        return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,82 +59,93 @@ def _parser() -> argparse.ArgumentParser:
         "unseen", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name: str, do: Any, text: str, *options: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text)
-        made.set_defaults(do=do)
+    for do, *options in (
+        (_run, "notebook", "-p --parameter", "--into"),
+        (_study, "--scale", "--scheduler", "--all"),
+        (_keep, "--scale"),
+        (_sweep, "table", "--name", "--scale", "--scheduler"),
+        (_train, "--scale", "-p --parameter"),
+        (_status, "--csv"),
+        (_verify,),
+        (_clean, "--broken", "--yes"),
+    ):
+        command = commands.add_parser(do.__name__[1:], help=do.__doc__, description=do.__doc__)
+        command.set_defaults(do=do)
         for option in options:
-            made.add_argument(*option.split(), **_OPTIONS[option])
-        return made
-
-    run = command("run", _run, "run one notebook headless", "-p --parameter")
-    run.add_argument("notebook", help="its number, name or path")
-    run.add_argument("--into", help="folder under the runs folder (default: the notebook's scale)")
-    study = command("study", _study, "the main job and its report", "--scale", "--scheduler")
-    study.add_argument("--all", action="store_true", help="every notebook, not the main job alone")
-    command("keep", _keep, "copy the results of a study, and two models, to data/", "--scale")
-    sweep = command("sweep", _sweep, "train every row of a table", "--scale", "--scheduler")
-    sweep.add_argument("table", type=Path, help="a CSV file, one run a row, columns named by fields of the spec")
-    sweep.add_argument("--name", help="folder under runs/sweeps/ (default: the table's)")
-    command("train", _train, "train one run, with torchrun on several GPUs or hosts", "--scale", "-p --parameter")
-    status = command("status", _status, "how every run of the store stands")
-    status.add_argument("--csv", action="store_true", help="all columns, as CSV")
-    command("verify", _verify, "check every hash of the store")
-    clean = command("clean", _clean, "show what the store can do without, and delete it with --yes")
-    clean.add_argument("--broken", action="store_true", help="also move runs that cannot be read to runs/broken/")
-    clean.add_argument("--yes", action="store_true", help="do it")
+            command.add_argument(*option.split(), **_OPTIONS[option])
     return parser
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {
+    "notebook": {"help": "its number, name or path"},
+    "table": {"type": Path, "help": "a CSV file, one run a row, columns named by fields of the spec"},
+    "-p --parameter": {
+        "action": "append",
+        "default": [],
+        "metavar": "NAME=VALUE",
+        "help": "as often as you like",
+    },
+    "--into": {"help": "folder under the runs folder (default: the notebook's scale)"},
+    "--name": {"help": "folder under runs/sweeps/ (default: the table's)"},
     "--scale": {"default": "quick", "help": ", ".join(SCALES)},
-    "--scheduler": {"default": "", "help": "serial, processes, local (Dask here), or the address of a Dask scheduler"},
-    "-p --parameter": {"action": "append", "default": [], "metavar": "NAME=VALUE", "help": "as often as you like"},
+    "--scheduler": {
+        "default": "",
+        "help": "serial, processes, local (Dask here), or the address of a Dask scheduler",
+    },
+    "--all": {"action": "store_true", "help": "every notebook, not the main job alone"},
+    "--csv": {"action": "store_true", "help": "all columns, as CSV"},
+    "--broken": {"action": "store_true", "help": "also move runs that cannot be read to runs/broken/"},
+    "--yes": {"action": "store_true", "help": "do it"},
 }
 
 
 def _given(options: argparse.Namespace) -> dict[str, str]:
-    given = {}
-    for text in options.parameter:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise BadParameters(f"-p {text!r} must be NAME=VALUE")
-        given[name] = value
-    return given
+    pairs = [text.partition("=") for text in options.parameter]
+    if bad := [name for name, equals, _ in pairs if not equals]:
+        raise BadParameters(f"-p {bad[0]!r} must be NAME=VALUE")
+    return {name: value for name, _, value in pairs}
 
 
 def _run(options: argparse.Namespace) -> None:
+    """Run one notebook headless."""
     print(run_notebook(options.notebook, _given(options), options.into))
 
 
+def study_notebooks(everything: bool = False) -> list[str]:
+    """The notebooks of a study: the main one first, then the tour, which finds its models in the store; or all."""
+    names = [path.stem for path in notebooks() if everything or path.stem <= MAIN]
+    return sorted(names, key=lambda name: name != MAIN)
+
+
 def _study(options: argparse.Namespace) -> None:
-    """The main notebook first, then the tour, which finds its models in the store."""
-    chosen, executed, seconds = scale(options.scale), [], {}
+    """Run the main job and write its report."""
+    chosen, seconds = scale(options.scale), {}
     executor(options.scheduler)  # refuses a bad one before anything starts
     print(f"== scale {chosen.name}: {chosen.minutes}; runs folder {runs_folder()}", flush=True)
-    for name in STUDY + MORE * options.all:
+    for name in study_notebooks(options.all):
         began = time.monotonic()
         print(f"== {name}", flush=True)
         trains = "scheduler" in parameters(notebook_path(name)) and options.scheduler
-        given = {"scale": chosen.name} | ({"scheduler": options.scheduler} if trains else {})
-        executed.append(run_notebook(name, given))
+        run_notebook(name, {"scale": chosen.name} | ({"scheduler": options.scheduler} if trains else {}))
         seconds[name] = time.monotonic() - began
-    path = write_report(chosen, executed, seconds)
+    path = write_report(chosen.name, seconds)
     print(f"== done in {duration(sum(seconds.values()))}; open {path}")
 
 
 def _sweep(options: argparse.Namespace) -> int:
+    """Train every row of a table."""
     specs = read_table(options.table, scale(options.scale).main.base)
-    name = options.name if options.name is not None else options.table.stem
-    table = named.run(name, specs, Store(), executor(options.scheduler))
+    name = options.table.stem if options.name is None else options.name
+    table = run_sweep(name, specs, Store(), executor(options.scheduler))
     undone = table[table["state"] != "done"]
     for line in undone.itertuples():
         print(f"run {line.run} {line.state}: {line.reason}")
-    print(named.folder_of(name) / "results.csv")
+    print(sweep_folder(name) / "results.csv")
     return 1 if len(undone) else 0
 
 
 def _train(options: argparse.Namespace) -> None:
+    """Train one run, with torchrun on several GPUs or hosts."""
     spec = run_of(_given(options), scale(options.scale).main.base)
     with parallel.crew() as crew, threads(1), polite_stops() if crew.leads else nullcontext(int) as check:
 
@@ -171,6 +160,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
+    """Show the state of every run in the store."""
     store = Store()
     table = inventory.status(store)
     if options.csv:
@@ -179,16 +169,16 @@ def _status(options: argparse.Namespace) -> None:
     counts = ", ".join(f"{count:,} {state}" for state, count in table["state"].value_counts().items())
     print(f"{store.root}: {counts or 'no runs'}, {table['size'].sum() / 1e6:.1f} MB")
     for line in table.head(_MOST_LINES).itertuples():
-        print(f"{line.run}  {line.state:<11}  {line.step:>7,}/{line.steps:<7,}  {duration(line.age):>7} ago  "
-              f"{line.size / 1e6:6.1f} MB  {line.what}{'  ' * bool(line.reason)}{line.reason}")  # fmt: skip
+        steps, size = f"{line.step:>7,}/{line.steps:<7,}", f"{line.size / 1e6:6.1f} MB"
+        print(
+            f"{line.run}  {line.state:<11}  {steps}  {duration(line.age):>7} ago  {size}  {line.what}  {line.reason}"
+        )
     if len(table) > _MOST_LINES:
         print(f"and {len(table) - _MOST_LINES:,} more; --csv shows all")
 
 
-_MOST_LINES = 200
-
-
 def _verify(options: argparse.Namespace) -> int:
+    """Check every hash of the store."""
     good, bad = inventory.verify(Store())
     for sentence in bad:
         print(sentence)
@@ -197,6 +187,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> None:
+    """Show what the store can do without, and delete it with --yes."""
     store = Store()
     litter, broken = inventory.litter(store), inventory.broken(store) if options.broken else []
     will = "" if options.yes else "would "
@@ -205,34 +196,37 @@ def _clean(options: argparse.Namespace) -> None:
         if options.yes:
             path.unlink(missing_ok=True)
     for folder in broken:
-        print(f"{will}move {folder} to {inventory.put_aside(store, folder) if options.yes else 'runs/broken/'}")
+        print(
+            f"{will}move {folder} to {inventory.put_aside(store, folder) if options.yes else 'runs/broken/'}"
+        )
     print(f"{len(litter):,} files, {len(broken):,} broken runs" + ("" if options.yes else "; --yes does it"))
 
 
 def _keep(options: argparse.Namespace) -> None:
+    """Copy the results of a study, and two models, to data/."""
     chosen, data = scale(options.scale), project_folder() / "data"
     folder = runs_folder() / chosen.name
-    kept = [path for path in sorted(folder.glob("[0-9][0-9]_*"))
-            if path.suffix in (".csv", ".json", ".png") and not path.name.endswith(".success.json") and path.is_file()]  # fmt: skip
+    found = sorted(path for kind in ("csv", "json", "png") for path in folder.glob(f"[0-9][0-9]_*.{kind}"))
+    kept = [path for path in found if path.is_file() and not path.name.endswith(".success.json")]
     if not kept:
         raise BadParameters(f"nothing to keep in {folder}: 'unseen study --scale {chosen.name}' makes it")
     for path in kept:
-        target = data / "results" / chosen.name / path.name
-        write(target, read(path))
-        print(target)
+        write(data / "results" / chosen.name / path.name, read(path))
+        print(data / "results" / chosen.name / path.name)
     if chosen.name == "quick":
-        _keep_models(chosen.name, data / "checkpoints")
+        _keep_models(data / "checkpoints")
 
 
-def _keep_models(name: str, folder: Path) -> None:
+def _keep_models(folder: Path) -> None:
     for which, instructions in DEMO.items():
-        spec = scale(name).run(instructions)
-        manifest = Store().manifest(spec)
-        if manifest is None:
+        spec = scale("quick").run(instructions)
+        if (manifest := Store().manifest(spec)) is None:
             raise BadParameters(
-                f"no run on {instructions:,} instructions in the store: 'unseen study --scale {name}' makes it"
+                f"no run on {instructions:,} instructions in the store: 'unseen study' makes it"
             )
         trained_by = {key: manifest.get(key) for key in (*provenance(), "device", "threads")}
         scores = {line["split"]: line["accuracy"] for line in manifest["scores"]}
-        export_model(Store().model(spec), spec, folder / f"{which}.safetensors", accuracy=scores, **trained_by)
+        export_model(
+            Store().model(spec), spec, folder / f"{which}.safetensors", accuracy=scores, **trained_by
+        )
         print(folder / f"{which}.safetensors")

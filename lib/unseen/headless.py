@@ -1,153 +1,174 @@
 """Run a notebook without a person: papermill, with its parameters checked before anything starts.
 
-papermill itself only warns about an unknown name, takes any type, and saves a notebook that looks
-complete when its kernel was killed.  So parameters are checked here, and success is a marker that the
-notebook's own last act writes, never the output's existence.
+papermill itself only warns of an unknown name, takes any type, and saves a notebook that looks complete when its
+kernel was killed.  So parameters are checked here, and success is a marker that the notebook's own last cell writes.
+A signal interrupts the kernel, so that what it trains writes checkpoints first.
 """
 
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import signal
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import papermill
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.log import logger
+from traitlets.config import Config
 
-from unseen.disk.files import cannot_write, project_folder, read_json, runs_folder, write
-from unseen.disk.names import BadName, check_name, shown
+from unseen.disk.files import project_folder, read, runs_folder, write
 from unseen.errors import Explained
-from unseen.parameters import BadParameters, checked, is_parameters, parameters, read_notebook, tags_of
-from unseen.running.kernels import execute
+from unseen.parameters import BadParameters, checked, parameters, read_notebook, tags_of
+from unseen.running.signals import polite_stops
+from unseen.runs.tables import folder_in
 
-_ADDED = {"injected-parameters", "success-marker"}  # tags of the cells that an executed notebook has more
+_ADDED = {
+    "injected-parameters",
+    "success-marker",
+}  # tags of the cells that an executed notebook has in addition
+_KERNEL = Config(KernelManager={"transport_encryption": "auto"})  # else every start warns of plain TCP
 
 
 class NotebookFailed(Explained):
-    """A notebook did not reach its end; the message tells where it stopped."""
+    """A notebook did not reach its end; the message says where it stopped."""
+
+
+def notebooks() -> list[Path]:
+    """The notebooks of the project, in order of their numbers."""
+    return sorted((project_folder() / "notebooks").glob("*.ipynb"))
 
 
 def notebook_path(name: str | Path) -> Path:
     """The notebook of a name (``10``, ``10_diversity_threshold``) or path; raises ``BadParameters`` listing all."""
-    path, folder = Path(name), project_folder() / "notebooks"
-    if path.suffix == ".ipynb" and os.path.isfile(path):  # unlike Path.is_file it says no to any text
+    path = Path(name)
+    if path.suffix == ".ipynb" and os.path.isfile(path):  # unlike Path.is_file it takes any text
         return path.resolve()
-    known = sorted(folder.glob("*.ipynb"))
-    matching = [each for each in known if each.stem == path.stem or each.stem.startswith(f"{path.name}_")]
+    matching = [
+        each for each in notebooks() if each.stem == path.stem or each.stem.startswith(f"{path.name}_")
+    ]
     if len(matching) != 1 or len(path.parts) != 1:
-        raise BadParameters(f"notebook {shown(str(name))} is not one of: {', '.join(each.stem for each in known)}; "
-                            "nor is it the path of an .ipynb file")  # fmt: skip
+        known = ", ".join(each.stem for each in notebooks())
+        raise BadParameters(
+            f"notebook {str(name)!r:.60} is neither one of: {known}; nor the path of an .ipynb file"
+        )
     return matching[0]
-
-
-def output_folder(name: str) -> Path:
-    """A folder of the runs folder.
-
-    Raises ``BadParameters`` when the name would lead out of it or into the store, by a link too, and when it is
-    not fit for a folder (see ``names.check_name``).
-    """
-    root = runs_folder()
-    try:
-        folder = (root / check_name(name, "output folder")).resolve()
-        if root not in folder.parents:
-            raise BadName(f"output folder {name!r} would lie outside {root}")
-        check_name(folder.relative_to(root).as_posix(), f"output folder {name!r} is")  # it may be a link
-    except (BadName, OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise BadParameters(str(error)) from error
-    return folder
 
 
 def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = None) -> Path:
     """Execute a notebook with checked parameters; returns the executed copy, its HTML beside it.
 
     It goes to ``<runs>/<into>/`` (by default the notebook's ``scale``, else ``notebooks``) together with
-    ``<name>.success.json``, which is removed first and written by the notebook's last act.
+    ``<name>.success.json``, which is removed first and written by the notebook's last cell.
     The kernel writes its runs where this process would.
-    A signal lets runs under way write checkpoints, and is raised as ``KeyboardInterrupt`` or ``Terminated`` then.
-    Raises ``BadParameters``, or ``CannotWrite`` for such a folder, before anything starts, and ``NotebookFailed``
-    when it does not reach its end.
+    A signal lets the runs under way write checkpoints, then ``KeyboardInterrupt`` or ``Terminated`` is raised.
+    Raises ``BadParameters``, ``BadName`` or ``CannotWrite`` before anything starts, and ``NotebookFailed`` when the
+    notebook does not reach its end.
     """
     path = notebook_path(name)
     values = checked(path, given)
-    everything = {each.name: each.default for each in parameters(path).values()} | values
-    folder = output_folder(into if into is not None else str(everything.get("scale", "notebooks")))
-    target, source = folder / path.name, folder / f".{path.stem}.input.ipynb"
-    marker, token = folder / f"{path.stem}.success.json", secrets.token_hex(8)
-    last = json.dumps({"notebook": path.name, "parameters": values, "token": token})
-    for old in (marker, target):  # papermill would write through a link in its place, and wait for a pipe
-        _remove(old)
-    write(source, nbformat.writes(_prepared(read_notebook(path), values, marker, last)))
+    if into is None:
+        into = values.get("scale") or getattr(parameters(path).get("scale"), "default", "notebooks")
+    folder = folder_in(runs_folder(), into, "output folder")
+    target, marker = folder / path.name, folder / f"{path.stem}.success.json"
+    content = json.dumps({"notebook": path.name, "parameters": values, "token": secrets.token_hex(8)})
+    book = _prepared(path, values, marker, content)
+    write(
+        target, nbformat.writes(book)
+    )  # papermill would write through a link in its place, and wait for a pipe
+    marker.unlink(missing_ok=True)
     try:
-        with _environment(UNSEEN_HEADLESS="1", UNSEEN_RUNS=str(runs_folder())):
-            execute(_literal(source), _literal(target), path.parent)
+        _execute(book, target, path.parent)
     except Exception as error:
-        marker.unlink(missing_ok=True)  # a kernel can die behind the last cell
-        raise NotebookFailed(f"{path.name} stopped before its end ({type(error).__name__}): {error}\n"
-                             f"what it did so far: {target}") from error  # fmt: skip
-    finally:
-        source.unlink(missing_ok=True)
-    if not _reached(marker, token):
+        marker.unlink(missing_ok=True)  # a kernel can die after the last cell
+        raise NotebookFailed(
+            f"{path.name} stopped before its end ({type(error).__name__}): {error}\nwhat it did so far: {target}"
+        ) from error
+    if not marker.is_file() or read(marker) != content.encode():
         raise NotebookFailed(f"{path.name} did not reach its end; what it did so far: {target}")
-    write_html(target)
+    _write_html(target)
     return target
 
 
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:  # a folder in its place
-        raise cannot_write(path, error) from error
+def _prepared(path: Path, values: Mapping[str, Any], marker: Path, content: str) -> nbformat.NotebookNode:
+    """The notebook as it will run: values below its parameters cell, and last a cell that writes the marker.
 
-
-def _reached(marker: Path, token: str) -> bool:
-    """Whether the last cell of this very run wrote the marker."""
-    try:
-        return read_json(marker)["token"] == token
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _prepared(
-    book: nbformat.NotebookNode, values: Mapping[str, Any], marker: Path, content: str
-) -> nbformat.NotebookNode:
-    """The notebook as it will run: values below its parameters cell, and last of all a cell that writes the marker.
-
-    Values become ASCII literals of Python's own making; papermill would write a tuple as text.
+    Values become ASCII literals of Python's own making, never text that is pasted into code.
     """
-    cells = [cell for cell in book.cells if is_parameters(cell) or not _ADDED & tags_of(cell)]  # as of an earlier run
-    below = 1 + next(place for place, cell in enumerate(cells) if is_parameters(cell))
-    lines = "\n".join(["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())])
-    last = f"from unseen.disk.files import write\nfrom pathlib import Path\n\n_ = write(Path({str(marker)!r}), {content!r})"
-    given = [new_code_cell(lines, metadata={"tags": ["injected-parameters"]})] if values else []
-    end = new_code_cell(last, metadata={"tags": ["success-marker"]})
-    book.cells = [*cells[:below], *given, *cells[below:], end]
+    book, lines = (
+        read_notebook(path),
+        ["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())],
+    )
+    last = [
+        "from pathlib import Path",
+        f"from {write.__module__} import write",
+        f"_ = write(Path({str(marker)!r}), {content!r})",
+    ]
+    cells = [cell for cell in book.cells if not _ADDED & tags_of(cell)]  # of an earlier run
+    below = 1 + next(place for place, cell in enumerate(cells) if "parameters" in tags_of(cell))
+    cells.insert(below, new_code_cell("\n".join(lines), metadata={"tags": ["injected-parameters"]}))
+    book.cells = [*cells, new_code_cell("\n".join(last), metadata={"tags": ["success-marker"]})]
     return book
 
 
-def _literal(path: Path) -> str:
-    """A path for papermill, which puts parameters where it finds braces."""
-    return str(path).replace("{", "{{").replace("}", "}}")
+def _execute(book: nbformat.NotebookNode, target: Path, folder: Path) -> None:
+    """Run a notebook in a folder and write what came out to ``target``.
+
+    Raises ``KeyboardInterrupt`` or ``Terminated`` when a signal ended it, what papermill raises when it failed.
+    """
+    clients: list[PapermillNotebookClient] = []  # one, once there is a kernel to start
+    environment = {**os.environ, "UNSEEN_HEADLESS": "1", "UNSEEN_RUNS": str(runs_folder())}
+
+    class Engine(NBClientEngine):
+        """papermill's own engine, with a client that we know, and no cell started after a signal."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
+            client = PapermillNotebookClient(
+                nb_man,
+                kernel_name=kernel_name,
+                log=logger,
+                startup_timeout=60,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                config=_KERNEL,
+                on_cell_execute=lambda **_: check(),
+            )
+            clients.append(client)
+            return client.execute(env=environment)
+
+    papermill_engines.register("unseen", Engine)
+    output = (
+        str(target).replace("{", "{{").replace("}", "}}")
+    )  # papermill puts parameters where it finds braces
+    with polite_stops(lambda: _interrupt(clients)) as check:
+        try:
+            papermill.execute_notebook(
+                book, output, cwd=folder, kernel_name="python3", engine_name="unseen", progress_bar=False
+            )
+        finally:
+            check()
 
 
-def write_html(path: Path) -> Path:
-    """An executed notebook as one HTML file beside it, without the cell that wrote the marker."""
+def _interrupt(clients: list[PapermillNotebookClient]) -> bool:
+    """Pass a signal on to the kernel; whether there is one."""
+    pids = [getattr(getattr(client.km, "provisioner", None), "pid", None) for client in clients]
+    if not any(pids):
+        return False
+    print("stopping: runs under way write a checkpoint (again to stop at once)", file=sys.stderr, flush=True)
+    os.kill(pids[0], signal.SIGINT)
+    return True
+
+
+def _write_html(path: Path) -> None:
+    """Write an executed notebook as one HTML file beside it, without the cell that wrote the marker."""
     book = nbformat.read(path, as_version=4)
     book.cells = [cell for cell in book.cells if "success-marker" not in tags_of(cell)]
-    html, _ = HTMLExporter().from_notebook_node(book, {"metadata": {"name": path.stem}})
-    write(path.with_suffix(".html"), html)
-    return path.with_suffix(".html")
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Set environment variables, which the kernel inherits, for a while."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    page, _ = HTMLExporter().from_notebook_node(book, {"metadata": {"name": path.stem}})
+    write(path.with_suffix(".html"), page)

@@ -15,12 +15,13 @@ from bad_parameters import write_book
 from unseen.disk import holding
 from unseen.disk.checkpoints import go_on, same_spec, whole
 from unseen.disk.files import seal, sealed
-from unseen.disk.names import BadName
+from unseen.runs.tables import BadName
 from unseen.disk.weights import export_model, import_model
 from unseen.errors import Explained
 from unseen.parameters import checked, parameters
-from unseen.running import inventory, named
-from unseen.running.tables import BadTable, read_table
+from unseen.running import inventory
+from unseen.runs import tables
+from unseen.runs.tables import BadTable, read_table
 from unseen.running.workers import Serial, Stopped
 from unseen.specs import RunSpec
 from unseen.store import Store
@@ -132,7 +133,7 @@ class World:
     _description = _model
 
     def _sweep(self):
-        named.remember("mine", SPECS)
+        tables.remember("mine", SPECS)
         return True
 
     def _table(self):
@@ -167,7 +168,7 @@ def build(root):
     with suppress(Stopped):
         ensure(LONG, world.stopped, stop, device="cpu")
     export_model(start(LONG).model, LONG, world.paths["model"])
-    named.remember("mine", SPECS)
+    tables.remember("mine", SPECS)
     world.paths["table"].write_text("width,seed\n64,0\n64,1\n")
     write_book(world.paths["notebook"])
     DATA[:] = [data_of(LONG)]

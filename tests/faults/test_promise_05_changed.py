@@ -9,8 +9,8 @@ from unseen.cli import main
 from unseen.disk import checkpoints
 from unseen.disk.checkpoints import SpecChanged, newest_first
 from unseen.disk.files import provenance
-from unseen.running import named
-from unseen.running.tables import COLUMNS
+from unseen.runs import tables
+from unseen.runs.tables import COLUMNS
 from unseen.running.workers import Serial, Stopped
 from unseen.store import Store
 from unseen.sweep import ensure
@@ -76,9 +76,9 @@ def test_a_named_sweep_does_not_change_under_its_name(tmp_path, promise, monkeyp
 
 def test_a_shorter_table_says_which_row_is_gone(runs, promise):
     specs = [LONG.with_seed(seed) for seed in range(2)]
-    named.remember("mine", specs)
+    tables.remember("mine", specs)
     with pytest.raises(SpecChanged, match="row 3: gone"):
-        named.remember("mine", specs[:1])
+        tables.remember("mine", specs[:1])
     promise("shortened tables")
 
 

@@ -9,7 +9,8 @@ from deeds import LONG, files
 
 from unseen import objectives, training
 from unseen.disk.checkpoints import go_on, newest_first
-from unseen.running import inventory, named
+from unseen.running import inventory
+from unseen.runs import tables
 from unseen.running.workers import Serial
 from unseen.store import Store
 from unseen.sweep import SweepFailed, ensure, frame
@@ -91,7 +92,7 @@ def test_a_sweep_keeps_its_table_valid(runs, promise, monkeypatch):
     specs = [LONG, LONG.with_seed(1), LONG.with_seed(2)]
     diverging(monkeypatch, 90, BAD["nan"])  # in the second run
     store = Store()
-    table = named.run("wild", specs, store, Serial())
+    table = tables.run_sweep("wild", specs, store, Serial())
     written = pd.read_csv(runs / "sweeps" / "wild" / "results.csv")
     assert table["state"].tolist() == ["done", "done", "diverged", "done", "done"]
     assert written["accuracy"].isna().tolist() == [False, False, True, False, False]

@@ -37,9 +37,9 @@ def test_a_kernel_killed_from_outside(runs, tmp_path, promise, moment, capsys):
     killer.start()
     assert main(["run", str(book)]) == 1
     killer.join()
-    told = capsys.readouterr().err
-    assert "stopped before its end" in told
-    assert "Traceback (most" not in told.split("unseen: ")[-1]
+    err = capsys.readouterr().err
+    assert "stopped before its end" in err
+    assert "Traceback (most" not in err.split("unseen: ")[-1]
     assert not (runs / "smoke" / "tiny.success.json").exists()
     assert not (runs / "smoke" / "tiny.html").exists()
     promise("kernels killed")

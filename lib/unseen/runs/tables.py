@@ -1,0 +1,284 @@
+"""A sweep as a table: each row of a CSV file is one run, each column names a field of its spec.
+
+A column is a field's dotted name (``model.width``), or its own name where no other part has it
+(``width``); ``examples`` is ``task.examples``, and ``seed`` draws rules, examples and initial weights, as
+``RunSpec.with_seed`` does.  What no column names is as in the base run.  Cells are never computed:
+``=1+1`` is no integer.
+
+A sweep has a name and a folder ``runs/sweeps/<name>/``: which runs it is made of, and what became of each.  The runs
+themselves lie in the store like all others, so two sweeps share what they have in common.
+
+>>> from tempfile import TemporaryDirectory
+>>> with TemporaryDirectory() as folder:
+...     path = Path(folder) / "sweep.csv"
+...     _ = path.write_text("instructions,width,seed\\n100,64,0\\n1_000,96,1\\n")
+...     [(run.task.instructions, run.model.width, run.task.rule_seed) for run in read_table(path, RunSpec())]
+[(100, 64, 0), (1000, 96, 1)]
+>>> run_of({"width": "63", "steps": "100"}, RunSpec())
+Traceback (most recent call last):
+...
+unseen.runs.tables.BadTable: column 'width': ModelSpec.width=63: must be a multiple of 2 x heads=4
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from reprlib import repr as short
+from typing import Annotated, NamedTuple
+
+import pandas as pd
+from pydantic import AllowInfNan, TypeAdapter, ValidationError
+
+from unseen.disk.checkpoints import SpecChanged
+from unseen.disk.files import BrokenRun, brief, read, read_json, runs_folder, write
+from unseen.running.inventory import entry
+from unseen.running.workers import Executor
+from unseen.specs import RunSpec, differences
+from unseen.store import Store
+from unseen.sweep import about, fill, manifests, rows
+
+LARGEST, LARGEST_SWEEP = 16 * 2**20, 2**28  # bytes of a table, of a ``sweep.json``
+MOST_ROWS, SHOWN = 200_000, 20  # rows below the header; problems that a message lists
+_FORMS = {
+    int: (TypeAdapter(int), "an integer such as 1000"),
+    float: (TypeAdapter(Annotated[float, AllowInfNan(False)]), "a finite number such as 0.015"),
+    str: (TypeAdapter(str), "text"),
+}
+_PART = re.compile(r"(?![-.])[\w .{}-]{1,100}(?<![ .])")  # of the name of a folder
+_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?", re.I)  # names that Windows keeps for itself
+_ALLOWED = (
+    "up to eight parts with / between, each of 1 to 100 letters, digits or signs out of ' _-.{}', starting with "
+    "neither - nor . and ending with neither a space nor a dot; no names that Windows reserves"
+)
+
+
+class BadTable(ValueError):
+    """A table, or a value by column name, is not what it must be; each line of the message is one problem."""
+
+
+class BadName(ValueError):
+    """A name is not fit for a folder; the message says what is allowed."""
+
+
+class Column(NamedTuple):
+    """What a column name stands for: ``sets`` are (part, field) pairs that all take the value, of type ``kind``."""
+
+    kind: type
+    sets: tuple[tuple[str, str], ...]
+
+
+def _columns() -> dict[str, Column]:
+    found: dict[str, list[Column]] = {}
+    for part in fields(RunSpec):
+        for field in fields(type(part.default)):
+            column = Column(field.type, ((part.name, field.name),))
+            for name in (f"{part.name}.{field.name}", field.name):
+                found.setdefault(name, []).append(column)
+    unique = {name: columns[0] for name, columns in found.items() if len(columns) == 1}
+    seed = Column(int, (("task", "rule_seed"), ("task", "example_seed"), ("model", "seed")))
+    return {**unique, "examples": unique["task.examples"], "seed": seed}
+
+
+COLUMNS = _columns()
+_SHORTEST = {column.sets: name for name, column in COLUMNS.items() if "." not in name}
+_KNOWN = (
+    ", ".join(_SHORTEST.get(column.sets, name) for name, column in COLUMNS.items() if "." in name) + ", seed"
+)
+
+
+def run_of(values: Mapping[str, str], base: RunSpec) -> RunSpec:
+    """The base run with some values changed, all at once, each given as text by its column name.
+
+    Raises ``BadTable`` with all that is wrong: unknown names and two names of one field; where there are none,
+    values that are not of the field's type; where there are none either, the spec's own refusal.
+    """
+    faults, parts = _name_faults(list(values)), {}
+    for name, text in {} if faults else values.items():
+        form, what = _FORMS[COLUMNS[name].kind]
+        try:
+            value = form.validate_strings(text)
+        except ValidationError:
+            faults.append(f"column {name!r}: {short(text)} is not {what}")
+            continue
+        for part, field in COLUMNS[name].sets:
+            parts.setdefault(part, {})[field] = value
+    if faults:
+        raise BadTable("\n".join(faults))
+    try:
+        return base.but(**{part: getattr(base, part).but(**changes) for part, changes in parts.items()})
+    except ValueError as error:
+        said = set(re.findall(r"\w+", f"{error}"))
+        at_fault = [name for name in values if said & {field for _, field in COLUMNS[name].sets}]
+        raise BadTable(f"column {', '.join(map(repr, at_fault or values))}: {brief(error)}") from error
+
+
+def read_table(path: Path, base: RunSpec) -> list[RunSpec]:
+    """The runs of a table, in its order; see the module's docstring.
+
+    Raises ``BadTable`` once all rows are checked (under a bad header none), with file, row (the header is 1) and column of
+    the first ``SHOWN`` problems.  More than ``LARGEST`` bytes or ``MOST_ROWS`` rows are refused.
+    """
+    header, *lines = _cells(path) or [[]]
+    runs, faults = {}, _name_faults(names := [name.strip() for name in header])
+    faults = [f"{path}, row 1: {fault}" for fault in faults]
+    for row, cells in enumerate([] if faults else lines, 2):
+        try:
+            if len(cells) != len(names):
+                raise BadTable(f"{len(cells):,} cell(s) for {len(names)} column(s): {', '.join(names)}")
+            run = run_of(dict(zip(names, cells, strict=True)), base)
+            if runs.setdefault(run, row) != row:
+                raise BadTable(f"the same run ({run.digest()}) as row {runs[run]}")
+        except BadTable as error:
+            faults += [f"{path}, row {row}: {fault}" for fault in f"{error}".split("\n")]
+    if not runs:
+        faults = faults or [f"{path}: empty, or a header without rows"]
+    if faults:
+        raise BadTable(
+            "\n".join(faults[:SHOWN] + [f"and {len(faults) - SHOWN:,} more"] * (len(faults) > SHOWN))
+        )
+    return list(runs)
+
+
+def _cells(path: Path) -> list[list[str]]:
+    """The cells of a CSV file by row; UTF-8 with or without its mark, any line ends, empty lines at the end."""
+    try:
+        text = read(path, LARGEST).decode("utf-8-sig").rstrip("\r\n")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        rows = list(reader)
+    except csv.Error as error:
+        raise BadTable(f"{path}, row {reader.line_num}: {error}") from error
+    except (OSError, ValueError) as error:  # no file, no name of a file, too large, not in UTF-8
+        raise BadTable(f"{path}: {brief(getattr(error, 'strerror', None) or error)}") from error
+    if len(rows) > MOST_ROWS + 1:
+        raise BadTable(f"{path}: more than {MOST_ROWS:,} rows")
+    return rows
+
+
+def _name_faults(names: Sequence[str]) -> list[str]:
+    """What is wrong with column names: unknown ones, and two that set one field."""
+    faults, setter = [], {}
+    for name in names:
+        if name not in COLUMNS:
+            hint = "".join(f"; did you mean {close!r}?" for close in get_close_matches(name[:60], COLUMNS, 1))
+            faults.append(f"column {short(name)} is unknown{hint} (known, with commas between: {_KNOWN})")
+        elif twice := [pair for pair in COLUMNS[name].sets if pair in setter]:
+            faults.append(f"columns {setter[twice[0]]!r} and {name!r} both set {'.'.join(twice[0])}")
+        else:
+            setter |= dict.fromkeys(COLUMNS[name].sets, name)
+    return faults
+
+
+def folder_in(root: Path, name: str, what: str) -> Path:
+    """The folder of a name strictly inside ``root``, links resolved; ``what`` it names is for the error.
+
+    Raises ``BadName`` for a name that leads out of ``root``, by a link too, or to its ``store``, where the project keeps
+    its runs, and for one that some file system or shell would trip over.
+
+    >>> folder_in(Path("/tmp"), "smoke/première série", "output folder").name
+    'première série'
+    >>> folder_in(Path("/tmp"), "../x", "output folder")
+    Traceback (most recent call last):
+    ...
+    unseen.runs.tables.BadName: output folder '../x': '..' is not allowed (up to eight parts with / between, each ...
+    """
+    parts = name.split("/")
+    for part in parts:
+        if (
+            not _PART.fullmatch(part)
+            or _WINDOWS.fullmatch(part)
+            or len(part.encode()) > 255
+            or len(parts) > 8
+        ):
+            raise BadName(f"{what} {short(name)}: {short(part)} is not allowed ({_ALLOWED})")
+    try:
+        inside = (root / name).resolve().relative_to(root).parts
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or to another place
+        inside = ()
+    if not inside or inside[0].casefold() == "store":
+        raise BadName(
+            f"{what} {short(name)} would not lie in a folder of its own in {root}; choose another name"
+        )
+    return root.joinpath(*inside)
+
+
+def sweep_folder(name: str) -> Path:
+    """The folder of a named sweep; raises ``BadName``."""
+    return folder_in(runs_folder() / "sweeps", name, "sweep name")
+
+
+def remember(name: str, specs: list[RunSpec]) -> Path:
+    """Write down which runs a sweep is made of; rows may be added to it later, and none changed.
+
+    Raises ``SpecChanged`` showing row and field where the sweep was begun with other runs, and writes nothing then.
+    """
+    path = sweep_folder(name) / "sweep.json"
+    try:
+        odd = _changed(_remembered(path) if path.is_file() else [], specs)
+    except (OSError, ValueError) as error:
+        raise BrokenRun(
+            f"{path} is not the list of a sweep's runs ({brief(error)}); choose another name"
+        ) from error
+    if odd:
+        raise SpecChanged(
+            f"sweep {name!r} was begun with another table: {'; '.join(odd)}. Choose another --name, or put the rows "
+            "back; rows may be added"
+        )
+    write(path, "[\n" + ",\n".join(json.dumps(spec.to_dict()) for spec in specs) + "\n]\n")
+    return path.parent
+
+
+def _remembered(path: Path) -> list[RunSpec]:
+    found = read_json(path, LARGEST_SWEEP)
+    if not found or not isinstance(found, list):
+        raise ValueError("no list of runs")
+    return [RunSpec.from_dict(each) for each in found]
+
+
+def _changed(before: list[RunSpec], now: list[RunSpec]) -> list[str]:
+    """The rows that a table no longer has, with the fields in which the run that replaced each differs."""
+    gone, said = set(before) - set(now), []
+    for row, spec in enumerate(before, start=2):  # as a spreadsheet counts, the header being row 1
+        if spec in gone:
+            instead = now[row - 2] if row - 2 < len(now) else None
+            new = instead is not None and instead not in before
+            odd = differences(spec.to_dict(), instead.to_dict()) if new else ["gone"]
+            said.append(f"row {row}: {', '.join(odd)}")
+    return said[:SHOWN] + [f"and {len(said) - SHOWN:,} more"] * (len(said) > SHOWN)
+
+
+def run_sweep(
+    name: str, specs: list[RunSpec], store: Store, executor: Executor | None = None
+) -> pd.DataFrame:
+    """Train what is missing of a sweep and write ``results.csv`` into its folder, also when it is interrupted."""
+    folder = remember(name, specs)
+    failed: dict[str, str] = {}
+    try:
+        failed = fill(specs, store, executor)
+    finally:
+        table = results(specs, store, failed)
+        write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
+    return table
+
+
+def results(specs: list[RunSpec], store: Store, failed: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of ``sweep.frame`` with the state and reason of each run; one row, without scores, for an unfinished one.
+
+    ``failed`` gives reasons by digest, as ``fill`` returns them.
+    """
+    known, found = manifests(specs, store), []
+    for spec in specs:
+        if spec in known:
+            found += [{**row, "state": "done", "reason": ""} for row in rows(known[spec])]
+            continue
+        digest = spec.digest()
+        state, reason = ("failed", failed[digest]) if digest in failed else ("waiting", "")
+        if store.folder(spec).is_dir():
+            kept = entry(store, store.folder(spec))
+            state, reason = kept.state, reason or kept.reason
+        found.append({**about(spec), "run": digest, "state": state, "reason": reason})
+    return pd.DataFrame(found)
