@@ -58,6 +58,7 @@ def curves(
     ('different instructions in training', ['_child0'])
     >>> plt.close(grid.figure)
     """
+    frame = frame.reset_index(drop=True)  # of frames joined by concat, whose labels repeat
     colours: dict[str, Any] = {"color": COLOURS["unseen"]}
     if hue is not None:
         order = options.pop("hue_order", None) or list(dict.fromkeys(frame[hue]))

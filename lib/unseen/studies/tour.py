@@ -39,7 +39,7 @@ def rewrites(cases: Sequence[tuple[Rule, str]], mark: str = "") -> str:
     The match is orange, what replaces it green.  Further matches, which the rule leaves alone, are
     underlined, and so is every occurrence of ``mark``.
     """
-    return "".join(tiles(_rewrite(rule, text, mark)) for rule, text in cases)
+    return "<br>".join(tiles(_rewrite(rule, text, mark)) for rule, text in cases)
 
 
 def _rewrite(rule: Rule, text: str, mark: str) -> list[tuple[str, list[Tile], str]]:
