@@ -1,7 +1,7 @@
 """Tidy frame in, figure out: the look of all figures, and the few kinds that several notebooks draw.
 
-Nothing here reads files or changes a global setting but ``set_theme``.  Colours are seaborn's colour-blind palette; a
-split, a baseline or a kind of letter has the same colour in all notebooks.
+Nothing here reads files or changes a global setting but ``set_theme``.  Colours are seaborn's colour-blind
+palette; a split, a baseline or a kind of letter has the same colour in all notebooks.
 """
 
 import html
@@ -20,14 +20,15 @@ from unseen.stats import mean_interval
 SAFE = sns.color_palette("colorblind")
 COLOURS = {"unseen": SAFE[0], "seen": SAFE[1], "right": SAFE[2], "wrong": SAFE[3], "pattern": SAFE[1],
            "replacement": SAFE[2], "paper": SAFE[4], "baseline": (0.45, 0.45, 0.45)}  # fmt: skip
-BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}  # where a legend stands beside its axes
+LABELS = {"unseen": "unseen instructions", "seen": "seen instructions"}
+BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}  # a legend outside its axes
 
 
 def set_theme() -> None:
     """The look of every figure; notebooks call it once, with their imports."""
-    rc = {"axes.grid": True, "axes.spines.right": False, "axes.spines.top": False, "axes.titlelocation": "left",
-          "axes.titlesize": 12, "figure.figsize": (8, 4.5), "figure.dpi": 110, "grid.alpha": 0.35,
-          "legend.frameon": False, "savefig.bbox": "tight"}  # fmt: skip
+    rc = {"axes.grid": True, "grid.alpha": 0.35, "axes.spines.right": False, "axes.spines.top": False}
+    rc |= {"axes.titlelocation": "left", "axes.titlesize": 12, "legend.frameon": False}
+    rc |= {"figure.figsize": (8, 4.5), "figure.dpi": 110, "savefig.bbox": "tight"}
     sns.set_theme(style="ticks", palette="colorblind", rc=rc)
 
 
@@ -45,24 +46,27 @@ def curves(
     log: bool = True,
     **options: Any,
 ) -> sns.FacetGrid:
-    """Lines of means with 95 % intervals over seeds, a point per run: one panel per value of ``col``, one line per ``hue``.
+    """Lines of means with 95 % intervals over seeds, and a point per run.
 
-    ``labels`` are those of the two axes; ``percent`` draws shares from 0 to 1 as per cent, ``log`` puts ``x`` on a log axis
-    with the values that occur as ticks.  Further options are those of ``seaborn.relplot`` (style, row, height, col_order ...).
+    One panel per value of ``col``, one line per ``hue``.  ``labels`` are those of the two axes; ``percent``
+    draws shares from 0 to 1 as per cent, ``log`` puts ``x`` on a log axis with the values that occur as
+    ticks. Further options are those of ``seaborn.relplot`` (style, row, height, col_order ...).
 
-    >>> frame = pd.DataFrame({"instructions": [10, 100] * 2, "accuracy": [0.0, 0.9, 0.1, 1.0], "seed": [0, 0, 1, 1]})
+    >>> frame = pd.DataFrame({"instructions": [10, 100] * 2, "accuracy": [0.0, 0.9, 0.1, 1.0]})
     >>> grid = curves(frame.assign(recipe="gpt2"), hue="recipe")
     >>> grid.ax.get_xlabel(), [line.get_label() for line in grid.ax.lines][:1]
     ('different instructions in training', ['_child0'])
     >>> plt.close(grid.figure)
     """
+    frame = frame.reset_index(drop=True)  # of frames joined by concat, whose labels repeat
+    colours: dict[str, Any] = {"color": COLOURS["unseen"]}
     if hue is not None:
         order = options.pop("hue_order", None) or list(dict.fromkeys(frame[hue]))
-        chosen = palette if isinstance(palette, Mapping) else dict(zip(order, sns.color_palette(palette, len(order)), strict=True))
-        colours = {"hue": hue, "hue_order": order, "palette": chosen}
-    else:
-        colours = {"color": COLOURS["unseen"]}
-    shape = {"height": 3.9, "aspect": 1.35, "errorbar": mean_interval, "err_kws": {"alpha": 0.15, "lw": 0}, "lw": 2.2}
+        if not isinstance(palette, Mapping):
+            palette = dict(zip(order, sns.color_palette(palette, len(order)), strict=True))
+        colours = {"hue": hue, "hue_order": order, "palette": palette}
+    shape = {"height": 3.9, "aspect": 1.35, "lw": 2.2}
+    shape |= {"errorbar": mean_interval, "err_kws": {"alpha": 0.15, "lw": 0}}
     grid = sns.relplot(frame, x=x, y=y, col=col, kind="line", **colours, **shape | options)
     if points:
         grid.map_dataframe(sns.scatterplot, x=x, y=y, s=22, legend=False, **colours)
@@ -79,9 +83,12 @@ def curves(
 
 
 def heat(table: pd.DataFrame, ax: Axes | None = None, *, percent: bool = True, **options: Any) -> Axes:
-    """A table of shares as a heat map with its numbers, in per cent; further options are those of ``seaborn.heatmap``."""
-    ax = ax or plt.subplots(figsize=(1.6 + 0.95 * table.shape[1] + 3, 1.5 + 0.42 * len(table)), layout="constrained")[1]
-    shape = {"annot": True, "fmt": ".0f", "vmin": 0, "vmax": 100 if percent else 1, "cmap": "viridis", "cbar": False, "linewidths": 0.8}
+    """A table of shares as a heat map with numbers, in per cent; the options are ``seaborn.heatmap``'s."""
+    if ax is None:
+        size = 4.6 + 0.95 * table.shape[1], 1.5 + 0.42 * len(table)
+        ax = plt.subplots(figsize=size, layout="constrained")[1]
+    shape = {"annot": True, "fmt": ".0f", "vmin": 0, "vmax": 100 if percent else 1}
+    shape |= {"cmap": "viridis", "cbar": False, "linewidths": 0.8}
     sns.heatmap(100 * table if percent else table, ax=ax, **shape | options)
     ax.tick_params(length=0)
     ax.tick_params(axis="y", rotation=0)
@@ -96,14 +103,13 @@ def percents(ax: Axes) -> Axes:
     return ax
 
 
-def log_sizes(ax: Axes, sizes: Iterable[float], label: str = "different instructions in training", apart: float = 1.35) -> Axes:
-    """A log x axis with the sizes that occur as its ticks, as many as have room: each at least ``apart`` times the one before."""
-    shown: list[float] = []
-    for size in np.unique(np.asarray(list(sizes))):
-        if not shown or size / shown[-1] >= apart:
-            shown.append(size)
+def log_sizes(
+    ax: Axes, sizes: Iterable[float], label: str = "different instructions in training", apart: float = 1.35
+) -> Axes:
+    """A log x axis with the sizes that occur as its ticks, as many as have room (see ``spaced``)."""
+    shown = spaced(sizes, apart)
     ax.set(xscale="log", xlabel=label)
-    return ticks(ax, shown, [f"{size:,g}" for size in shown])
+    return ticks(ax, shown, [f"{size:,.7g}" for size in shown])
 
 
 def ticks(ax: Axes, places: Sequence[float], labels: Sequence[str]) -> Axes:
@@ -114,29 +120,80 @@ def ticks(ax: Axes, places: Sequence[float], labels: Sequence[str]) -> Axes:
     return ax
 
 
-Tile = tuple[str, str]  # a letter, and its mark: a name in ``COLOURS``, or "" for none
+def spaced(sizes: Iterable[float], apart: float = 1.4) -> list[float]:
+    """Of sizes those whose labels do not touch on a log axis: each at least ``apart`` times the one before.
+
+    >>> spaced([10, 12, 20, 100])
+    [10, 20, 100]
+    """
+    kept: list[float] = []
+    for size in np.unique(np.asarray(list(sizes))).tolist():
+        if not kept or size / kept[-1] >= apart:
+            kept.append(size)
+    return kept
+
+
+def learning_curves(histories: pd.DataFrame, ax: Axes | None = None, hue: str = "instructions") -> Axes:
+    """Accuracy on seen (thin, dashed) and unseen (solid) instructions against the training step.
+
+    ``histories`` has the columns of ``sweep.histories``.  With one value of ``hue``, colours show the split.
+    """
+    ax = ax or plt.subplots()[1]
+    levels = np.sort(histories[hue].unique())
+    order = ["unseen", "seen"]
+    look = {"hue": "split", "hue_order": order, "palette": COLOURS, "errorbar": mean_interval, "lw": 2}
+    if len(levels) > 1:
+        palette = dict(zip(levels, sns.color_palette("viridis", len(levels)), strict=True))
+        look = {"hue": hue, "palette": palette, "style": "split", "style_order": order, "errorbar": None}
+        look |= {"size": "split", "size_order": order, "sizes": {"unseen": 2, "seen": 0.9}}
+    sns.lineplot(histories, x="step", y="accuracy", ax=ax, **look)
+    handles, names = ax.get_legend_handles_labels()
+    names = [f"{int(name):,}" if name.isdigit() else LABELS.get(name, name) for name in names]
+    ax.legend(handles, names, **BESIDE)
+    ax.set(xlabel="training step", ylabel="exact match")
+    return percents(ax)
+
+
+Tile = tuple[str, str]  # a letter, and its marks: names in ``COLOURS``, one of them to underline as ``_name``
 
 
 def tiles(rows: Iterable[tuple[str, Sequence[Tile], str]]) -> str:
-    """Strings letter by letter as an HTML table: each row a label, its tiles, and a note; everything is escaped.
+    """Strings letter by letter as an HTML table: each row a label, its tiles, and a note, all escaped.
+
+    The marks of a tile are separated by spaces: ``pattern`` fills it, ``_pattern`` underlines it, and a tile
+    without letter or mark is a gap.  The notes stand in one column.
 
     >>> tiles([("input", [("a", ""), ("<", "pattern")], "")]).count("<td")
     4
     """
-    lines = [f"<tr><td style='text-align:right;padding-right:.8em'>{html.escape(label)}</td>{''.join(map(_tile, cells))}"
-             f"<td style='padding-left:.8em;white-space:pre'>{html.escape(note)}</td></tr>" for label, cells, note in rows]  # fmt: skip
+    rows, lines = list(rows), []
+    widest = max(len(cells) for _, cells, _ in rows)
+    for label, cells, note in rows:
+        lines.append(f"<tr><td style='text-align:right;padding-right:.8em'>{html.escape(label)}</td>")
+        lines += map(_tile, [*cells, *[("", "")] * (widest - len(cells))])
+        look = "text-align:left;padding-left:.8em;white-space:pre"
+        lines.append(f"<td style='{look}'>{html.escape(note)}</td></tr>")
     return f"<table style='border-spacing:2px;border-collapse:separate'>{''.join(lines)}</table>"
 
 
 def _tile(tile: Tile) -> str:
-    letter, mark = tile
+    letter, marks = tile
+    if not letter and not marks:
+        return "<td></td>"
+    fills = [mark for mark in marks.split() if not mark.startswith("_")]
+    style = f"background:{shade(fills[0] if fills else '')}"
+    for mark in marks.split():
+        if mark.startswith("_"):
+            style += f";box-shadow:0 3px {_css(mark[1:], 1)}"
     shown = html.escape(letter) if letter.strip() else "&nbsp;"
-    return f"<td style='width:1.5em;text-align:center;font:15px monospace;padding:2px;background:{shade(mark)}'>{shown}</td>"
+    return f"<td style='width:1.5em;text-align:center;font:15px monospace;padding:2px;{style}'>{shown}</td>"
 
 
 def shade(mark: str) -> str:
     """The background of a mark in CSS, light enough to read letters on."""
-    if not mark:
-        return "rgba(128,128,128,.12)"
-    red, green, blue = (round(255 * part) for part in COLOURS[mark])
-    return f"rgba({red},{green},{blue},.38)"
+    return _css(mark, 0.38) if mark else "rgba(128,128,128,.12)"
+
+
+def _css(name: str, opacity: float) -> str:
+    red, green, blue = (round(255 * part) for part in COLOURS[name])
+    return f"rgba({red},{green},{blue},{opacity})"

@@ -1,27 +1,28 @@
-"""Widgets over the functions of this library; each has a plain function beside it that needs no browser.
+"""Widgets over the functions of this library; each has a plain function that needs no browser.
 
-Whatever a person types is checked, then shown escaped: nothing is interpreted, and a mistake is a
-sentence beside the field, never a traceback.
+Whatever a person types is checked, then shown escaped: nothing is interpreted, and a mistake is a sentence in
+the answer's place, never a traceback.
 """
 
 import html
 import io
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import cycle, zip_longest
 from typing import Any
 
 import ipywidgets as ipw
+import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
-from unseen import plots
 from unseen.disk.files import BrokenRun, project_folder
 from unseen.disk.weights import import_model
 from unseen.encoding import Encoding
 from unseen.evaluation import answer
+from unseen.figures import learning_curves, tiles
 from unseen.model import Transformer
 from unseen.rewriting import Rule
 from unseen.running.progress import headless
@@ -32,7 +33,7 @@ from unseen.store import Store
 from unseen.sweep import ensure
 from unseen.training import Row
 
-_LONGEST = 200  # characters of a field that are looked at
+LONGEST = 200  # characters of a field that are read
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def load_demo() -> Demo:
         name = f"trained on {spec.task.instructions:,} instructions"
         models[name], trained_on[name] = model, spec.task.instructions
         encodings.add(Encoding.of(spec.task))
-    if len(encodings) > 1:  # one field of text cannot be for both
+    if len(encodings) > 1:  # one input could not be for both
         raise BrokenRun("the two models in data/checkpoints read different alphabets or lengths")
     return Demo(models, encodings.pop(), trained_on)
 
@@ -64,95 +65,41 @@ def compare(demo: Demo, rule: Rule, text: str) -> pd.DataFrame:
     """
     demo.encoding.prompt(rule, text)
     right = rule.apply(text)
-    answers = {"oracle": right} | {
-        name: answer(model, demo.encoding, rule, text) for name, model in demo.models.items()
-    }
-    return pd.DataFrame([{"who": who, "answer": each, "right": each == right} for who, each in answers.items()])
+    answers = {name: answer(model, demo.encoding, rule, text) for name, model in demo.models.items()}
+    rows = [(who, each, each == right) for who, each in [("oracle", right), *answers.items()]]
+    return pd.DataFrame(rows, columns=["who", "answer", "right"])
 
 
 def compared_html(rule: Rule, text: str, answers: pd.DataFrame) -> str:
-    """The frame of ``compare`` letter by letter: the pattern marked in the input, right and wrong letters coloured."""
+    """The frame of ``compare`` letter by letter: the match marked in the input, letters right or wrong."""
     start = text.find(rule.pattern)
-    inside = range(start, start + len(rule.pattern)) if start >= 0 else range(0)
-    marked = [(letter, "pattern" if i in inside else "") for i, letter in enumerate(text)]
+    match = range(start, start + len(rule.pattern)) if start >= 0 else range(0)
+    marked = [(letter, "pattern" if place in match else "") for place, letter in enumerate(text)]
     right = answers["answer"].iloc[0]
-    rows = [_letters("input", marked, "" if start >= 0 else "the pattern does not occur: nothing to replace")]
+    rows = [("input", marked, "" if start >= 0 else "the pattern does not occur: nothing to replace")]
     for line in answers.itertuples():
-        pairs = zip_longest(line.answer, right, fillvalue="·")
-        letters = [(mine, "" if line.who == "oracle" else "right" if mine == best else "wrong") for mine, best in pairs]
+        pairs = list(zip_longest(line.answer, right, fillvalue="·"))
+        letters = [(mine, "right" if mine == best else "wrong") for mine, best in pairs]
         wrong = sum(mark == "wrong" for _, mark in letters)
-        rows.append(
-            _letters(line.who, letters, "" if line.who == "oracle" else "✓ right" if line.right else f"✗ {wrong} wrong")
-        )
-    return f"<table style='border-spacing:2px;border-collapse:separate'>{''.join(rows)}</table>"
+        note = "✓ right" if line.right else f"✗ {wrong} wrong"
+        if line.who == "oracle":
+            letters, note = [(letter, "") for letter in line.answer], ""
+        rows.append((line.who, letters, note))
+    return tiles(rows)
 
 
-def _letters(name: str, letters: list[tuple[str, str]], verdict: str) -> str:
-    cells = "".join(
-        f"<td style='width:1.5em;text-align:center;font:15px monospace;padding:2px;background:{_shade(mark)}'>"
-        f"{html.escape(letter)}</td>"
-        for letter, mark in letters
-    )
-    label = f"<td style='text-align:right;padding-right:.8em'>{html.escape(name)}</td>"
-    return f"<tr>{label}{cells}<td style='padding-left:.8em'>{html.escape(verdict)}</td></tr>"
+def rule_explorer(demo: Demo, examples: Sequence[tuple[Rule, str]]) -> ipw.interactive | None:
+    """Type a rule and an input, or step through examples: oracle and models answer letter by letter."""
 
+    def answered(pattern: str, replacement: str, text: str) -> HTML:
+        rule, text = Rule(pattern[:LONGEST], replacement[:LONGEST]), text[:LONGEST]
+        return HTML(compared_html(rule, text, compare(demo, rule, text)))
 
-def _shade(mark: str) -> str:
-    if not mark:
-        return "rgba(128,128,128,.12)"
-    red, green, blue = (round(255 * part) for part in plots.COLOURS[mark])
-    return f"rgba({red},{green},{blue},.38)"
-
-
-class RuleExplorer(ipw.VBox):
-    """Type a rule and an input; oracle and models answer letter by letter, at every change."""
-
-    def __init__(self, demo: Demo, rule: Rule, text: str):
-        self.demo = demo
-        make = {"style": {"description_width": "6.5em"}, "layout": ipw.Layout(width="20em")}
-        self.pattern = ipw.Text(rule.pattern, description="replace", **make)
-        self.replacement = ipw.Text(rule.replacement, description="by", **make)
-        self.text = ipw.Text(text, description="in", **make)
-        self.random = ipw.Button(
-            description="another example", icon="random", tooltip="an unseen rule and a random input"
-        )
-        self.message, self.answers = ipw.HTML(), ipw.HTML()
-        self.fields = {"pattern": self.pattern, "replacement": self.replacement, "input": self.text}
-        self.showing = False  # while all fields change together
-        for field in self.fields.values():
-            field.observe(lambda _: self.showing or self.refresh(), "value")
-        super().__init__([*self.fields.values(), self.random, self.message, self.answers])
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Answer what the fields hold, or say what is wrong with them."""
-        rule, text = Rule(self.pattern.value[:_LONGEST], self.replacement.value[:_LONGEST]), self.text.value[:_LONGEST]
-        try:
-            answers = compare(self.demo, rule, text)
-        except ValueError as error:
-            self.message.value = f"<span role='alert' style='color:#b00020'>{html.escape(str(error))}</span>"
-            self.answers.value = ""
-            return
-        self.message.value, self.answers.value = "", compared_html(rule, text, answers)
-
-    def show(self, rule: Rule, text: str) -> None:
-        """Put a rule and an input into the fields and answer them."""
-        self.showing = True
-        self.pattern.value, self.replacement.value, self.text.value = rule.pattern, rule.replacement, text
-        self.showing = False
-        self.refresh()
-
-
-def rule_explorer(demo: Demo, examples: list[tuple[Rule, str]]) -> RuleExplorer:
-    """The explorer, showing the first of some examples; its button steps through the others."""
-    explorer, place = RuleExplorer(demo, *examples[0]), [0]
-
-    def another(_: ipw.Button) -> None:
-        place[0] = (place[0] + 1) % len(examples)
-        explorer.show(*examples[place[0]])
-
-    explorer.random.on_click(another)
-    return explorer
+    labels = {"pattern": "replace", "replacement": "by", "text": "in"}
+    values = [(rule.pattern, rule.replacement, text) for rule, text in examples]
+    steps = [dict(zip(labels, each, strict=True)) for each in values]
+    fields = {name: ipw.Text(steps[0][name], description=label) for name, label in labels.items()}
+    return explore(answered, steps, **fields)
 
 
 class LiveTraining(ipw.VBox):
@@ -160,8 +107,8 @@ class LiveTraining(ipw.VBox):
 
     def __init__(self, scale: Scale, store: Store | None = None):
         self.scale, self.store = scale, store or Store()
-        self.choice = ipw.Dropdown(options=[(f"{n:,} instructions", n) for n in scale.instructions],
-                                   value=scale.instructions[-1], description="train on")  # fmt: skip
+        sizes = [(f"{n:,} instructions", n) for n in scale.instructions]
+        self.choice = ipw.Dropdown(options=sizes, value=scale.instructions[-1], description="train on")
         self.train = ipw.Button(description="Train", icon="play", button_style="primary")
         self.stop = ipw.Button(description="Stop", icon="stop", disabled=True)
         self.bar = ipw.IntProgress(min=0, max=1, layout=ipw.Layout(width="20em"))
@@ -172,9 +119,8 @@ class LiveTraining(ipw.VBox):
         self.stopping, self.job = threading.Event(), None
         self.rows: list[Row] = []
         self.spec: RunSpec | None = None  # of the rows
-        super().__init__(
-            [ipw.HBox([self.choice, self.train, self.stop]), ipw.HBox([self.bar, self.message]), self.picture]
-        )
+        buttons, progress = ipw.HBox([self.choice, self.train, self.stop]), ipw.HBox([self.bar, self.message])
+        super().__init__([buttons, progress, self.picture])
 
     def begin(self) -> None:
         """Start training in the background, unless a job is running already."""
@@ -183,7 +129,7 @@ class LiveTraining(ipw.VBox):
         self.stopping.clear()
         self.train.disabled, self.stop.disabled = True, False
         spec = self.scale.run(self.choice.value)
-        if spec != self.spec:  # a stopped run goes on with the curve it has
+        if spec != self.spec:  # a stopped run resumes with the curve it has
             self.spec, self.rows, self.picture.layout.display = spec, [], "none"
         self.message.value = "drawing the data …"
         self.job = threading.Thread(target=self._work, args=(spec,), daemon=True)
@@ -193,13 +139,14 @@ class LiveTraining(ipw.VBox):
         self.bar.max, self.bar.value = spec.training.steps, 0
         try:
             known = self.store.manifest(spec) is not None
-            scores = {line["split"]: line["accuracy"] for line in ensure(spec, self.store, self._watch)["scores"]}
+            manifest = ensure(spec, self.store, self._watch)
+            scores = {line["split"]: line["accuracy"] for line in manifest["scores"]}
             self.rows, self.bar.value = self.store.history(spec).to_dict("records"), spec.training.steps
             self._draw()
-            self.message.value = (f"{'from the store' if known else 'done'}: {scores['seen']:.1%} on seen, "
-                                  f"{scores['unseen']:.1%} on unseen instructions")  # fmt: skip
+            accuracy = f"{scores['seen']:.1%} on seen, {scores['unseen']:.1%} on unseen instructions"
+            self.message.value = f"{'from the store' if known else 'done'}: {accuracy}"
         except Stopped:
-            self.message.value = f"stopped at step {self.bar.value}; Train goes on from here"
+            self.message.value = f"stopped at step {self.bar.value}; Train resumes from here"
         except Exception as error:
             self.message.value = html.escape(f"{type(error).__name__}: {error}")
         finally:
@@ -220,8 +167,8 @@ class LiveTraining(ipw.VBox):
 def curve_picture(rows: list[Row]) -> bytes:
     """The rows of a history as a PNG picture of accuracy against steps."""
     figure = Figure(figsize=(8, 3.6), dpi=100, layout="constrained")
-    history = pd.DataFrame(rows).melt(["step"], ["seen", "unseen"], "split", "accuracy").assign(instructions=0)
-    plots.learning_curves(history, figure.subplots())
+    history = pd.DataFrame(rows).melt(["step"], ["seen", "unseen"], "split", "accuracy")
+    learning_curves(history.assign(instructions=0), figure.subplots())
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -232,12 +179,15 @@ def live_training(scale: Scale) -> LiveTraining | None:
     return None if headless() else LiveTraining(scale)
 
 
-def explore(answer: Callable[..., Any], **controls: ipw.Widget) -> ipw.interactive | None:
+def explore(
+    answer: Callable[..., Any], examples: Sequence[Mapping[str, Any]] = (), /, **controls: ipw.Widget
+) -> ipw.interactive | None:
     """Controls, and below them what ``answer`` makes of their values, drawn anew at every change.
 
-    ``answer`` takes the values by the names of the controls and returns anything that a notebook can display (HTML, a
-    figure, a frame).  A ``ValueError`` becomes a sentence in the answer's place, never a traceback.  For the tests the last
-    answer is ``.result``.  Headless there is nobody to explore, and None is returned.
+    ``answer`` takes the values by the names of the controls and returns anything that a notebook can display
+    (HTML, a figure, a frame).  A ``ValueError`` becomes a sentence in the answer's place, never a traceback.
+    With ``examples`` (values by name) a button steps through them.  For tests the last answer is ``.result``.
+    Headless there is nobody to explore, and None is returned.
 
     >>> from contextlib import redirect_stdout
     >>> with redirect_stdout(io.StringIO()):  # a notebook draws it in its place
@@ -255,6 +205,23 @@ def explore(answer: Callable[..., Any], **controls: ipw.Widget) -> ipw.interacti
         except ValueError as error:
             found = HTML(f"<span role='alert' style='color:#b00020'>{html.escape(str(error))}</span>")
         display(found)
+        if isinstance(found, Figure):
+            plt.close(found)  # or it would be shown a second time
         return found
 
-    return ipw.interactive(show, **controls)
+    explorer = ipw.interactive(show, **controls)
+    if examples:
+        button = ipw.Button(description="another example", icon="random")
+        turns = cycle([*examples[1:], examples[0]])
+        button.on_click(lambda _: _fill(explorer, controls, next(turns)))
+        explorer.children = (*explorer.children[:-1], button, explorer.children[-1])
+    return explorer
+
+
+def _fill(explorer: ipw.interactive, controls: Mapping[str, ipw.Widget], values: Mapping[str, Any]) -> None:
+    """Change several controls and draw the answer once."""
+    for name, value in values.items():
+        controls[name].unobserve(explorer.update, "value")
+        controls[name].value = value
+        controls[name].observe(explorer.update, "value")
+    explorer.update()

@@ -1,0 +1,340 @@
+"""What notebooks 00 to 04 show before anything is measured: single rewrites, sets of instructions, attention.
+
+Notebook 19's study builds on attention, and on questions to a trained model that its score does not cover.
+Letters for shapes are those of ``model``: B examples, H heads, T tokens read, O tokens of the answer.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+
+from unseen.datasets import Examples, draw
+from unseen.datasets import rewrite as rewrite_columns
+from unseen.encoding import Encoding
+from unseen.evaluation import exact_match, greedy_answers
+from unseen.figures import Tile, tiles
+from unseen.instructions import Instructions, Split, draw_split, generator, nearest_rules
+from unseen.model import Transformer
+from unseen.rewriting import MarkovAlgorithm, Rule
+from unseen.specs import SPECIAL, TaskSpec
+
+JOBS = ("copied", "replaced")
+KINDS = ("one letter, one place", "two letters, two places", "whole patterns")
+SIDES = ("pattern", "replacement")
+_CHUNK = 1 << 14  # texts searched at a time
+
+# Letters: one rewrite, the run of a program
+
+
+def rewrites(cases: Sequence[tuple[Rule, str]], mark: str = "") -> str:
+    """Rewrites letter by letter as HTML: input above answer, each copied letter below itself.
+
+    The match is orange, what replaces it green.  Further matches, which the rule leaves alone, are
+    underlined, and so is every occurrence of ``mark``.
+    """
+    return "<br>".join(tiles(_rewrite(rule, text, mark)) for rule, text in cases)
+
+
+def _rewrite(rule: Rule, text: str, mark: str) -> list[tuple[str, list[Tile], str]]:
+    at, x, y = text.find(rule.pattern), len(rule.pattern), len(rule.replacement)
+    plain, marks = [(letter, "") for letter in text], [""] * len(text)
+    _underline(marks, text, mark, "unseen")
+    if at < 0:
+        above = list(zip(text, marks, strict=True))
+        return [("input", above, f"{rule}   (no-op)"), ("answer", plain, "")]
+    _underline(marks, text, rule.pattern, "pattern", at + x)
+    _mark(marks, at, x, "pattern")
+    above, gap = list(zip(text, marks, strict=True)), [("", "")]
+    above[at + x : at + x] = gap * (y - x)  # match and replacement share the longer one's columns
+    put = [*[(letter, "replacement") for letter in rule.replacement], *gap * (x - y)]
+    return [("input", above, str(rule)), ("answer", [*plain[:at], *put, *plain[at + x :]], "")]
+
+
+def _mark(marks: list[str], start: int, length: int, name: str) -> None:
+    marks[start : start + length] = [f"{mark} {name}" for mark in marks[start : start + length]]
+
+
+def _underline(marks: list[str], text: str, part: str, name: str, start: int = 0) -> None:
+    """Mark every occurrence of a part from a place on."""
+    for found in re.compile(re.escape(part)).finditer(text, start) if part else ():
+        _mark(marks, found.start(), len(part), f"_{name}")
+
+
+def tape(program: MarkovAlgorithm, text: str, limit: int = 40) -> str:
+    """The run of a Markov algorithm as HTML: a row per step, with the rule that wrote it.
+
+    Orange is what the next step replaces, a green line marks what the last step wrote.
+    Raises ``StepLimitExceeded`` when it takes more than ``limit`` steps.
+    """
+    steps, rows = list(program.steps(text, limit)), []
+    for number in range(len(steps) + 1):
+        shown, note = (steps[number - 1].text, str(steps[number - 1].rule)) if number else (text, "start")
+        marks = [""] * len(shown)
+        if number < len(steps):
+            _mark(marks, steps[number].position, len(steps[number].rule.pattern), "pattern")
+        if number:
+            _mark(marks, steps[number - 1].position, len(steps[number - 1].rule.replacement), "_replacement")
+        letters = list(zip(shown, marks, strict=True))
+        rows.append((str(number), letters, note if shown else f"{note}   (empty)"))
+    return tiles(rows)
+
+
+# Sets of instructions: what a training set shows, how near it comes to unseen rules
+
+
+def coverage(patterns: np.ndarray, letters: int, sizes: Sequence[int]) -> pd.DataFrame:
+    """Which share of everything possible the first I patterns show, for each I of ``sizes``.
+
+    ``patterns`` (R, |x|) are different letter ids below ``letters``.  Counted are single letters at their
+    place in the pattern, pairs of letters at two places (neighbours or not), and whole patterns.
+    Columns: instructions, kind (one of ``KINDS``), share, possible (how many there are in all).
+
+    >>> patterns = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])     # aa ab bb ba
+    >>> frame = coverage(patterns, 2, [1, 3])
+    >>> frame.loc[frame["instructions"] == 3, "share"].tolist()
+    [1.0, 0.75, 0.75]
+    """
+    ids, length = patterns.astype(np.int64), patterns.shape[1]
+    singles = [_first_shown(ids[:, i], letters) for i in range(length)]
+    two = [ids[:, i] * letters + ids[:, j] for i, j in combinations(range(length), 2)]
+    pairs = [_first_shown(codes, letters**2) for codes in two]
+    found = []
+    for size in sizes:
+        for kind, first in zip(KINDS, (singles, pairs), strict=False):
+            if first:  # a pattern of one letter holds no pair
+                found.append((size, kind, float((np.array(first) < size).mean()), sum(map(len, first))))
+        found.append((size, KINDS[-1], size / letters**length, letters**length))
+    return pd.DataFrame(found, columns=["instructions", "kind", "share", "possible"])
+
+
+def _first_shown(codes: np.ndarray, possible: int) -> np.ndarray:
+    """The index (possible,) at which each code below it first occurs in ``codes`` (R,); R if never."""
+    first = np.full(possible, len(codes))
+    np.minimum.at(first, codes, np.arange(len(codes)))
+    return first
+
+
+def coverage_frame(task: TaskSpec, sizes: Sequence[int], seeds: Sequence[int]) -> pd.DataFrame:
+    """``coverage`` of the training patterns that several rule seeds draw; one more column, seed."""
+    parts = []
+    for seed in seeds:
+        patterns = _largest(task, sizes, seed).seen.patterns
+        parts.append(coverage(patterns, len(task.alphabet), sizes).assign(seed=seed))
+    return pd.concat(parts, ignore_index=True)
+
+
+def distance_frame(
+    task: TaskSpec, sizes: Sequence[int], seeds: Sequence[int], rules: int = 500
+) -> pd.DataFrame:
+    """How far the first ``rules`` unseen rules are from the training rule with the most similar pattern.
+
+    Columns: instructions, seed, side, distance, share.  ``distance`` counts letters that differ (Hamming),
+    for the side ``pattern`` between the two patterns, for ``replacement`` between the two replacements.
+
+    >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2)
+    >>> distance_frame(task, [3], [0]).groupby("side")["share"].sum().tolist()
+    [1.0, 1.0]
+    """
+    found = []
+    for seed in seeds:
+        split = _largest(task, sizes, seed)
+        unseen = split.unseen[:rules]
+        for size in sizes:
+            for side, distances in zip(SIDES, distances_to_nearest(unseen, split.seen[:size]), strict=True):
+                shares = np.bincount(distances, minlength=getattr(task, f"{side}_length") + 1) / len(unseen)
+                found += [(size, seed, side, distance, share) for distance, share in enumerate(shares)]
+    return pd.DataFrame(found, columns=["instructions", "seed", "side", "distance", "share"])
+
+
+def _largest(task: TaskSpec, sizes: Sequence[int], seed: int) -> Split:
+    """One draw serves every number of instructions: a smaller set is the beginning of the largest."""
+    largest = max(sizes)
+    return draw_split(task.but(instructions=largest, examples=max(task.examples, largest), rule_seed=seed))
+
+
+def distances_to_nearest(rules: Instructions, known: Instructions) -> tuple[np.ndarray, np.ndarray]:
+    """How many letters of each rule's pattern, and of its replacement, differ from those of its nearest rule.
+
+    That is the known rule with the most similar pattern.  Two arrays (R,).
+
+    >>> known = Instructions("abc", np.array([[0, 0], [1, 1]]), np.array([[2, 2], [2, 0]]))  # aa->cc bb->ca
+    >>> distances_to_nearest(Instructions("abc", np.array([[1, 2]]), np.array([[0, 0]])), known)  # bc->aa
+    (array([1]), array([1]))
+    """
+    nearest = nearest_rules(rules.patterns, known)
+    pattern = (rules.patterns != known.patterns[nearest]).sum(1)
+    return pattern, (rules.replacements != known.replacements[nearest]).sum(1)
+
+
+def holding(texts: np.ndarray, strings: np.ndarray) -> np.ndarray:
+    """Whether each text (N, L) holds at least one of the strings (R, l), anywhere: (N,), bool.
+
+    >>> holding(np.array([[0, 1, 2], [2, 2, 2]]), np.array([[1, 2], [0, 0]])).tolist()
+    [True, False]
+    """
+    length, searched, found = strings.shape[1], _words(strings), []
+    for start in range(0, len(texts), _CHUNK):
+        windows = sliding_window_view(texts[start : start + _CHUNK], length, axis=1)
+        found.append(np.isin(_words(windows), searched).any(1))
+    return np.concatenate(found)
+
+
+def _words(strings: np.ndarray) -> np.ndarray:
+    """One comparable value per row of letters (..., l) -> (...): its bytes, shifted so that none is zero."""
+    return np.ascontiguousarray(strings + 1, dtype=np.uint8).view(f"S{strings.shape[-1]}")[..., 0]
+
+
+# Attention: a letter to be written occurs in the prompt, in z where it is copied, in y where it is replaced
+
+
+@torch.no_grad()
+def attention(model: Transformer, tokens: np.ndarray) -> list[np.ndarray]:
+    """The attention weights of each layer, (B, H, T, T), over what a model reads of tokens (B, P + O).
+
+    Row t of (T, T) is how the t-th token read divides its attention; each row sums to 1.
+    """
+    record: list[torch.Tensor] = []
+    device = next(model.parameters()).device
+    model(torch.from_numpy(tokens).to(device, torch.long)[:, : model.shape.context], record=record)
+    return [layer.float().cpu().numpy() for layer in record]
+
+
+def sources(examples: Examples) -> np.ndarray:
+    """The place in the prompt (B, O) of each token of the right answer; -1 for end tokens.
+
+    Before and after the match that is a place in z, inside it a place in y; in a no-op always in z.  The
+    source of an enciphered token is its plain letter.
+
+    >>> from unseen.datasets import draw
+    >>> task = TaskSpec(alphabet="ab", pattern_length=2, replacement_length=2, input_length=4, instructions=2,
+    ...                 unseen_instructions=1)
+    >>> rules = Instructions("ab", np.array([[0, 1]], np.uint8), np.array([[1, 1]], np.uint8))
+    >>> one = draw(task, rules, np.array([0]), np.random.default_rng(1))
+    >>> one.encoding.text(one.tokens()[0]), sources(one).tolist()
+    ('ab→bb|abba=bbba.', [[3, 4, 8, 9, -1]])
+    """
+    encoding = examples.encoding
+    x, y, z_from = encoding.pattern_length, encoding.replacement_length, _input_from(encoding)
+    lines = map(examples.line, range(len(examples)))
+    at = np.array([line.text.find(line.rule.pattern) for line in lines])[:, None]  # (B, 1)
+    at[at < 0] = encoding.input_length  # a no-op: every letter stands before the match
+    j = np.arange(encoding.answer_length)  # (O,)
+    cases = [examples.answers == encoding.special("end"), j < at, j < at + y]
+    return np.select(cases, [-1, z_from + j, x + 1 + j - at], z_from + x - y + j)
+
+
+def _input_from(encoding: Encoding) -> int:
+    """The place in the prompt at which the input z begins."""
+    return encoding.prompt_length - encoding.input_length - 1
+
+
+def on_source(weights: Sequence[np.ndarray], examples: Examples) -> pd.DataFrame:
+    """How much of its attention each head puts on the very letter that is to be written next.
+
+    ``weights`` are those of ``attention`` for these examples.  Columns: layer and head (from 1), job
+    (``copied`` letters come from z, ``replaced`` ones from y), attention (mean share, 0 to 1).
+    """
+    encoding, source = examples.encoding, sources(examples)
+    z_from, first = _input_from(encoding), encoding.prompt_length - 1
+    written = {"copied": source >= z_from, "replaced": (source >= 0) & (source < z_from)}
+    found = []
+    for layer, part in enumerate(weights, start=1):
+        rows = part[:, :, first:]  # (B, H, O, T): the token read before each one written
+        on = np.take_along_axis(rows, np.maximum(source, 0)[:, None, :, None], 3)[..., 0]  # (B, H, O)
+        for head in range(on.shape[1]):
+            shares = {job: on[:, head][written[job]].mean() for job in JOBS if written[job].any()}
+            found += [(layer, head + 1, job, share) for job, share in shares.items()]
+    return pd.DataFrame(found, columns=["layer", "head", "job", "attention"])
+
+
+def best_heads(frame: pd.DataFrame) -> pd.DataFrame:
+    """For each job of ``on_source`` the row of the head that puts most attention on the right letter."""
+    return frame.loc[frame.groupby("job")["attention"].idxmax()].set_index("job")
+
+
+def rows_of(heads: pd.DataFrame, weights: Sequence[np.ndarray], encoding: Encoding) -> dict[str, np.ndarray]:
+    """The attention (O, T) of the heads of ``best_heads`` while they write the answer of the first example.
+
+    Named after job, layer and head; each row is the attention of the token read before one is written.
+    """
+    found, first = {}, encoding.prompt_length - 1
+    for job, row in heads.iterrows():
+        layer, head = int(row["layer"]), int(row["head"])
+        found[f"{job} letters: layer {layer}, head {head}"] = weights[layer - 1][0, head - 1, first:]
+    return found
+
+
+# Questions to a trained model: a rule of one's own, changed instructions, worlds it has never seen
+
+
+def one_example(encoding: Encoding, rule: Rule, text: str) -> Examples:
+    """A rule and an input of one's own as examples (B = 1).
+
+    Raises ``ValueError`` where they, or their answer, do not fit the encoding.
+
+    >>> one_example(Encoding.of(TaskSpec()), Rule("iss", "art"), "kissmeonce").line(0).answer
+    'kartmeonce'
+    """
+    prompt, answer = encoding.prompt(rule, text), rule.apply(text)
+    if len(answer) > encoding.output_length:
+        raise ValueError(
+            f"answer: {len(answer)} letters, but this model writes at most {encoding.output_length}"
+        )
+    answers = encoding.ids(answer.ljust(encoding.answer_length, SPECIAL["end"]))[None]
+    applies = np.array([rule.applies_to(text)])
+    return Examples(encoding, encoding.ids(prompt)[None], answers, np.zeros(1, np.int32), applies)
+
+
+def changed_instructions(task: TaskSpec, size: int = 500) -> tuple[Examples, Examples]:
+    """Training patterns with the replacements of *other* training rules: what is right now, and what was.
+
+    Two sets of examples with the same prompts; the answers of the second put in what the training rule of
+    that pattern would.
+
+    >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2)
+    >>> now, before = changed_instructions(task, size=2)
+    >>> [(line.rule.replacement in line.answer) for line in (now.line(0), before.line(0))]
+    [True, False]
+    """
+    seen = draw_split(task).seen
+    other = Instructions(seen.alphabet, seen.patterns, np.roll(seen.replacements, 1, axis=0))
+    now = draw(task, other, np.arange(size) % len(seen), generator(2_000_000, "changed instructions"))
+    encoding, x, y = now.encoding, seen.patterns[now.rule].T, seen.replacements[now.rule].T
+    before = rewrite_columns(x, y, now.inputs.T, encoding.answer_length, encoding.special("end")).T
+    return now, replace(now, answers=before)
+
+
+def follows_or_recites(model: Transformer, task: TaskSpec, size: int = 500) -> dict[str, float]:
+    """The shares of ``changed_instructions`` answered as the prompt says, and as the model was trained to."""
+    now, before = changed_instructions(task, size)
+    answers = greedy_answers(model, now.prompts)
+    follows, recites = (float(exact_match(answers, each).mean()) for each in (now, before))
+    return {"follows the prompt": follows, "recites": recites}
+
+
+def other_worlds(
+    model: Transformer, task: TaskSpec, worlds: Mapping[str, Mapping[str, Any]], size: int = 500
+) -> pd.DataFrame:
+    """Answers to unseen rules in worlds that differ from ``task`` in some fields; lengths must stay the same.
+
+    Columns: world, exact match, and the share of answers in which *every* x was replaced.
+    """
+    unseen, found = draw_split(task).unseen, []
+    for name, changes in worlds.items():
+        examples = draw(
+            task.but(**changes), unseen, np.arange(size) % len(unseen), generator(2_000_000, name)
+        )
+        answers = greedy_answers(model, examples.prompts)
+        lines = [examples.line(i) for i in range(size)]
+        everywhere = [line.text.replace(line.rule.pattern, line.rule.replacement) for line in lines]
+        given = [examples.encoding.answer(answer) for answer in answers]
+        all_replaced = np.mean([mine == all_of for mine, all_of in zip(given, everywhere, strict=True)])
+        found.append((name, exact_match(answers, examples).mean(), all_replaced))
+    return pd.DataFrame(found, columns=["world", "exact match", "every x replaced"])

@@ -1,0 +1,152 @@
+"""Tidy frame in, figure out: what the figures show, and what they leave alone."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from curves import SIZES, baselines, results
+from unseen import figures
+from unseen.studies import main_figure
+
+PAPER = SimpleNamespace(never_below=300, always_from=1_000, sharp_near=(400, 500))
+HALF = SimpleNamespace(middle=222, low=111, high=333)
+LONE = SimpleNamespace(middle=222, low=np.nan, high=np.nan)  # of one seed
+
+
+def histories(sizes=(10, 300)):
+    levels = {"step": (50, 100), "split": ("seen", "unseen"), "instructions": sizes, "seed": (0, 1)}
+    index = pd.MultiIndex.from_product(levels.values(), names=levels)
+    return index.to_frame(index=False).assign(accuracy=lambda frame: frame["step"] / 100)
+
+
+def settings():
+    fitted = {"setting": ["far", "near"], "middle": [600, 150], "low": [500, 100], "high": [700, 200]}
+    return pd.DataFrame(fitted)
+
+
+def main_of(frame, **more):
+    return main_figure.accuracy_by_instructions(frame, baselines(), HALF, PAPER, **more)
+
+
+FIGURES = {
+    "main": (main_of, results),
+    "thresholds": (main_figure.threshold_by_setting, settings),
+    "learning curves": (figures.learning_curves, histories),
+    "heat": (figures.heat, lambda: pd.DataFrame(np.eye(3))),
+}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def tick_labels(ax, axis="x"):
+    ax.figure.canvas.draw()
+    return [text.get_text() for text in getattr(ax, f"get_{axis}ticklabels")()]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_changes_nothing_and_can_be_drawn_into_given_axes(name):
+    draw, make = FIGURES[name]
+    frame, ax = make(), plt.figure().add_subplot()
+    before, settings_before = frame.copy(deep=True), dict(mpl.rcParams)
+    assert draw(frame, ax=ax) is ax
+    assert plt.get_fignums() == [ax.figure.number]
+    pd.testing.assert_frame_equal(frame, before)
+    assert dict(mpl.rcParams) == settings_before
+
+
+def test_curves_have_a_panel_per_value_a_line_per_hue_and_a_point_per_run():
+    frame = pd.concat([results(noise=0.02).assign(recipe=recipe) for recipe in ("modern", "gpt2")])
+    grid = figures.curves(frame, hue="recipe", col="split")
+    assert [ax.get_title("left") for ax in grid.axes.flat] == ["seen", "unseen"]
+    assert [text.get_text() for text in grid.legend.get_texts()] == ["modern", "gpt2"]
+    part = frame[(frame["split"] == "unseen") & (frame["recipe"] == "gpt2")]
+    line, points = grid.axes.flat[1].lines[1], grid.axes.flat[1].collections[-1].get_offsets()
+    assert line.get_ydata() == pytest.approx(part.groupby("instructions")["accuracy"].mean())
+    assert len(points) == 2 * len(part)
+    assert tick_labels(grid.axes.flat[1])[-1] == "3,000"
+
+
+@pytest.mark.parametrize("sizes", [SIZES, (1_000, 1_001, 1_002), (10,), range(50, 400, 10)])
+def test_labels_do_not_touch_and_none_is_left_out_without_need(sizes):
+    kept = figures.spaced(sizes, apart=1.3)
+    assert set(kept) <= set(sizes)
+    assert all(b / a >= 1.3 for a, b in pairwise(kept))
+    assert all(any(k <= size < 1.3 * k for k in kept) for size in sizes)
+    labels = tick_labels(figures.log_sizes(plt.figure().add_subplot(), [10, 1_000_000]))
+    assert labels == ["10", "1,000,000"]
+
+
+def test_learning_curves_name_splits_and_levels():
+    ax = figures.learning_curves(histories(sizes=(10,)))
+    assert legend(ax) == ["unseen instructions", "seen instructions"]
+    assert {"10", "300", "unseen instructions"} <= set(legend(figures.learning_curves(histories())))
+
+
+def test_tiles_are_escaped_marked_and_their_notes_in_one_column():
+    page = figures.tiles(
+        [("<b>", [("<", "wrong"), (" ", ""), ("", "")], "&"), ("", [("a", "seen _right")], "")]
+    )
+    first, second = page.split("<tr>")[1:]
+    assert "<b>" not in page
+    assert "&lt;b&gt;" in first
+    assert first.count("<td") == second.count("<td") == 5
+    assert (
+        first.count(figures.shade("wrong")) == first.count(figures.shade("")) == 1
+    )  # a gap has no background
+    assert figures.shade("seen") in second
+    assert "box-shadow" in second
+
+
+# The main study
+
+
+def test_the_main_figure_shows_curves_runs_baselines_threshold_and_paper():
+    frame = results(noise=0.02)
+    ax = main_of(frame)
+    labels = " / ".join(legend(ax))
+    for expected in (
+        "oracle",
+        "copy",
+        "rule, seen",
+        "rule, unseen",
+        "222",
+        "111 to 333",
+        "300",
+        "400 or 500",
+    ):
+        assert expected in labels
+    offsets = [np.asarray(part.get_offsets()) for part in ax.collections]
+    points = np.concatenate([each[:, 1] for each in offsets if len(each) == 27])
+    assert np.sort(points) == pytest.approx(np.sort(frame["accuracy"]))
+    colours = {line.get_label(): line.get_color() for line in ax.get_lines()}
+    assert colours["unseen instructions"] == figures.COLOURS["unseen"]
+    (upper,) = ax.child_axes
+    assert (tick_labels(ax)[0], tick_labels(upper)[0]) == ("10", "5,400")
+    assert (tick_labels(ax)[-1], tick_labels(upper)[-1]) == ("3,000", "18")
+    assert "54,000" in upper.get_xlabel()
+
+
+@pytest.mark.parametrize(("threshold", "label"), [(LONE, "half accuracy at 222"), (None, None)])
+def test_a_threshold_may_lack_an_interval_or_be_absent(threshold, label):
+    labels = legend(main_figure.accuracy_by_instructions(results(), threshold=threshold))
+    assert [each for each in labels if "half" in each] == ([label] if label else [])
+
+
+def test_thresholds_of_settings_stay_in_their_order():
+    ax = main_figure.threshold_by_setting(settings())
+    assert tick_labels(ax, "y") == ["far", "near"]
+    places = np.asarray(ax.collections[-1].get_offsets())
+    assert places.tolist() == [[600, 1], [150, 0]]
