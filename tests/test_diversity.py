@@ -1,4 +1,4 @@
-"""The main study, no-ops and uneven sets: what is measured, and that sentences and numbers say what the frames say."""
+"""The main study, no-ops and uneven sets: what is measured, and what is read from it."""
 
 import numpy as np
 import pandas as pd
@@ -34,9 +34,9 @@ def read(curve, **more):
 @pytest.mark.parametrize(
     ("middle", "against"),
     [
-        (295, "below the 300 under which"),
-        (305, "inside the paper's own range of 300 to 1,000"),
-        (1_300, "above the 1,000 from which"),
+        (295, "that is below the range of 300 to 1,000"),
+        (305, "that is in the range"),
+        (1_300, "that is above the range"),
     ],
 )
 def test_the_step_is_compared_with_the_published_range(middle, against):
@@ -46,7 +46,7 @@ def test_the_step_is_compared_with_the_published_range(middle, against):
 
 
 def test_the_width_of_the_step_is_named_only_where_it_is_seen():
-    assert "from under a tenth of its height at 100 to over nine tenths at 300" in read(step_at(180, 6))[1]
+    assert "from under a tenth of it at 100 to over nine tenths at 300" in read(step_at(180, 6))[1]
     assert "tenth" not in read(step_at(180, 1), sizes=(100, 150, 200, 300))[1]
     assert "tenth" not in read(lambda size: float(100 < size < 1_000))[1]
 
@@ -54,19 +54,23 @@ def test_the_width_of_the_step_is_named_only_where_it_is_seen():
 @pytest.mark.parametrize(
     ("curve", "few", "many", "budget"),
     [
-        (step_at(180), "10 different instructions do not follow unseen ones (0.0%", "follow unseen ones (100.0%",
-         "18 examples of each of 3,000 instructions gave 100.0% on unseen ones, 5,400 examples of each of 10 gave 0.0%"),
-        (lambda size: 0.001 * (size > 100), "do not follow unseen ones (0.0%", "do not follow unseen ones (0.1%", "not help"),
-        (lambda size: 0.97, "follow unseen ones (97.0%", "3,000 different instructions follow unseen ones (97.0%", "not help"),
-        (falling, "instructions follow unseen ones (100.0%", "do not follow unseen ones (0.0%", "not help"),
+        (
+            step_at(180),
+            "do not follow",
+            "follow",
+            "100.0% with 18 examples of each of 3,000, and 0.0% with 5,400",
+        ),
+        (lambda size: 0.001 * (size > 100), "do not follow", "do not follow", "did not help: at best 0.1%"),
+        (lambda size: 0.97, "follow", "follow", "did not help"),
+        (falling, "follow", "do not follow", "did not help: at best 100.0%"),
     ],
-)  # fmt: skip
+)
 def test_the_main_curve_is_read_as_it_runs(curve, few, many, budget):
     ends, step, last = read(curve)
     first, second = ends.split("; ")
-    assert few in first
-    assert many in second
-    assert ("There is no step to fit" in step) == (budget == "not help")
+    assert f"10 different instructions {few} unseen ones" in first
+    assert f"3,000 different instructions {many} unseen ones" in second
+    assert ("There is no step to fit" in step) == ("did not help" in last)
     assert budget in last
 
 
@@ -178,11 +182,11 @@ def test_effective_numbers_at_the_edges():
 
 def frame_of(order):
     """Runs that lie on the even curve at one Hill number exactly."""
-    rows = [{"split": "unseen", "instructions": size, "examples_per_instruction": 45_000 / size, "concentration": shape,
-             "setting": f"a = {shape:g}",
-             "accuracy": float(EVEN(np.array([diversity.effective_number(shape, size, 45_000, order)]))[0])}
-            for size in (300, 1_000, 3_000) for shape in (1.0, 0.5, 0.2, 0.1)]  # fmt: skip
-    return pd.DataFrame(rows)
+    sets = [(size, shape) for size in (300, 1_000, 3_000) for shape in (1.0, 0.5, 0.2, 0.1)]
+    frame = pd.DataFrame(sets, columns=["instructions", "concentration"]).assign(split="unseen")
+    frame["examples_per_instruction"] = 45_000 / frame["instructions"]
+    frame["setting"] = frame["concentration"].map("a = {:g}".format)
+    return frame.assign(accuracy=EVEN(diversity.with_effective(frame, order)["effective"].to_numpy()))
 
 
 @pytest.mark.parametrize("order", [0.3, 1.7])

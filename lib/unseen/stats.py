@@ -26,7 +26,8 @@ def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
 def half_width(*variances: tuple[float, int]) -> float:
     """Half of a 95 % interval (Student's t) of a sum of variances, each given with its degrees of freedom.
 
-    Degrees of a sum are Satterthwaite's.  A variance without degrees of freedom is left out; NaN if none has any.
+    Degrees of a sum are Satterthwaite's.  A variance without degrees of freedom is left out; NaN if none has
+    any.
 
     >>> round(half_width((0.01, 2)), 3)
     0.43
@@ -40,7 +41,7 @@ def half_width(*variances: tuple[float, int]) -> float:
 
 
 def mean_interval(values: pd.Series, low: float = 0.0, high: float = 1.0) -> tuple[float, float]:
-    """The 95 % interval of a mean of shares (Student's t), clipped to ``low`` and ``high``; also for seaborn's ``errorbar``.
+    """The 95 % interval of a mean of shares (Student's t), clipped; also for seaborn's ``errorbar``.
 
     >>> [round(float(end), 3) for end in mean_interval(pd.Series([0.4, 0.5, 0.6]))]
     [0.252, 0.748]
@@ -53,7 +54,7 @@ def mean_interval(values: pd.Series, low: float = 0.0, high: float = 1.0) -> tup
 
 
 def interval(values: pd.Series) -> tuple[float, float, float]:
-    """The geometric mean of positive numbers and its 95 % interval (Student's t on logarithms), NaN for a single number.
+    """The geometric mean of positive numbers and its 95 % interval, NaN for a single number.
 
     >>> [round(value, 1) for value in interval(pd.Series([90.0, 100.0, 110.0]))]
     [99.7, 77.7, 127.9]
@@ -65,10 +66,10 @@ def interval(values: pd.Series) -> tuple[float, float, float]:
 
 
 def crosses(places: np.ndarray, values: np.ndarray, log: bool = True) -> float:
-    """Where ``values`` (n,) first rise from below zero to zero or above, on a straight line between two ``places`` (n,).
+    """Where ``values`` (n,) first rise to zero or above, on a straight line between two ``places`` (n,).
 
-    With ``log`` the line is drawn over the logarithm of the places, which must be positive.  The first place if the values
-    start at or above zero; NaN if they stay below.
+    With ``log`` the line is drawn over the logarithm of the places, which must be positive.  The first place
+    if the values start at or above zero; NaN if they stay below.
 
     >>> crosses(np.array([0, 10, 20]), np.array([-1.0, -0.5, 0.5]), log=False)
     15.0
@@ -87,7 +88,7 @@ def crosses(places: np.ndarray, values: np.ndarray, log: bool = True) -> float:
 
 
 def half_at(accuracy: pd.Series) -> float:
-    """The number of instructions (the index) at which a curve first reaches half of its maximum, interpolated in log I.
+    """Where a curve over numbers of instructions I (the index) first reaches half of its maximum, in log I.
 
     Infinity if it never rises above a quarter.
 
@@ -99,12 +100,23 @@ def half_at(accuracy: pd.Series) -> float:
     return crosses(accuracy.index.to_numpy(float), accuracy.to_numpy(float) - accuracy.max() / 2)
 
 
+def logit_line(sizes: np.ndarray, accuracy: np.ndarray) -> float:
+    """Where the logit of accuracy / top is zero, interpolated in log I; shares are cut to 0.001 and 0.999."""
+    share = np.clip(accuracy / accuracy.max(), 0.001, 0.999)
+    return crosses(sizes, np.log(share / (1 - share)))
+
+
+def straight_line(sizes: np.ndarray, accuracy: np.ndarray) -> float:
+    """Where the accuracy itself is half of its top, interpolated in log I."""
+    return half_at(pd.Series(accuracy, sizes))
+
+
 @dataclass(frozen=True)
 class Threshold:
     """A logistic curve in log I: ``top / (1 + (middle / I) ** steepness)``.
 
-    ``middle`` is the number of instructions at half of ``top``; ``low`` and ``high`` are its 95 % interval over seeds
-    (Student's t on the logarithms of the seeds' own fits).
+    ``middle`` is the number of instructions at half of ``top``; ``low`` and ``high`` are its 95 % interval
+    over seeds (Student's t on the logarithms of the seeds' own fits).
     """
 
     middle: float
@@ -121,7 +133,8 @@ class Threshold:
     def __str__(self) -> str:
         if self.seeds == 1:
             return f"{self.middle:.0f} instructions (one seed, no interval)"
-        return f"{self.middle:.0f} instructions (95 % interval {self.low:.0f} to {self.high:.0f}, {self.seeds} seeds)"
+        interval = f"95 % interval {self.low:.0f} to {self.high:.0f}"
+        return f"{self.middle:.0f} instructions ({interval}, {self.seeds} seeds)"
 
 
 class NoThreshold(ValueError):
@@ -131,12 +144,13 @@ class NoThreshold(ValueError):
 def fit_threshold(frame: pd.DataFrame, split: str = "unseen") -> Threshold:
     """Fit the accuracy of one setting (columns instructions, seed, split, accuracy), seed by seed.
 
-    Raises ``NoThreshold`` if the mean accuracy does not pass from below to above one half, or that of a seed never does.
+    Raises ``NoThreshold`` if the mean accuracy does not pass from below to above one half, or that of a seed
+    never does.
 
     >>> sizes = np.array([10, 30, 100, 300, 1000, 3000])
     >>> curve = 1 / (1 + (200 / sizes) ** 4)
-    >>> seeds = [pd.DataFrame({"instructions": sizes, "accuracy": curve, "seed": s, "split": "unseen"}) for s in (0, 1)]
-    >>> round(fit_threshold(pd.concat(seeds)).middle)
+    >>> frame = pd.DataFrame({"instructions": sizes, "accuracy": curve, "split": "unseen"})
+    >>> round(fit_threshold(pd.concat([frame.assign(seed=0), frame.assign(seed=1)])).middle)
     200
     """
     frame = frame[frame["split"] == split]
@@ -157,6 +171,12 @@ def fit_threshold(frame: pd.DataFrame, split: str = "unseen") -> Threshold:
     fits = np.array([_fit(part) for _, part in frame.groupby("seed")])  # (seeds, 3)
     _, log_steepness, top = fits.mean(0)
     return Threshold(*interval(np.exp(fits[:, 0])), float(np.exp(log_steepness)), float(top), len(fits))
+
+
+def fitted_curve(sizes: np.ndarray, accuracy: np.ndarray) -> float:
+    """By a logistic curve through all sizes, with a top that may lie above the highest accuracy."""
+    curve = pd.DataFrame({"instructions": sizes, "accuracy": accuracy, "seed": 0, "split": "unseen"})
+    return fit_threshold(curve).middle
 
 
 def _logistic(log_i: np.ndarray, log_middle: float, log_steepness: float, top: float) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""How many different instructions it takes (notebooks 10 to 12): the main curve, no-ops and uneven training sets.
+"""How many different instructions it takes (notebooks 10 to 12): main curve, no-ops, uneven sets.
 
-Zhang, Wang and Charton, arXiv 2402.10891, experiments 1 to 3: a fixed budget of examples, from few instructions with many
-examples each to many instructions with few.  ``measure`` trains and scores the settings of any study on this curve.
+Zhang, Wang and Charton, arXiv 2402.10891, experiments 1 to 3: a fixed budget of examples, from few
+instructions with many examples each to many instructions with few.  ``measure`` trains and scores the
+settings of any study on this curve.
 
     >>> [setting.name for setting in no_ops("quick")]
     ['0 % no-ops', '10 % no-ops', '50 % no-ops']
@@ -74,7 +75,8 @@ def measure(
 ) -> pd.DataFrame:
     """Train what is missing: one row per setting, run and split (and, ``by_kind``, has-op and no-op inputs).
 
-    Columns: ``setting``, its task's ``fields``, and those of ``sweep.frame``.  A run of two settings has rows in both.
+    Columns: ``setting``, its task's ``fields``, and those of ``sweep.frame``.  A run of two settings has rows
+    in both.
     """
     settings = list(settings)
     runs = [run for setting in settings for run in setting.runs()]
@@ -95,7 +97,7 @@ def committed(notebook: str, name: str) -> pd.DataFrame:
 
 
 def baselines(study: Scale, most: int = 2_000) -> pd.DataFrame:
-    """Exact match of oracle, copy and nearest rule on ``most`` of the examples that the main runs are evaluated on.
+    """Exact match of oracle, copy and nearest rule on ``most`` of the main runs' test examples.
 
     Columns: baseline, instructions, seed, split, accuracy, examples.
     """
@@ -141,7 +143,7 @@ def main_threshold(results: pd.DataFrame) -> Threshold | None:
 
 
 def readings(results: pd.DataFrame, published: PublishedThreshold) -> list[str]:
-    """Three sentences on the main curve, made from its numbers: its ends, its step, and what the budget explains."""
+    """Three sentences made from the main curve: its ends, its step, and what the budget explains."""
     curve = results[results["setting"] == "main"]
     means = curve.pivot_table("accuracy", "instructions", "split")
     each = curve.groupby("instructions")["examples_per_instruction"].first()
@@ -151,50 +153,43 @@ def readings(results: pd.DataFrame, published: PublishedThreshold) -> list[str]:
 
 def _ends(means: pd.DataFrame) -> str:
     """What models do that trained on the fewest, and on the most instructions."""
-    parts = [
-        f"models that trained on {size:,} different instructions {'follow' if row['unseen'] > 0.5 else 'do not follow'} "
-        f"unseen ones ({row['unseen']:.1%} exact match, against {row['seen']:.1%} on seen ones)"
-        for size, row in means.iloc[[0, -1]].iterrows()
-    ]
+    parts = []
+    for size, row in means.iloc[[0, -1]].iterrows():
+        verb = "follow" if row["unseen"] > 0.5 else "do not follow"
+        scores = f"{row['unseen']:.1%} exact match, against {row['seen']:.1%} on seen ones"
+        parts.append(f"models that trained on {size:,} different instructions {verb} unseen ones ({scores})")
     return f"M{'; '.join(parts)[1:]}."
 
 
 def _step(unseen: pd.Series, threshold: Threshold | None, published: PublishedThreshold) -> str:
-    """Where the curve rises, how wide the step is, and where the published range is."""
+    """Where the curve rises, how wide the step is, and whether that is in the published range."""
     if threshold is None:
-        return f"There is no step to fit: the mean accuracy on unseen instructions is {_range(unseen)}."
+        span = f"{unseen.min():.1%} to {unseen.max():.1%}"
+        return f"There is no step to fit: the mean accuracy on unseen instructions is {span}."
     low, high = unseen[unseen < 0.1 * threshold.top].index, unseen[unseen > 0.9 * threshold.top].index
     width = ""
     if len(low) and len(high) and low.max() < high.min():
-        width = f", from under a tenth of its height at {low.max():,} to over nine tenths at {high.min():,} instructions"
-    if threshold.middle < published.never_below:
-        against = (
-            f"below the {published.never_below:,} under which no model of the paper, at its size, generalised"
+        width = (
+            f", from under a tenth of it at {low.max():,} to over nine tenths at {high.min():,} instructions"
         )
-    elif threshold.middle > published.always_from:
-        against = f"above the {published.always_from:,} from which all models of the paper, at its size, generalised"
-    else:
-        against = f"inside the paper's own range of {published.never_below:,} to {published.always_from:,}"
-    return f"The fitted curve, {threshold.top:.0%} high, reaches half of its height at {threshold}{width}; that is {against}."
-
-
-def _range(values: pd.Series) -> str:
-    return f"{values.min():.1%} to {values.max():.1%}"
+    first, last = published.never_below, published.always_from
+    where = "below" if threshold.middle < first else "above" if threshold.middle > last else "in"
+    step = f"The fitted curve, {threshold.top:.0%} high, reaches half of its height at {threshold}{width}"
+    paper = (
+        f"the range of {first:,} to {last:,} in which the paper's models, at its size, start to generalise"
+    )
+    return f"{step}; that is {where} {paper}."
 
 
 def _budget(unseen: pd.Series, each: pd.Series) -> str:
     """Whether more different instructions help although the number of examples stays the same."""
     fewest, best = unseen.index[0], unseen.idxmax()
-    if unseen[best] - unseen[fewest] < 0.05:
-        return (
-            f"At this fixed budget more different instructions did not help: the best accuracy on unseen ones is "
-            f"{unseen[best]:.1%}, that with the fewest {unseen[fewest]:.1%}."
-        )
-    return (
-        f"The budget is the same everywhere, so this is diversity and not amount: {each[best]:,.0f} examples of each of "
-        f"{best:,} instructions gave {unseen[best]:.1%} on unseen ones, {each[fewest]:,.0f} examples of each of {fewest} "
-        f"gave {unseen[fewest]:.1%}."
+    few, many = (
+        f"{unseen[size]:.1%} with {each[size]:,.0f} examples of each of {size:,}" for size in (fewest, best)
     )
+    if unseen[best] - unseen[fewest] < 0.05:
+        return f"At this fixed budget more different instructions did not help: at best {many}, and {few}."
+    return f"The budget is the same everywhere, so this is diversity and not amount: {many}, and {few}."
 
 
 # What an uneven training set is worth
@@ -203,8 +198,8 @@ def _budget(unseen: pd.Series, each: pd.Series) -> str:
 def effective(counts: np.ndarray, order: float) -> float:
     """Hill's number of an order: how many instructions with equal shares are as diverse as these counts (I,).
 
-    Order 0 counts the instructions that occur, 1 is the exponential of the entropy of the shares, 2 is the inverse
-    of the chance that two examples are of one instruction.  (Hill, 1973.)
+    Order 0 counts the instructions that occur, 1 is the exponential of the entropy of the shares, 2 is the
+    inverse of the chance that two examples are of one instruction.  (Hill, 1973.)
 
     >>> [effective(np.array([5, 5, 5, 5, 0]), order) for order in (0, 0.5, 1, 2)]
     [4.0, 4.0, 4.0, 4.0]
@@ -256,10 +251,10 @@ def misfit(uneven: pd.DataFrame, even: Curve, order: float) -> float:
 def orders(results: pd.DataFrame, even: Curve) -> pd.DataFrame:
     """Is there one order for all?  A row for each number of instructions, and ``all``.
 
-    Columns: ``best order``, with the least ``misfit`` between 0 and 3; ``misfit at the order of the others``, that which
-    fits the other numbers of instructions best (for ``all`` the same as ``misfit``); ``seeds``, the root mean square
-    distance of runs from the mean of their setting, a lower bound for every order; the misfit at each of ``ORDERS``.
-    Raises ``ValueError`` if there are no uneven sets.
+    Columns: ``best order``, with the least ``misfit`` between 0 and 3; ``misfit at the order of the others``,
+    that which fits the other numbers of instructions best (for ``all`` the same as ``misfit``); ``seeds``,
+    the root mean square distance of runs from the mean of their setting, a lower bound for every order; the
+    misfit at each of ``ORDERS``. Raises ``ValueError`` if there are no uneven sets.
     """
     uneven = results[(results["split"] == "unseen") & (results["concentration"] != 1)]
     if uneven.empty:

@@ -1,13 +1,15 @@
-"""What sets the threshold (notebook 17): thresholds of many settings, a power law fitted to them, and tests of that law.
+"""What sets the threshold (notebook 17): thresholds of many settings, a power law of them, and its tests.
 
-Nobody has published this.  ``design_of`` says what is varied: one factor at a time to fit, several at once to be held out.
-``measure`` trains, ``by_seed`` and ``by_setting`` read the thresholds, ``fit`` gives a ``Law``, which predicts.
+Nobody has published this.  ``design_of`` says what is varied: one factor at a time to fit, several at once to
+be held out.  ``measure`` trains, ``by_seed`` and ``by_setting`` read the thresholds, ``fit`` gives a ``Law``,
+which predicts.
 
     log threshold = b0 + sum of b_i log(factor_i / base)
 
-Two variances blur it: that between seeds (pooled over settings), and the law's own misfit, by which settings lie off it more
-than seeds explain (DerSimonian and Laird's estimate, as in random-effects meta-regression).  Fitted to as many settings as
-it has coefficients, a law leaves no degrees of freedom for its misfit, and its intervals hold only if it is exact.
+Two variances blur it: that between seeds (pooled over settings), and the law's own misfit, by which settings
+lie off it more than seeds explain (DerSimonian and Laird's estimate, as in random-effects
+meta-regression).  Fitted to as many settings as it has coefficients, a law leaves no degrees of freedom for
+its misfit, and its intervals hold only if it is exact.
 
     >>> sorted(setting.name for setting in design_of("quick").held_out)
     ['13 letters, width 32', 'input 6, budget 22,500']
@@ -32,6 +34,7 @@ from unseen.training import batch_size
 Levels = Mapping[str, float | str]  # of each factor, by name, and the name of the recipe
 Reading = Callable[[np.ndarray, np.ndarray], float]
 BASE = "threshold at the base"
+_LETTERS = string.ascii_letters + string.digits
 _TINY = 1e-12  # the variance of seeds that agree, so that weights stay finite
 
 
@@ -40,7 +43,7 @@ _TINY = 1e-12  # the variance of seeds that agree, so that weights stay finite
 
 @dataclass(frozen=True)
 class Factor:
-    """One quantity of a run that is varied: its axis label, the name of a setting that changes it, and how to read it."""
+    """One quantity of a run that is varied: axis label, name of a setting that changes it, how to read it."""
 
     label: str
     title: str
@@ -48,7 +51,7 @@ class Factor:
 
 
 def passes(spec: RunSpec) -> float:
-    """How often training reads each example: steps x batch / N, to a tenth (an incomplete last batch is left out).
+    """How often training reads each example: steps x batch / N, to a tenth.
 
     >>> passes(RunSpec())
     1.0
@@ -109,37 +112,27 @@ class Design:
         return self.fitted + self.held_out
 
     def table(self) -> pd.DataFrame:
-        """The design as a person reads it: setting, used to (fit or test), varied, unseen rules, instructions, seeds."""
-        rows = []
-        for setting, what in zip(
-            self.settings, varied([levels(each.base) for each in self.settings]), strict=True
-        ):
-            use = "test" if setting in self.held_out else "fit"
-            sizes = ", ".join(f"{size:,}" for size in setting.instructions)
-            rows.append(
-                (
-                    setting.name,
-                    use,
-                    what or "the base",
-                    setting.base.task.unseen_instructions,
-                    sizes,
-                    len(setting.seeds),
-                )
-            )
-        return pd.DataFrame(
-            rows, columns=["setting", "used to", "varied", "unseen rules", "instructions", "seeds"]
-        )
+        """A row per setting: setting, used to (fit or test), varied, unseen rules, instructions, seeds."""
+        columns = {
+            "setting": [each.name for each in self.settings],
+            "used to": ["test" if each in self.held_out else "fit" for each in self.settings],
+            "varied": [what or "the base" for what in varied([levels(each.base) for each in self.settings])],
+            "unseen rules": [each.base.task.unseen_instructions for each in self.settings],
+            "instructions": [", ".join(f"{size:,}" for size in each.instructions) for each in self.settings],
+            "seeds": [len(each.seeds) for each in self.settings],
+        }
+        return pd.DataFrame(columns)
 
 
 def design_of(name: str) -> Design:
-    """The design of a scale, the main curve of notebook 10 first; raises ``ValueError`` for an unknown name."""
+    """The design of a scale, the main curve first; raises ``ValueError`` for an unknown name."""
     main, much = scale(name).main, amounts("law", name)
     fitted = [_setting(main.base, much, **row) for row in much.fitted]
     return Design((main, *fitted), tuple(_setting(main.base, much, **row) for row in much.held_out))
 
 
 def _setting(base: RunSpec, much: SimpleNamespace, step: float, recipe: str = "", **given: float) -> Setting:
-    """A setting with sizes around its step, to two digits; sizes for which there are too few strings are cut."""
+    """A setting with sizes around its step, to two digits, cut to the number of strings there are."""
     spec = at(_with_recipe(base, recipe) if recipe else base, **given)
     sizes = {int(min(room_of(spec), float(f"{step * share:.2g}"))) for share in much.around}
     title = [recipe] * bool(recipe) + [FACTORS[name].title.format(value) for name, value in given.items()]
@@ -147,7 +140,7 @@ def _setting(base: RunSpec, much: SimpleNamespace, step: float, recipe: str = ""
 
 
 def _with_recipe(base: RunSpec, recipe: str) -> RunSpec:
-    """The base of another recipe: the GPT-2 of the main study, or a modern model of the base's size in one pass."""
+    """The base of another recipe: the main study's GPT-2, or a modern model of its size in one pass."""
     if recipe == "gpt2":
         return base.but(model=GPT2, training=GPT2_TRAINING)
     one_pass = TrainingSpec(steps=base.task.examples // 64, evaluate_every=500, checkpoint_every=2_000)
@@ -157,17 +150,15 @@ def _with_recipe(base: RunSpec, recipe: str) -> RunSpec:
 def at(base: RunSpec, **given: float) -> RunSpec:
     """The base run with factors at other levels.
 
-    Steps follow the budget and the passes.  With few strings at most an eighth of them is held out as unseen patterns:
-    the test then has fewer rules.
+    Steps follow the budget and the passes.  With few strings at most an eighth of them is held out as unseen
+    patterns: the test then has fewer rules.
 
     >>> few = at(RunSpec(), alphabet=13, budget=22_500)
     >>> few.task.unseen_instructions, few.training.steps
     (274, 351)
     """
     task, model = base.task, base.model
-    letters = (
-        (string.ascii_letters + string.digits)[: given["alphabet"]] if "alphabet" in given else task.alphabet
-    )
+    letters = _LETTERS[: given["alphabet"]] if "alphabet" in given else task.alphabet
     pattern, budget = given.get("pattern", task.pattern_length), given.get("budget", task.examples)
     task = task.but(
         alphabet=letters,
@@ -193,52 +184,31 @@ def room_of(spec: RunSpec) -> int:
 
 
 def measure(design: Design, store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
-    """Train what is missing: ``diversity.measure`` with the level of every factor, and whether a setting is held out."""
+    """``diversity.measure`` with the level of every factor, and whether a setting is held out."""
     results = diversity.measure(design.settings, store, executor)
-    about = {setting.name: levels(setting.base) for setting in design.settings}
-    columns = {
-        name: results["setting"].map({each: its[name] for each, its in about.items()}) for name in LEVELS
-    }
-    return results.assign(
-        held_out=results["setting"].isin([each.name for each in design.held_out]), **columns
-    )
+    results["held_out"] = results["setting"].isin({each.name for each in design.held_out})
+    about = {each.name: levels(each.base) for each in design.settings}
+    for name in LEVELS:
+        results[name] = [about[setting][name] for setting in results["setting"]]
+    return results
 
 
 # The threshold of every setting
 
-
-def logit_line(sizes: np.ndarray, accuracy: np.ndarray) -> float:
-    """Where the logit of accuracy / top is zero, interpolated in log I; shares are cut to 0.001 and 0.999."""
-    share = np.clip(accuracy / accuracy.max(), 0.001, 0.999)
-    return stats.crosses(sizes, np.log(share / (1 - share)))
-
-
-def straight_line(sizes: np.ndarray, accuracy: np.ndarray) -> float:
-    """Where the accuracy itself is half of its top, interpolated in log I."""
-    return stats.half_at(pd.Series(accuracy, sizes))
-
-
-def fitted_curve(sizes: np.ndarray, accuracy: np.ndarray) -> float:
-    """By a logistic curve through all sizes; its top is fitted too, and may lie above the highest accuracy."""
-    curve = pd.DataFrame({"instructions": sizes, "accuracy": accuracy, "seed": 0, "split": "unseen"})
-    return stats.fit_threshold(curve).middle
-
-
-# Three ways to read where one seed's curve passes half of its top, from sizes (n,), rising, and accuracy (n,).  The law
-# stands on the first; a finding counts if it holds under all three.
+# Ways to read where a seed's curve passes half of its top; the law stands on the first, findings on all.
 READINGS: dict[str, Reading] = {
-    "line in the logit": logit_line,
-    "straight line": straight_line,
-    "logistic curve": fitted_curve,
+    "line in the logit": stats.logit_line,
+    "straight line": stats.straight_line,
+    "logistic curve": stats.fitted_curve,
 }
 
 
-def by_seed(results: pd.DataFrame, read: Reading = logit_line) -> pd.DataFrame:
-    """One row per setting and seed: its levels, its ``threshold``, or on which side ``outside`` its sizes that lies.
+def by_seed(results: pd.DataFrame, read: Reading = stats.logit_line) -> pd.DataFrame:
+    """One row per setting and seed: its levels, and its ``threshold``, or where that lies ``outside``.
 
-    The threshold is the number of instructions at half of the top of the seed's curve, as ``read`` finds it.  ``outside``
-    is ``below`` if the smallest size (``size``) is already past half of the top, ``above`` if no size (the largest is
-    ``size``) gets more than half of the answers right, else empty.
+    The threshold is the number of instructions at half of the top of the seed's curve, as ``read`` finds
+    it.  ``outside`` is ``below`` if the smallest size (``size``) is already past half of the top, ``above``
+    if no size (the largest is ``size``) gets more than half of the answers right, else empty.
     """
     unseen, rows = results[results["split"] == "unseen"].sort_values("instructions", kind="stable"), []
     for (setting, seed), _ in results.groupby(["setting", "seed"], sort=False):
@@ -256,7 +226,7 @@ def by_seed(results: pd.DataFrame, read: Reading = logit_line) -> pd.DataFrame:
 
 
 def seed_variance(seeds: pd.DataFrame) -> tuple[float, int]:
-    """The variance of log thresholds between seeds, pooled over fitted, uncensored settings, and its degrees of freedom.
+    """The between-seed variance of log thresholds, pooled over fitted settings, and its degrees of freedom.
 
     >>> seeds = pd.DataFrame({"setting": list("aabb"), "held_out": False, "outside": ""})
     >>> seed_variance(seeds.assign(threshold=[100, 100, 200, 200 * np.e]))
@@ -271,10 +241,10 @@ def seed_variance(seeds: pd.DataFrame) -> tuple[float, int]:
 
 
 def by_setting(seeds: pd.DataFrame) -> pd.DataFrame:
-    """One row per setting: its levels, seeds, ``middle`` with ``low`` and ``high`` (95 %, pooled variance), and ``note``.
+    """One row per setting: levels, seeds, ``middle``, ``low`` and ``high`` (95 %, pooled variance), ``note``.
 
-    A setting with a seed outside its sizes is censored: it has no middle, ``outside`` and ``size`` are those of its first
-    such seed, and ``note`` describes all of them.
+    A setting with a seed outside its sizes is censored: it has no middle, ``outside`` and ``size`` are those
+    of its first such seed, and ``note`` describes all of them.
     """
     variance, degrees = seed_variance(seeds)
     rows = []
@@ -290,10 +260,10 @@ def by_setting(seeds: pd.DataFrame) -> pd.DataFrame:
 
 
 def _note(part: pd.DataFrame) -> str:
-    words = {"above": "never half right up to", "below": "below"}
+    words, seeds = {"above": "never half right up to", "below": "below"}, len(part)
     counts = part[part["outside"] != ""].groupby(["outside", "size"]).size()
     return ", ".join(
-        f"{words[side]} {size:,.0f} ({n} of {len(part)} seeds)" for (side, size), n in counts.items()
+        f"{words[side]} {size:,.0f} ({n} of {seeds} seeds)" for (side, size), n in counts.items()
     )
 
 
@@ -306,7 +276,7 @@ class NoLaw(ValueError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted threshold, in instructions, with a 95 % interval; ``warnings`` say where it extrapolates."""
+    """A predicted threshold with a 95 % interval; ``warnings`` say where it extrapolates."""
 
     middle: float
     low: float
@@ -314,18 +284,17 @@ class Prediction:
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        interval = (
-            "no interval" if np.isnan(self.low) else f"95 % interval {self.low:,.0f} to {self.high:,.0f}"
-        )
-        return "; ".join([f"about {self.middle:,.0f} different instructions ({interval})", *self.warnings])
+        span = "no interval" if np.isnan(self.low) else f"95 % interval {self.low:,.0f} to {self.high:,.0f}"
+        return "; ".join([f"about {self.middle:,.0f} different instructions ({span})", *self.warnings])
 
 
 @dataclass(frozen=True)
 class Law:
-    """A fitted law.  ``seed_part`` and ``misfit_part`` (p, p) add up to the covariance of ``coefficients`` (p,).
+    """A fitted law; ``seed_part`` and ``misfit_part`` (p, p) add up to the covariance of its coefficients.
 
-    ``bases`` holds the levels of each recipe's base, ``ranges`` the lowest and highest fitted level of each factor over
-    the base, and ``alone`` the settings that alone determine some coefficient, so that the law passes through them.
+    ``bases`` holds the levels of each recipe's base, ``ranges`` the lowest and highest fitted level of each
+    factor over the base, and ``alone`` the settings that alone determine some coefficient, so that the law
+    passes through them.
     """
 
     names: tuple[str, ...]
@@ -341,11 +310,11 @@ class Law:
     alone: frozenset[str] = frozenset()
 
     def predict(self, recipe: str = "", seeds: int = 0, **given: float) -> Prediction:
-        """How many different instructions a setting needs for half of its top; factors not ``given`` are as at the base.
+        """How many different instructions a setting needs; factors not ``given`` are as at the base.
 
-        The interval is that of the setting's own threshold, or with ``seeds`` that of a mean over so many runs.
-        Raises ``ValueError`` for a level that is not positive, a factor or recipe that the law does not know, and another
-        level of a factor that was not varied in the fit.
+        The interval is that of the setting's own threshold, or with ``seeds`` that of a mean over so many
+        runs. Raises ``ValueError`` for a level that is not positive, a factor or recipe that the law does not
+        know, and another level of a factor that was not varied in the fit.
         """
         recipe = recipe or next(iter(self.bases))
         self._check(recipe, given)
@@ -356,12 +325,12 @@ class Law:
         return Prediction(*ends, self._warnings(recipe, given))
 
     def range_of(self, name: str, recipe: str = "") -> tuple[float, float]:
-        """The lowest and highest level of a factor that the law was fitted to, relative to a recipe's base."""
+        """The lowest and highest fitted level of a factor, relative to a recipe's base."""
         base = self.bases[recipe or next(iter(self.bases))][name]
         return base * self.ranges[name][0], base * self.ranges[name][1]
 
     def exponents(self) -> pd.DataFrame:
-        """One row per factor: factor, exponent, low, high (95 %).  A recipe's is the log of what it multiplies by."""
+        """One row per factor: factor, exponent, low, high (95 %); a recipe's is the log of its effect."""
         rows = [{"factor": name, **self.contrast({name: 1})} for name in self.names[1:]]
         return pd.DataFrame(rows, columns=["factor", "exponent", "low", "high"])
 
@@ -377,20 +346,17 @@ class Law:
     def against(self, table: pd.DataFrame) -> pd.DataFrame:
         """Prediction and measurement of every setting of ``by_setting``.
 
-        Adds columns predicted, predicted_low, predicted_high (of a mean over as many seeds), ratio (measured over
-        predicted), inside, beyond (a level outside the fitted range), alone (the ratio is 1 by construction), and
-        unknown: why the law cannot predict a setting, else empty.
+        Adds columns predicted, predicted_low, predicted_high (of a mean over as many seeds), ratio (measured
+        over predicted), inside, beyond (a level outside the fitted range), alone (the ratio is 1 by
+        construction), and unknown: why the law cannot predict a setting, else empty.
         """
-        return pd.concat(
-            [table, pd.DataFrame(map(self._predicted, table.to_dict("records")), index=table.index)], axis=1
-        )
+        found = [self._predicted(row) for row in table.to_dict("records")]
+        return table.join(pd.DataFrame(found, index=table.index))
 
     def _predicted(self, row: dict[str, float | str]) -> dict[str, object]:
+        here = {name: row[name] for name in FACTORS}
         try:
-            found, unknown = (
-                self.predict(row["recipe"], row["seeds"], **{name: row[name] for name in FACTORS}),
-                "",
-            )
+            found, unknown = self.predict(row["recipe"], row["seeds"], **here), ""
         except ValueError as reason:
             found, unknown = Prediction(np.nan, np.nan, np.nan), str(reason)
         ends = {"predicted": found.middle, "predicted_low": found.low, "predicted_high": found.high}
@@ -407,12 +373,11 @@ class Law:
             if not value > 0 or not np.isfinite(value):
                 raise ValueError(f"{name}={value}: must be a positive number")
             if name not in self.names and value != (base := self.bases[recipe][name]):
-                raise ValueError(
-                    f"{name} was not fitted: the law does not know what {value:,g} instead of {base:,g} does"
-                )
+                change = f"{value:,g} instead of {base:,g}"
+                raise ValueError(f"{name} was not fitted: the law does not know what {change} does")
 
     def _half_width(self, row: np.ndarray, noise: float = 0.0, misfit: float = 0.0) -> float:
-        """Half of the 95 % interval of ``row`` times the coefficients, with more variance of seeds and misfit added."""
+        """Half of the 95 % interval of ``row`` times the coefficients, with these variances added."""
         seeds, off = row @ self.seed_part @ row + noise, row @ self.misfit_part @ row + misfit
         variances = [(seeds, self.seed_degrees), (off, self.misfit_degrees)]
         return stats.half_width(*(each for each in variances if each[0] > 0))
@@ -427,7 +392,7 @@ class Law:
 
 
 def _design_row(names: Sequence[str], here: Levels, bases: Mapping[str, Levels], recipe: str) -> np.ndarray:
-    """What multiplies the coefficients: 1 for the base, log (level / base of its recipe), 1 for a recipe but the first."""
+    """What multiplies the coefficients: 1, log (level / base of its recipe), 1 for its recipe."""
     logs = {name: np.log(here[name] / bases[recipe][name]) for name in FACTORS}
     return np.array([1.0 if name in (BASE, f"recipe {recipe}") else logs.get(name, 0.0) for name in names])
 
@@ -473,7 +438,7 @@ def _solver(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _misfit(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> float:
-    """The variance between settings that seeds do not explain, by the method of moments; 0 without degrees of freedom."""
+    """The variance between settings that seeds do not explain, by the method of moments."""
     left, w = x.shape[0] - x.shape[1], 1 / noise
     if left == 0:
         return 0.0
@@ -498,6 +463,6 @@ def by_reading(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def significant(readings: pd.DataFrame) -> pd.Series:
-    """The share of readings (of ``by_reading``) under which each factor's exponent is significantly different from zero."""
+    """The share of readings under which each factor's exponent is significantly different from zero."""
     certain = (readings["low"] > 0) | (readings["high"] < 0)
     return certain.groupby(readings["factor"], sort=False).mean()
