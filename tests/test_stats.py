@@ -116,9 +116,3 @@ def test_no_other_start_finds_a_better_curve(accuracy):
 def squares(frame, curve):
     """The sum of squares around a curve."""
     return float(((frame["accuracy"] - curve(frame["instructions"].to_numpy(float))) ** 2).sum())
-
-
-def test_the_order_of_the_rows_does_not_matter():
-    frame = results(noise=0.02)
-    shuffled = vars(fit_threshold(frame.sample(frac=1, random_state=1)))
-    assert shuffled == pytest.approx(vars(fit_threshold(frame)), rel=1e-3)

@@ -195,7 +195,7 @@ def measure(design: Design, store: Store | None = None, executor: Executor | Non
 
 # The threshold of every setting
 
-# Ways to read where a seed's curve passes half of its top; the law stands on the first, findings on all.
+# Ways to read where a seed's curve passes half of its top; the law uses the first, findings hold under all.
 READINGS: dict[str, Reading] = {
     "line in the logit": stats.logit_line,
     "straight line": stats.straight_line,
