@@ -6,11 +6,11 @@ An answer counts when every one of its tokens is right, the end included.  Paper
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm
 
 from unseen.layout import Layout
 from unseen.model import Cache, Transformer
 from unseen.rewriting import Rule
+from unseen.stats import wilson
 from unseen.worlds.base import Examples
 from unseen.worlds.rules import Instructions, nearest_rules
 from unseen.worlds.strings import cipher_table, rewrite
@@ -107,19 +107,6 @@ def scores_by_kind(answers: np.ndarray, examples: Examples) -> list[dict[str, fl
         for kind, mask in kinds.items()
         if mask.any()
     ]
-
-
-def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval for a share, sound also at 0 and 1.
-
-    >>> [round(bound, 3) for bound in wilson(0, 2000)]
-    [0.0, 0.002]
-    """
-    z = norm.ppf((1 + level) / 2)
-    share, spread = right / total, z * z / total
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * np.sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
-    return min(share, max(0.0, float(middle - half))), max(share, min(1.0, float(middle + half)))  # rounding
 
 
 def examples_table(model: Transformer, examples: Examples, rows: int = 10) -> pd.DataFrame:

@@ -1,0 +1,468 @@
+"""What sets the threshold (notebook 17): thresholds of many settings, a power law of them, and its tests.
+
+Nobody has published this.  ``design_of`` says what is varied: one factor at a time to fit, several at once to
+be held out.  ``measure`` trains, ``by_seed`` and ``by_setting`` read the thresholds, ``fit`` gives a ``Law``,
+which predicts.
+
+    log threshold = b0 + sum of b_i log(factor_i / base)
+
+Two variances blur it: that between seeds (pooled over settings), and the law's own misfit, by which settings
+lie off it more than seeds explain (DerSimonian and Laird's estimate, as in random-effects
+meta-regression).  Fitted to as many settings as it has coefficients, a law leaves no degrees of freedom for
+its misfit, and its intervals hold only if it is exact.
+
+    >>> sorted(setting.name for setting in design_of("quick").held_out)
+    ['13 letters, width 32', 'input 6, budget 22,500']
+"""
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from unseen import stats
+from unseen.running.workers import Executor
+from unseen.scales import GPT2, GPT2_TRAINING, Setting, amounts, scale
+from unseen.specs import ModelSpec, RunSpec, TrainingSpec
+from unseen.store import Store
+from unseen.studies import diversity
+from unseen.training import batch_size
+
+Levels = Mapping[str, float | str]  # of each factor, by name, and the name of the recipe
+Reading = Callable[[np.ndarray, np.ndarray], float]
+BASE = "threshold at the base"
+_LETTERS = string.ascii_letters + string.digits
+_TINY = 1e-12  # the variance of seeds that agree, so that weights stay finite
+
+
+# What is varied
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One quantity of a run that is varied: axis label, name of a setting that changes it, how to read it."""
+
+    label: str
+    title: str
+    of: Callable[[RunSpec], float]
+
+
+def passes(spec: RunSpec) -> float:
+    """How often training reads each example: steps x batch / N, to a tenth.
+
+    >>> passes(RunSpec())
+    1.0
+    """
+    return round(spec.training.steps * batch_size(spec.task, spec.training) / spec.task.examples, 1)
+
+
+FACTORS = {
+    "alphabet": Factor("letters in the alphabet", "{} letters", lambda spec: len(spec.task.alphabet)),
+    "pattern": Factor(
+        "letters of pattern and replacement", "pattern {}", lambda spec: spec.task.pattern_length
+    ),
+    "input": Factor("letters of the input", "input {}", lambda spec: spec.task.input_length),
+    "width": Factor("width of the model", "width {}", lambda spec: spec.model.width),
+    "depth": Factor("layers of the model", "{} layers", lambda spec: spec.model.layers),
+    "budget": Factor("training examples", "budget {:,}", lambda spec: spec.task.examples),
+    "passes": Factor("passes over the examples", "{:g} times the passes", passes),
+}
+LEVELS = ("recipe", *FACTORS)
+
+
+def levels(spec: RunSpec) -> dict[str, float | str]:
+    """The level of every factor of a run, and its recipe.
+
+    >>> levels(RunSpec())["budget"], levels(RunSpec())["recipe"]
+    (45000, 'modern')
+    """
+    return {"recipe": spec.model.recipe} | {name: factor.of(spec) for name, factor in FACTORS.items()}
+
+
+def varied(settings: Sequence[Levels]) -> list[str]:
+    """What each setting changes of its recipe's base, the first with that recipe; empty for the base.
+
+    >>> shallow = RunSpec().but(model=RunSpec().model.but(layers=3))
+    >>> varied([levels(RunSpec()), levels(shallow)])
+    ['', 'depth']
+    """
+    bases: dict[object, Levels] = {}
+    for each in settings:
+        bases.setdefault(each["recipe"], each)
+    first, found = next(iter(bases), None), []
+    for each in settings:
+        changed = [name for name in FACTORS if each[name] != bases[each["recipe"]][name]]
+        found.append(" and ".join(["recipe"] * (each["recipe"] != first) + changed))
+    return found
+
+
+@dataclass(frozen=True)
+class Design:
+    """Settings to fit a law to, the base first, and held-out settings to test it on."""
+
+    fitted: tuple[Setting, ...]
+    held_out: tuple[Setting, ...]
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """All settings, those to fit first."""
+        return self.fitted + self.held_out
+
+    def table(self) -> pd.DataFrame:
+        """A row per setting: setting, used to (fit or test), varied, unseen rules, instructions, seeds."""
+        columns = {
+            "setting": [each.name for each in self.settings],
+            "used to": ["test" if each in self.held_out else "fit" for each in self.settings],
+            "varied": [what or "the base" for what in varied([levels(each.base) for each in self.settings])],
+            "unseen rules": [each.base.task.unseen_instructions for each in self.settings],
+            "instructions": [", ".join(f"{size:,}" for size in each.instructions) for each in self.settings],
+            "seeds": [len(each.seeds) for each in self.settings],
+        }
+        return pd.DataFrame(columns)
+
+
+def design_of(name: str) -> Design:
+    """The design of a scale, the main curve first; raises ``ValueError`` for an unknown name."""
+    main, much = scale(name).main, amounts("law", name)
+    fitted = [_setting(main.base, much, **row) for row in much.fitted]
+    return Design((main, *fitted), tuple(_setting(main.base, much, **row) for row in much.held_out))
+
+
+def _setting(base: RunSpec, much: SimpleNamespace, step: float, recipe: str = "", **given: float) -> Setting:
+    """A setting with sizes around its step, to two digits, cut to the number of strings there are."""
+    spec = at(_with_recipe(base, recipe) if recipe else base, **given)
+    sizes = {int(min(room_of(spec), float(f"{step * share:.2g}"))) for share in much.around}
+    title = [recipe] * bool(recipe) + [FACTORS[name].title.format(value) for name, value in given.items()]
+    return Setting(", ".join(title), spec, tuple(sorted(sizes)), much.seeds)
+
+
+def _with_recipe(base: RunSpec, recipe: str) -> RunSpec:
+    """The base of another recipe: the main study's GPT-2, or a modern model of its size in one pass."""
+    if recipe == "gpt2":
+        return base.but(model=GPT2, training=GPT2_TRAINING)
+    one_pass = TrainingSpec(steps=base.task.examples // 64, evaluate_every=500, checkpoint_every=2_000)
+    return base.but(model=ModelSpec(layers=base.model.layers, width=base.model.width), training=one_pass)
+
+
+def at(base: RunSpec, **given: float) -> RunSpec:
+    """The base run with factors at other levels.
+
+    Steps follow the budget and the passes.  With few strings at most an eighth of them is held out as unseen
+    patterns: the test then has fewer rules.
+
+    >>> few = at(RunSpec(), alphabet=13, budget=22_500)
+    >>> few.task.unseen_instructions, few.training.steps
+    (274, 351)
+    """
+    task, model = base.task, base.model
+    letters = _LETTERS[: given["alphabet"]] if "alphabet" in given else task.alphabet
+    pattern, budget = given.get("pattern", task.pattern_length), given.get("budget", task.examples)
+    task = task.but(
+        alphabet=letters,
+        pattern_length=pattern,
+        replacement_length=pattern,
+        input_length=given.get("input", task.input_length),
+        examples=budget,
+        unseen_instructions=min(task.unseen_instructions, len(letters) ** pattern // 8),
+        instructions=2,
+    )
+    model = model.but(width=given.get("width", model.width), layers=given.get("depth", model.layers))
+    steps = int(base.training.steps * budget / base.task.examples * given.get("passes", 1.0))
+    return base.but(task=task, model=model, training=base.training.but(steps=steps))
+
+
+def room_of(spec: RunSpec) -> int:
+    """How many instructions a task has strings for, without those held out.
+
+    >>> room_of(at(RunSpec(), pattern=2))
+    508
+    """
+    return len(spec.task.alphabet) ** spec.task.pattern_length - 2 * spec.task.unseen_instructions
+
+
+def measure(design: Design, store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
+    """``diversity.measure`` with the level of every factor, and whether a setting is held out."""
+    results = diversity.measure(design.settings, store, executor)
+    results["held_out"] = results["setting"].isin({each.name for each in design.held_out})
+    about = {each.name: levels(each.base) for each in design.settings}
+    for name in LEVELS:
+        results[name] = [about[setting][name] for setting in results["setting"]]
+    return results
+
+
+# The threshold of every setting
+
+# Ways to read where a seed's curve passes half of its top; the law uses the first, findings hold under all.
+READINGS: dict[str, Reading] = {
+    "line in the logit": stats.logit_line,
+    "straight line": stats.straight_line,
+    "logistic curve": stats.fitted_curve,
+}
+
+
+def by_seed(results: pd.DataFrame, read: Reading = stats.logit_line) -> pd.DataFrame:
+    """One row per setting and seed: its levels, and its ``threshold``, or where that lies ``outside``.
+
+    The threshold is the number of instructions at half of the top of the seed's curve, as ``read`` finds
+    it.  ``outside`` is ``below`` if the smallest size (``size``) is already past half of the top, ``above``
+    if no size (the largest is ``size``) gets more than half of the answers right, else empty.
+    """
+    unseen, rows = results[results["split"] == "unseen"].sort_values("instructions", kind="stable"), []
+    for (setting, seed), _ in results.groupby(["setting", "seed"], sort=False):
+        part = unseen[(unseen["setting"] == setting) & (unseen["seed"] == seed)]
+        sizes, accuracy = part["instructions"].to_numpy(float), part["accuracy"].to_numpy(float)
+        row = {"setting": setting, "seed": seed, **part[["held_out", *LEVELS]].iloc[0]}
+        if accuracy.max() <= 0.5:
+            row |= {"threshold": np.nan, "outside": "above", "size": sizes[-1]}
+        elif accuracy[0] > accuracy.max() / 2:
+            row |= {"threshold": np.nan, "outside": "below", "size": sizes[0]}
+        else:
+            row |= {"threshold": read(sizes, accuracy), "outside": "", "size": np.nan}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def seed_variance(seeds: pd.DataFrame) -> tuple[float, int]:
+    """The between-seed variance of log thresholds, pooled over fitted settings, and its degrees of freedom.
+
+    >>> seeds = pd.DataFrame({"setting": list("aabb"), "held_out": False, "outside": ""})
+    >>> seed_variance(seeds.assign(threshold=[100, 100, 200, 200 * np.e]))
+    (0.25, 2)
+    """
+    censored = seeds.loc[seeds["outside"] != "", "setting"]
+    inside = seeds[~seeds["held_out"] & ~seeds["setting"].isin(censored)]
+    logs = np.log(inside["threshold"].astype(float))
+    deviations = logs - logs.groupby(inside["setting"]).transform("mean")
+    degrees = len(inside) - inside["setting"].nunique()
+    return (float((deviations**2).sum() / degrees) if degrees else np.nan), degrees
+
+
+def by_setting(seeds: pd.DataFrame) -> pd.DataFrame:
+    """One row per setting: levels, seeds, ``middle``, ``low`` and ``high`` (95 %, pooled variance), ``note``.
+
+    A setting with a seed outside its sizes is censored: it has no middle, ``outside`` and ``size`` are those
+    of its first such seed, and ``note`` describes all of them.
+    """
+    variance, degrees = seed_variance(seeds)
+    rows = []
+    for _, part in seeds.groupby("setting", sort=False):
+        first = part.iloc[(part["outside"] == "").argmin()]  # the first that is outside, if any
+        logs = np.log(part["threshold"].astype(float))
+        half = stats.half_width((variance / len(part), degrees))
+        middle, low, high = np.exp(logs.mean(skipna=False) + np.array([0, -half, half]))
+        about = {name: first[name] for name in ("setting", "held_out", *LEVELS)} | {"seeds": len(part)}
+        where = {"outside": first["outside"], "size": first["size"], "note": _note(part)}
+        rows.append({**about, "middle": middle, "low": low, "high": high, **where})
+    return pd.DataFrame(rows)
+
+
+def _note(part: pd.DataFrame) -> str:
+    words, seeds = {"above": "never half right up to", "below": "below"}, len(part)
+    counts = part[part["outside"] != ""].groupby(["outside", "size"]).size()
+    return ", ".join(
+        f"{words[side]} {size:,.0f} ({n} of {seeds} seeds)" for (side, size), n in counts.items()
+    )
+
+
+# The law
+
+
+class NoLaw(ValueError):
+    """Too few settings have a threshold, or they do not separate the factors; the message says which."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted threshold with a 95 % interval; ``warnings`` say where it extrapolates."""
+
+    middle: float
+    low: float
+    high: float
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        span = "no interval" if np.isnan(self.low) else f"95 % interval {self.low:,.0f} to {self.high:,.0f}"
+        return "; ".join([f"about {self.middle:,.0f} different instructions ({span})", *self.warnings])
+
+
+@dataclass(frozen=True)
+class Law:
+    """A fitted law; ``seed_part`` and ``misfit_part`` (p, p) add up to the covariance of its coefficients.
+
+    ``bases`` holds the levels of each recipe's base, ``ranges`` the lowest and highest fitted level of each
+    factor over the base, and ``alone`` the settings that alone determine some coefficient, so that the law
+    passes through them.
+    """
+
+    names: tuple[str, ...]
+    coefficients: np.ndarray
+    seed_part: np.ndarray
+    misfit_part: np.ndarray
+    seed_variance: float
+    seed_degrees: int
+    misfit_variance: float
+    misfit_degrees: int
+    bases: Mapping[str, Levels] = field(repr=False)
+    ranges: Mapping[str, tuple[float, float]] = field(repr=False)
+    alone: frozenset[str] = frozenset()
+
+    def predict(self, recipe: str = "", seeds: int = 0, **given: float) -> Prediction:
+        """How many different instructions a setting needs; factors not ``given`` are as at the base.
+
+        The interval is that of the setting's own threshold, or with ``seeds`` that of a mean over so many
+        runs. Raises ``ValueError`` for a level that is not positive, a factor or recipe that the law does not
+        know, and another level of a factor that was not varied in the fit.
+        """
+        recipe = recipe or next(iter(self.bases))
+        self._check(recipe, given)
+        row = _design_row(self.names, {**self.bases[recipe], **given}, self.bases, recipe)
+        noise = self.seed_variance / seeds if seeds and self.seed_degrees else 0.0
+        half = self._half_width(row, noise, self.misfit_variance)
+        ends = np.exp(row @ self.coefficients + np.array([0, -half, half])).tolist()
+        return Prediction(*ends, self._warnings(recipe, given))
+
+    def range_of(self, name: str, recipe: str = "") -> tuple[float, float]:
+        """The lowest and highest fitted level of a factor, relative to a recipe's base."""
+        base = self.bases[recipe or next(iter(self.bases))][name]
+        return base * self.ranges[name][0], base * self.ranges[name][1]
+
+    def exponents(self) -> pd.DataFrame:
+        """One row per factor: factor, exponent, low, high (95 %); a recipe's is the log of its effect."""
+        rows = [{"factor": name, **self.contrast({name: 1})} for name in self.names[1:]]
+        return pd.DataFrame(rows, columns=["factor", "exponent", "low", "high"])
+
+    def contrast(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """A weighted sum of exponents: exponent, low, high (95 %).
+
+        Budget minus passes is the exponent of different examples in as many steps.
+        """
+        row = np.array([weights.get(name, 0.0) for name in self.names])
+        half, value = self._half_width(row), float(row @ self.coefficients)
+        return {"exponent": value, "low": value - half, "high": value + half}
+
+    def against(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Prediction and measurement of every setting of ``by_setting``.
+
+        Adds columns predicted, predicted_low, predicted_high (of a mean over as many seeds), ratio (measured
+        over predicted), inside, beyond (a level outside the fitted range), alone (the ratio is 1 by
+        construction), and unknown: why the law cannot predict a setting, else empty.
+        """
+        found = [self._predicted(row) for row in table.to_dict("records")]
+        return table.join(pd.DataFrame(found, index=table.index))
+
+    def _predicted(self, row: dict[str, float | str]) -> dict[str, object]:
+        here = {name: row[name] for name in FACTORS}
+        try:
+            found, unknown = self.predict(row["recipe"], row["seeds"], **here), ""
+        except ValueError as reason:
+            found, unknown = Prediction(np.nan, np.nan, np.nan), str(reason)
+        ends = {"predicted": found.middle, "predicted_low": found.low, "predicted_high": found.high}
+        inside = bool(found.low <= row["middle"] <= found.high)
+        about = {"inside": inside, "beyond": bool(found.warnings), "alone": row["setting"] in self.alone}
+        return {**ends, "ratio": row["middle"] / found.middle, **about, "unknown": unknown}
+
+    def _check(self, recipe: str, given: Mapping[str, float]) -> None:
+        if recipe not in self.bases:
+            raise ValueError(f"recipe {recipe} was not fitted: the law knows {', '.join(self.bases)}")
+        for name, value in given.items():
+            if name not in FACTORS:
+                raise ValueError(f"{name}: the factors are {', '.join(FACTORS)}")
+            if not value > 0 or not np.isfinite(value):
+                raise ValueError(f"{name}={value}: must be a positive number")
+            if name not in self.names and value != (base := self.bases[recipe][name]):
+                change = f"{value:,g} instead of {base:,g}"
+                raise ValueError(f"{name} was not fitted: the law does not know what {change} does")
+
+    def _half_width(self, row: np.ndarray, noise: float = 0.0, misfit: float = 0.0) -> float:
+        """Half of the 95 % interval of ``row`` times the coefficients, with these variances added."""
+        seeds, off = row @ self.seed_part @ row + noise, row @ self.misfit_part @ row + misfit
+        variances = [(seeds, self.seed_degrees), (off, self.misfit_degrees)]
+        return stats.half_width(*(each for each in variances if each[0] > 0))
+
+    def _warnings(self, recipe: str, given: Mapping[str, float]) -> tuple[str, ...]:
+        found = []
+        for name, value in given.items():
+            low, high = self.range_of(name, recipe)
+            if not low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
+                found.append(f"{name} {value:,g} lies outside the fitted range, {low:,g} to {high:,g}")
+        return tuple(found)
+
+
+def _design_row(names: Sequence[str], here: Levels, bases: Mapping[str, Levels], recipe: str) -> np.ndarray:
+    """What multiplies the coefficients: 1, log (level / base of its recipe), 1 for its recipe."""
+    logs = {name: np.log(here[name] / bases[recipe][name]) for name in FACTORS}
+    return np.array([1.0 if name in (BASE, f"recipe {recipe}") else logs.get(name, 0.0) for name in names])
+
+
+def fit(seeds: pd.DataFrame) -> Law:
+    """The law of the thresholds of ``by_seed``, weighted by their variances; raises ``NoLaw``.
+
+    Held-out and censored settings are left out.  The first setting of each recipe is that recipe's base.
+    """
+    table, (variance, degrees) = by_setting(seeds), seed_variance(seeds)
+    rows = table[~table["held_out"] & table["middle"].notna()].to_dict("records")
+    if len(rows) < 2:
+        raise NoLaw(f"a law needs two settings with a threshold, and {len(rows)} of {len(table)} have one")
+    bases = _bases(table, {row["recipe"] for row in rows})
+    changed = [name for name in FACTORS if any(row[name] != bases[row["recipe"]][name] for row in rows)]
+    names = (BASE, *changed, *(f"recipe {recipe}" for recipe in list(bases)[1:]))
+    x = np.array([_design_row(names, row, bases, row["recipe"]) for row in rows])  # (K, p)
+    if (rank := np.linalg.matrix_rank(x)) < len(names):
+        raise NoLaw(f"{len(rows)} settings determine {rank} coefficients of {len(names)}: {', '.join(names)}")
+    y = np.log([row["middle"] for row in rows])
+    noise = np.array([max(variance if degrees else 0.0, _TINY) / row["seeds"] for row in rows])
+    misfit = _misfit(x, y, noise)
+    solve = _solver(x, 1 / (noise + misfit))  # (p, K)
+    over = {name: [row[name] / bases[row["recipe"]][name] for row in rows] for name in FACTORS}
+    ranges = {name: (min(its), max(its)) for name, its in over.items()}
+    parts = (solve * noise @ solve.T, solve * misfit @ solve.T)
+    alone = {row["setting"] for row, lever in zip(rows, np.diag(x @ solve), strict=True) if lever > 1 - 1e-9}
+    spare = len(rows) - len(names)
+    return Law(names, solve @ y, *parts, variance, degrees, misfit, spare, bases, ranges, frozenset(alone))
+
+
+def _bases(table: pd.DataFrame, recipes: set[str]) -> dict[str, Levels]:
+    """The levels of the first fitted setting of each recipe, censored or not."""
+    bases: dict[str, Levels] = {}
+    for row in table[~table["held_out"] & table["recipe"].isin(recipes)].to_dict("records"):
+        bases.setdefault(row["recipe"], {name: row[name] for name in FACTORS})
+    return bases
+
+
+def _solver(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The matrix (p, K) that turns observations (K,) into the coefficients of weighted least squares."""
+    return np.linalg.inv(x.T * weights @ x) @ (x.T * weights)
+
+
+def _misfit(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> float:
+    """The variance between settings that seeds do not explain, by the method of moments."""
+    left, w = x.shape[0] - x.shape[1], 1 / noise
+    if left == 0:
+        return 0.0
+    solve = _solver(x, w)
+    residuals = y - x @ (solve @ y)
+    trace = w.sum() - np.trace(solve @ (x.T * w).T)
+    return float(max(0.0, ((w * residuals**2).sum() - left) / trace))
+
+
+def by_reading(results: pd.DataFrame) -> pd.DataFrame:
+    """The exponents of the law under each of ``READINGS``: reading, factor, exponent, low, high.
+
+    A reading under which there is no law has no rows.
+    """
+    found = [pd.DataFrame(columns=["reading", "factor", "exponent", "low", "high"])]
+    for name, read in READINGS.items():
+        try:
+            found.append(fit(by_seed(results, read)).exponents().assign(reading=name)[found[0].columns])
+        except NoLaw:
+            continue
+    return pd.concat(found[1:] or found, ignore_index=True)
+
+
+def significant(readings: pd.DataFrame) -> pd.Series:
+    """The share of readings under which each factor's exponent is significantly different from zero."""
+    certain = (readings["low"] > 0) | (readings["high"] < 0)
+    return certain.groupby(readings["factor"], sort=False).mean()
