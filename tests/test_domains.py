@@ -15,7 +15,6 @@ from unseen.domains.spec import DOMAINS, DomainSpec
 from unseen.instructions import generator
 from unseen.running.workers import Serial
 from unseen.scales import SCALES, amounts
-from unseen.store import Store
 from unseen.studies import domains
 
 SMALL = DomainSpec(algebra_examples=200, letter_examples=100, list_examples=100, algebra_instructions=20,
@@ -228,8 +227,8 @@ def test_all_designs_of_a_scale_can_be_drawn(scale):
         assert spec.training.steps == spec.task.examples // spec.training.batch
 
 
-def test_every_model_is_evaluated_on_every_kind(tmp_path):
-    results = domains.measure("smoke", Store(tmp_path), Serial())
+def test_every_model_is_evaluated_on_every_kind(runs):
+    results = domains.measure("smoke", Serial())
     keys = ["experiment", "setting", "own_rules", "own_share", "seed", "kind", "split"]
     assert set(results["kind"]) == set(KINDS)
     assert not results.duplicated(keys).any()

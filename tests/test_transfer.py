@@ -1,4 +1,4 @@
-"""Notebooks 13 and 14: the tests are what they say, nothing in them was trained on, and no model is evaluated twice."""
+"""Notebooks 13 and 14: tests are what they say, with nothing trained on; no model is evaluated twice."""
 
 import re
 from dataclasses import replace
@@ -30,11 +30,10 @@ FORM = {  # of strings of four letters, at k = 2
 }
 
 
-def evaluated(runs, task, seed, tests):
-    """The frame of one run, trained under ``runs``."""
-    return transfer.measure(
-        [Setting("one", SMALL.but(task=task), (20,), (seed,))], tests, Store(runs), Serial(), size=30
-    )
+def evaluated(task, seed, tests):
+    """The frame of one run."""
+    setting = Setting("one", SMALL.but(task=task), (20,), (seed,))
+    return transfer.measure([setting], tests, Serial(), size=30)
 
 
 def test_rules_of_a_test_have_its_form_and_k_and_no_string_of_a_training_rule():
@@ -68,11 +67,11 @@ def test_inputs_hold_the_pattern_as_often_as_the_test_says():
 
 def test_every_model_is_evaluated_on_every_test(runs):
     setting = Setting("mine", SMALL.but(task=TASK), (20, 40), (0, 1))
-    results = transfer.measure([setting], transfer.ByK((1, 2)), Store(runs), Serial(), size=30)
+    results = transfer.measure([setting], transfer.ByK((1, 2)), Serial(), size=30)
     assert len(results) == 2 * 2 * 4
     assert results.groupby(["instructions", "seed"])["run"].nunique().tolist() == [1] * 4
     assert results["accuracy"].between(results["low"], results["high"]).all()
-    assert len(evaluated(runs, TASK, 0, transfer.ByK(()))) == 0
+    assert len(evaluated(TASK, 0, transfer.ByK(()))) == 0
 
 
 def test_no_model_is_evaluated_twice_and_text_stays_text(runs, capsys):
@@ -83,18 +82,22 @@ def test_no_model_is_evaluated_twice_and_text_stays_text(runs, capsys):
     base = SMALL.but(task=task)
     odd = next(seed for seed in count() if re.fullmatch(r"[0-9]+e[0-9]+", base.with_seed(seed).digest()))
     for left in (1, 0):
-        results = evaluated(runs, task, odd, transfer.ByOccurrences((1, 3)))
+        results = evaluated(task, odd, transfer.ByOccurrences((1, 3)))
         assert results["trained"].tolist() == ["2", "2"]
         assert results["run"].unique().tolist() == [base.with_seed(odd).digest()]
         assert f"{left} left" in capsys.readouterr().out.splitlines()[-1]
+    (kept,) = (runs / "followed").iterdir()
+    assert (
+        "asked-1-ByOccurrences-numbers-1-3-of-30" in kept.name
+    )  # renamed, every kept score would be computed again
 
 
 def test_a_failed_run_raises_after_the_others_are_finished(runs):
     good, broken = SMALL, SMALL.but(model=SMALL.model.but(base="0" * 16))
     settings = [Setting("good", good, (3,), (0,)), Setting("broken", broken, (3,), (0,))]
     with pytest.raises(SweepFailed, match="1 of 2 runs failed"):
-        transfer.measure(settings, transfer.ByK((1,)), Store(runs), Serial())
-    assert Store(runs).manifest(settings[0].runs()[0])
+        transfer.measure(settings, transfer.ByK((1,)), Serial())
+    assert Store().manifest(settings[0].runs()[0])
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -136,7 +139,7 @@ def test_an_interval_that_decides_nothing_says_so():
 
 
 def test_a_model_can_be_evaluated_on_its_own_numbers_alone():
-    frame = pd.DataFrame({"trained": ["1", "1", "1, 8", "1, 8"], "asked": [1, 8, 1, 8], "instructions": 500, "seed": 0,
-                          "accuracy": [1.0, 0.0, 0.6, 0.8]})  # fmt: skip
+    frame = pd.DataFrame({"trained": ["1", "1", "1, 8", "1, 8"], "asked": [1, 8, 1, 8]})
+    frame = frame.assign(instructions=500, seed=0, accuracy=[1.0, 0.0, 0.6, 0.8])
     assert claims_transfer.occurrence_table(frame)[500].to_dict() == {"1": 0.5, "1, 8": 0.7}
     assert claims_transfer.occurrence_table(frame, own=True)[500].to_dict() == {"1": 1.0, "1, 8": 0.7}

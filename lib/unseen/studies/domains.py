@@ -117,7 +117,7 @@ def _runs(chosen: SimpleNamespace, task: DomainSpec) -> tuple[RunSpec, ...]:
     return tuple(base.with_seed(seed) for seed in chosen.seeds)
 
 
-def measure(scale: str, store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
+def measure(scale: str, executor: Executor | None = None) -> pd.DataFrame:
     """One row per experiment, design, seed, kind and split.
 
     Split ``seen`` is of the domain that counts, ``unseen`` of every kind.  Scored are inputs that hold the
@@ -125,7 +125,7 @@ def measure(scale: str, store: Store | None = None, executor: Executor | None = 
     (of algebra), own_share (of the budget), domains (trained ones), budget, seed, kind, split, accuracy, low,
     high (95 % interval), examples, seconds (of training), run.
     """
-    store, chosen = store or Store(), designs(scale)
+    store, chosen = Store(), designs(scale)
     specs = [spec for design in chosen for spec in design.runs]
     frame(sorted(specs, key=lambda spec: spec.task.examples), store, executor)  # the long ones last
     found = {spec: scores(spec, store) for spec in dict.fromkeys(specs)}

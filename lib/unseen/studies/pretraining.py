@@ -107,11 +107,6 @@ class OwnBase:
 
     scale: str
 
-    @property
-    def name(self) -> str:
-        """What it is, in words."""
-        return f"a model pre-trained here on {base_run(self.scale).task.instructions:,} drills"
-
     def drills(self, executor: Executor | None = None) -> pd.DataFrame:
         """Train it if needed; its accuracy on drills with held-out arguments: columns operation, accuracy."""
         spec, store = base_run(self.scale), Store()
@@ -152,11 +147,6 @@ class LocalBase:
     folder: Path
     adapter: AdapterSpec
 
-    @property
-    def name(self) -> str:
-        """What it is, in words."""
-        return f"{self.folder.name}, with an adapter of rank {self.adapter.rank}"
-
     def measure(self, tunings: Sequence[Tuning], executor: Executor | None = None) -> pd.DataFrame:
         """As ``OwnBase.measure``, from the base only: its budget from scratch is out of reach."""
         chosen = [each for each in tunings if each.start == "pre-trained"]
@@ -179,8 +169,8 @@ def base_of(base: str, scale: str, rank: int = 512) -> OwnBase | LocalBase:
 
     The adapter is the paper's (alpha is twice the rank), its steps are the scale's.  Raises ``BadBase``.
 
-    >>> base_of("", "quick").name
-    'a model pre-trained here on 13,000 drills'
+    >>> base_of("", "quick")
+    OwnBase(scale='quick')
     """
     if not base:
         return OwnBase(scale)

@@ -112,26 +112,19 @@ Tests = ByK | ByOccurrences  # its ``repr`` names all that the scores depend on,
 
 
 def measure(
-    settings: Iterable[Setting],
-    tests: Tests,
-    store: Store | None = None,
-    executor: Executor | None = None,
-    size: int = 500,
+    settings: Iterable[Setting], tests: Tests, executor: Executor | None = None, size: int = 500
 ) -> pd.DataFrame:
     """Train what is missing, then evaluate all on ``size`` examples a test: a row per setting, run and test.
 
     Columns: setting, instructions, seed, those of the tests, accuracy, low, high (95 % interval), examples,
     run. Raises ``SweepFailed`` when a run failed, after all others are finished and kept.
     """
-    store = store or Store()
     pairs = [(setting.name, run) for setting in settings for run in setting.runs()]
-    runs = [run for _, run in pairs]
+    runs, store, parts = [run for _, run in pairs], Store(), []
     frame(runs, store, executor)  # trains what is missing
     kept_as = "asked-1-" + re.sub(r"\W+", "-", f"{tests} of {size}")
-    found = followed(
-        runs, partial(scores, tests=tests, size=size, store=store), kept_as, executor, "evaluate"
-    )
-    parts = []
+    evaluate = partial(scores, tests=tests, size=size, store=store)
+    found = followed(runs, evaluate, kept_as, executor, "evaluate")
     for (name, run), part in zip(pairs, found, strict=True):
         about = {"setting": name, "instructions": run.task.instructions, "seed": run.task.rule_seed}
         about |= tests.trained(run.task)
@@ -164,17 +157,12 @@ def heat_map(results: pd.DataFrame, column: str, rows: Iterable[str], ax: Axes |
 
     A white frame marks tests on the k or the numbers trained on; cells without a test stay empty.
     """
-    own = (
-        own_number(results)
-        if column == "asked"
-        else results["k"].between(results["k_low"], results["k_high"])
-    )
+    by_k = column == "k"
+    own = results["k"].between(results["k_low"], results["k_high"]) if by_k else own_number(results)
     results = results.assign(row=named(results), own=own.astype(float))
-    table, framed = (
-        results.pivot_table(value, "row", column).reindex(list(rows)) for value in ("accuracy", "own")
-    )
-    ax = figures.heat(table, ax)
-    for row, place in np.argwhere(framed.to_numpy() > 0):
+    table = results.pivot_table(["accuracy", "own"], "row", column).reindex(list(rows))
+    ax = figures.heat(table["accuracy"], ax)
+    for row, place in np.argwhere(table["own"].to_numpy() > 0):
         ax.add_patch(Rectangle((place + 0.06, row + 0.09), 0.88, 0.82, fill=False, ec="white", lw=1.6))
     ax.set(ylabel="trained on")
     return ax
