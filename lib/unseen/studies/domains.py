@@ -50,7 +50,7 @@ class Design(NamedTuple):
 
     @property
     def setting(self) -> Setting:
-        """The design as ``report.write_table`` notes it beside the results."""
+        """The design as ``report.write_table`` records it with the results."""
         name = f"{self.experiment}: {self.name}, {self.task.number('algebra')} own rules"
         seeds = tuple(run.task.rule_seed for run in self.runs)
         return Setting(name, self.runs[0], (self.task.instructions,), seeds)

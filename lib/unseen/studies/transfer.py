@@ -1,6 +1,6 @@
 """Notebooks 13 and 14: models evaluated on rules of another form, or with other numbers of occurrences.
 
-Scores are kept beside the store, and models are evaluated in several processes: see ``running.following``.
+Scores are kept in the runs folder, and models are evaluated in several processes: see ``running.following``.
 
 >>> [setting.name for setting in semantics("quick")][-2:], [setting.name for setting in occurrences("quick")]
 (['mixed, k 3-9', 'mixed, k 5-9'], ['1', '8', '1, 2, 4, 6, 8'])
