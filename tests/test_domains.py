@@ -7,16 +7,15 @@ import pandas as pd
 import pytest
 
 from unseen import specs
-from unseen.domains import draw, measure, plots
+from unseen.domains import draw
 from unseen.domains.algebra import OPERATORS, AlgebraRule, end_of, expression, match, patterns, renamed
 from unseen.domains.chains import MOVES, PRIMITIVES, Chain, chains
-from unseen.domains.designs import SIZES, designs, mixture, runs
 from unseen.domains.kinds import KINDS, NO_OPS
 from unseen.domains.spec import DOMAINS, DomainSpec
 from unseen.instructions import generator
 from unseen.running.workers import Serial
-from unseen.scales import SCALES
-from unseen.store import Store
+from unseen.scales import SCALES, amounts
+from unseen.studies import domains
 
 SMALL = DomainSpec(algebra_examples=200, letter_examples=100, list_examples=100, algebra_instructions=20,
                    letter_instructions=30, list_instructions=30)  # fmt: skip
@@ -116,9 +115,13 @@ def test_chains_are_all_of_two_and_three():
 def test_unseen_instructions_are_disjoint(seed):
     split = draw.draw_split(LARGE.but(rule_seed=seed))
     for kind in ("letters", "algebra"):
-        seen, unseen = ([rule.pattern for rule in side] + [rule.replacement for rule in side] for side in split[kind])
+        seen, unseen = (
+            [rule.pattern for rule in side] + [rule.replacement for rule in side] for side in split[kind]
+        )
         assert not {rule.pattern for rule in split[kind][0]} & {rule.pattern for rule in split[kind][1]}
-        assert not {rule.replacement for rule in split[kind][0]} & {rule.replacement for rule in split[kind][1]}
+        assert not {rule.replacement for rule in split[kind][0]} & {
+            rule.replacement for rule in split[kind][1]
+        }
         assert kind == "algebra" or not set(seen) & set(unseen)
     assert not set(split["lists"][0]) & set(split["lists"][1])
     assert {name for chain in split["lists"][1] for name in chain.names} == set(PRIMITIVES)
@@ -143,21 +146,6 @@ def test_a_hundred_own_rules_have_almost_as_many_patterns():
 
 def test_every_domain_is_a_kind_and_two_kinds_are_never_trained():
     assert set(KINDS) - set(DOMAINS) == {"digits", "moves"}
-
-
-def test_what_another_example_is_worth_stays_within_what_was_measured():
-    rows = [
-        ("7", 1.0, 100, 0.4),
-        ("7", 0.5, 100, 0.9),
-        ("7", 0.2, 100, 0.0),
-        ("7 alone", 1.0, 50, 0.2),
-        ("7 alone", 1.0, 20, 0.1),
-    ]
-    columns = ["experiment", "own_share", "budget", "accuracy"]
-    frame = pd.DataFrame(rows, columns=columns).assign(own_rules=60, kind="algebra", split="unseen", seed=0)
-    table = measure.worth(frame).set_index("own")
-    assert table["as own"].to_dict() == {50: 100, 20: 20}
-    assert table["worth"].to_dict() == {50: 1.0, 20: 0.0}
 
 
 def test_every_answer_is_what_its_instruction_says():
@@ -193,7 +181,9 @@ def test_a_domain_without_examples_has_no_seen_instructions():
 
 def test_untrained_kinds_can_be_asked():
     split, evaluation = draw.draw_split(SMALL), specs.EvaluationSpec(60)
-    digits, moves = (draw.questions(SMALL, split, evaluation, kind).texts(3)[0] for kind in ("digits", "moves"))
+    digits, moves = (
+        draw.questions(SMALL, split, evaluation, kind).texts(3)[0] for kind in ("digits", "moves")
+    )
     assert set(digits) <= set("0123456789→|=")
     assert moves.split("|")[1].removesuffix("=").isalpha()
 
@@ -212,39 +202,43 @@ def test_impossible_divisions_are_refused(changes, told):
         DomainSpec(**changes)
 
 
-def test_a_budget_is_divided_without_loss():
-    for shares in (
-        {"algebra": 1 / 3, "letters": 1 / 3, "lists": 1 / 3},
-        {"algebra": 0.9, "letters": 0.1},
-        {"lists": 1.0},
-    ):
-        assert mixture(SIZES["quick"], 100, **shares).examples == SIZES["quick"].budget
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_all_designs_of_a_scale_can_be_drawn(scale):
-    assert {design.experiment for design in designs(scale)} == {"7", "7 alone", "8", "9"}
-    for design in designs(scale):
-        for spec in runs(scale, design):
-            assert specs.RunSpec.from_dict(spec.to_dict()) == spec
-            assert spec.training.steps == spec.task.examples // spec.training.batch
-
-
 def test_the_largest_rooms_hold_what_they_promise():
     split = draw.draw_split(LARGE)
     assert [len(split[kind][0]) for kind in ("letters", "algebra", "lists")] == [1_000, 5_000, 450]
     assert generator(0, "a").random() != generator(0, "b").random()
 
 
-# Measuring, drawing
+# The study
 
 
-def test_smoke_from_nothing_to_figures(tmp_path):
-    results = measure.measure("smoke", Store(tmp_path), Serial())
+def test_a_budget_is_divided_without_loss():
+    chosen = amounts("domains", "quick")
+    for shares in ({"algebra": 1 / 3, "letters": 1 / 3, "lists": 1 / 3}, {"algebra": 0.9, "letters": 0.1}):
+        assert domains.mixture(chosen, 100, **shares).examples == chosen.budget
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_all_designs_of_a_scale_can_be_drawn(scale):
+    designs = domains.designs(scale)
+    assert {design.experiment for design in designs} == {"7", "7 alone", "8", "9"}
+    assert len({design.setting.name for design in designs}) == len(designs)
+    for spec in (spec for design in designs for spec in design.runs):
+        assert specs.RunSpec.from_dict(spec.to_dict()) == spec
+        assert spec.training.steps == spec.task.examples // spec.training.batch
+
+
+def test_every_model_is_evaluated_on_every_kind(runs):
+    results = domains.measure("smoke", Serial())
+    keys = ["experiment", "setting", "own_rules", "own_share", "seed", "kind", "split"]
     assert set(results["kind"]) == set(KINDS)
-    assert not results.duplicated(["experiment", "setting", "own_rules", "own_share", "seed", "kind", "split"]).any()
-    assert plots.mixtures(results).get_xticklabels()[0].get_text() == "100:0"
-    for figure in (plots.specialist(results), plots.generalist(results)):
-        assert len(figure.axes) == 2
-    assert plots.beside(results)["here, percent"].notna().all()
-    assert len(measure.settings("smoke")) == len(designs("smoke"))
+    assert not results.duplicated(keys).any()
+    assert len(results) == sum(len(design.runs) for design in domains.designs("smoke")) * (len(KINDS) + 1)
+
+
+def test_what_another_example_is_worth_stays_within_what_was_measured():
+    rows = [("7", 1.0, 100, 0.4), ("7", 0.5, 100, 0.9), ("7", 0.2, 100, 0.0), ("7 alone", 1.0, 50, 0.2),
+            ("7 alone", 1.0, 20, 0.1)]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["experiment", "own_share", "budget", "accuracy"])
+    table = domains.worth(frame.assign(own_rules=60, kind="algebra", split="unseen", seed=0)).set_index("own")
+    assert table["as own"].to_dict() == {50: 100, 20: 20}
+    assert table["worth"].to_dict() == {50: 1.0, 20: 0.0}

@@ -1,18 +1,17 @@
-"""Fine-tuning: the drills that a base is pre-trained on, what notebook 15 trains, and the two bases behind one interface."""
+"""Notebook 15: the drills that a base is pre-trained on, what is fine-tuned from it, and what comes out."""
 
 import pytest
 
 from unseen.encoding import layout_of
 from unseen.model import Shape
-from unseen.pretrained import plan
 from unseen.pretrained.drills import OPERATIONS, Drill, draw_split
-from unseen.pretrained.own import OwnBase, letter_by_letter, mistakes
 from unseen.pretrained.spec import DrillSpec
 from unseen.rewriting import Rule
 from unseen.running.workers import Serial
 from unseen.scales import SCALES
 from unseen.specs import EvaluationSpec, RunSpec, TaskSpec
 from unseen.store import Store
+from unseen.studies import pretraining
 from unseen.sweep import ensure
 from unseen.worlds import data_of
 
@@ -25,7 +24,10 @@ def data():
 
 
 def test_every_answer_is_what_its_operation_gives(data):
-    for examples, drills in ((data.training, data.split.seen), (data.evaluation["unseen"], data.split.unseen)):
+    for examples, drills in (
+        (data.training, data.split.seen),
+        (data.evaluation["unseen"], data.split.unseen),
+    ):
         for i in range(len(examples)):
             line, drill = examples.line(i), drills[examples.rule[i]]
             assert line.rule == Rule(drill.name, drill.argument)
@@ -95,70 +97,64 @@ def test_drills_have_the_layout_of_the_rewriting_that_follows(lengths):
     assert examples.prompts.shape[1] == layout_of(task).prompt_length
 
 
-# The plan
+# What is trained
 
 
 @pytest.mark.parametrize("name", SCALES)
 def test_every_fine_tuning_reads_the_layout_of_its_base(name):
-    base, tunings = plan.base_run(name), plan.tunings(name)
+    base, tunings = pretraining.base_run(name), pretraining.tunings(name)
     for tuning in tunings:
         run = tuning.setting.base
         assert run.model.base == ("" if tuning.start == "from scratch" else base.digest())
         assert Shape.of(layout_of(run.task)) == Shape.of(layout_of(base.task))
         assert run.model.but(base="", seed=0, inherits="all") == base.model
-        assert run.task.no_op_share == plan.NO_OPS
+        assert run.task.no_op_share == pretraining.NO_OPS
     assert len({tuning.setting.name for tuning in tunings}) == len(tunings)
 
 
-def test_all_starts_get_the_same_budget_and_the_same_steps():
-    tunings = plan.tunings("quick")
+def test_all_starts_get_the_same_budget_and_a_half_says_which_half_it_is():
+    tunings = pretraining.tunings("quick")
     assert len({tuning.setting.base.training.steps for tuning in tunings}) == 1
     assert len({tuning.setting.base.task.examples for tuning in tunings if tuning.data == "all"}) == 1
-
-
-def test_a_half_is_a_half_and_says_which():
-    by_data = {tuning.data: tuning.setting for tuning in plan.tunings("quick") if tuning.work == "plain"}
+    by_data = {tuning.data: tuning.setting for tuning in tunings if tuning.work == "plain"}
     whole = by_data.pop("all").base.task
     assert {setting.base.task.examples for setting in by_data.values()} == {whole.examples // 2}
     assert [setting.instructions for setting in by_data.values()] == [(3_000,), (1_500,), (3_000,)]
-    assert [setting.base.task.concentration for setting in by_data.values()] == [1, 1, plan.TAIL]
+    assert [setting.base.task.concentration for setting in by_data.values()] == [1, 1, pretraining.TAIL]
 
 
-def test_what_is_encrypted_is_what_the_cipher_says():
-    ciphers = {tuning.work: tuning.setting.base.task.cipher for tuning in plan.tunings("smoke", "shift:2")}
+def test_the_cipher_is_that_of_encrypted_rewriting():
+    ciphers = {
+        tuning.work: tuning.setting.base.task.cipher for tuning in pretraining.tunings("smoke", "shift:2")
+    }
     assert ciphers == {"plain": "", "encrypted": "shift:2"}
-    with pytest.raises(ValueError, match=r"TaskSpec\.cipher='rot13'"):
-        plan.tunings("smoke", "rot13")
+    with pytest.raises(ValueError, match=r"cipher='rot13'"):
+        pretraining.tunings("smoke", "rot13")
 
 
 # The own base
 
 
 def test_the_own_base_is_pre_trained_once_and_everything_is_fine_tuned_from_it(runs):
-    own, tunings = OwnBase("smoke"), plan.tunings("smoke")[:2]
+    own, tunings = pretraining.base_of("", "smoke"), pretraining.tunings("smoke")[:2]
     table = own.measure(tunings, Serial())
-    manifest = Store().manifest(plan.base_run("smoke"))
+    manifest = Store().manifest(pretraining.base_run("smoke"))
     assert table["start"].unique().tolist() == ["pre-trained", "from scratch"]
     assert {*table["kind"]} == {"has-op", "no-op"}
     assert len(table) == 2 * 2 * 2 * 2 * 2  # starts, sizes, seeds, splits, kinds
-    assert ensure(plan.base_run("smoke"), Store()) == manifest
-    drills = own.ready(Serial())
+    assert ensure(pretraining.base_run("smoke"), Store()) == manifest
+    drills = own.drills(Serial())
     assert drills["operation"].tolist() == list(OPERATIONS)
     assert drills["accuracy"].between(0, 1).all()
-    grown = own.grown()
-    assert grown.columns.tolist() == ["q", "k", "v", "up"]
-    assert grown.stack().between(0.5, 2).all()  # twelve steps change little
-    wrong = mistakes(tunings[0])
+    assert own.grown()[["q", "k", "v", "up"]].stack().between(0.5, 2).all()  # twelve steps change little
+    wrong = pretraining.mistakes(tunings[0])
     assert len(wrong) > 0  # twelve steps teach nothing
     assert (wrong["input"] != wrong["answer"]).all()
     for rule, text in zip(wrong["rule"], wrong["input"], strict=True):
         assert rule.split(" -> ")[0] not in text
 
 
-@pytest.mark.parametrize(
-    ("said", "letterwise"),
-    [("xxyb", True), ("aayb", True), ("aabb", True), ("aaxb", False), ("aay", False), ("yaba", False)],
-)
-def test_a_rule_taken_letter_by_letter(said, letterwise):
-    """On ``aabb``: a may become x and the first b may become y, as the pattern has them at the same places."""
-    assert letter_by_letter(Rule("ab", "xy"), "aabb", said) == letterwise
+def test_a_rule_taken_letter_by_letter():
+    """On ``aabb``: each a may become x and each b may become y, as the pattern has them at the same places."""
+    answers = {"xxyb": True, "aayb": True, "aabb": True, "aaxb": False, "aay": False, "yaba": False}
+    assert {each: pretraining.letter_by_letter(Rule("ab", "xy"), "aabb", each) for each in answers} == answers

@@ -1,0 +1,185 @@
+"""Notebook 18: mixtures of three domains for a specialist (experiments 7 and 8) and for a generalist (9).
+
+A run may serve several experiments: the store trains it once.
+
+>>> [design.name for design in designs("quick") if design.experiment == "8"]
+['N own', 'nine tenths own', '3.75 N own']
+>>> [round(design.task.share("algebra"), 2) for design in designs("quick") if design.experiment == "7"][:4]
+[1.0, 0.9, 0.5, 0.2]
+"""
+
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from unseen.claims.domains import own
+from unseen.domains.draw import draw_split, questions
+from unseen.domains.kinds import KINDS
+from unseen.domains.spec import DOMAINS, DomainSpec
+from unseen.evaluation import all_right, share
+from unseen.running.workers import Executor
+from unseen.scales import Setting, amounts
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.store import Store
+from unseen.sweep import frame, manifests
+
+MORE = 3.75  # how much larger the pure set of experiment 8 is: 75K against 20K
+BATCH = 16
+GENERAL = {
+    "algebra": ("algebra",),
+    "letters": ("letters",),
+    "lists": ("lists",),
+    "algebra and letters": ("algebra", "letters"),
+    "all three": ("algebra", "letters", "lists"),
+}
+
+
+class Design(NamedTuple):
+    """One mixture of one experiment: its ``name`` within it, and its runs, one per seed."""
+
+    experiment: str
+    name: str
+    runs: tuple[RunSpec, ...]
+
+    @property
+    def task(self) -> DomainSpec:
+        """The task of the first seed."""
+        return self.runs[0].task
+
+    @property
+    def setting(self) -> Setting:
+        """The design as ``report.write_table`` records it with the results."""
+        name = f"{self.experiment}: {self.name}, {self.task.number('algebra')} own rules"
+        seeds = tuple(run.task.rule_seed for run in self.runs)
+        return Setting(name, self.runs[0], (self.task.instructions,), seeds)
+
+
+def mixture(chosen: SimpleNamespace, own: int, **shares: float) -> DomainSpec:
+    """The budget divided by ``shares``, with ``own`` algebra rules; rounding goes to the first domain.
+
+    >>> mixture(amounts("domains", "quick"), 100, algebra=0.9, letters=0.1).letter_examples
+    1200
+    """
+    first, parts = (
+        next(iter(shares)),
+        {domain: round(part * chosen.budget) for domain, part in shares.items()},
+    )
+    parts[first] += round(sum(shares.values()) * chosen.budget) - sum(parts.values())
+    letters, algebra, lists = (parts.get(domain, 0) for domain in DOMAINS)
+    return DomainSpec(
+        counts=first,
+        letter_examples=letters,
+        algebra_examples=algebra,
+        list_examples=lists,
+        letter_instructions=min(chosen.letters, letters or chosen.letters),  # none without an example
+        algebra_instructions=own,
+        list_instructions=min(chosen.lists, lists or chosen.lists),
+    )
+
+
+def designs(name: str) -> tuple[Design, ...]:
+    """All mixtures of a scale: experiments 7, 8 and 9 in their order.
+
+    ``7 alone`` are controls: the own part of a mixture without the rest, trained for as long as it lasts.
+    """
+    chosen = amounts("domains", name)
+    middle = chosen.own[len(chosen.own) // 2]
+
+    def diversified(rules: int, share: float) -> DomainSpec:
+        others = {"letters": 1 - share} if share < 1 else {}
+        return mixture(chosen, rules, algebra=share, **others)
+
+    tasks = [("7", f"{100 * share:g}:{100 - 100 * share:g}", diversified(rules, share))
+             for rules in chosen.own for share in chosen.shares]  # fmt: skip
+    tasks += [("7 alone", f"{100 * share:g}:0", mixture(chosen, middle, algebra=share))
+              for share in chosen.shares if share <= 0.5]  # fmt: skip
+    larger = mixture(chosen, middle, algebra=MORE)
+    tasks += [
+        ("8", "N own", mixture(chosen, middle, algebra=1.0)),
+        ("8", "nine tenths own", diversified(middle, 0.9)),
+        ("8", "3.75 N own", larger),
+    ]
+    if chosen.wider:
+        tasks.append(("8", "3.75 N own, 3.75 x rules", larger.but(algebra_instructions=int(MORE * middle))))
+    tasks += [("9", each, mixture(chosen, middle, **dict.fromkeys(parts, 1 / len(parts))))
+              for each, parts in GENERAL.items()]  # fmt: skip
+    return tuple(Design(experiment, each, _runs(chosen, task)) for experiment, each, task in tasks)
+
+
+def _runs(chosen: SimpleNamespace, task: DomainSpec) -> tuple[RunSpec, ...]:
+    """A run per seed; each reads its budget once."""
+    steps = max(1, task.examples // BATCH)
+    training = TrainingSpec(steps=steps, batch=BATCH, learning_rate=0.01, matrix_learning_rate=0.015,
+                            evaluate_every=max(1, steps // 4), checkpoint_every=500)  # fmt: skip
+    base = RunSpec(task, ModelSpec(**chosen.model), training, EvaluationSpec(chosen.tests))
+    return tuple(base.with_seed(seed) for seed in chosen.seeds)
+
+
+def measure(scale: str, executor: Executor | None = None) -> pd.DataFrame:
+    """One row per experiment, design, seed, kind and split.
+
+    Split ``seen`` is of the domain that counts, ``unseen`` of every kind.  Scored are inputs that hold the
+    pattern: a model that copies the input is right on every no-op.  Columns: experiment, setting, own_rules
+    (of algebra), own_share (of the budget), domains (trained ones), budget, seed, kind, split, accuracy, low,
+    high (95 % interval), examples, seconds (of training), run.
+    """
+    store, chosen = Store(), designs(scale)
+    specs = [spec for design in chosen for spec in design.runs]
+    frame(sorted(specs, key=lambda spec: spec.task.examples), store, executor)  # the long ones last
+    found = {spec: scores(spec, store) for spec in dict.fromkeys(specs)}
+    rows = []
+    for design in chosen:
+        for spec in design.runs:
+            task = spec.task
+            about = {
+                "experiment": design.experiment,
+                "setting": design.name,
+                "own_rules": task.number("algebra"),
+                "own_share": task.share("algebra"),
+                "domains": sum(task.budget(each) > 0 for each in DOMAINS),
+                "budget": task.examples,
+                "seed": task.rule_seed,
+            }
+            rows += [about | row for row in found[spec]]
+    return pd.DataFrame(rows)
+
+
+def scores(spec: RunSpec, store: Store) -> list[dict[str, object]]:
+    """Exact match of a finished run on seen instructions of its own domain and unseen ones of every kind."""
+    model, split = store.model(spec), draw_split(spec.task)
+    after, rows = {"seconds": manifests([spec], store)[spec]["train_seconds"], "run": spec.digest()}, []
+    for kind, side in [(spec.task.counts, "seen"), *((kind, "unseen") for kind in KINDS)]:
+        drawn = questions(spec.task, split, spec.evaluation, kind, side)
+        right = all_right(model, drawn.where(drawn.applies))
+        rows.append({"kind": kind, "split": side, **share(right), **after})
+    return rows
+
+
+def worth(results: pd.DataFrame) -> pd.DataFrame:
+    """What an example of the other domain is worth in own ones: a row per mixture that has a control.
+
+    ``as own`` is the number of own examples that alone would reach the mixture's mean accuracy, read off the
+    line through the controls and the pure set; ``worth`` is what that has more than the mixture, per other
+    example in it.
+
+    >>> rows = [("7", 1.0, 100, 0.4), ("7", 0.5, 100, 0.3), ("7 alone", 1.0, 50, 0.2)]
+    >>> frame = pd.DataFrame(rows, columns=["experiment", "own_share", "budget", "accuracy"]).assign(
+    ...     own_rules=60, kind="algebra", split="unseen", seed=0)
+    >>> worth(frame)["worth"].tolist()
+    [0.5]
+    """
+    alone, mixed = own(results, "7 alone"), own(results, "7")
+    mixed = mixed[mixed["own_rules"].isin(alone["own_rules"])]
+    pure = pd.concat([alone, mixed[mixed["own_share"] == 1]]).groupby("budget")["accuracy"].mean()
+    mixed = mixed.assign(own=(mixed["own_share"] * mixed["budget"]).round().astype(int))
+    table = (
+        mixed[mixed["own"].isin(alone["budget"])]
+        .groupby(["own", "budget"], as_index=False)["accuracy"]
+        .mean()
+    )
+    table = table.assign(alone=table["own"].map(pure), others=table["budget"] - table["own"])
+    table["as own"] = np.interp(table["accuracy"], pure.to_numpy(), pure.index.to_numpy()).round().astype(int)
+    columns = ["own", "others", "accuracy", "alone", "as own", "worth"]
+    return table.assign(worth=(table["as own"] - table["own"]) / table["others"])[columns]

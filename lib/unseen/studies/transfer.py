@@ -1,0 +1,168 @@
+"""Notebooks 13 and 14: models evaluated on rules of another form, or with other numbers of occurrences.
+
+Scores are kept in the runs folder, and models are evaluated in several processes: see ``running.following``.
+
+>>> [setting.name for setting in semantics("quick")][-2:], [setting.name for setting in occurrences("quick")]
+(['mixed, k 3-9', 'mixed, k 5-9'], ['1', '8', '1, 2, 4, 6, 8'])
+"""
+
+import re
+import string
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from unseen import figures
+from unseen.claims.transfer import own_number
+from unseen.datasets import draw
+from unseen.diversity.experiments import with_task
+from unseen.evaluation import all_right, share
+from unseen.families import FORMS
+from unseen.instructions import Instructions, Split, draw_split, family_of, generator, strings_of
+from unseen.running.following import followed
+from unseen.running.workers import Executor, Tell
+from unseen.scales import Setting, amounts, scale
+from unseen.specs import RunSpec, TaskSpec
+from unseen.store import Store
+from unseen.sweep import frame
+
+Columns = dict[str, Any]
+Test = tuple[Columns, TaskSpec, Instructions]  # columns that name it, what draws its inputs, its rules
+SEED = 3_000_000  # of the test examples: neither that of training nor of evaluation
+
+
+def semantics(name: str) -> tuple[Setting, ...]:
+    """Experiment 4: rules of each family and their mixture, over ranges of k, and of large k alone."""
+    chosen = amounts("semantics", name)
+    base = with_task(scale(name).main.base, pattern_length=chosen.length, replacement_length=chosen.length,
+                     input_length=chosen.input_length, unseen_instructions=chosen.unseen)  # fmt: skip
+    settings = []
+    for family, low, ends, sizes, seeds in chosen.trained:
+        for high in ends:
+            world = with_task(base, family=family, k_low=low, k_high=high)
+            settings.append(Setting(f"{family}, k {low}-{high}", world, sizes, seeds))
+    return tuple(settings)
+
+
+def occurrences(name: str) -> tuple[Setting, ...]:
+    """Experiment 5: inputs that hold their pattern a fixed number of times, or several numbers equally often.
+
+    Patterns have two letters, of an alphabet large enough for many different ones.
+    """
+    chosen = amounts("occurrences", name)
+    letters = (string.ascii_letters + string.digits)[: chosen.letters]
+    base = with_task(scale(name).main.base, alphabet=letters, pattern_length=2, replacement_length=2,
+                     input_length=chosen.input_length, unseen_instructions=chosen.unseen)  # fmt: skip
+    worlds = {str(each): with_task(base, occurrences=each) for each in chosen.alone}
+    alone = [Setting(name, world, chosen.sizes, chosen.seeds) for name, world in worlds.items()]
+    first, *others = map(str, chosen.numbers)
+    mix = with_task(base, also_occurrences=",".join(others))
+    return *alone, Setting(", ".join([first, *others]), mix, chosen.mixed, chosen.seeds)
+
+
+@dataclass(frozen=True)
+class ByK:
+    """Tests with rules of each form at each k (k = 1: no form), without any string of a training rule.
+
+    Columns: family, k_low and k_high (those trained on), form, k.  Where training used all strings of a large
+    k, there is no test.
+    """
+
+    ks: tuple[int, ...]
+    rules: int = 200
+
+    def trained(self, task: TaskSpec) -> Columns:
+        """The family of the training rules and their range of k."""
+        return {"family": task.family, "k_low": task.k_low, "k_high": task.k_high}
+
+    def of(self, task: TaskSpec, split: Split) -> Iterator[Test]:
+        """A test for each k and form that has rules left."""
+        taken = strings_of(split.seen)
+        for k in self.ks:
+            for form in FORMS if k > 1 else ("random",):
+                family = replace(family_of(task), name=form, k_low=k, k_high=k)
+                found = family.rules(self.rules, generator(SEED, f"{form} {k}"), taken)
+                if len(found[0]):
+                    yield {"form": form, "k": k}, task, Instructions(task.alphabet, *found)
+
+
+@dataclass(frozen=True)
+class ByOccurrences:
+    """Tests with unseen rules on inputs that hold the pattern so many times; columns: trained, asked."""
+
+    numbers: tuple[int, ...]
+
+    def trained(self, task: TaskSpec) -> Columns:
+        """How often training inputs held their pattern."""
+        return {"trained": ", ".join(map(str, task.all_occurrences))}
+
+    def of(self, task: TaskSpec, split: Split) -> Iterator[Test]:
+        """A test for each number of occurrences."""
+        for number in self.numbers:
+            yield {"asked": number}, task.but(occurrences=number, also_occurrences=""), split.unseen
+
+
+Tests = ByK | ByOccurrences  # its ``repr`` names all that the scores depend on, besides the run
+
+
+def measure(
+    settings: Iterable[Setting], tests: Tests, executor: Executor | None = None, size: int = 500
+) -> pd.DataFrame:
+    """Train what is missing, then evaluate all on ``size`` examples a test: a row per setting, run and test.
+
+    Columns: setting, instructions, seed, those of the tests, accuracy, low, high (95 % interval), examples,
+    run. Raises ``SweepFailed`` when a run failed, after all others are finished and kept.
+    """
+    pairs = [(setting.name, run) for setting in settings for run in setting.runs()]
+    runs, store, parts = [run for _, run in pairs], Store(), []
+    frame(runs, store, executor)  # trains what is missing
+    kept_as = "asked-1-" + re.sub(r"\W+", "-", f"{tests} of {size}")
+    evaluate = partial(scores, tests=tests, size=size, store=store)
+    found = followed(runs, evaluate, kept_as, executor, "evaluate")
+    for (name, run), part in zip(pairs, found, strict=True):
+        about = {"setting": name, "instructions": run.task.instructions, "seed": run.task.rule_seed}
+        about |= tests.trained(run.task)
+        parts.append(pd.DataFrame(about, index=part.index).join(part).assign(run=run.digest()))
+    return pd.concat(parts, ignore_index=True)
+
+
+def scores(run: RunSpec, tell: Tell, tests: Tests, size: int, store: Store) -> pd.DataFrame:
+    """The scores of a finished run, a row per test; for a worker."""
+    model, split, rows = store.model(run), draw_split(run.task), []
+    for columns, task, rules in tests.of(run.task, split):
+        rng = generator(SEED, repr(sorted((tests.trained(run.task) | columns).items())))
+        right = all_right(model, draw(task, rules, np.arange(size) % len(rules), rng))
+        rows.append(columns | share(right))
+    return pd.DataFrame(rows).assign(examples=size)  # a column also where there is no test
+
+
+def with_most(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each setting with its largest number of instructions."""
+    return results[results["instructions"] == results.groupby("setting")["instructions"].transform("max")]
+
+
+def named(results: pd.DataFrame) -> pd.Series:
+    """How the model of each row was trained: its setting and number of rules, as a label."""
+    return results["setting"] + results["instructions"].map("  ·  {:,} rules".format)
+
+
+def heat_map(results: pd.DataFrame, column: str, rows: Iterable[str], ax: Axes | None = None) -> Axes:
+    """Mean accuracy by training (``rows``, labels of ``named``) and test (``column``: k or asked).
+
+    A white frame marks tests on the k or the numbers trained on; cells without a test stay empty.
+    """
+    by_k = column == "k"
+    own = results["k"].between(results["k_low"], results["k_high"]) if by_k else own_number(results)
+    results = results.assign(row=named(results), own=own.astype(float))
+    table = results.pivot_table(["accuracy", "own"], "row", column).reindex(list(rows))
+    ax = figures.heat(table["accuracy"], ax)
+    for row, place in np.argwhere(table["own"].to_numpy() > 0):
+        ax.add_patch(Rectangle((place + 0.06, row + 0.09), 0.88, 0.82, fill=False, ec="white", lw=1.6))
+    ax.set(ylabel="trained on")
+    return ax
