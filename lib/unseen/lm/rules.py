@@ -1,0 +1,79 @@
+"""Rewriting rules for a language model: rules as prompts, and an adapter tuned on a task and scored on it.
+
+>>> prompt("aa", "bac", "caaba")
+'Rule: aa -> bac\\nInput: caaba\\nOutput: '
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unseen.datasets import Examples, evaluation_examples, training_examples
+from unseen.evaluation import wilson
+from unseen.fields import lasting
+from unseen.instructions import draw_split
+from unseen.lm.chat import Row, answers, ids_of
+from unseen.lm.load import Loaded, load
+from unseen.lm.tune import AdapterSpec, kept
+from unseen.specs import EvaluationSpec, TaskSpec
+
+
+class AdapterRun(NamedTuple):
+    """One tuning: the task, how it is evaluated, the adapter, and the fingerprint of the ``base``."""
+
+    task: TaskSpec
+    evaluation: EvaluationSpec
+    adapter: AdapterSpec
+    base: str
+
+
+def prompt(pattern: str, replacement: str, text: str) -> str:
+    """The prompt of a rule and an input; the paper does not give its own."""
+    return f"Rule: {pattern} -> {replacement}\nInput: {text}\nOutput: "
+
+
+def ensure(run: AdapterRun, base: Path, say: Callable[[str], Any] = print) -> dict[str, Any]:
+    """The manifest of a run, tuned now unless it is done: digest, scores, layers, width, seconds ...
+
+    ``base`` is the folder of the model.  Raises as ``tune.kept`` does.
+    """
+    about = {"task": lasting(run.task), "evaluation": lasting(run.evaluation), "base": run.base}
+
+    def rows(loaded: Loaded) -> list[Row]:
+        return rows_of(loaded, training_examples(run.task, draw_split(run.task)))
+
+    def outcome(loaded: Loaded, folder: Path) -> dict[str, Any]:
+        settings = loaded.settings
+        return {
+            "scores": scores(run, loaded),
+            "layers": settings.num_hidden_layers,
+            "width": settings.hidden_size,
+        }
+
+    return kept(run.adapter, about, lambda: load(base), rows, outcome, say)
+
+
+def rows_of(loaded: Loaded, examples: Examples) -> list[Row]:
+    """Prompts and answers as the model's tokens, each by itself, so that training and evaluation tokenize alike."""
+    lines = [examples.line(i) for i in range(len(examples))]
+    begin, end = loaded.tokenizer.bos_token_id, loaded.tokenizer.eos_token_id
+    prompts = ids_of(loaded, [prompt(line.rule.pattern, line.rule.replacement, line.text) for line in lines])
+    right = ids_of(loaded, [line.answer for line in lines])
+    start = [] if begin is None else [begin]
+    return [([*start, *asked], [*answer, end]) for asked, answer in zip(prompts, right, strict=True)]
+
+
+def scores(run: AdapterRun, loaded: Loaded) -> list[dict[str, Any]]:
+    """Exact match on seen and unseen rules, for inputs with and without the pattern, with 95 % intervals."""
+    found = []
+    for split, examples in evaluation_examples(run.task, draw_split(run.task), run.evaluation).items():
+        rows = rows_of(loaded, examples)
+        written = answers(loaded, [asked for asked, _ in rows], max(len(answer) for _, answer in rows))
+        right = [examples.line(i).answer == answer for i, answer in enumerate(written)]
+        for kind, which in (("has-op", examples.applies), ("no-op", ~examples.applies)):
+            hits = [hit for hit, chosen in zip(right, which, strict=True) if chosen]
+            if hits:
+                low, high = wilson(sum(hits), len(hits))
+                found.append({"split": split, "kind": kind, "accuracy": sum(hits) / len(hits), "low": low,
+                              "high": high, "examples": len(hits)})  # fmt: skip
+    return found

@@ -1,0 +1,177 @@
+r"""Conversations as JSON lines, and the steps of DELIA's pipeline on them: self-sampling, paraphrases, mixing.
+
+A line is ``{"messages": [{"role", "content"}, ...]}``, as in DELIA's published code.  Any model that answers conversations
+can be sampled from.
+
+>>> rows = [pair("reverse this : AB", "BA")]
+>>> print(as_text(rows), end="")
+{"messages": [{"role": "user", "content": "reverse this : AB"}, {"role": "assistant", "content": "BA"}]}
+>>> parrot = lambda conversations: [conversation[1].content for conversation in conversations]
+>>> found = self_sample(parrot, [("reverse : AB", "BA"), ("say nothing", "")])
+>>> len(found.rows), found.malformed, found.rejected, len(mix(rows, found.rows * 9, ratio=5, seed=0))
+(1, 0, 1, 6)
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from unseen.disk.files import write
+from unseen.errors import Explained
+from unseen.fields import short
+
+ROLES = ("system", "user", "assistant")
+TEMPERATURE, TOP_P, NEW_TOKENS = 0.7, 0.95, 512  # of self-sampling, as published
+_LARGEST = 1 << 30  # bytes of a file
+
+
+class BadMessages(Explained, ValueError):
+    """A file of conversations cannot be read; the message names file and line."""
+
+
+class Message(NamedTuple):
+    """One turn: who speaks (``system``, ``user`` or ``assistant``), and what."""
+
+    role: str
+    content: str
+
+
+Conversation = tuple[Message, ...]
+Sampler = Callable[[Sequence[Conversation]], Sequence[str | None]]  # None: an answer that never ended
+
+
+class Samples(NamedTuple):
+    """Self-sampled rows; ``malformed`` answers never ended, ``rejected`` ones are empty or refused by ``keep``."""
+
+    rows: list[Conversation]
+    malformed: int
+    rejected: int
+
+
+def pair(query: str, answer: str) -> Conversation:
+    """The conversation of one query and its answer."""
+    return Message("user", query), Message("assistant", answer)
+
+
+def load(path: Path | str) -> list[Conversation]:
+    """The conversations of a JSON-lines file; empty lines and further fields of a row are ignored.
+
+    Raises ``BadMessages`` naming the file, the line and what is wrong with it.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise BadMessages(f"{path}: larger than {_LARGEST >> 20:,} MiB")
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise BadMessages(f"{path}: {error.strerror}") from error
+    return [
+        _conversation(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()
+    ]
+
+
+def answered(path: Path | str) -> list[Conversation]:
+    """The conversations of a file, each of which must end with a query and its answer; raises ``BadMessages``."""
+    rows = load(path)
+    for number, row in enumerate(rows, 1):
+        if [message.role for message in row[-2:]] != ["user", "assistant"]:
+            raise BadMessages(
+                f"{path}, row {number}: expected to end with a user's query and the assistant's answer"
+            )
+    return rows
+
+
+def save(path: Path | str, rows: Iterable[Conversation]) -> None:
+    """Write conversations, whole or not at all; raises ``CannotWrite``."""
+    write(Path(path), as_text(rows))
+
+
+def as_text(rows: Iterable[Conversation]) -> str:
+    """Conversations as the text of a JSON-lines file."""
+    lines = [{"messages": [message._asdict() for message in row]} for row in rows]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def hinted(query: str, reference: str) -> Conversation:
+    """What a model reads to sample its own answer: query and reference as an earlier turn, then the query again."""
+    return (*pair(query, reference), Message("user", query))
+
+
+def self_sample(
+    sampler: Sampler, references: Sequence[tuple[str, str]], keep: Callable[[str], bool] = lambda answer: True
+) -> Samples:
+    """The sampler's own answers to queries, each repeated after its reference answer (paper, step 1)."""
+    answers = sampler([hinted(query, reference) for query, reference in references])
+    rows, malformed, rejected = [], 0, 0
+    for (query, _), answer in zip(references, answers, strict=True):
+        if answer is None:
+            malformed += 1
+        elif not answer.strip() or not keep(answer):
+            rejected += 1
+        else:
+            rows.append(pair(query, answer))
+    return Samples(rows, malformed, rejected)
+
+
+def expand(
+    rows: Sequence[Conversation], instructions: Sequence[str], put: Callable[[str, str], str]
+) -> list[Conversation]:
+    """Task rows whose queries are inputs alone, combined with instructions in turn (paper, step 2).
+
+    >>> rows = [pair("AB", "BA"), pair("CD", "DC"), pair("EF", "FE")]
+    >>> [row[0].content for row in expand(rows, ["flip", "turn"], "{0} : {1}".format)]
+    ['flip : AB', 'turn : CD', 'flip : EF']
+    """
+    if not instructions:
+        raise ValueError("no instructions to expand the rows with")
+    taken = zip(rows, cycle(instructions))
+    return [(Message("user", put(instruction, row[0].content)), *row[1:]) for row, instruction in taken]
+
+
+def mix(
+    task: Sequence[Conversation], diverse: Iterable[Conversation], ratio: float, seed: int
+) -> list[Conversation]:
+    """All task rows with ``ratio`` times as many diverse ones, shuffled (paper, step 3).
+
+    Raises ``ValueError`` when there are too few diverse rows, or the ratio is negative.
+    """
+    if ratio < 0:
+        raise ValueError(f"ratio={ratio}: must be at least 0")
+    needed = round(ratio * len(task))
+    rows = [*task, *islice(diverse, needed)]
+    if len(rows) < len(task) + needed:
+        raise ValueError(
+            f"ratio={ratio:g}: needs {needed:,} diverse rows, and there are {len(rows) - len(task):,}"
+        )
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return [rows[i] for i in order]
+
+
+def _conversation(line: bytes, where: str) -> Conversation:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise BadMessages(f"{where}: not JSON ({short(str(error))})") from error
+    messages = row.get("messages") if isinstance(row, dict) else None
+    if not isinstance(messages, list) or not messages:
+        raise BadMessages(
+            f'{where}: expected {{"messages": [...]}} with at least one message, got {short(row)}'
+        )
+    return tuple(
+        _message(message, f"{where}, message {number}") for number, message in enumerate(messages, 1)
+    )
+
+
+def _message(message: Any, where: str) -> Message:
+    role, content = (
+        (message.get(name) for name in Message._fields) if isinstance(message, dict) else (None, None)
+    )
+    if role not in ROLES:
+        raise BadMessages(f"{where}: its role must be one of {', '.join(ROLES)}, got {short(role)}")
+    if not isinstance(content, str):
+        raise BadMessages(f"{where}: its content must be text, got {short(content)}")
+    return Message(role, content)
