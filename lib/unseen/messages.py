@@ -1,7 +1,7 @@
-r"""Conversations as JSON lines, and the steps of DELIA's pipeline on them: self-sampling, paraphrases, mixing.
+r"""Conversations as JSON lines, and DELIA's pipeline on them: self-sampling, paraphrases, mixing.
 
-A line is ``{"messages": [{"role", "content"}, ...]}``, as in DELIA's published code.  Any model that answers conversations
-can be sampled from.
+A line is ``{"messages": [{"role", "content"}, ...]}``, as in DELIA's published code.  Any model that answers
+conversations can be sampled from.
 
 >>> rows = [pair("reverse this : AB", "BA")]
 >>> print(as_text(rows), end="")
@@ -16,15 +16,15 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from unseen.disk.files import write
 from unseen.errors import Explained
 from unseen.fields import short
 
-ROLES = ("system", "user", "assistant")
 TEMPERATURE, TOP_P, NEW_TOKENS = 0.7, 0.95, 512  # of self-sampling, as published
 _LARGEST = 1 << 30  # bytes of a file
 
@@ -40,12 +40,21 @@ class Message(NamedTuple):
     content: str
 
 
+class _Turn(BaseModel):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class _Line(BaseModel):
+    messages: list[_Turn] = Field(min_length=1)
+
+
 Conversation = tuple[Message, ...]
 Sampler = Callable[[Sequence[Conversation]], Sequence[str | None]]  # None: an answer that never ended
 
 
 class Samples(NamedTuple):
-    """Self-sampled rows; ``malformed`` answers never ended, ``rejected`` ones are empty or refused by ``keep``."""
+    """Self-sampled rows; ``malformed`` answers never ended, ``rejected`` ones are empty or refused."""
 
     rows: list[Conversation]
     malformed: int
@@ -69,18 +78,26 @@ def load(path: Path | str) -> list[Conversation]:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise BadMessages(f"{path}: {error.strerror}") from error
-    return [
-        _conversation(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()
-    ]
+    return [_line(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _line(line: bytes, where: str) -> Conversation:
+    try:
+        row = _Line.model_validate_json(line.removeprefix(b"\xef\xbb\xbf"))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = " ".join([*map(str, first["loc"]), first["msg"]])
+        raise BadMessages(f"{where}: {what}, got {short(first['input'])}") from error
+    return tuple(Message(turn.role, turn.content) for turn in row.messages)
 
 
 def answered(path: Path | str) -> list[Conversation]:
-    """The conversations of a file, each of which must end with a query and its answer; raises ``BadMessages``."""
+    """The conversations of a file, each ending with a query and its answer; raises ``BadMessages``."""
     rows = load(path)
     for number, row in enumerate(rows, 1):
         if [message.role for message in row[-2:]] != ["user", "assistant"]:
             raise BadMessages(
-                f"{path}, row {number}: expected to end with a user's query and the assistant's answer"
+                f"{path}, row {number}: expected to end with a query and the assistant's answer"
             )
     return rows
 
@@ -97,7 +114,7 @@ def as_text(rows: Iterable[Conversation]) -> str:
 
 
 def hinted(query: str, reference: str) -> Conversation:
-    """What a model reads to sample its own answer: query and reference as an earlier turn, then the query again."""
+    """What a model reads to sample its own answer: query and reference as a turn, then the query again."""
     return (*pair(query, reference), Message("user", query))
 
 
@@ -149,29 +166,3 @@ def mix(
         )
     order = np.random.default_rng(seed).permutation(len(rows))
     return [rows[i] for i in order]
-
-
-def _conversation(line: bytes, where: str) -> Conversation:
-    try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise BadMessages(f"{where}: not JSON ({short(str(error))})") from error
-    messages = row.get("messages") if isinstance(row, dict) else None
-    if not isinstance(messages, list) or not messages:
-        raise BadMessages(
-            f'{where}: expected {{"messages": [...]}} with at least one message, got {short(row)}'
-        )
-    return tuple(
-        _message(message, f"{where}, message {number}") for number, message in enumerate(messages, 1)
-    )
-
-
-def _message(message: Any, where: str) -> Message:
-    role, content = (
-        (message.get(name) for name in Message._fields) if isinstance(message, dict) else (None, None)
-    )
-    if role not in ROLES:
-        raise BadMessages(f"{where}: its role must be one of {', '.join(ROLES)}, got {short(role)}")
-    if not isinstance(content, str):
-        raise BadMessages(f"{where}: its content must be text, got {short(content)}")
-    return Message(role, content)

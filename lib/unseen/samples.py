@@ -1,7 +1,4 @@
-"""Self-sampled rows on disk, in blocks of a thousand queries: ``runs/samples/<source>/<block>/``, each kept once.
-
-A block holds ``rows.jsonl`` and a manifest with its counts.
-"""
+"""Self-sampled rows on disk: ``runs/samples/<source>/<block>/`` has those of a thousand queries."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,7 +29,7 @@ def blocks_for(rows: int) -> int:
 
 
 def ensure(folder: Path, block: int, sample: Callable[[], Samples]) -> dict[str, Any]:
-    """The counts of a block, sampled now if it is not there; raises ``BrokenRun``, ``CannotWrite``, and as ``sample``."""
+    """The counts of a block, sampled now if it is not there; raises as ``once`` and ``sample`` do."""
 
     def make(place: Path) -> dict[str, int]:
         found = sample()
@@ -42,28 +39,14 @@ def ensure(folder: Path, block: int, sample: Callable[[], Samples]) -> dict[str,
     return once.once(folder / f"{block:03}", {"block": block}, make)
 
 
-def done(folder: Path, block: int) -> bool:
-    """Whether a block was sampled."""
-    return (folder / f"{block:03}" / "manifest.json").is_file()
-
-
-def counts(folder: Path, blocks: int) -> dict[str, int]:
-    """How many samples of the first blocks were kept, malformed and rejected; raises ``BrokenRun``."""
-    notes = [_manifest(folder, block) for block in range(blocks)]
-    return {name: sum(note[name] for note in notes) for name in COUNTS}
+def counts(folder: Path, block: int) -> dict[str, Any] | None:
+    """The counts of a block, None where it was not sampled yet; raises ``BrokenRun``."""
+    return once.done(folder / f"{block:03}", {"block": block})
 
 
 def rows_of(folder: Path, block: int) -> list[Conversation]:
-    """The rows of a block; raises ``NotFinished``, or ``BrokenRun`` when they are not what was written."""
-    _manifest(folder, block)
+    """The rows of a block that was sampled."""
     return load(folder / f"{block:03}" / "rows.jsonl")
-
-
-def _manifest(folder: Path, block: int) -> dict[str, Any]:
-    found = once.done(folder / f"{block:03}", {"block": block})
-    if found is None:
-        raise NotFinished(f"{folder} lacks block {block}")
-    return found
 
 
 def stored(task: Any) -> Sequence[Conversation]:
@@ -73,13 +56,11 @@ def stored(task: Any) -> Sequence[Conversation]:
     """
     folder, needed, rows = folder_of(task), task.ratio * task.rows, []
     for block in range(blocks_for(needed)):
-        if not done(folder, block):
-            raise NotFinished(
-                f"{folder} lacks block {block}: sample {needed:,} rows first (sampling.ensure_samples)"
-            )
+        if counts(folder, block) is None:
+            raise NotFinished(f"{folder} lacks block {block}: sample {needed:,} rows first (ensure_samples)")
         rows += rows_of(folder, block)
     if len(rows) < needed:
         raise NotFinished(
-            f"{folder}: {len(rows):,} samples were kept of the {needed:,} needed; the base may be too weak"
+            f"{folder}: {len(rows):,} of {needed:,} samples were kept; the base may be too weak"
         )
     return rows[:needed]

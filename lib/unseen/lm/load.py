@@ -1,13 +1,13 @@
-"""A causal language model from a folder of this machine: everything that is checked before its weights are read, and reading.
+"""A causal language model from a folder of this machine: checks before its weights are read, and reading.
 
-Nothing is downloaded, no code in the folder runs, and weights are read from safetensors alone.  ``transformers`` and
-``peft`` come with the extras ``adapters`` and ``llm`` and are imported inside functions.
+Nothing is downloaded, no code in the folder runs, and weights are read from safetensors alone.
+``transformers`` and ``peft`` come with the extras ``adapters`` and ``llm`` and are imported inside functions.
 """
 
 import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from unseen.disk.files import brief, hash_of
 from unseen.errors import Explained
@@ -24,10 +25,7 @@ from unseen.sweep import best_device
 
 PACKAGES = {"adapters": ("transformers", "peft", "tokenizers")}
 PACKAGES["llm"] = (*PACKAGES["adapters"], "sacrebleu")
-SPARE, WORK = (
-    0.1,
-    2**28,
-)  # memory beside the weights: a share of them for adapter and optimizer; bytes for the rest
+SPARE, WORK = 0.1, 2**28  # memory beside the weights: a share of them for the adapter; bytes for the rest
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -37,7 +35,7 @@ class BadBase(Explained, ValueError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, its tokenizer, where it computes, and the id of the ``token`` that it was given, if any."""
+    """A model, its tokenizer, where it computes, and the id of the ``token`` that was added to it, if any."""
 
     model: nn.Module
     tokenizer: Any
@@ -55,6 +53,10 @@ class Loaded:
         """The configuration of the text model: width, layers, longest input."""
         return self.model.config.get_text_config()
 
+    def padded(self, rows: Iterable[list[int]], fill: int, side: str = "right") -> Tensor:
+        """Rows of numbers as one tensor (B, T), filled up on one side."""
+        return pad_sequence([torch.tensor(row) for row in rows], True, fill, side).to(self.device)
+
 
 def needed(extra: str) -> None:
     """Raise ``BadBase`` with the line that installs an extra, unless all its packages are there."""
@@ -63,24 +65,20 @@ def needed(extra: str) -> None:
         raise BadBase(f"a local language model needs {', '.join(missing)}: {install}")
 
 
-def checked(folder: str | Path, chat: bool = False, device: str = "auto") -> Path:
-    """The folder of a local model, if it can be tuned here; with ``chat``, if it has a chat template too.
+def checked(folder: str | Path, chat: bool = False, device: str = "") -> Path:
+    """The folder of a local model, if it can be tuned here; with ``chat`` it needs a chat template too.
 
-    Raises ``BadBase``, before weights are read, when a package or file is missing, the tokenizer has no end token, or there
-    is too little memory.
+    Raises ``BadBase``, before weights are read, when a package or file is missing, the tokenizer has no end
+    token, or there is too little memory.
     """
     needed("llm" if chat else "adapters")
     folder = Path(folder).expanduser().absolute()
     if not folder.is_dir():
-        raise BadBase(
-            f"base={str(folder)!r}: no such folder; it must hold a model, and nothing is downloaded"
-        )
+        raise BadBase(f"base={str(folder)!r}: no such folder; it must hold a model, nothing is downloaded")
     if not (folder / "config.json").is_file():
         raise BadBase(f"{folder} holds no config.json, so it is not the folder of a model")
     if not any(folder.glob("*.safetensors")):
-        raise BadBase(
-            f"{folder} holds no weights as *.safetensors; other formats can hold code and are not read"
-        )
+        raise BadBase(f"{folder} holds no weights as *.safetensors; other formats can hold code")
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise BadBase(f"{folder} holds no tokenizer (none of {', '.join(_TOKENIZERS)})")
     tokenizer = read_local("AutoTokenizer", folder)
@@ -88,24 +86,24 @@ def checked(folder: str | Path, chat: bool = False, device: str = "auto") -> Pat
         raise BadBase(f"{folder}: its tokenizer has no end token, so no answer could end")
     if chat and not tokenizer.chat_template:
         raise BadBase(f"{folder}: its tokenizer has no chat template; a model that was tuned to chat has one")
-    device = best_device() if device == "auto" else device
+    device = device or best_device()
     takes, free = memory_needed(folder, device) / 2**30, memory_free(device) / 2**30
     if takes > free:
-        raise BadBase(
-            f"{folder}: tuning this model takes about {takes:.1f} GiB of memory on {device}, and {free:.1f} GiB are free"
-        )
+        needs = f"tuning this model takes about {takes:.1f} GiB of memory on {device}"
+        raise BadBase(f"{folder}: {needs}, and {free:.1f} GiB are free")
     return folder
 
 
 def memory_needed(folder: Path, device: str) -> int:
-    """Bytes that a model takes while an adapter of it is tuned: its weights as they are loaded, and an allowance."""
+    """Bytes for tuning an adapter of a model: its weights as they are loaded, and an allowance."""
     from safetensors import safe_open
 
     count = 0
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, "pt") as file:
-                count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+                names = list(file.keys())
+                count += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
         except Exception as error:
             raise BadBase(f"{path} cannot be loaded: {brief(error)}") from error
     return int(count * (2 if device == "cuda" else 4) * (1 + SPARE)) + WORK
@@ -123,7 +121,7 @@ def memory_free(device: str) -> int:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of everything in a model's folder that decides its answers: weights, configuration, tokenizer."""
+    """SHA-256 of all in a model's folder that decides its answers: weights, configuration, tokenizer."""
     kept = (".json", ".safetensors", ".model", ".txt")
     found = sorted(path for path in folder.iterdir() if path.suffix in kept and path.is_file())
     return _fingerprint(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in found))
@@ -132,29 +130,27 @@ def fingerprint(folder: Path) -> str:
 @lru_cache(maxsize=4)
 def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
     """Reading weights takes long, so files of the same time and size are not read again."""
-    return hashlib.sha256(
-        "".join(f"{path.name} {hash_of(path)}\n" for path, _, _ in files).encode()
-    ).hexdigest()
+    lines = [f"{path.name} {hash_of(path)}\n" for path, *_ in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def read_local(kind: str, folder: Path, **options: Any) -> Any:
-    """What an Auto class of ``transformers`` reads from a folder, offline and without its code; raises ``BadBase``."""
+    """What an Auto class of ``transformers`` reads from a folder, offline, without code."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported
     import transformers
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    options |= {"local_files_only": True, "trust_remote_code": False}
     try:
-        return getattr(transformers, kind).from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, **options
-        )
+        return getattr(transformers, kind).from_pretrained(folder, **options)
     except Exception as error:  # a foreign folder: anything may be wrong in it
         raise BadBase(f"{folder} cannot be loaded: {type(error).__name__}: {brief(error)}") from error
 
 
-def load(folder: Path, device: str = "auto") -> Loaded:
-    """The model and tokenizer of a folder that was ``checked``; raises ``BadBase`` when they cannot be read."""
-    device = best_device() if device == "auto" else device
+def load(folder: Path, device: str = "") -> Loaded:
+    """The model and tokenizer of a ``checked`` folder; raises ``BadBase`` when they cannot be read."""
+    device = device or best_device()
     tokenizer = read_local("AutoTokenizer", folder)
     kind = torch.bfloat16 if device == "cuda" else torch.float32
     model = read_local("AutoModelForCausalLM", folder, use_safetensors=True, dtype=kind)
@@ -169,7 +165,8 @@ def with_token(loaded: Loaded, token: str, seed: int = 0) -> Loaded:
     from tokenizers import AddedToken
 
     loaded.tokenizer.add_tokens([AddedToken(token, lstrip=True, normalized=False, special=False)])
-    model, size, number = loaded.model, len(loaded.tokenizer), loaded.tokenizer.convert_tokens_to_ids(token)
+    model, size = loaded.model, len(loaded.tokenizer)
+    number = loaded.tokenizer.convert_tokens_to_ids(token)
     with seeded(seed), torch.no_grad():
         if size > model.get_input_embeddings().num_embeddings:
             model.resize_token_embeddings(size, mean_resizing=False)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from unseen.datasets import Examples, evaluation_examples, training_examples
 from unseen.evaluation import wilson
 from unseen.fields import lasting
@@ -54,7 +56,7 @@ def ensure(run: AdapterRun, base: Path, say: Callable[[str], Any] = print) -> di
 
 
 def rows_of(loaded: Loaded, examples: Examples) -> list[Row]:
-    """Prompts and answers as the model's tokens, each by itself, so that training and evaluation tokenize alike."""
+    """Prompts and answers as the model's tokens, tokenized apart as in evaluation."""
     lines = [examples.line(i) for i in range(len(examples))]
     begin, end = loaded.tokenizer.bos_token_id, loaded.tokenizer.eos_token_id
     prompts = ids_of(loaded, [prompt(line.rule.pattern, line.rule.replacement, line.text) for line in lines])
@@ -69,11 +71,11 @@ def scores(run: AdapterRun, loaded: Loaded) -> list[dict[str, Any]]:
     for split, examples in evaluation_examples(run.task, draw_split(run.task), run.evaluation).items():
         rows = rows_of(loaded, examples)
         written = answers(loaded, [asked for asked, _ in rows], max(len(answer) for _, answer in rows))
-        right = [examples.line(i).answer == answer for i, answer in enumerate(written)]
-        for kind, which in (("has-op", examples.applies), ("no-op", ~examples.applies)):
-            hits = [hit for hit, chosen in zip(right, which, strict=True) if chosen]
-            if hits:
-                low, high = wilson(sum(hits), len(hits))
-                found.append({"split": split, "kind": kind, "accuracy": sum(hits) / len(hits), "low": low,
-                              "high": high, "examples": len(hits)})  # fmt: skip
+        right = np.array([examples.line(i).answer == answer for i, answer in enumerate(written)])
+        for kind, chosen in (("has-op", examples.applies), ("no-op", ~examples.applies)):
+            if size := int(chosen.sum()):
+                hits = int(right[chosen].sum())
+                low, high = wilson(hits, size)
+                score = {"accuracy": hits / size, "low": low, "high": high, "examples": size}
+                found.append({"split": split, "kind": kind, **score})
     return found

@@ -1,7 +1,7 @@
-"""A tiny language model of the Llama architecture, made and pre-trained here, in a folder like any local model.
+"""A tiny language model of the Llama architecture, pre-trained here, in a folder like any local model.
 
-It is pre-trained on the project's two small languages, in one turn and in two, as self-sampling needs.  It never sees
-the token ``<sep>``, nor a request to translate.  ``runs/llama/<digest>/`` holds it in ``model/`` beside its manifest.
+It is pre-trained on the project's two small languages, in one turn and in two, as self-sampling needs.  It
+never sees the token ``<sep>``, nor a request to translate.  ``runs/llama/<digest>/model/`` holds it.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from unseen.delia import dictionary, language
 from unseen.delia.prompts import at_large
@@ -58,7 +57,7 @@ class TinySpec:
 
 
 def ensure(spec: TinySpec, say: Callable[[str], Any] = print) -> Path:
-    """The folder of a tiny model, pre-trained now if it is not there; raises ``BrokenRun`` or ``CannotWrite``."""
+    """The folder of a tiny model, pre-trained now if it is not there; raises as ``once`` does."""
 
     def make(folder: Path) -> dict[str, Any]:
         from transformers.utils import logging
@@ -131,40 +130,42 @@ def fresh(spec: TinySpec) -> Loaded:
     """The model with random weights, and its tokenizer."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(vocab_size=len(vocabulary()), hidden_size=spec.width, intermediate_size=3 * spec.width,
-                         num_hidden_layers=spec.layers, num_attention_heads=spec.heads, max_position_embeddings=512,
-                         bos_token_id=None, eos_token_id=1, pad_token_id=0, tie_word_embeddings=False)  # fmt: skip
+    shape = {
+        "hidden_size": spec.width,
+        "intermediate_size": 3 * spec.width,
+        "num_hidden_layers": spec.layers,
+        "num_attention_heads": spec.heads,
+        "vocab_size": len(vocabulary()),
+        "max_position_embeddings": 512,
+    }
+    special = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+    config = LlamaConfig(**shape, **special, tie_word_embeddings=False)
     with seeded(spec.seed):
         return Loaded(LlamaForCausalLM(config), tokenizer(), "cpu")
 
 
 def train(loaded: Loaded, spec: TinySpec, say: Callable[[str], Any]) -> float:
-    """Pre-train on answers alone, the rate falling linearly; returns the mean loss per token of the last batches."""
+    """Pre-train on answers alone; returns the mean loss per token of the last batches.
+
+    Muon trains the matrices of the layers, AdamW all else; rates fall linearly.
+    """
+    named = list(loaded.model.named_parameters())
+    matrices = [weight for name, weight in named if weight.ndim == 2 and ".layers." in name]
+    others = [weight for name, weight in named if weight.ndim != 2 or ".layers." not in name]
+    muon = torch.optim.Muon(matrices, lr=1.5 * spec.learning_rate, weight_decay=0.0)
+    adam = torch.optim.AdamW(others, lr=spec.learning_rate, weight_decay=0.0, betas=(0.9, 0.95))
+    rates = {muon: 1.5 * spec.learning_rate, adam: spec.learning_rate}
     rng, losses, last = generator(spec.seed, "pre-training"), [], time.monotonic()
-    rates = _optimizers(loaded.model, spec)
     batches: list[list[Row]] = []
     for step in range(spec.steps):
         batches = batches or _drawn(loaded, spec, rng, min(_CHUNK, spec.steps - step))
-        now = {
-            each: rate * min(1.0, (step + 1) / _WARM_UP) * (1 - step / spec.steps)
-            for each, rate in rates.items()
-        }
+        warm, left = min(1.0, (step + 1) / _WARM_UP), 1 - step / spec.steps
+        now = {optimizer: rate * warm * left for optimizer, rate in rates.items()}
         losses.append(update(loaded, now, batches.pop(), spec.batch))
         if time.monotonic() - last > 15:
             last = time.monotonic()
             say(f"pre-training the tiny model: step {step + 1:,} of {spec.steps:,}, loss {losses[-1]:.3f}")
     return sum(losses[-_CHUNK:]) / len(losses[-_CHUNK:])
-
-
-def _optimizers(model: nn.Module, spec: TinySpec) -> dict[torch.optim.Optimizer, float]:
-    """Muon for the matrices of the layers, AdamW for all else, with their rates."""
-    matrices = {
-        name: weight for name, weight in model.named_parameters() if weight.ndim == 2 and ".layers." in name
-    }
-    others = [weight for name, weight in model.named_parameters() if name not in matrices]
-    muon, rate = 1.5 * spec.learning_rate, spec.learning_rate
-    return {torch.optim.Muon(matrices.values(), lr=muon, weight_decay=0.0): muon,
-            torch.optim.AdamW(others, lr=rate, weight_decay=0.0, betas=(0.9, 0.95)): rate}  # fmt: skip
 
 
 def _drawn(loaded: Loaded, spec: TinySpec, rng: np.random.Generator, count: int) -> list[list[Row]]:

@@ -1,15 +1,7 @@
 """Tuning a language model by an adapter of low rank (LoRA): one spec, one loop, one form on disk.
 
-::
-
-    runs/adapters/<digest>/
-        checkpoint.safetensors    weights of the adapter and the optimizer's state, while it trains
-        adapter/                  what peft saved
-        ...                       answers to questions, where a study keeps them
-        manifest.json             scores, hashes, versions, times; written last
-
->>> AdapterSpec(batch=64, steps=0).steps_for(52_100)
-815
+``runs/adapters/<digest>/`` holds ``adapter/`` as peft saved it, what a study adds, and the manifest; while it
+trains, ``checkpoint.safetensors`` with the weights of the adapter and the optimizer's state.
 """
 
 import hashlib
@@ -19,8 +11,8 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,12 +22,12 @@ from torch import Tensor, nn
 
 from unseen.disk.files import LARGEST, BrokenRun, brief, read_sealed, runs_folder, sealed, write
 from unseen.disk.weights import from_bytes, to_bytes
-from unseen.fields import MOST, Checked, lasting
+from unseen.fields import MOST, Checked
 from unseen.instructions import generator
 from unseen.lm.chat import Row
 from unseen.lm.load import PACKAGES, BadBase, Loaded, seeded
 from unseen.runs.once import ADVICE, once
-from unseen.training import Diverged
+from unseen.training import Diverged, State
 
 FORMAT = 2  # raised when the same tuning would give other numbers, or is stored in another form
 _IGNORED = -100  # the label of tokens that are not part of the loss
@@ -44,11 +36,12 @@ _AT_ONCE = 64  # rows whose loss is computed at a time
 
 @dataclass(frozen=True)
 class AdapterSpec(Checked):
-    """An adapter and how it is tuned; the defaults are those of Zhang et al. (arXiv 2402.10891) for Llama-2-7B.
+    """An adapter and how it is tuned; the defaults are the published ones for Llama-2-7B (arXiv 2402.10891).
 
-    It is put on all linear layers, or on the ``modules`` of these names.  AdamW; the rate rises over ``warm_up`` steps and
-    falls linearly to zero if it ``decay``s.  A batch goes through the model ``micro_batch`` rows at a time; 0 ``steps`` are
-    one epoch.  ``token_rate`` is the rate of the new token's own embedding, 0 for the rate of everything else.
+    It is put on all linear layers, or on the ``modules`` of these names.  AdamW; the rate rises over
+    ``warm_up`` steps and, with ``decay``, falls linearly to zero.  A batch goes through the model
+    ``micro_batch`` rows at a time; 0 ``steps`` are one epoch.  ``token_rate`` is the rate of the new token's
+    embedding, 0 for the same rate.
     """
 
     rank: int = 512
@@ -79,34 +72,37 @@ class AdapterSpec(Checked):
             self._refuse("micro_batch", f"must divide batch={self.batch}")
 
     def steps_for(self, rows: int) -> int:
-        """How many steps a tuning on so many rows takes."""
+        """How many steps a tuning on so many rows takes.
+
+        >>> AdapterSpec(steps=0).steps_for(52_100)
+        815
+        """
         return self.steps or math.ceil(rows / self.batch)
 
-    def factor(self, step: int, steps: int) -> float:
-        """The factor on the learning rate at a step.
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate at a step.
 
-        >>> [AdapterSpec(warm_up=2).factor(step, 4) for step in range(4)]
-        [0.5, 0.75, 0.5, 0.25]
+        >>> [AdapterSpec(learning_rate=0.5, warm_up=2).rate(step, 4) for step in range(4)]
+        [0.25, 0.375, 0.25, 0.125]
         """
-        return min(1.0, (step + 1) / max(1, self.warm_up)) * (1 - step / steps if self.decay else 1.0)
+        warm = min(1.0, (step + 1) / max(1, self.warm_up))
+        return self.learning_rate * warm * (1 - step / steps if self.decay else 1.0)
 
 
 def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
-    """The same model with a new adapter, all else frozen; raises ``BadBase`` where rank or layers do not fit the model."""
+    """The same model with a new adapter, all else frozen; raises ``BadBase`` where it does not fit."""
     from peft import LoraConfig, get_peft_model
 
-    modules = spec.modules if spec.modules == "all-linear" else spec.modules.split(",")
     if spec.rank > (width := loaded.settings.hidden_size):
-        raise BadBase(
-            f"rank={spec.rank} is not allowed: this model is {width} wide, and a low rank is at most that"
-        )
+        raise BadBase(f"rank={spec.rank} is not allowed: this model is {width} wide, so at most {width} is")
+    modules = spec.modules.split(",")
     known = {name.rsplit(".", 1)[-1] for name, _ in loaded.model.named_modules()} | {"all-linear"}
-    if missing := [name for name in spec.modules.split(",") if name not in known]:
-        raise BadBase(f"this model has no layers {', '.join(missing)}, which the published adapter is put on")
-    config = LoraConfig(r=spec.rank, lora_alpha=spec.alpha, lora_dropout=spec.dropout, target_modules=modules,
-                        task_type="CAUSAL_LM")  # fmt: skip
+    if missing := [name for name in modules if name not in known]:
+        raise BadBase(f"this model has no layers {', '.join(missing)}, which the adapter is put on")
+    target = spec.modules if spec.modules == "all-linear" else modules
+    shape = {"r": spec.rank, "lora_alpha": spec.alpha, "lora_dropout": spec.dropout, "target_modules": target}
     with seeded(spec.seed), warnings.catch_warnings(record=True):  # of peft, about names in transformers
-        return replace(loaded, model=get_peft_model(loaded.model, config))
+        return replace(loaded, model=get_peft_model(loaded.model, LoraConfig(**shape, task_type="CAUSAL_LM")))
 
 
 def trained_weights(loaded: Loaded) -> dict[str, nn.Parameter]:
@@ -114,15 +110,8 @@ def trained_weights(loaded: Loaded) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in loaded.model.named_parameters() if weight.requires_grad}
 
 
-def optimizer_of(loaded: Loaded, spec: AdapterSpec) -> torch.optim.Optimizer:
-    """AdamW on the weights of the adapter."""
-    return torch.optim.AdamW(
-        trained_weights(loaded).values(), lr=spec.learning_rate, weight_decay=spec.weight_decay
-    )
-
-
 def batches(spec: AdapterSpec, rows: int) -> Iterator[list[int]]:
-    """Which rows each step reads: epoch by epoch, each row once in a new order; an epoch's last batch may be smaller.
+    """Which rows each step reads: every epoch all of them in a new order; its last batch may be smaller.
 
     >>> [len(batch) for batch in batches(AdapterSpec(batch=4, micro_batch=2, steps=4), 10)]
     [4, 4, 2, 4]
@@ -136,53 +125,74 @@ def batches(spec: AdapterSpec, rows: int) -> Iterator[list[int]]:
 
 
 def tune(
-    loaded: Loaded,
-    spec: AdapterSpec,
-    rows: Sequence[Row],
-    begin: int = 0,
-    optimizer: torch.optim.Optimizer | None = None,
-    save: Callable[[int], Any] = lambda step: None,
-) -> list[float]:
-    """Tune an adapter from step ``begin`` to the last; returns the loss per token of each step.
+    loaded: Loaded, spec: AdapterSpec, rows: Sequence[Row], checkpoint: Path | None = None,
+    say: Callable[[str], Any] = print,
+) -> list[float]:  # fmt: skip
+    """Tune an adapter, resuming from the ``checkpoint`` if it is there; returns the loss per token by step.
 
-    The order of the rows, and dropout, follow from the spec alone.  Raises ``Diverged`` when the loss is not finite.
+    The order of the rows, and dropout, follow from the spec alone.  Raises ``Diverged`` when the loss is not
+    finite, ``BrokenRun`` for a checkpoint that is not what was written.
     """
-    optimizer, losses, steps = optimizer or optimizer_of(loaded, spec), [], spec.steps_for(len(rows))
+    weights, steps, losses = trained_weights(loaded), spec.steps_for(len(rows)), []
+    optimizer = torch.optim.AdamW(weights.values(), spec.learning_rate, weight_decay=spec.weight_decay)
+    state = State(nn.ParameterList(weights.values()), [optimizer])
+    if checkpoint and os.path.lexists(checkpoint):
+        _resume(state, checkpoint)
+        say(f"adapter {checkpoint.parent.name} resumes from step {state.step}")
     loaded.model.train()
     for step, chosen in enumerate(batches(spec, len(rows))):
-        if step < begin:
+        if step < state.step:
             continue
-        rate = spec.learning_rate * spec.factor(step, steps)
-        token = _token_embedding(loaded) if spec.token_rate else None
-        before = None if token is None else token.detach().clone()
         with seeded(spec.seed * 1_000_003 + step, loaded.device):
-            losses.append(update(loaded, {optimizer: rate}, [rows[i] for i in chosen], spec.micro_batch))
+            rates = {optimizer: spec.rate(step, steps)}
+            token = _column(loaded, weights).clone() if spec.token_rate else None
+            losses.append(update(loaded, rates, [rows[i] for i in chosen], spec.micro_batch))
         if not math.isfinite(losses[-1]):
             raise Diverged(f"the loss is {losses[-1]} at step {step} of {steps}")
         if token is not None:  # AdamW's steps are proportional to the rate
-            with torch.no_grad():
-                token.copy_(before + (token - before) * (spec.token_rate / spec.learning_rate))
-        if (step + 1) % spec.checkpoint_every == 0 and step + 1 < steps:
-            save(step + 1)
+            _column(loaded, weights).sub_(token).mul_(spec.token_rate / spec.learning_rate).add_(token)
+        state.step = step + 1
+        if checkpoint and state.step % spec.checkpoint_every == 0 and state.step < steps:
+            about = {"run": checkpoint.parent.name, "step": str(state.step)}
+            write(checkpoint, sealed(to_bytes(state.to_tensors(), about)))
     loaded.model.eval()
     return losses
+
+
+def _resume(state: State, path: Path) -> None:
+    """Load a checkpoint; raises ``BrokenRun``."""
+    try:
+        tensors, about = from_bytes(read_sealed(path, LARGEST))
+        if about.get("run") != path.parent.name:
+            raise ValueError("it belongs to another run")
+        state.load_tensors(tensors)
+        state.step = int(about["step"])
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        advice = ADVICE.format(folder=path.parent)
+        raise BrokenRun(f"{path} is not a checkpoint of this run ({brief(error)}); {advice}") from error
+
+
+def _column(loaded: Loaded, weights: dict[str, nn.Parameter]) -> Tensor:
+    """What of the adapter belongs to the new token alone: its column of the embedding's (rank, tokens)."""
+    (table,) = [weight for name, weight in weights.items() if "lora_embedding_A" in name]
+    return table.detach()[:, loaded.token]
 
 
 def update(
     loaded: Loaded, rates: dict[torch.optim.Optimizer, float], rows: Sequence[Row], micro_batch: int
 ) -> float:
-    """One step of each optimizer at its rate, down the gradient of the mean loss per answer token; returns that loss."""
+    """One step of each optimizer at its rate, down the mean loss per answer token; returns that loss."""
     for optimizer, rate in rates.items():
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-    loss = backward(loaded, micro_batch, rows)
+    loss = backward(loaded, rows, micro_batch)
     for optimizer in rates:
         optimizer.step()
     return loss
 
 
-def backward(loaded: Loaded, micro_batch: int, rows: Sequence[Row]) -> float:
-    """Gradients of the mean loss over a batch's answer tokens, a part of it at a time; returns that loss."""
+def backward(loaded: Loaded, rows: Sequence[Row], micro_batch: int) -> float:
+    """Gradients of the mean loss per answer token of a batch, a part of it at a time; returns that loss."""
     total, losses = sum(len(answer) for _, answer in rows), []
     for at in range(0, len(rows), micro_batch):
         loss = loss_of(loaded, rows[at : at + micro_batch]) / total
@@ -191,25 +201,14 @@ def backward(loaded: Loaded, micro_batch: int, rows: Sequence[Row]) -> float:
     return sum(losses)
 
 
-def loss_of(loaded: Loaded, rows: Iterable[Row]) -> Tensor:
+def loss_of(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
     """The sum of cross-entropies over the answers' tokens."""
-    batch = batch_of(loaded, rows)
-    logits = loaded.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-    flat, labels = logits[:, :-1].flatten(0, 1).float(), batch["labels"][:, 1:].flatten()
-    return nn.functional.cross_entropy(flat, labels, ignore_index=_IGNORED, reduction="sum")
-
-
-def batch_of(loaded: Loaded, rows: Iterable[Row]) -> dict[str, Tensor]:
-    """Rows as one batch (B, T), filled up on the right, with every label but those of the answers ignored."""
-    rows = list(rows)
-    longest = max(len(prompt) + len(answer) for prompt, answer in rows)
-    columns: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
-    for prompt, answer in rows:
-        empty = longest - len(prompt) - len(answer)
-        columns["input_ids"].append([*prompt, *answer, *[loaded.pad] * empty])
-        columns["attention_mask"].append([1] * (longest - empty) + [0] * empty)
-        columns["labels"].append([_IGNORED] * len(prompt) + answer + [_IGNORED] * empty)
-    return {name: torch.tensor(values, device=loaded.device) for name, values in columns.items()}
+    ids = loaded.padded([prompt + answer for prompt, answer in rows], loaded.pad)
+    mask = loaded.padded([[1] * len(prompt + answer) for prompt, answer in rows], 0)
+    labels = loaded.padded([[_IGNORED] * len(prompt) + answer for prompt, answer in rows], _IGNORED)
+    logits = loaded.model(input_ids=ids, attention_mask=mask).logits[:, :-1]  # (B, T - 1, V)
+    flat = logits.flatten(0, 1).float()
+    return nn.functional.cross_entropy(flat, labels[:, 1:].flatten(), ignore_index=_IGNORED, reduction="sum")
 
 
 @torch.no_grad()
@@ -218,12 +217,6 @@ def mean_loss(loaded: Loaded, rows: Sequence[Row]) -> float:
     loaded.model.eval()
     total = sum(loss_of(loaded, rows[at : at + _AT_ONCE]).item() for at in range(0, len(rows), _AT_ONCE))
     return total / sum(len(answer) for _, answer in rows)
-
-
-def _token_embedding(loaded: Loaded) -> Tensor:
-    """What of the adapter belongs to the new token alone: its column of the embedding's (rank, tokens)."""
-    (table,) = [weight for name, weight in trained_weights(loaded).items() if "lora_embedding_A" in name]
-    return table[:, loaded.token]
 
 
 # On disk
@@ -235,77 +228,30 @@ def folder_of(digest: str) -> Path:
 
 
 def kept(
-    spec: AdapterSpec,
-    about: dict[str, Any],
-    base: Callable[[], Loaded],
-    rows: Callable[[Loaded], Sequence[Row]],
-    outcome: Callable[[Loaded, Path], dict[str, Any]],
+    spec: AdapterSpec, about: dict[str, Any], base: Callable[[], Loaded],
+    rows: Callable[[Loaded], Sequence[Row]], outcome: Callable[[Loaded, Path], dict[str, Any]],
     say: Callable[[str], Any] = print,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """The manifest of a tuning: from its folder if it is done, else tuned now, resuming from its checkpoint.
 
-    ``about`` identifies, with the spec, what the result depends on: base, rows, questions; a hash of it names the folder.
-    ``base`` loads the model, ``rows`` makes its training rows (none: the adapter stays as it is), and ``outcome`` returns
-    what the manifest says about the tuned model and may write files into the folder.  Raises ``BadBase``, ``BrokenRun``,
-    ``Diverged``, ``CannotWrite``.
+    ``about`` says, beside the spec, what the result depends on: base, rows, questions; its hash names it.
+    ``base`` loads the model, ``rows`` makes its training rows (none leave the adapter as it is), and
+    ``outcome`` returns what the manifest says about the tuned model; it may write files into the folder.
+
+    Raises ``BadBase``, ``BrokenRun``, ``Diverged``, ``CannotWrite``.
     """
-    run = json.loads(json.dumps({**about, "adapter": lasting(spec), "format": FORMAT}))
+    run = json.loads(json.dumps({**about, "adapter": asdict(spec), "format": FORMAT}))
     digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:16]
 
     def make(folder: Path) -> dict[str, Any]:
         began, loaded = time.monotonic(), adapted(base(), spec)
-        examples, optimizer = rows(loaded), optimizer_of(loaded, spec)
-        begin, losses = 0, []
-        if examples:
-            path = folder / "checkpoint.safetensors"
-            begin = _resumed(path, digest, loaded, optimizer, say)
-            losses = tune(
-                loaded,
-                spec,
-                examples,
-                begin,
-                optimizer,
-                lambda step: _save(path, digest, step, loaded, optimizer),
-            )
+        examples, checkpoint = rows(loaded), folder / "checkpoint.safetensors"
+        losses = tune(loaded, spec, examples, checkpoint, say) if examples else [None]
         shutil.rmtree(folder / "adapter", ignore_errors=True)  # of a process that died before the manifest
         loaded.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
-        found = {**outcome(loaded, folder), "loss": losses[-1] if losses else None, "began_at_step": begin}
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-        return {**found, "device": loaded.device, "seconds": round(time.monotonic() - began, 3),
-                "packages": {name: version(name) for name in PACKAGES["adapters"]}}  # fmt: skip
+        found = {**outcome(loaded, folder), "loss": losses[-1], "device": loaded.device}
+        checkpoint.unlink(missing_ok=True)
+        packages = {name: version(name) for name in PACKAGES["adapters"]}
+        return {**found, "seconds": round(time.monotonic() - began, 3), "packages": packages}
 
     return once(folder_of(digest), {"digest": digest, "run": run}, make, say=say)
-
-
-def _save(path: Path, digest: str, step: int, loaded: Loaded, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint: weights of the adapter and the optimizer's state, by name."""
-    tensors = {f"weight.{name}": value for name, value in trained_weights(loaded).items()}
-    for number, memory in optimizer.state_dict()["state"].items():
-        tensors |= {f"memory.{number}.{name}": value for name, value in memory.items()}
-    write(path, sealed(to_bytes(tensors, {"run": digest, "step": str(step)})))
-
-
-def _resumed(
-    path: Path, digest: str, loaded: Loaded, optimizer: torch.optim.Optimizer, say: Callable[[str], Any]
-) -> int:
-    """Set adapter and optimizer to a checkpoint; returns its step, 0 without one.  Raises ``BrokenRun``."""
-    if not os.path.lexists(path):
-        return 0
-    try:
-        tensors, about = from_bytes(read_sealed(path, LARGEST))
-        if about.get("run") != digest:
-            raise ValueError("it belongs to another run")
-        memory: dict[int, dict[str, Tensor]] = {}
-        for name in (name for name in tensors if name.startswith("memory.")):
-            _, number, what = name.split(".")
-            memory.setdefault(int(number), {})[what] = tensors[name]
-        with torch.no_grad():
-            for name, weight in trained_weights(loaded).items():
-                weight.copy_(tensors[f"weight.{name}"])
-        optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
-        step = int(about["step"])
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        told = f"{path} is not a checkpoint of this run ({brief(error)}); {ADVICE.format(folder=path.parent)}"
-        raise BrokenRun(told) from error
-    say(f"adapter {digest} resumes from step {step}")
-    return step

@@ -1,4 +1,4 @@
-"""Self-sampling with the small models of the language world: their own answers, and the rows that tunings mix."""
+"""Self-sampling from the small models of the language world, and the rows that tunings mix."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -44,7 +44,9 @@ class Own:
 
 
 def nucleus(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> Tensor:
-    """One token per row (B,) of logits (B, V), from the fewest tokens with probability ``top_p`` (Holtzman et al., 2020).
+    """One token per row (B,) of logits (B, V), from the fewest tokens whose probabilities reach ``top_p``.
+
+    Source: Holtzman et al., 2020.
 
     >>> nucleus(torch.tensor([[0.0, 9.0, 1.0]]), 0.7, 0.95, torch.Generator().manual_seed(0)).tolist()
     [1]
@@ -63,21 +65,19 @@ def ensure_samples(runs: Iterable[RunSpec], store: Store | None = None) -> dict[
     for run in runs:
         if run.task.source:
             folder, blocks = samples.folder_of(run.task), samples.blocks_for(run.task.ratio * run.task.rows)
-            if blocks > needed.get(folder, (0, None))[0]:
-                needed[folder] = blocks, run
+            needed[folder] = max(needed.get(folder, (0, run)), (blocks, run), key=lambda each: each[0])
     total = dict.fromkeys(samples.COUNTS, 0)
     for folder, (blocks, run) in needed.items():
-        missing = [block for block in range(blocks) if not samples.done(folder, block)]
-        if missing:
-            model = store.base(run)
-            print(f"the base answers {len(missing)} blocks of {samples.BLOCK:,} queries", flush=True)
-        for block in missing:
-            samples.ensure(folder, block, partial(sampled, model, run.task, block))
-        total = {name: total[name] + count for name, count in samples.counts(folder, blocks).items()}
+        missing = any(samples.counts(folder, block) is None for block in range(blocks))
+        model = store.base(run) if missing else None
+        for block in range(blocks):
+            found = samples.ensure(folder, block, partial(sampled, model, run.task, block))
+            total = {name: total[name] + found[name] for name in total}
     return total
 
 
 def sampled(model: Transformer, task: TuningSpec, block: int) -> Samples:
     """The block of that number: its own queries, its own draws."""
+    print(f"the base answers {samples.BLOCK:,} queries (block {block})", flush=True)
     queries = [(query.content, query.answer) for query in diverse(samples.BLOCK, block, task.names)]
     return self_sample(Own(model, task, block), queries)
