@@ -8,19 +8,15 @@ import pytest
 from unseen.disk.files import BrokenRun
 from unseen.instructions import generator
 from unseen.lm import load, tiny, tune
-from unseen.messages import BadMessages, pair
+from unseen.messages import BadMessages, Message, as_text, pair
 from unseen.scales import amounts
 from unseen.studies import language_model as study
 
 SMALL = tiny.TinySpec(width=16, layers=1, heads=2, steps=2, batch=4)
 SPEC = study.TINY.but(rank=4, alpha=4, warm_up=0, batch=4, micro_batch=4, steps=3)
-PUBLISHED = (  # lines as in the published files: fields beside the messages, a system turn, an earlier turn
-    '{"messages": [{"role": "user", "content": "Name one.\\n<sep>"}, {"role": "assistant", "content": "- red"}]}\n'
-    '{"id": 7, "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say Á"}, '
-    '{"role": "assistant", "content": "Á"}]}\n'
-    '{"messages": [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}, '
-    '{"role": "user", "content": "C"}, {"role": "assistant", "content": "D"}]}\n'
-)
+ROWS = [pair("Name one.\n<sep>", "- red"), (Message("system", "Be brief."), *pair("Say Á", "Á")),
+        (*pair("A", "B"), *pair("C", "D"))]  # fmt: skip
+PUBLISHED = as_text(ROWS).replace('{"m', '{"id": 7, "m')  # with fields beside the messages
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +110,7 @@ def test_files_of_the_published_form_load_unchanged_and_can_be_tuned_on(tmp_path
 
 
 @pytest.mark.parametrize(("lines", "message"), [
-    ("[1]\n", "line 1: "), (PUBLISHED, "3 rows are too few"),
+    ("[1]\n", "line 1: "), (PUBLISHED, "3 rows are too few, at least 5"), ("", "0 rows are too few"),
     ('{"messages": [{"role": "user", "content": "A"}]}\n', "row 1: expected to end with"),
 ])  # fmt: skip
 def test_a_file_that_is_no_task_is_refused_before_the_model_is_made(tmp_path, monkeypatch, lines, message):

@@ -91,7 +91,7 @@ def _line(line: bytes, where: str) -> Conversation:
     return tuple(Message(turn.role, turn.content) for turn in row.messages)
 
 
-def answered(path: Path | str) -> list[Conversation]:
+def answered(path: Path | str, least: int = 1) -> list[Conversation]:
     """The conversations of a file, each ending with a query and its answer; raises ``BadMessages``."""
     rows = load(path)
     for number, row in enumerate(rows, 1):
@@ -99,6 +99,8 @@ def answered(path: Path | str) -> list[Conversation]:
             raise BadMessages(
                 f"{path}, row {number}: expected to end with a query and the assistant's answer"
             )
+    if len(rows) < least:
+        raise BadMessages(f"{path}: {len(rows)} rows are too few, at least {least} are needed")
     return rows
 
 

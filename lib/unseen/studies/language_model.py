@@ -11,9 +11,11 @@
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +32,7 @@ from unseen.lm import tiny
 from unseen.lm.chat import reply, rows_of
 from unseen.lm.load import Loaded, checked, fingerprint, load, needed, with_token
 from unseen.lm.tune import AdapterSpec, folder_of, kept, mean_loss
-from unseen.messages import BadMessages, Conversation, Samples, expand, mix, pair
+from unseen.messages import Conversation, Samples, expand, mix, pair
 from unseen.scales import amounts
 
 TASKS = ("formatted", "translation")
@@ -119,13 +121,10 @@ def base_of(scale: str, base: str = "", task_file: str = "", diverse_file: str =
     Every file and the folder are checked before anything starts; raises ``BadBase`` or ``BadMessages``.
     """
     needed("llm")
-    rows = tuple(messages.answered(task_file)) if task_file else ()
-    if task_file and len(rows) < 5:
-        raise BadMessages(
-            f"{task_file}: {len(rows)} rows are too few to train on some and evaluate on the others"
-        )
+    rows = messages.answered(task_file, least=5) if task_file else []
     known = messages.answered(diverse_file) if diverse_file else []
-    files = {"rows": rows, "references": tuple((row[-2].content, row[-1].content) for row in known)}
+    references = [(row[-2].content, row[-1].content) for row in known]
+    files = {"rows": tuple(rows), "references": tuple(references)}
     if base:
         return Base(checked(base, chat=True), PUBLISHED, **files)
     amount = amounts("language_model", scale)
@@ -155,31 +154,29 @@ def ratios_of(base: Base, scale: str) -> tuple[int, ...]:
 
 def self_sampled(base: Base, count: int) -> list[Conversation]:
     """That many self-sampled rows, sampled where missing; raises ``ValueError`` with too few queries."""
-    found, block, loaded = [], 0, None
+    found, known = [], len(base.references)
+    loaded = cache(lambda: with_token(load(base.folder), TOKEN))
 
-    def sample() -> Samples:
-        nonlocal loaded
-        loaded = loaded or with_token(load(base.folder), TOKEN)
+    def sample(block: int, queries: Sequence[tuple[str, str]]) -> Samples:
         print(f"the model answers {len(queries):,} diverse queries itself", flush=True)
         how = {"temperature": messages.TEMPERATURE, "top_p": messages.TOP_P, "seed": block}
-        return messages.self_sample(lambda asked: reply(loaded, asked, base.new_tokens, **how), queries)
+        sampler = partial(reply, loaded(), new_tokens=base.new_tokens, **how)
+        return messages.self_sample(sampler, queries)
 
-    while len(found) < count:
+    for block in itertools.count():
+        if len(found) >= count:
+            return found[:count]
         here = slice(block * samples.BLOCK, (block + 1) * samples.BLOCK)
-        queries = base.references[here] if base.references else diverse(samples.BLOCK, block)
+        queries = base.references[here] if known else diverse(samples.BLOCK, block)
         if not queries:
-            known = len(base.references)
-            raise ValueError(
-                f"{count:,} diverse rows are needed, and the {known:,} queries give {len(found):,}"
-            )
-        samples.ensure(base.samples, block, sample)
+            given = f"the {known:,} queries give {len(found):,}"
+            raise ValueError(f"{count:,} diverse rows are needed, and {given}")
+        samples.ensure(base.samples, block, partial(sample, block, queries))
         found += samples.rows_of(base.samples, block)
-        block += 1
-    return found[:count]
 
 
 def ensure(base: Base, task: SmallTask, ratio: int | None, seed: int) -> dict[str, Any]:
-    """The manifest of a tuning at a ratio of diverse rows, tuned unless it is done; None: the untuned base."""
+    """The manifest of a tuning at a ratio of diverse rows (None: the untuned base), made if missing."""
     spec, rows = base.spec.but(seed=seed), []
     if ratio is not None:
         rows = mix(task.rows, self_sampled(base, ratio * len(task.rows)), ratio, seed)
