@@ -16,7 +16,7 @@ SMALL = tiny.TinySpec(width=16, layers=1, heads=2, steps=2, batch=4)
 SPEC = study.TINY.but(rank=4, alpha=4, warm_up=0, batch=4, micro_batch=4, steps=3)
 ROWS = [pair("Name one.\n<sep>", "- red"), (Message("system", "Be brief."), *pair("Say Á", "Á")),
         (*pair("A", "B"), *pair("C", "D"))]  # fmt: skip
-PUBLISHED = as_text(ROWS).replace('{"m', '{"id": 7, "m')  # with fields beside the messages
+PUBLISHED = as_text(ROWS).replace('{"m', '{"id": 7, "m')  # with fields besides the messages
 
 
 @pytest.fixture(scope="module")

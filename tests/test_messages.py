@@ -54,13 +54,13 @@ def test_bytes_that_are_no_text_and_missing_files_are_refused(tmp_path):
 
 
 def test_self_sampling_shows_the_reference_and_counts_what_it_leaves_out():
-    shown, answers = [], iter(["BA", None, " ", "no"])
+    shown, answers = [], iter(["BA", None, " ", ""])
 
     def sampler(conversations):
         shown.extend(conversations)
         return [next(answers) for _ in conversations]
 
-    found = self_sample(sampler, [("q", "r")] * 4, keep=lambda answer: answer != "no")
+    found = self_sample(sampler, [("q", "r")] * 4)
     assert (
         shown[0]
         == hinted("q", "r")
@@ -85,4 +85,4 @@ def test_mixing_keeps_all_task_rows_and_counts_what_is_there():
 
 def test_expanding_needs_instructions():
     with pytest.raises(ValueError, match="no instructions"):
-        expand([pair("a", "b")], [], "{0} {1}".format)
+        expand([pair("a", "b")], [], "{instruction} {input}")

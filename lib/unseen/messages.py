@@ -54,7 +54,7 @@ Sampler = Callable[[Sequence[Conversation]], Sequence[str | None]]  # None: an a
 
 
 class Samples(NamedTuple):
-    """Self-sampled rows; ``malformed`` answers never ended, ``rejected`` ones are empty or refused."""
+    """Self-sampled rows; ``malformed`` answers never ended, ``rejected`` ones are empty."""
 
     rows: list[Conversation]
     malformed: int
@@ -96,9 +96,7 @@ def answered(path: Path | str, least: int = 1) -> list[Conversation]:
     rows = load(path)
     for number, row in enumerate(rows, 1):
         if [message.role for message in row[-2:]] != ["user", "assistant"]:
-            raise BadMessages(
-                f"{path}, row {number}: expected to end with a query and the assistant's answer"
-            )
+            raise BadMessages(f"{path}, row {number}: expected to end with a user's query and its answer")
     if len(rows) < least:
         raise BadMessages(f"{path}: {len(rows)} rows are too few, at least {least} are needed")
     return rows
@@ -120,35 +118,26 @@ def hinted(query: str, reference: str) -> Conversation:
     return (*pair(query, reference), Message("user", query))
 
 
-def self_sample(
-    sampler: Sampler, references: Sequence[tuple[str, str]], keep: Callable[[str], bool] = lambda answer: True
-) -> Samples:
+def self_sample(sampler: Sampler, references: Sequence[tuple[str, str]]) -> Samples:
     """The sampler's own answers to queries, each repeated after its reference answer (paper, step 1)."""
     answers = sampler([hinted(query, reference) for query, reference in references])
-    rows, malformed, rejected = [], 0, 0
-    for (query, _), answer in zip(references, answers, strict=True):
-        if answer is None:
-            malformed += 1
-        elif not answer.strip() or not keep(answer):
-            rejected += 1
-        else:
-            rows.append(pair(query, answer))
-    return Samples(rows, malformed, rejected)
+    taken = zip(references, answers, strict=True)
+    rows = [pair(query, answer) for (query, _), answer in taken if answer and answer.strip()]
+    malformed = sum(answer is None for answer in answers)
+    return Samples(rows, malformed, len(answers) - malformed - len(rows))
 
 
-def expand(
-    rows: Sequence[Conversation], instructions: Sequence[str], put: Callable[[str, str], str]
-) -> list[Conversation]:
+def expand(rows: Sequence[Conversation], instructions: Sequence[str], form: str) -> list[Conversation]:
     """Task rows whose queries are inputs alone, combined with instructions in turn (paper, step 2).
 
     >>> rows = [pair("AB", "BA"), pair("CD", "DC"), pair("EF", "FE")]
-    >>> [row[0].content for row in expand(rows, ["flip", "turn"], "{0} : {1}".format)]
+    >>> [row[0].content for row in expand(rows, ["flip", "turn"], "{instruction} : {input}")]
     ['flip : AB', 'turn : CD', 'flip : EF']
     """
     if not instructions:
         raise ValueError("no instructions to expand the rows with")
-    taken = zip(rows, cycle(instructions))
-    return [(Message("user", put(instruction, row[0].content)), *row[1:]) for row, instruction in taken]
+    write, taken = form.format, zip(rows, cycle(instructions))
+    return [(Message("user", write(instruction=way, input=row[0].content)), *row[1:]) for row, way in taken]
 
 
 def mix(
@@ -163,8 +152,7 @@ def mix(
     needed = round(ratio * len(task))
     rows = [*task, *islice(diverse, needed)]
     if len(rows) < len(task) + needed:
-        raise ValueError(
-            f"ratio={ratio:g}: needs {needed:,} diverse rows, and there are {len(rows) - len(task):,}"
-        )
+        given = len(rows) - len(task)
+        raise ValueError(f"ratio={ratio:g}: needs {needed:,} diverse rows, and there are {given:,}")
     order = np.random.default_rng(seed).permutation(len(rows))
     return [rows[i] for i in order]

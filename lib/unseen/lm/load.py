@@ -25,7 +25,7 @@ from unseen.sweep import best_device
 
 PACKAGES = {"adapters": ("transformers", "peft", "tokenizers")}
 PACKAGES["llm"] = (*PACKAGES["adapters"], "sacrebleu")
-SPARE, WORK = 0.1, 2**28  # memory beside the weights: a share of them for the adapter; bytes for the rest
+SPARE, WORK = 0.1, 2**28  # memory besides the weights: a share of them for the adapter; bytes for the rest
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
 

@@ -45,12 +45,8 @@ def ensure(run: AdapterRun, base: Path, say: Callable[[str], Any] = print) -> di
         return rows_of(loaded, training_examples(run.task, draw_split(run.task)))
 
     def outcome(loaded: Loaded, folder: Path) -> dict[str, Any]:
-        settings = loaded.settings
-        return {
-            "scores": scores(run, loaded),
-            "layers": settings.num_hidden_layers,
-            "width": settings.hidden_size,
-        }
+        shape = {"layers": loaded.settings.num_hidden_layers, "width": loaded.settings.hidden_size}
+        return {"scores": scores(run, loaded), **shape}
 
     return kept(run.adapter, about, lambda: load(base), rows, outcome, say)
 
@@ -62,7 +58,7 @@ def rows_of(loaded: Loaded, examples: Examples) -> list[Row]:
     prompts = ids_of(loaded, [prompt(line.rule.pattern, line.rule.replacement, line.text) for line in lines])
     right = ids_of(loaded, [line.answer for line in lines])
     start = [] if begin is None else [begin]
-    return [([*start, *asked], [*answer, end]) for asked, answer in zip(prompts, right, strict=True)]
+    return [([*start, *ids], [*answer, end]) for ids, answer in zip(prompts, right, strict=True)]
 
 
 def scores(run: AdapterRun, loaded: Loaded) -> list[dict[str, Any]]:
@@ -70,7 +66,7 @@ def scores(run: AdapterRun, loaded: Loaded) -> list[dict[str, Any]]:
     found = []
     for split, examples in evaluation_examples(run.task, draw_split(run.task), run.evaluation).items():
         rows = rows_of(loaded, examples)
-        written = answers(loaded, [asked for asked, _ in rows], max(len(answer) for _, answer in rows))
+        written = answers(loaded, [ids for ids, _ in rows], max(len(answer) for _, answer in rows))
         right = np.array([examples.line(i).answer == answer for i, answer in enumerate(written)])
         for kind, chosen in (("has-op", examples.applies), ("no-op", ~examples.applies)):
             if size := int(chosen.sum()):

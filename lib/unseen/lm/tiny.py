@@ -25,7 +25,7 @@ from unseen.lm.tune import update
 from unseen.messages import Conversation, pair
 from unseen.runs.once import once
 
-FORMAT = 1  # raised when the same spec would make another model
+FORMAT = 2  # raised when the same spec would make another model, or is stored in another form
 TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -45,9 +45,7 @@ class TinySpec:
     heads: int = 4
     steps: int = 1_500
     batch: int = 64
-    learning_rate: float = (
-        0.01  # of AdamW, for the embeddings; one and a half times as much for Muon, for all else
-    )
+    learning_rate: float = 0.01  # of AdamW; Muon has one and a half times as much
     seed: int = 0
 
     def digest(self) -> str:
@@ -101,9 +99,8 @@ def tokenizer() -> Any:
     parts = Split(Regex(r"▁[a-z]+|▁:|[\s\S]"), "isolated")
     made.pre_tokenizer = Sequence([Metaspace("▁", "always", split=False), parts])
     made.decoder = decoders.Metaspace("▁", "always", split=False)
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=made, **special)
     wrapped.add_special_tokens({"extra_special_tokens": list(_SPECIAL[3:])})
     wrapped.chat_template = TEMPLATE
     return wrapped
@@ -130,16 +127,14 @@ def fresh(spec: TinySpec) -> Loaded:
     """The model with random weights, and its tokenizer."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    shape = {
-        "hidden_size": spec.width,
-        "intermediate_size": 3 * spec.width,
+    layers = {
         "num_hidden_layers": spec.layers,
         "num_attention_heads": spec.heads,
-        "vocab_size": len(vocabulary()),
-        "max_position_embeddings": 512,
+        "tie_word_embeddings": False,
     }
-    special = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
-    config = LlamaConfig(**shape, **special, tie_word_embeddings=False)
+    widths = {"hidden_size": spec.width, "intermediate_size": 3 * spec.width, "vocab_size": len(vocabulary())}
+    special = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0, "max_position_embeddings": 512}
+    config = LlamaConfig(**layers, **widths, **special)
     with seeded(spec.seed):
         return Loaded(LlamaForCausalLM(config), tokenizer(), "cpu")
 

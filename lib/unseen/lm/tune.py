@@ -234,7 +234,7 @@ def kept(
 ) -> dict[str, Any]:  # fmt: skip
     """The manifest of a tuning: from its folder if it is done, else tuned now, resuming from its checkpoint.
 
-    ``about`` says, beside the spec, what the result depends on: base, rows, questions; its hash names it.
+    ``about`` says, besides the spec, what the result depends on: base, rows, questions; its hash names it.
     ``base`` loads the model, ``rows`` makes its training rows (none leave the adapter as it is), and
     ``outcome`` returns what the manifest says about the tuned model; it may write files into the folder.
 

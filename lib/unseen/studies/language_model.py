@@ -70,14 +70,14 @@ def _translation(seed: int, rows: int, examples: int) -> SmallTask:
     rng = generator(seed, "translations")
     known = _translations(rng, common, rows + examples)
     ways = [dictionary.PARAPHRASES[i] for i in rng.permutation(len(dictionary.PARAPHRASES))]
-    put = "{1} : {0}".format
+    form = "{input} : {instruction}"
     questions = {
-        "task": expand(known[rows:], ways, put),
-        "new words": expand(_translations(rng, rare, examples), ways, put),
+        "task": expand(known[rows:], ways, form),
+        "new words": expand(_translations(rng, rare, examples), ways, form),
         "gloss": [pair(*dictionary.exercise(rng, "gloss")) for _ in range(examples)],
         "other": [conversation(at_large(rng)) for _ in range(examples)],
     }
-    return SmallTask("translation", expand(known[:rows], ways, put), questions)
+    return SmallTask("translation", expand(known[:rows], ways, form), questions)
 
 
 def _translations(rng: np.random.Generator, words: Sequence[str], count: int) -> list[Conversation]:

@@ -61,23 +61,19 @@ def ensure_samples(runs: Iterable[RunSpec], store: Store | None = None) -> dict[
 
     Their bases must be trained already.  Raises as ``Store.base`` and ``samples.ensure`` do.
     """
-    store, needed = store or Store(), {}
+    store, found = store or Store(), {}
     for run in runs:
-        if run.task.source:
-            folder, blocks = samples.folder_of(run.task), samples.blocks_for(run.task.ratio * run.task.rows)
-            needed[folder] = max(needed.get(folder, (0, run)), (blocks, run), key=lambda each: each[0])
-    total = dict.fromkeys(samples.COUNTS, 0)
-    for folder, (blocks, run) in needed.items():
-        missing = any(samples.counts(folder, block) is None for block in range(blocks))
-        model = store.base(run) if missing else None
-        for block in range(blocks):
-            found = samples.ensure(folder, block, partial(sampled, model, run.task, block))
-            total = {name: total[name] + found[name] for name in total}
-    return total
+        if not run.task.source:
+            continue
+        folder = samples.folder_of(run.task)
+        for block in range(samples.blocks_for(run.task.ratio * run.task.rows)):
+            if (folder, block) not in found:
+                found[folder, block] = samples.ensure(folder, block, partial(sampled, store, run, block))
+    return {name: sum(counts[name] for counts in found.values()) for name in samples.COUNTS}
 
 
-def sampled(model: Transformer, task: TuningSpec, block: int) -> Samples:
-    """The block of that number: its own queries, its own draws."""
+def sampled(store: Store, run: RunSpec, block: int) -> Samples:
+    """The block of that number, from the base of a run: its own queries, its own draws."""
     print(f"the base answers {samples.BLOCK:,} queries (block {block})", flush=True)
-    queries = [(query.content, query.answer) for query in diverse(samples.BLOCK, block, task.names)]
-    return self_sample(Own(model, task, block), queries)
+    queries = [(query.content, query.answer) for query in diverse(samples.BLOCK, block, run.task.names)]
+    return self_sample(Own(store.base(run), run.task, block), queries)
