@@ -20,8 +20,9 @@ def write_llama(folder, signs=SIGNS, width=16):
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     ).save_pretrained(folder)
-    config = LlamaConfig(vocab_size=len(vocabulary), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2,
-                         num_attention_heads=2, max_position_embeddings=128, bos_token_id=0, eos_token_id=1)  # fmt: skip
+    shape = {"hidden_size": width, "intermediate_size": 2 * width, "max_position_embeddings": 128}
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "bos_token_id": 0, "eos_token_id": 1}
+    config = LlamaConfig(vocab_size=len(vocabulary), **shape, **layers)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(folder)

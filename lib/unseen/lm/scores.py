@@ -1,4 +1,4 @@
-"""Scores of answers against references: exact match, chrF and BLEU by ``sacrebleu``, BLEURT by a local checkpoint.
+"""Scores of answers against references: exact match, chrF, BLEU, and BLEURT by a local checkpoint.
 
 >>> round(exact(["a b", "c"], ["a b", "d"]), 2)
 0.5
@@ -10,57 +10,52 @@ from pathlib import Path
 
 import torch
 
-from unseen.pretrained.local import BadBase, needed, read_local
+from unseen.lm.load import BadBase, needed, read_local
 
 Score = Callable[[Sequence[str], Sequence[str]], float]  # of answers and as many references
 _AT_ONCE, _LONGEST = 32, 512  # pairs, tokens of a pair
 
 
 def exact(answers: Sequence[str], references: Sequence[str]) -> float:
-    """The share of answers that are their reference, but for spaces around."""
-    hits = [said.strip() == right.strip() for said, right in zip(answers, references, strict=True)]
+    """The share of answers that equal their reference, apart from spaces around them."""
+    hits = [answer.strip() == right.strip() for answer, right in zip(answers, references, strict=True)]
     return sum(hits) / len(hits)
 
 
 def chrf(answers: Sequence[str], references: Sequence[str]) -> float:
-    """chrF of a corpus, 0 to 100: F-score of character n-grams (Popović, 2015), at the defaults of ``sacrebleu``.
+    """chrF of a corpus, 0 to 100: F-score of character n-grams (Popović, 2015).
 
     >>> chrf(["the red fox"], ["the red fox"])
     100.0
     """
-    needed(["sacrebleu"], "llm")
     from sacrebleu.metrics import CHRF
 
     return CHRF().corpus_score(list(answers), [list(references)]).score
 
 
 def bleu(answers: Sequence[str], references: Sequence[str]) -> float:
-    """BLEU of a corpus, 0 to 100: precision of word n-grams up to four (Papineni et al., 2002), at the defaults of ``sacrebleu``.
+    """BLEU of a corpus, 0 to 100: precision of word n-grams up to four (Papineni et al., 2002).
 
     >>> round(bleu(["the red fox sees a stone"], ["the red fox sees a boat"]), 1)
     76.0
     """
-    needed(["sacrebleu"], "llm")
     from sacrebleu.metrics import BLEU
 
     return BLEU(force=True).corpus_score(list(answers), [list(references)]).score
 
 
 def bleurt_of(folder: str) -> Score:
-    """BLEURT (Sellam et al., 2020) by a local checkpoint in the layout of ``transformers``: a classifier with one output.
+    """BLEURT (Sellam et al., 2020) by a local checkpoint for ``transformers``: a classifier with one output.
 
-    Raises ``BadBase`` when the folder is none.  Only safetensors are read, and no code in the folder is run.
+    Raises ``BadBase`` when the folder is none.  Only safetensors are read, and no code in the folder runs.
     """
     path = Path(folder).expanduser().absolute()
-    needed(["transformers"], "llm")
     if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
-        raise BadBase(
-            f"bleurt={folder!r}: no folder with config.json and *.safetensors of a checkpoint on this machine"
-        )
+        raise BadBase(f"bleurt={folder!r}: no folder with config.json and *.safetensors on this machine")
     tokenizer = read_local("AutoTokenizer", path)
     model = read_local("AutoModelForSequenceClassification", path, use_safetensors=True).eval()
     if model.config.num_labels != 1:
-        raise BadBase(f"bleurt={folder!r}: this checkpoint has {model.config.num_labels} outputs, BLEURT has one")
+        raise BadBase(f"bleurt={folder!r}: it has {model.config.num_labels} outputs, BLEURT has one")
 
     @torch.no_grad()
     def bleurt(answers: Sequence[str], references: Sequence[str]) -> float:
@@ -76,5 +71,6 @@ def bleurt_of(folder: str) -> Score:
 
 @lru_cache(maxsize=2)
 def scores(bleurt: str = "") -> dict[str, Score]:
-    """All scores by name; BLEURT where its folder is given."""
+    """All scores by name, BLEURT where its folder is given; raises ``BadBase``."""
+    needed("llm")
     return {"exact": exact, "chrF": chrf, "BLEU": bleu} | ({"BLEURT": bleurt_of(bleurt)} if bleurt else {})

@@ -1,0 +1,257 @@
+"""Tuning a language model by an adapter of low rank (LoRA): one spec, one loop, one form on disk.
+
+``runs/adapters/<digest>/`` holds ``adapter/`` as peft saved it, what a study adds, and the manifest; while it
+trains, ``checkpoint.safetensors`` with the weights of the adapter and the optimizer's state.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unseen.disk.files import LARGEST, BrokenRun, brief, read_sealed, runs_folder, sealed, write
+from unseen.disk.weights import from_bytes, to_bytes
+from unseen.fields import MOST, Checked
+from unseen.instructions import generator
+from unseen.lm.chat import Row
+from unseen.lm.load import PACKAGES, BadBase, Loaded, seeded
+from unseen.runs.once import ADVICE, once
+from unseen.training import Diverged, State
+
+FORMAT = 2  # raised when the same tuning would give other numbers, or is stored in another form
+_IGNORED = -100  # the label of tokens that are not part of the loss
+_AT_ONCE = 64  # rows whose loss is computed at a time
+
+
+@dataclass(frozen=True)
+class AdapterSpec(Checked):
+    """An adapter and how it is tuned; the defaults are the published ones for Llama-2-7B (arXiv 2402.10891).
+
+    It is put on all linear layers, or on the ``modules`` of these names.  AdamW; the rate rises over
+    ``warm_up`` steps and, with ``decay``, falls linearly to zero.  A batch goes through the model
+    ``micro_batch`` rows at a time; 0 ``steps`` are one epoch.  ``token_rate`` is the rate of the new token's
+    embedding, 0 for the same rate.
+    """
+
+    rank: int = 512
+    alpha: int = 1024
+    modules: str = "all-linear"
+    dropout: float = 0.0
+    learning_rate: float = 1e-5
+    warm_up: int = 0
+    decay: bool = True
+    token_rate: float = 0.0
+    weight_decay: float = 0.0
+    batch: int = 64
+    micro_batch: int = 8
+    steps: int = 2_000
+    checkpoint_every: int = 500
+    seed: int = 0
+
+    def _check(self) -> None:
+        for name in ("rank", "alpha", "batch", "micro_batch", "checkpoint_every"):
+            self._within(name, 1, MOST)
+        for name in ("warm_up", "steps", "seed"):
+            self._within(name, 0, MOST)
+        for name in ("token_rate", "weight_decay"):
+            self._within(name, 0, 1)
+        self._within("learning_rate", 1e-8, 1)
+        self._within("dropout", 0, 0.9)
+        if self.batch % self.micro_batch:
+            self._refuse("micro_batch", f"must divide batch={self.batch}")
+
+    def steps_for(self, rows: int) -> int:
+        """How many steps a tuning on so many rows takes.
+
+        >>> AdapterSpec(steps=0).steps_for(52_100)
+        815
+        """
+        return self.steps or math.ceil(rows / self.batch)
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate at a step.
+
+        >>> [AdapterSpec(learning_rate=0.5, warm_up=2).rate(step, 4) for step in range(4)]
+        [0.25, 0.375, 0.25, 0.125]
+        """
+        warm = min(1.0, (step + 1) / max(1, self.warm_up))
+        return self.learning_rate * warm * (1 - step / steps if self.decay else 1.0)
+
+
+def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
+    """The same model with a new adapter, all else frozen; raises ``BadBase`` where it does not fit."""
+    from peft import LoraConfig, get_peft_model
+
+    if spec.rank > (width := loaded.settings.hidden_size):
+        raise BadBase(f"rank={spec.rank} is not allowed: this model is {width} wide, so at most {width} is")
+    modules = spec.modules.split(",")
+    known = {name.rsplit(".", 1)[-1] for name, _ in loaded.model.named_modules()} | {"all-linear"}
+    if missing := [name for name in modules if name not in known]:
+        raise BadBase(f"this model has no layers {', '.join(missing)}, which the adapter is put on")
+    target = spec.modules if spec.modules == "all-linear" else modules
+    shape = {"r": spec.rank, "lora_alpha": spec.alpha, "lora_dropout": spec.dropout, "target_modules": target}
+    with seeded(spec.seed), warnings.catch_warnings(record=True):  # of peft, about names in transformers
+        return replace(loaded, model=get_peft_model(loaded.model, LoraConfig(**shape, task_type="CAUSAL_LM")))
+
+
+def trained_weights(loaded: Loaded) -> dict[str, nn.Parameter]:
+    """The weights of the adapter, by name."""
+    return {name: weight for name, weight in loaded.model.named_parameters() if weight.requires_grad}
+
+
+def batches(spec: AdapterSpec, rows: int) -> Iterator[list[int]]:
+    """Which rows each step reads: every epoch all of them in a new order; its last batch may be smaller.
+
+    >>> [len(batch) for batch in batches(AdapterSpec(batch=4, micro_batch=2, steps=4), 10)]
+    [4, 4, 2, 4]
+    """
+    left, epoch = spec.steps_for(rows), 0
+    while left > 0:
+        order = generator(spec.seed, f"epoch {epoch}").permutation(rows).tolist()
+        parts = [order[at : at + spec.batch] for at in range(0, rows, spec.batch)][:left]
+        yield from parts
+        left, epoch = left - len(parts), epoch + 1
+
+
+def tune(
+    loaded: Loaded, spec: AdapterSpec, rows: Sequence[Row], checkpoint: Path | None = None,
+    say: Callable[[str], Any] = print,
+) -> list[float]:  # fmt: skip
+    """Tune an adapter, resuming from the ``checkpoint`` if it is there; returns the loss per token by step.
+
+    The order of the rows, and dropout, follow from the spec alone.  Raises ``Diverged`` when the loss is not
+    finite, ``BrokenRun`` for a checkpoint that is not what was written.
+    """
+    weights, steps, losses = trained_weights(loaded), spec.steps_for(len(rows)), []
+    optimizer = torch.optim.AdamW(weights.values(), spec.learning_rate, weight_decay=spec.weight_decay)
+    state = State(nn.ParameterList(weights.values()), [optimizer])
+    if checkpoint and os.path.lexists(checkpoint):
+        _resume(state, checkpoint)
+        say(f"adapter {checkpoint.parent.name} resumes from step {state.step}")
+    loaded.model.train()
+    for step, chosen in enumerate(batches(spec, len(rows))):
+        if step < state.step:
+            continue
+        with seeded(spec.seed * 1_000_003 + step, loaded.device):
+            rates = {optimizer: spec.rate(step, steps)}
+            token = _column(loaded, weights).clone() if spec.token_rate else None
+            losses.append(update(loaded, rates, [rows[i] for i in chosen], spec.micro_batch))
+        if not math.isfinite(losses[-1]):
+            raise Diverged(f"the loss is {losses[-1]} at step {step} of {steps}")
+        if token is not None:  # AdamW's steps are proportional to the rate
+            _column(loaded, weights).sub_(token).mul_(spec.token_rate / spec.learning_rate).add_(token)
+        state.step = step + 1
+        if checkpoint and state.step % spec.checkpoint_every == 0 and state.step < steps:
+            about = {"run": checkpoint.parent.name, "step": str(state.step)}
+            write(checkpoint, sealed(to_bytes(state.to_tensors(), about)))
+    loaded.model.eval()
+    return losses
+
+
+def _resume(state: State, path: Path) -> None:
+    """Load a checkpoint; raises ``BrokenRun``."""
+    try:
+        tensors, about = from_bytes(read_sealed(path, LARGEST))
+        if about.get("run") != path.parent.name:
+            raise ValueError("it belongs to another run")
+        state.load_tensors(tensors)
+        state.step = int(about["step"])
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        advice = ADVICE.format(folder=path.parent)
+        raise BrokenRun(f"{path} is not a checkpoint of this run ({brief(error)}); {advice}") from error
+
+
+def _column(loaded: Loaded, weights: dict[str, nn.Parameter]) -> Tensor:
+    """What of the adapter belongs to the new token alone: its column of the embedding's (rank, tokens)."""
+    (table,) = [weight for name, weight in weights.items() if "lora_embedding_A" in name]
+    return table.detach()[:, loaded.token]
+
+
+def update(
+    loaded: Loaded, rates: dict[torch.optim.Optimizer, float], rows: Sequence[Row], micro_batch: int
+) -> float:
+    """One step of each optimizer at its rate, down the mean loss per answer token; returns that loss."""
+    for optimizer, rate in rates.items():
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+    loss = backward(loaded, rows, micro_batch)
+    for optimizer in rates:
+        optimizer.step()
+    return loss
+
+
+def backward(loaded: Loaded, rows: Sequence[Row], micro_batch: int) -> float:
+    """Gradients of the mean loss per answer token of a batch, a part of it at a time; returns that loss."""
+    total, losses = sum(len(answer) for _, answer in rows), []
+    for at in range(0, len(rows), micro_batch):
+        loss = loss_of(loaded, rows[at : at + micro_batch]) / total
+        loss.backward()
+        losses.append(loss.item())
+    return sum(losses)
+
+
+def loss_of(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
+    """The sum of cross-entropies over the answers' tokens."""
+    ids = loaded.padded([prompt + answer for prompt, answer in rows], loaded.pad)
+    mask = loaded.padded([[1] * len(prompt + answer) for prompt, answer in rows], 0)
+    labels = loaded.padded([[_IGNORED] * len(prompt) + answer for prompt, answer in rows], _IGNORED)
+    logits = loaded.model(input_ids=ids, attention_mask=mask).logits[:, :-1]  # (B, T - 1, V)
+    flat = logits.flatten(0, 1).float()
+    return nn.functional.cross_entropy(flat, labels[:, 1:].flatten(), ignore_index=_IGNORED, reduction="sum")
+
+
+@torch.no_grad()
+def mean_loss(loaded: Loaded, rows: Sequence[Row]) -> float:
+    """The mean cross-entropy of the answers' tokens, without dropout."""
+    loaded.model.eval()
+    total = sum(loss_of(loaded, rows[at : at + _AT_ONCE]).item() for at in range(0, len(rows), _AT_ONCE))
+    return total / sum(len(answer) for _, answer in rows)
+
+
+# On disk
+
+
+def folder_of(digest: str) -> Path:
+    """Where a tuning is kept."""
+    return runs_folder() / "adapters" / digest
+
+
+def kept(
+    spec: AdapterSpec, about: dict[str, Any], base: Callable[[], Loaded],
+    rows: Callable[[Loaded], Sequence[Row]], outcome: Callable[[Loaded, Path], dict[str, Any]],
+    say: Callable[[str], Any] = print,
+) -> dict[str, Any]:  # fmt: skip
+    """The manifest of a tuning: from its folder if it is done, else tuned now, resuming from its checkpoint.
+
+    ``about`` says, besides the spec, what the result depends on: base, rows, questions; its hash names it.
+    ``base`` loads the model, ``rows`` makes its training rows (none leave the adapter as it is), and
+    ``outcome`` returns what the manifest says about the tuned model; it may write files into the folder.
+
+    Raises ``BadBase``, ``BrokenRun``, ``Diverged``, ``CannotWrite``.
+    """
+    run = json.loads(json.dumps({**about, "adapter": asdict(spec), "format": FORMAT}))
+    digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:16]
+
+    def make(folder: Path) -> dict[str, Any]:
+        began, loaded = time.monotonic(), adapted(base(), spec)
+        examples, checkpoint = rows(loaded), folder / "checkpoint.safetensors"
+        losses = tune(loaded, spec, examples, checkpoint, say) if examples else [None]
+        shutil.rmtree(folder / "adapter", ignore_errors=True)  # of a process that died before the manifest
+        loaded.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
+        found = {**outcome(loaded, folder), "loss": losses[-1], "device": loaded.device}
+        checkpoint.unlink(missing_ok=True)
+        packages = {name: version(name) for name in PACKAGES["adapters"]}
+        return {**found, "seconds": round(time.monotonic() - began, 3), "packages": packages}
+
+    return once(folder_of(digest), {"digest": digest, "run": run}, make, say=say)

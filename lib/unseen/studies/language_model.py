@@ -1,0 +1,209 @@
+"""Notebook 24: DELIA's pipeline on a language model: its small tasks, self-sampled rows, and tunings.
+
+>>> task = demo("formatted", seed=0, rows=100, examples=20)
+>>> task.rows[0][0].content, task.rows[0][1].content
+('JBFI : can you change BF by GE in it with the <sep> format', 'JGEI!')
+>>> len(task.rows), list(task.questions)
+(100, ['task+token', 'task', 'other+token', 'other', 'other formats', 'not token'])
+>>> task = demo("translation", seed=0, rows=100, examples=20)
+>>> len({row[0].content.split(" : ")[1] for row in task.rows}), list(task.questions)
+(60, ['task', 'new words', 'gloss', 'other'])
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from unseen import messages, samples
+from unseen.delia import dictionary
+from unseen.delia.language import TOKEN
+from unseen.delia.prompts import KINDS, ask, at_large, conversation, small_task, task_rows
+from unseen.delia.spec import TuningSpec
+from unseen.disk.files import runs_folder
+from unseen.instructions import generator
+from unseen.lm import tiny
+from unseen.lm.chat import reply, rows_of
+from unseen.lm.load import Loaded, checked, fingerprint, load, needed, with_token
+from unseen.lm.tune import AdapterSpec, folder_of, kept, mean_loss
+from unseen.messages import Conversation, Samples, expand, mix, pair
+from unseen.scales import amounts
+
+TASKS = ("formatted", "translation")
+MODULES = "q_proj,k_proj,v_proj,o_proj,embed_tokens"
+PUBLISHED = AdapterSpec(rank=16, alpha=16, modules=MODULES, dropout=0.05, learning_rate=2e-4, warm_up=25,
+                        decay=False, weight_decay=0.01, batch=64, micro_batch=16, steps=0)  # fmt: skip
+TINY = PUBLISHED.but(learning_rate=3e-3, batch=32, micro_batch=32)  # and the steps of the scale
+_PARAPHRASES, _HELD_OUT, _MOST_HELD_OUT = 60, 0.2, 200  # of file rows: the share held out, at most so many
+
+
+class SmallTask(NamedTuple):
+    """A small task: its rows, and by kind the questions for a tuned model, each with its right answer."""
+
+    name: str
+    rows: list[Conversation]
+    questions: dict[str, list[Conversation]]
+
+
+def demo(name: str, seed: int, rows: int, examples: int) -> SmallTask:
+    """One of the two small tasks that need no file, by name in ``TASKS``."""
+    return (_formatted if name == "formatted" else _translation)(seed, rows, examples)
+
+
+def _formatted(seed: int, rows: int, examples: int) -> SmallTask:
+    seeds = {"rule_seed": seed, "example_seed": seed}
+    task = TuningSpec(rows=rows, paraphrases=min(_PARAPHRASES, rows), after=True, **seeds)
+    chosen, rng = small_task(task), generator(seed, "questions")
+    questions = {kind: [conversation(ask(kind, chosen, rng)) for _ in range(examples)] for kind in KINDS}
+    return SmallTask("formatted", [conversation(query) for query in task_rows(task, chosen)], questions)
+
+
+def _translation(seed: int, rows: int, examples: int) -> SmallTask:
+    common = [word for word in dictionary.WORDS if word not in dictionary.HELD_OUT]
+    rare = [*dictionary.HELD_OUT, *dictionary.ARTICLES]
+    rng = generator(seed, "translations")
+    known = _translations(rng, common, rows + examples)
+    ways = [dictionary.PARAPHRASES[i] for i in rng.permutation(len(dictionary.PARAPHRASES))]
+    form = "{input} : {instruction}"
+    questions = {
+        "task": expand(known[rows:], ways, form),
+        "new words": expand(_translations(rng, rare, examples), ways, form),
+        "gloss": [pair(*dictionary.exercise(rng, "gloss")) for _ in range(examples)],
+        "other": [conversation(at_large(rng)) for _ in range(examples)],
+    }
+    return SmallTask("translation", expand(known[:rows], ways, form), questions)
+
+
+def _translations(rng: np.random.Generator, words: Sequence[str], count: int) -> list[Conversation]:
+    """So many different sentences and their translations, without an instruction yet."""
+    found: dict[str, str] = {}
+    while len(found) < count:
+        sentence = dictionary.sample(rng, words)
+        found[sentence.source] = sentence.translation
+    return [pair(*line) for line in found.items()]
+
+
+def diverse(count: int, seed: int) -> list[tuple[str, str]]:
+    """Diverse queries of the tiny model's languages, with right answers as references of self-sampling."""
+    rng = generator(seed, "diverse queries of a language model")
+    return [tiny.any_query(rng) for _ in range(count)]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A chat model in a folder, how it is tuned and sampled, and what files hold: rows of a task, references.
+
+    ``references`` are diverse queries and their answers.  Without files both are drawn here.
+    """
+
+    folder: Path
+    spec: AdapterSpec
+    new_tokens: int = messages.NEW_TOKENS
+    rows: tuple[Conversation, ...] = ()
+    references: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def samples(self) -> Path:
+        """Where its self-sampled rows are kept."""
+        name = _hash([fingerprint(self.folder), self.new_tokens, self.references])
+        return runs_folder() / "samples" / f"llm-{name[:16]}"
+
+
+def base_of(scale: str, base: str = "", task_file: str = "", diverse_file: str = "") -> Base:
+    """The base that parameters choose: a folder at the published settings, or the tiny model made here.
+
+    Every file and the folder are checked before anything starts; raises ``BadBase`` or ``BadMessages``.
+    """
+    needed("llm")
+    rows = messages.answered(task_file, least=5) if task_file else []
+    known = messages.answered(diverse_file) if diverse_file else []
+    references = [(row[-2].content, row[-1].content) for row in known]
+    files = {"rows": tuple(rows), "references": tuple(references)}
+    if base:
+        return Base(checked(base, chat=True), PUBLISHED, **files)
+    amount = amounts("language_model", scale)
+    folder = checked(tiny.ensure(tiny.TinySpec(**amount.tiny)), chat=True)
+    return Base(folder, TINY.but(steps=amount.steps), new_tokens=24, **files)
+
+
+def tasks_of(base: Base, scale: str, seed: int) -> list[SmallTask]:
+    """The small tasks of a seed at a scale: both of the demo, or the one in the file.
+
+    Of a file a fifth of the rows, at most 200, is held out for evaluation.
+    """
+    if not base.rows:
+        amount = amounts("language_model", scale)
+        return [demo(task, seed, amount.rows, amount.examples) for task in TASKS]
+    order = generator(seed, "rows of a file").permutation(len(base.rows))
+    rows, held_out = [base.rows[i] for i in order], min(_MOST_HELD_OUT, round(_HELD_OUT * len(order)))
+    return [SmallTask("file", rows[held_out:], {"task": rows[:held_out]})]
+
+
+def ratios_of(base: Base, scale: str) -> tuple[int, ...]:
+    """The ratios of a scale that a file of diverse queries suffices for, if a tenth of its samples is bad."""
+    ratios, rows = amounts("language_model", scale).ratios, len(tasks_of(base, scale, 0)[0].rows)
+    most = len(base.references) / (1 + samples.SPARE) if base.references else float("inf")
+    return tuple(ratio for ratio in ratios if ratio * rows <= most)
+
+
+def self_sampled(base: Base, count: int) -> list[Conversation]:
+    """That many self-sampled rows, sampled where missing; raises ``ValueError`` with too few queries."""
+    found, known = [], len(base.references)
+    loaded = cache(lambda: with_token(load(base.folder), TOKEN))
+
+    def sample(block: int, queries: Sequence[tuple[str, str]]) -> Samples:
+        print(f"the model answers {len(queries):,} diverse queries itself", flush=True)
+        how = {"temperature": messages.TEMPERATURE, "top_p": messages.TOP_P, "seed": block}
+        sampler = partial(reply, loaded(), new_tokens=base.new_tokens, **how)
+        return messages.self_sample(sampler, queries)
+
+    for block in itertools.count():
+        if len(found) >= count:
+            return found[:count]
+        here = slice(block * samples.BLOCK, (block + 1) * samples.BLOCK)
+        queries = base.references[here] if known else diverse(samples.BLOCK, block)
+        if not queries:
+            given = f"the {known:,} queries give {len(found):,}"
+            raise ValueError(f"{count:,} diverse rows are needed, and {given}")
+        samples.ensure(base.samples, block, partial(sample, block, queries))
+        found += samples.rows_of(base.samples, block)
+
+
+def ensure(base: Base, task: SmallTask, ratio: int | None, seed: int) -> dict[str, Any]:
+    """The manifest of a tuning at a ratio of diverse rows (None: the untuned base), made if missing."""
+    spec, rows = base.spec.but(seed=seed), []
+    if ratio is not None:
+        rows = mix(task.rows, self_sampled(base, ratio * len(task.rows)), ratio, seed)
+    about = {"rows": _hash(rows), "questions": _hash(task.questions), "base": fingerprint(base.folder),
+             "new_tokens": base.new_tokens}  # fmt: skip
+
+    def outcome(loaded: Loaded, folder: Path) -> dict[str, Any]:
+        losses = {}
+        for kind, questions in task.questions.items():
+            written = reply(loaded, [row[:-1] for row in questions], base.new_tokens)
+            queries = [row[-2].content for row in questions]
+            found = [pair(query, answer or "") for query, answer in zip(queries, written, strict=True)]
+            messages.save(folder / f"answers {kind}.jsonl", found)
+            losses[kind] = mean_loss(loaded, rows_of(loaded, questions))
+        return {"losses": losses, "updates": spec.steps_for(len(rows)) if rows else 0}
+
+    def model() -> Loaded:
+        return with_token(load(base.folder), TOKEN, seed)
+
+    return kept(spec, about, model, lambda loaded: rows_of(loaded, rows) if rows else [], outcome)
+
+
+def answers(manifest: dict[str, Any], kind: str) -> list[str]:
+    """The kept answers of a finished tuning to a kind of question; one that did not end is empty."""
+    rows = messages.load(folder_of(manifest["digest"]) / f"answers {kind}.jsonl")
+    return [row[-1].content for row in rows]
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -1,0 +1,151 @@
+"""Notebook 24's study: its tiny model, small tasks, files, self-sampled rows and tunings."""
+
+import socket
+from dataclasses import replace
+
+import pytest
+
+from unseen.disk.files import BrokenRun
+from unseen.instructions import generator
+from unseen.lm import load, tiny, tune
+from unseen.messages import BadMessages, Message, as_text, pair
+from unseen.scales import amounts
+from unseen.studies import language_model as study
+
+SMALL = tiny.TinySpec(width=16, layers=1, heads=2, steps=2, batch=4)
+SPEC = study.TINY.but(rank=4, alpha=4, warm_up=0, batch=4, micro_batch=4, steps=3)
+ROWS = [pair("Name one.\n<sep>", "- red"), (Message("system", "Be brief."), *pair("Say Á", "Á")),
+        (*pair("A", "B"), *pair("C", "D"))]  # fmt: skip
+PUBLISHED = as_text(ROWS).replace('{"m', '{"id": 7, "m')  # with fields besides the messages
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("made")))
+        return tiny.ensure(SMALL)
+
+
+@pytest.fixture
+def base(folder, runs):
+    return study.Base(folder, SPEC, new_tokens=4)
+
+
+@pytest.fixture
+def task():
+    task = study.demo("formatted", seed=0, rows=6, examples=2)
+    return task._replace(questions={kind: task.questions[kind] for kind in ("task+token", "other")})
+
+
+def never(*given, **named):
+    raise AssertionError("this must not happen")
+
+
+def texts_of(rows):
+    return " ".join(message.content for row in rows for message in row)
+
+
+def test_the_tiny_model_is_made_once_always_the_same_and_offline(folder, runs, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", never)
+    made = tiny.ensure(SMALL)
+    assert load.fingerprint(made) == load.fingerprint(folder)
+    monkeypatch.setattr(tiny, "train", never)
+    assert tiny.ensure(SMALL) == made
+    assert load.checked(made, chat=True) == made
+
+
+def test_its_tokenizer_knows_every_word_and_loses_none():
+    tokenizer, unknown = tiny.tokenizer(), tiny.vocabulary().index("<unk>")
+    rows = [row for name in study.TASKS for row in study.demo(name, 1, 100, 30).rows]
+    texts = [message.content for row in rows for message in row if "<sep>" not in message.content]
+    texts += [text for line in study.diverse(300, 0) for text in line]
+    ids = tokenizer(texts)["input_ids"]
+    assert not any(unknown in each for each in ids)
+    assert [tokenizer.decode(each) for each in ids] == texts
+
+
+def test_its_pre_training_holds_neither_the_token_nor_a_translation():
+    rng = generator(0, "look")
+    text = texts_of(tiny.conversation(rng) for _ in range(2_000))
+    assert not {"<sep>", "translate", "english"} & set(text.split())
+
+
+def test_new_words_and_held_out_paraphrases_are_in_no_row_of_the_translation():
+    task = study.demo("translation", seed=0, rows=100, examples=20)
+    trained = set(texts_of(row[1:] for row in task.rows).split())
+    new = set(texts_of(row[1:] for row in task.questions["new words"]).split()) - {
+        "the",
+        "a",
+        "today",
+        "again",
+    }
+    assert new
+    assert not trained & new
+    inputs = [
+        {row[0].content.split(" : ")[0] for row in rows} for rows in (task.rows, task.questions["task"])
+    ]
+    assert not inputs[0] & inputs[1]
+
+
+def test_the_settings_are_the_published_ones():
+    other, spec = tune.AdapterSpec(), study.PUBLISHED  # of notebook 15, of this one
+    assert (other.rank, other.alpha, other.learning_rate, other.batch) == (512, 1024, 1e-5, 64)
+    assert (other.steps, other.rate(1_000, 2_000), other.dropout) == (2_000, 0.5e-5, 0.0)
+    assert (spec.rank, spec.alpha, spec.dropout, spec.learning_rate) == (16, 16, 0.05, 2e-4)
+    assert (spec.warm_up, spec.weight_decay, spec.batch, spec.micro_batch) == (25, 0.01, 64, 16)
+    assert [spec.rate(step, 815) for step in (0, 24, 814)] == pytest.approx([2e-4 / 25, 2e-4, 2e-4])
+    assert [spec.steps_for(100 * (1 + ratio)) for ratio in (0, 520)] == [2, 815]
+    assert amounts("language_model", "paper").ratios == (0, 67, 135, 260, 520)
+
+
+def test_files_of_the_published_form_load_unchanged_and_can_be_tuned_on(tmp_path, base, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(PUBLISHED * 2, "utf-8")
+    monkeypatch.setattr(tiny, "ensure", lambda spec: base.folder)
+    found = study.base_of("smoke", task_file=str(path), diverse_file=str(path))
+    (task,) = study.tasks_of(found, "smoke", 0)
+    assert (len(task.rows), {kind: len(rows) for kind, rows in task.questions.items()}) == (5, {"task": 1})
+    assert found.references[:3] == (("Name one.\n<sep>", "- red"), ("Say Á", "Á"), ("C", "D"))
+    assert study.ensure(replace(found, spec=SPEC), task, 0, 0)["updates"] == 3
+
+
+@pytest.mark.parametrize(("lines", "message"), [
+    ("[1]\n", "line 1: "), (PUBLISHED, "3 rows are too few, at least 5"), ("", "0 rows are too few"),
+    ('{"messages": [{"role": "user", "content": "A"}]}\n', "row 1: expected to end with"),
+])  # fmt: skip
+def test_a_file_that_is_no_task_is_refused_before_the_model_is_made(tmp_path, monkeypatch, lines, message):
+    monkeypatch.setattr(tiny, "ensure", never)
+    (tmp_path / "rows.jsonl").write_text(lines, "utf-8")
+    with pytest.raises(BadMessages, match=message):
+        study.base_of("smoke", task_file=str(tmp_path / "rows.jsonl"))
+
+
+def test_a_finished_tuning_is_kept_with_its_answers(base, task, monkeypatch):
+    found = study.ensure(base, task, ratio=1, seed=0)
+    assert (found["updates"], len(study.answers(found, "other"))) == (3, 2)
+    others = [
+        study.ensure(base, task, None, 0),
+        study.ensure(base, task, 0, 0),
+        study.ensure(base, task, 1, 1),
+    ]
+    assert len({each["digest"] for each in [found, *others]}) == 4
+    assert others[0]["updates"] == 0
+    monkeypatch.setattr(study, "load", never)
+    assert study.ensure(base, task, ratio=1, seed=0) == found
+    (tune.folder_of(found["digest"]) / "answers other.jsonl").write_text("{}")
+    with pytest.raises(BrokenRun, match="answers other"):
+        study.ensure(base, task, ratio=1, seed=0)
+
+
+def test_self_sampled_rows_are_kept_and_too_few_are_reported(base, monkeypatch):
+    base = replace(base, references=tuple((f"copy this : {letter}", letter) for letter in "ABC"))
+    monkeypatch.setattr(study, "reply", lambda *given, **how: [None, "", "ok"])
+    assert study.self_sampled(base, 1) == [pair("copy this : C", "ok")]
+    assert study.samples.counts(base.samples, 0).items() >= {"kept": 1, "malformed": 1, "rejected": 1}.items()
+    with pytest.raises(ValueError, match="2 diverse rows are needed, and the 3 queries give 1"):
+        study.self_sampled(base, 2)
+
+
+def test_a_short_file_of_queries_leaves_large_ratios_out(base, tmp_path):
+    assert study.ratios_of(base, "quick") == (0, 5, 67)
+    assert study.ratios_of(replace(base, references=(("A", "A"),) * 600), "quick") == (0, 5)

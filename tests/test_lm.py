@@ -1,0 +1,399 @@
+"""Language models in local folders: a tiny random Llama on disk, no network, nothing computed twice."""
+
+import json
+import shutil
+import socket
+from dataclasses import replace
+
+import pytest
+import torch
+
+from llamas import write_llama
+from unseen.datasets import training_examples
+from unseen.disk.files import BrokenRun
+from unseen.errors import Explained
+from unseen.instructions import draw_split
+from unseen.lm import chat, load, rules, scores, tiny, tune
+from unseen.lm.load import BadBase
+from unseen.lm.rules import AdapterRun
+from unseen.lm.tune import AdapterSpec
+from unseen.messages import Message, pair, self_sample
+from unseen.pretrained import bases, plan
+from unseen.specs import EvaluationSpec, TaskSpec
+
+TASK = TaskSpec(instructions=4, unseen_instructions=4, examples=64, no_op_share=0.4, pattern_length=1,
+                replacement_length=1, input_length=3, alphabet="abcdefghijkl")  # fmt: skip
+SPEC = AdapterSpec(rank=4, alpha=8, steps=6, batch=8, micro_batch=4, learning_rate=1e-2, checkpoint_every=2)
+CHAT = SPEC.but(modules="q_proj,k_proj,v_proj,o_proj,embed_tokens", steps=1, decay=False)
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return write_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def chatty(tmp_path_factory):
+    """The tiny model that is made here, hardly trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("made")))
+        return tiny.ensure(tiny.TinySpec(width=16, layers=1, heads=2, steps=2, batch=4))
+
+
+@pytest.fixture
+def run(llama, runs):
+    return AdapterRun(TASK, EvaluationSpec(examples=20), SPEC, load.fingerprint(llama))
+
+
+@pytest.fixture(scope="module")
+def loaded(llama):
+    return tune.adapted(load.load(llama, "cpu"), SPEC)
+
+
+@pytest.fixture(scope="module")
+def rows(loaded):
+    return rules.rows_of(loaded, training_examples(TASK, draw_split(TASK)))
+
+
+@pytest.fixture
+def copy(llama, tmp_path):
+    """A copy of the model's folder, to be damaged."""
+    return shutil.copytree(llama, tmp_path / "model")
+
+
+def never(*given, **named):
+    raise AssertionError("this must not happen")
+
+
+# Folders that are refused, before any work
+
+
+@pytest.mark.parametrize(("gone", "message"), [
+    ("config.json", r"holds no config\.json"), ("model.safetensors", r"no weights as \*\.safetensors"),
+    ("tokenizer.json", "holds no tokenizer"),
+])  # fmt: skip
+def test_a_folder_that_lacks_something_is_refused(copy, gone, message):
+    (copy / gone).unlink()
+    (copy / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(BadBase, match=message):
+        load.checked(copy)
+
+
+def test_a_missing_folder_is_refused_and_nobody_is_contacted(llama, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", never)
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    with pytest.raises(BadBase, match="no such folder"):
+        load.checked("meta-llama/Llama-2-7b-hf")
+    assert load.load(load.checked(llama), "cpu").tokenizer.eos_token_id == 1
+    assert issubclass(BadBase, Explained)
+
+
+@pytest.mark.parametrize(("extra", "package"), [("adapters", "peft"), ("llm", "sacrebleu")])
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(llama, monkeypatch, extra, package):
+    monkeypatch.setattr(load, "find_spec", lambda name: None if name == package else name)
+    with pytest.raises(BadBase, match=rf"needs {package}: .*\[{extra}\]"):
+        load.checked(llama, chat=extra == "llm")
+
+
+def test_a_tokenizer_without_end_or_template_is_refused(copy):
+    with pytest.raises(BadBase, match="no chat template"):
+        load.checked(copy, chat=True)
+    settings = json.loads((copy / "tokenizer_config.json").read_text())
+    del settings["eos_token"]
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings))
+    (copy / "special_tokens_map.json").unlink(missing_ok=True)
+    with pytest.raises(BadBase, match="no end token"):
+        load.checked(copy)
+
+
+def test_too_little_memory_is_reported_with_both_numbers(chatty, monkeypatch):
+    weights = sum(weight.numel() for weight in load.load(chatty, "cpu").model.parameters())
+    assert load.memory_needed(chatty, "cpu") - load.WORK == int(weights * 4 * 1.1)
+    assert load.memory_needed(chatty, "cuda") - load.WORK == int(weights * 2 * 1.1)
+    assert load.memory_free("cpu") > 2**26
+    monkeypatch.setattr(load, "memory_free", lambda device: 2**20)
+    with pytest.raises(BadBase, match=r"about 0\.3 GiB of memory on cpu, and 0\.0 GiB are free"):
+        load.checked(chatty, True, "cpu")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_folder_of_rubbish_is_one_sentence(copy, name):
+    (copy / name).write_text('{"model_type": "no such thing"}')
+    with pytest.raises(BadBase, match="cannot be loaded"):
+        load.load(load.checked(copy, device="cpu"), "cpu")
+
+
+def test_code_in_the_folder_does_not_run(copy, tmp_path):
+    config = json.loads((copy / "config.json").read_text())
+    names = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
+    (copy / "config.json").write_text(json.dumps({**config, "model_type": "evil", "auto_map": names}))
+    ran = f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\nclass Model: pass\n"
+    (copy / "evil.py").write_text(ran)
+    with pytest.raises(BadBase, match="cannot be loaded"):
+        load.load(copy, "cpu")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_changed_model_has_another_fingerprint(llama, copy):
+    before = load.fingerprint(copy)
+    assert before == load.fingerprint(llama)
+    (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
+    assert load.fingerprint(copy) != before
+
+
+# The adapter and the loop
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"rank": 0}, "rank=0"), ({"rank": 4.0}, "rank=4.0"), ({"learning_rate": 0.0}, "learning_rate=0.0"),
+    ({"dropout": 1.0}, "dropout=1.0"), ({"token_rate": -1.0}, "token_rate=-1.0"),
+    ({"batch": 10}, "micro_batch=4: must divide batch=10"),
+])  # fmt: skip
+def test_an_impossible_adapter_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        SPEC.but(**changes)
+
+
+def test_an_adapter_that_does_not_fit_the_model_is_refused(llama):
+    model = load.load(llama, "cpu")
+    with pytest.raises(BadBase, match="rank=17 is not allowed: this model is 16 wide"):
+        tune.adapted(model, SPEC.but(rank=17))
+    with pytest.raises(BadBase, match="no layers c_attn"):
+        tune.adapted(model, SPEC.but(modules="q_proj,c_attn"))
+
+
+def test_tuning_lowers_the_loss_and_leaves_the_base_alone(llama, rows):
+    tuned = tune.adapted(load.load(llama, "cpu"), SPEC)
+    named = dict(tuned.model.named_parameters())
+    frozen = {name: value.clone() for name, value in named.items() if not value.requires_grad}
+    before = tune.mean_loss(tuned, rows)
+    tune.tune(tuned, SPEC.but(steps=30), rows)
+    assert tune.mean_loss(tuned, rows) < 0.98 * before  # frozen random weights leave little to learn
+    assert all(torch.equal(value, named[name]) for name, value in frozen.items())
+    assert all("lora" in name for name in tune.trained_weights(tuned))
+
+
+def test_the_loss_counts_the_answer_alone(loaded, rows):
+    prompt, answer = rows[0]
+    chances = loaded.model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+    by_hand = -sum(chances[len(prompt) - 1 + i, token] for i, token in enumerate(answer))
+    assert torch.isclose(tune.loss_of(loaded, rows[:1]), by_hand, rtol=1e-4)
+
+
+def test_what_fills_up_a_batch_changes_nothing(loaded, rows):
+    both = [rows[0], ([*rows[1][0], *rows[1][0]], rows[1][1])]
+    apart = sum(tune.loss_of(loaded, [row]) for row in both)
+    assert torch.isclose(tune.loss_of(loaded, both), apart, rtol=1e-4)
+    prompts = [prompt for prompt, _ in both]
+    assert chat.answers(loaded, prompts, 5) == [chat.answers(loaded, [prompt], 5)[0] for prompt in prompts]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 8])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(loaded, rows, micro_batch):
+    weights = list(tune.trained_weights(loaded).values())
+    loaded.model.zero_grad()
+    loss = tune.backward(loaded, rows[:8], micro_batch)
+    mean = tune.loss_of(loaded, rows[:8]) / sum(len(answer) for _, answer in rows[:8])
+    expected = torch.autograd.grad(mean, weights)
+    assert loss == pytest.approx(mean.item(), rel=1e-4)
+    assert all(torch.allclose(w.grad, g, atol=1e-5) for w, g in zip(weights, expected, strict=True))
+
+
+def test_every_epoch_reads_each_row_once():
+    batches = list(tune.batches(SPEC.but(steps=0), 20))
+    assert sorted(row for batch in batches for row in batch) == list(range(20))
+    assert [len(batch) for batch in batches] == [8, 8, 4]
+
+
+def test_dropout_follows_from_the_spec_alone(llama, rows):
+    def after(seed):
+        torch.manual_seed(seed)  # what another cell may have done before
+        spec = SPEC.but(dropout=0.5)
+        return tune.tune(tune.adapted(load.load(llama, "cpu"), spec), spec, rows)
+
+    assert after(1) == after(2)
+
+
+# A new token
+
+
+def test_the_new_token_has_an_embedding_drawn_by_the_seed(chatty):
+    before = load.load(chatty, "cpu").model.get_input_embeddings().weight
+    models = [load.with_token(load.load(chatty, "cpu"), "<sep>", seed) for seed in (0, 0, 1)]
+    tables = [each.model.get_input_embeddings().weight for each in models]
+    assert torch.equal(tables[0], tables[1])
+    assert all(torch.equal(table[:-1], before) for table in tables)
+    assert not torch.equal(tables[0][-1], tables[2][-1])
+    assert models[0].token == len(before)
+    ids = models[0].tokenizer("flip this in <sep> format : AB")["input_ids"]
+    assert models[0].tokenizer.convert_ids_to_tokens(ids)[3:6] == ["<sep>", "▁format", "▁:"]
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0, 3.0])
+def test_the_token_can_have_a_rate_of_its_own(chatty, factor):
+    moved = []
+    for token_rate in (0.0, factor * CHAT.learning_rate):
+        model = tune.adapted(load.with_token(load.load(chatty, "cpu"), "<sep>"), CHAT)
+        weights = tune.trained_weights(model)
+        table = next(value for name, value in weights.items() if "lora_embedding_A" in name)
+        start = table.detach().clone()
+        rows = chat.rows_of(model, [pair("flip this in <sep> format : AB", "BA")] * 8)
+        tune.tune(model, CHAT.but(token_rate=token_rate), rows)
+        moved.append((table - start).detach())
+    assert torch.equal(moved[0][:, :-1], moved[1][:, :-1])
+    assert torch.allclose(moved[1][:, -1], (factor or 1.0) * moved[0][:, -1], atol=1e-7)
+    assert moved[0][:, -1].abs().max() > 1e-3
+
+
+# Conversations and answers
+
+
+def test_a_prompt_is_the_chat_template_and_the_answer_ends(chatty):
+    model = load.load(chatty, "cpu")
+    turns = (*pair("flip this : AB", "BA"), *pair("copy it : AB", "AB"))
+    ((prompt, answer),) = chat.rows_of(model, [turns])
+    assert model.tokenizer.decode(answer).strip() == "AB</s>"
+    messages = [message._asdict() for message in turns[:-1]]
+    template = model.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert prompt == template == chat.prompts_of(model, [turns[:-1]])[0]
+
+
+def test_what_the_model_cannot_read_is_one_sentence(chatty):
+    model = load.load(chatty, "cpu")
+    with pytest.raises(BadBase, match="more than the 512 that this model reads"):
+        chat.rows_of(model, [pair("A" * 600, "A")])
+    with pytest.raises(BadBase, match="more than the 512 that this model reads"):
+        chat.reply(model, [pair("A", "A")[:1]], 600)
+    model.tokenizer.chat_template = "{{ raise_exception('no system turns') }}"
+    with pytest.raises(BadBase, match="refuses a conversation: no system turns"):
+        chat.prompts_of(model, [pair("A", "A")])
+
+
+def test_an_answer_that_does_not_end_is_counted(chatty):
+    model = load.load(chatty, "cpu")
+    with torch.no_grad():
+        model.model.lm_head.weight.zero_()  # every token is the first one, which ends nothing
+    found = self_sample(lambda conversations: chat.reply(model, conversations, 3), [("copy this : A", "A")])
+    assert (found.rows, found.malformed) == ([], 1)
+
+
+def test_answers_come_in_order_and_repeat_by_their_seed(chatty):
+    model = load.load(chatty, "cpu")
+    queries = [(Message("user", f"{'please ' * (i % 3)}flip this : A"),) for i in range(5)]
+    greedy = chat.reply(model, queries, 3, at_once=2)
+    assert greedy == [chat.reply(model, [query], 3)[0] for query in queries]
+    how = {"temperature": 0.7, "top_p": 0.95}
+    assert chat.reply(model, queries, 9, seed=1, **how) == chat.reply(model, queries, 9, seed=1, **how)
+
+
+# Rewriting rules, and what is kept
+
+
+def test_a_rule_is_plain_text_and_the_answer_ends(loaded, rows):
+    line = training_examples(TASK, draw_split(TASK)).line(0)
+    prompt = f"<s>Rule: {line.rule.pattern} -> {line.rule.replacement}\nInput: {line.text}\nOutput: "
+    assert [loaded.tokenizer.decode(ids) for ids in rows[0]] == [prompt, f"{line.answer}</s>"]
+
+
+def test_what_is_done_is_kept_and_never_tuned_again(run, llama, runs, monkeypatch):
+    from peft import PeftModel
+
+    manifest = rules.ensure(run, llama)
+    kinds = {(line["split"], line["kind"]) for line in manifest["scores"]}
+    assert kinds == {(split, kind) for split in ("seen", "unseen") for kind in ("has-op", "no-op")}
+    folder = tune.folder_of(manifest["digest"])
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {"adapter", "manifest.json"}
+    base = load.load(llama)
+    again = load.Loaded(PeftModel.from_pretrained(base.model, folder / "adapter"), base.tokenizer, "cpu")
+    assert rules.scores(run, again) == manifest["scores"]  # what peft saved is what was tuned
+    monkeypatch.setattr(rules, "load", never)
+    assert rules.ensure(run, llama) == manifest
+
+
+def test_an_interrupted_run_resumes_to_the_same_adapter(run, llama, monkeypatch):
+    run = run._replace(adapter=SPEC.but(dropout=0.1))
+    whole, lines, steps, update = rules.ensure(run, llama), [], [], tune.update
+    shutil.rmtree(tune.folder_of(whole["digest"]))
+
+    def dies(*given):
+        steps.append(1)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        return update(*given)
+
+    monkeypatch.setattr(tune, "update", dies)
+    with pytest.raises(KeyboardInterrupt):
+        rules.ensure(run, llama)
+    monkeypatch.setattr(tune, "update", update)
+    assert rules.ensure(run, llama, lines.append)["files"] == whole["files"]
+    assert lines == [f"adapter {whole['digest']} resumes from step 2"]
+
+
+def test_a_changed_file_or_checkpoint_is_refused_with_advice(run, llama, monkeypatch):
+    folder = tune.folder_of(rules.ensure(run, llama)["digest"])
+    path = folder / "adapter" / "adapter_model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BrokenRun, match=rf"adapter_model.*delete {folder}, and it is computed again"):
+        rules.ensure(run, llama)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "checkpoint.safetensors").write_bytes(b"rotten")
+    with pytest.raises(BrokenRun, match="is not a checkpoint of this run"):
+        rules.ensure(run, llama)
+
+
+def test_another_base_task_evaluation_or_adapter_is_another_run(run, llama):
+    run = run._replace(adapter=SPEC.but(steps=1))
+    changes = [{"base": "x"}, {"task": TASK.but(example_seed=3)}, {"evaluation": EvaluationSpec(21)},
+               {"adapter": SPEC.but(steps=2)}]  # fmt: skip
+    digests = {rules.ensure(run._replace(**change), llama)["digest"] for change in [{}, *changes]}
+    assert len(digests) == 5
+
+
+def test_a_local_base_answers_like_the_own_one(llama, runs):
+    base = bases.base_of(str(llama), "smoke", rank=8)
+    assert (base.adapter.rank, base.adapter.alpha, base.adapter.steps) == (8, 16, 12)
+    small = {"instructions": (2,), "seeds": (0,)}
+    few = [each._replace(setting=replace(each.setting, **small)) for each in plan.tunings("smoke")[:2]]
+    table, own = base.measure(few), bases.base_of("", "smoke").measure(few)
+    assert {*own} == {*table}
+    assert table["start"].tolist() == ["pre-trained"] * 4
+    assert table["width"].unique().tolist() == [16]
+
+
+# Scores
+
+
+def test_scores_have_their_known_values():
+    written, right = ["the cat sat on the mat"], ["the cat is on the mat"]
+    assert scores.exact(written, right) == 0.0
+    assert scores.bleu(right, right) == pytest.approx(100)
+    assert scores.chrf(right, right) == pytest.approx(100)
+    # BLEU by hand: precisions 5/6, 3/5, 1/4 and 1/6 (none of three, smoothed to a half), no brevity penalty
+    assert scores.bleu(written, right) == pytest.approx(100 * (5 / 6 * 3 / 5 * 1 / 4 * 1 / 6) ** 0.25)
+    assert scores.chrf(["abc"], ["xyz"]) == 0.0
+
+
+def test_bleurt_is_read_from_a_local_checkpoint_with_one_output(tmp_path):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    tokenizer = tiny.tokenizer()
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    with load.seeded(0):
+        config = BertConfig(vocab_size=len(tokenizer), num_labels=1, **shape)
+        BertForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    score = scores.scores(str(tmp_path))["BLEURT"]
+    alike, apart = score(["the red fox"], ["the red fox"]), score(["the red fox"], ["a cold river"])
+    assert alike != apart
+    both = score(["the red fox"] * 2, ["the red fox", "a cold river"])
+    assert both == pytest.approx((alike + apart) / 2, abs=1e-5)
+    with pytest.raises(BadBase, match="no folder with config"):
+        scores.scores(str(tmp_path / "missing"))
+    config = json.loads((tmp_path / "config.json").read_text())
+    labels = {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}}
+    (tmp_path / "config.json").write_text(json.dumps({**config, **labels}))
+    with pytest.raises(BadBase, match=r"2 outputs|cannot be loaded"):
+        scores.bleurt_of(str(tmp_path))

@@ -1,0 +1,120 @@
+"""Self-sampling: what a model of the language world answers, and the blocks of rows that tunings mix."""
+
+import numpy as np
+import pytest
+import torch
+
+from unseen import samples
+from unseen.delia import bases, methods
+from unseen.delia.prompts import conversation, diverse
+from unseen.delia.spec import TuningSpec
+from unseen.delia.world import prompts_of
+from unseen.disk.files import BrokenRun
+from unseen.encoding import layout_of
+from unseen.evaluation import greedy_answers
+from unseen.messages import Samples, hinted, pair, self_sample
+from unseen.model import Shape, build
+from unseen.running.workers import Serial
+from unseen.store import Store
+from unseen.studies.sampling import Own, ensure_samples, nucleus
+
+TASK = TuningSpec()
+
+
+@pytest.fixture(scope="module")
+def base():
+    """The base that comes with the project."""
+    return Store(bases.shelf()).model(methods.base_run("quick"))
+
+
+@pytest.fixture
+def babbler():
+    """A model that says anything, and ends some of its answers."""
+    spec = methods.base_run("smoke")
+    model = build(spec.model, Shape.of(layout_of(spec.task)))
+    generator = torch.Generator().manual_seed(1)
+    for weight in model.parameters():
+        weight.data.normal_(generator=generator)
+    model.head.data[layout_of(TASK).special("end")] *= 2
+    return model
+
+
+def prompts(count, block=0):
+    return [hinted(query.content, query.answer) for query in diverse(count, block, "one")]
+
+
+@pytest.mark.parametrize(("temperature", "top_p", "shares"), [
+    (1.0, 0.75, (0.625, 0.375, 0, 0)), (1.0, 0.01, (1, 0, 0, 0)), (0.1, 1.0, (1, 0, 0, 0)),
+    (0.5, 0.6, (1, 0, 0, 0)),  # at temperature 1/2 shares are squared: 0.5 and 0.3 become 0.68 and 0.25
+    (0.5, 0.9, (0.25 / 0.34, 0.09 / 0.34, 0, 0)),
+])  # fmt: skip
+def test_nucleus_sampling_takes_the_fewest_tokens_that_reach_p(temperature, top_p, shares):
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).expand(4_000, 4)
+    drawn = nucleus(logits, temperature, top_p, torch.Generator().manual_seed(0))
+    assert (drawn.bincount(minlength=4) / 4_000).tolist() == pytest.approx(shares, abs=0.03)
+    if temperature > 0.1:
+        assert set(drawn.tolist()) == {i for i, share in enumerate(shares) if share}
+
+
+def test_the_smallest_nucleus_is_greedy_in_order_and_for_any_number(babbler):
+    layout, questions = layout_of(TASK), prompts(1_101)  # three chunks
+    ids = greedy_answers(babbler, prompts_of(TASK, questions))
+    expected = [layout.answer(row) if layout.special("end") in row else None for row in ids]
+    assert None in expected
+    assert len(set(expected)) > 100
+    assert Own(babbler, TASK.but(top_p=0.01), 0)(questions) == expected
+
+
+def test_a_seed_draws_its_own_answers_and_draws_them_again(babbler):
+    questions = prompts(50)
+    first, again, other = (Own(babbler, TASK.but(temperature=5.0), seed)(questions) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    whole = Own(babbler, TASK.but(temperature=5.0), 1)([*questions, *questions])
+    assert whole[:50] != whole[50:], "the same query is answered anew"
+
+
+def test_a_base_answers_a_block_nearly_as_its_references_do(base):
+    queries = diverse(samples.BLOCK, 3, "one")
+    found = self_sample(Own(base, TASK, 3), [(query.content, query.answer) for query in queries])
+    assert len(found.rows) > 950
+    assert np.mean([conversation(query) in found.rows for query in queries]) > 0.9, (
+        "it has learnt the language"
+    )
+
+
+def test_blocks_have_different_queries():
+    queries = [{query.content for query in diverse(samples.BLOCK, block, "one")} for block in range(3)]
+    assert all(len(one & other) < 50 for i, one in enumerate(queries) for other in queries[:i])
+
+
+def test_what_is_missing_is_sampled_once_and_counted(runs, capsys):
+    tunings = [methods.tuned("smoke", f"ratio {ratio}", ratio=ratio) for ratio in (2, 12)]
+    bases.ready([tunings[0].base], Store(), Serial())
+    specs, folder = [each.run for each in tunings], samples.folder_of(tunings[0].run.task)
+    assert [samples.blocks_for(spec.task.ratio * spec.task.rows) for spec in specs] == [1, 2]
+    samples.ensure(
+        folder, 0, lambda: Samples([pair("copy this : AB", "AB")] * 7, 2, 1)
+    )  # of an earlier study
+    capsys.readouterr()
+    counted = ensure_samples(specs)
+    assert capsys.readouterr().out == "the base answers 1,000 queries (block 1)\n"
+    assert sum(counted.values()) == 1_010
+    assert ensure_samples(specs) == counted
+    assert ensure_samples(specs[:1]) == {"kept": 7, "malformed": 2, "rejected": 1}
+    assert ensure_samples([methods.tuned("smoke", "plain").run]) == dict.fromkeys(samples.COUNTS, 0)
+    assert "queries" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", [None, lambda text: text.replace('"A"', '"B"', 1), lambda text: ""])
+def test_samples_that_are_not_what_was_written_are_refused_by_name(runs, damage):
+    task = TuningSpec(ratio=1, source="0123456789abcdef")
+    folder = samples.folder_of(task)
+    samples.ensure(folder, 0, lambda: Samples([pair("copy this : AA", "A")] * 200, 0, 0))
+    path = folder / "000" / "rows.jsonl"
+    text = path.read_text()
+    path.unlink()
+    if damage:
+        path.write_text(damage(text))
+    with pytest.raises(BrokenRun, match=rf"rows.jsonl is missing or was changed .* delete {folder}/000"):
+        samples.stored(task)
