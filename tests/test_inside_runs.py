@@ -104,26 +104,6 @@ def test_the_baselines_are_named_as_they_are_called():
     }
 
 
-@pytest.mark.parametrize("copies", [False, True])
-def test_a_training_rule_is_applied_though_the_prompt_states_another(monkeypatch, copies):
-    known, encoding = {rule.pattern: rule for rule in draw_split(TASK).seen}, Encoding.of(TASK)
-
-    def answers(model, prompts):
-        found = []
-        for prompt in map(encoding.text, prompts):
-            pattern, text = prompt[:3], prompt[8:-1]
-            assert pattern not in known
-            assert pattern not in text
-            first = min((p for p in known if p in text), key=text.find)
-            found.append(text if copies else known[first].apply(text))
-        return np.array([encoding.ids(answer.ljust(encoding.answer_length, ".")) for answer in found])
-
-    monkeypatch.setattr(inside_runs, "greedy_answers", answers)
-    found = inside_runs.other_pattern_in_input(None, TASK, size=20)
-    assert found["copies the input"] == float(copies)
-    assert (found["applies the training rule"] == 0) if copies else (found["applies the training rule"] > 0.8)
-
-
 # What moves before the score does
 
 

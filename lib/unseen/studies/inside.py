@@ -3,8 +3,7 @@
 Attention weights only name suspects (``jobs_of_heads``); mean ablation shows what an answer needs
 (``ablate_best``).  The logit lens (``after_each_layer``) reads the residual stream before the last layer.
 
-Letters for shapes are those of ``model``: B examples, H heads, T tokens read, O tokens of an answer, L
-layers.
+Letters for shapes are those of ``model``: B examples, H heads, T tokens read, O tokens of an answer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -121,8 +120,7 @@ def all_heads(model: Transformer) -> list[Head]:
 
 @contextmanager
 def _outputs(model: Transformer, change: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
-    """While open, what the heads of a layer output, (B, T, C) side by side, goes through ``change(layer,
-    ...)``."""
+    """While open, the outputs of a layer's heads, (B, T, C) side by side, go through ``change``."""
     for layer, block in enumerate(model.blocks):
         output = block.output
 
@@ -159,16 +157,14 @@ def predictions(model: Transformer, examples: Examples) -> np.ndarray:
 
 
 def ablated(model: Transformer, examples: Examples, heads: list[Head], means: list[Tensor]) -> np.ndarray:
-    """``predictions`` of a model whose ``heads`` give their ``mean_outputs`` whatever they read: mean
-    ablation.
+    """``predictions`` under mean ablation: ``heads`` give their ``mean_outputs`` whatever they read.
 
     The model is unchanged afterwards.  Raises ``ValueError`` for a head that does not exist.
     """
-    if unknown := [head for head in heads if head not in all_heads(model)]:
-        raise ValueError(
-            f"head {unknown[0]}: there are {model.spec.layers} layers of {model.spec.heads} heads"
-        )
-    width = model.spec.width // model.spec.heads
+    spec, known = model.spec, all_heads(model)
+    if unknown := [head for head in heads if head not in known]:
+        raise ValueError(f"head {unknown[0]}: there are {spec.layers} layers of {spec.heads} heads")
+    width = spec.width // spec.heads
 
     def ablate(layer: int, mixed: Tensor) -> Tensor:
         mixed = mixed.clone()
@@ -258,8 +254,7 @@ def after_each_layer(model: Transformer, tokens: np.ndarray) -> np.ndarray:
 def candidates(model: Transformer, example: Examples, answer: np.ndarray, most: int = 4) -> pd.DataFrame:
     """The likeliest letters after each layer for one example (B = 1), while the model reads ``answer`` (O,).
 
-    Columns: layer (0: embedding), place (from 0), rank (from 1), letter, probability, right (as the
-    oracle's).
+    Columns: layer (0: embedding), place (from 0), rank (from 1), letter, probability, right (or not).
     """
     tokens = np.concatenate([example.prompts, answer[None]], axis=1)
     chances = after_each_layer(model, tokens)[:, 0]  # (L + 1, O, V)
@@ -292,8 +287,8 @@ def look(demo: Demo, rule: Rule, text: str, model: str, view: str, layer: int, h
         raise ValueError(f"view {view!r}: there are {', '.join(VIEWS)}")
     network, example = demo.models[model], one_example(demo.encoding, rule, text)
     if (layer, head) not in all_heads(network):
-        sizes = f"{network.spec.layers} layers of {network.spec.heads} heads"
-        raise ValueError(f"layer {layer}, head {head}: there are {sizes}")
+        spec = network.spec
+        raise ValueError(f"layer {layer}, head {head}: there are {spec.layers} layers of {spec.heads} heads")
     answer = greedy_answers(network, example.prompts)[0]
     if view == "lens":
         return _lens(candidates(network, example, answer), example, model, layer)
@@ -318,33 +313,20 @@ def _lens(table: pd.DataFrame, example: Examples, model: str, layer: int) -> Fig
 
 
 def _letters(table: pd.DataFrame, rows: str, ax: Axes) -> None:
-    """Labels on a shade of their probability, a row per value of ``rows``; blue where right, orange where
-    not."""
+    """Labels on a shade of their probability, a row per value of ``rows``; blue where right, else orange."""
     wide = table.pivot(index=rows, columns="place", values=["probability", "right", "label"])
     chance, right = wide["probability"].astype(float), wide["right"].astype(bool)
-    for colours, hidden in (("Oranges", right), ("Blues", ~right)):
-        options = {
-            "mask": hidden,
-            "annot": wide["label"],
-            "fmt": "",
-            "cmap": colours,
-            "annot_kws": {"size": 9},
-        }
-        heat(chance, ax, percent=False, **options)
+    options = {"annot": wide["label"], "fmt": "", "annot_kws": {"size": 9}, "percent": False}
+    heat(chance, ax, mask=right, cmap="Oranges", **options)
+    heat(chance, ax, mask=~right, cmap="Blues", **options)
 
 
 def _attention_map(weights: np.ndarray, example: Examples, title: str) -> Figure:
     """Attention (T, T), a row per token that looks; x and y in colour, a line between prompt and answer."""
     encoding, figure = example.encoding, Figure(figsize=(7, 7), dpi=90, layout="constrained")
     letters = list(encoding.text(example.tokens()[0]))[: len(weights)]
-    options = {
-        "annot": False,
-        "cmap": "Blues",
-        "linewidths": 0,
-        "xticklabels": letters,
-        "yticklabels": letters,
-    }
-    ax = heat(pd.DataFrame(weights), figure.subplots(), percent=False, **options)
+    options = {"percent": False, "annot": False, "cmap": "Blues", "xticklabels": 1, "yticklabels": 1}
+    ax = heat(pd.DataFrame(weights, letters, letters), figure.subplots(), **options)
     ax.axhline(encoding.prompt_length, color="black", lw=0.8)
     ax.axvline(encoding.prompt_length, color="black", lw=0.8)
     ax.set(title=title, xlabel="is looked at", ylabel="looks")

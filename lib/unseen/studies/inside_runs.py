@@ -7,7 +7,6 @@ finished runs.
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 from unseen.crossing import crosses
 from unseen.datasets import Examples, Line, draw
 from unseen.diversity.thresholds import NoThreshold, fit_threshold
-from unseen.evaluation import all_right, exact_match, greedy_answers
+from unseen.evaluation import all_right
 from unseen.instructions import Instructions, draw_split, generator
 from unseen.model import Transformer
 from unseen.running import following
@@ -39,8 +38,7 @@ FOLLOWS, RECITES = "follows the prompt", "recites"
 
 
 def paired(task: TaskSpec, pairing: str, size: int = 500) -> Examples:
-    """Examples (B = ``size``) of rules whose pattern and replacement are from training or new
-    (``PAIRINGS``)."""
+    """Examples (B = ``size``) of one of ``PAIRINGS``: rules whose parts are from training, or new."""
     split, chosen = draw_split(task), np.arange(size)
     pattern, replacement = pairing.split(", ")
     x, y = (split.unseen if part.startswith("new") else split.seen for part in (pattern, replacement))
@@ -56,11 +54,10 @@ def crossings(table: pd.DataFrame, unseen: pd.DataFrame) -> pd.DataFrame:
     ``table`` has the columns instructions, seed, ask (of ``PAIRINGS``), does (``FOLLOWS`` or ``RECITES``) and
     share; ``unseen`` is the accuracy of the same runs (columns of ``sweep.frame``).  Rising curves are fitted
     as the threshold is.  ``recites = follows`` is where the two answers to a swapped replacement are equally
-    frequent, ``half of reciting`` where reciting has lost half of its best share; both on a log scale between
-    two sizes.
+    frequent, ``half of reciting`` where reciting has lost half of its best share; both between two sizes.
     """
-    follows = table[table["does"] == FOLLOWS].rename(columns={"share": "accuracy"})
-    rising = {f"follows: {ask}": part for ask, part in follows.groupby("ask", sort=False)}
+    followed = table[table["does"] == FOLLOWS].rename(columns={"share": "accuracy"})
+    rising = {f"follows: {ask}": part for ask, part in followed.groupby("ask", sort=False)}
     rising["unseen exact match"] = unseen[unseen["split"] == "unseen"]
     rows = [(name, seed, _middle(one)) for name in rising for seed, one in rising[name].groupby("seed")]
     swapped = table[table["ask"] == PAIRINGS[1]]
@@ -111,8 +108,7 @@ KINDS = ("right", "part of y, at the place", "training y, nearest rule", "traini
 
 
 def classify(answers: np.ndarray, examples: Examples, known: Instructions) -> np.ndarray:
-    """The kind (of ``KINDS``) of each answer (N, O) to ``examples`` in which the pattern occurs, (N,)
-    strings.
+    """The kind (of ``KINDS``) of each answer (N, O) to ``examples`` in which the pattern occurs, (N,).
 
     ``training y`` is the input with a replacement of a ``known`` rule put in, at the place of the match (that
     of a rule whose pattern is nearest to x, or of another one) or at another place.  ``part of y`` are other
@@ -154,25 +150,6 @@ def distances(examples: Examples, known: Instructions) -> np.ndarray:
     return np.array([(known.patterns != pattern).sum(1).min() for pattern in x])
 
 
-def other_pattern_in_input(model: Transformer, task: TaskSpec, size: int = 500) -> dict[str, float]:
-    """What a model writes when z holds the pattern of a training rule, but the prompt states an unseen rule.
-
-    Shares of answers that apply the training rule all the same, and that copy the input.  The stated pattern
-    is absent, so copying is right; examples in which it happens to occur are left out.
-    """
-    split, rule, x = draw_split(task), np.arange(size), task.pattern_length
-    known = draw(task.but(no_op_share=0.0), split.seen, rule % len(split.seen), generator(_SEED, "lured"))
-    prompts, chosen = known.prompts.copy(), rule % len(split.unseen)
-    prompts[:, :x] = split.unseen.patterns[chosen]
-    prompts[:, x + 1 : x + 1 + task.replacement_length] = split.unseen.replacements[chosen]
-    examples = replace(known, prompts=prompts)
-    examples = examples.where(match_places(examples) < 0)
-    answers = greedy_answers(model, examples.prompts)
-    copied = [examples.encoding.answer(answer) == examples.line(i).text for i, answer in enumerate(answers)]
-    applied = float(exact_match(answers, examples).mean())
-    return {"applies the training rule": applied, "copies the input": float(np.mean(copied))}
-
-
 # What moves before the score does
 
 EXACT, LETTER = "exact match, unseen", "replaced letters right"
@@ -183,8 +160,7 @@ _SIZE, _NAME = 200, "1"  # examples of each probe; another name when a probe cha
 
 @torch.no_grad()
 def signals(model: Transformer, probes: Mapping[str, Examples]) -> dict[str, float]:
-    """All ``SIGNALS`` of a model: exact match on each of ``probes``; the rest on the unseen rules
-    (``EXACT``).
+    """All ``SIGNALS`` of a model: exact match on each of ``probes``, the others on its ``EXACT``.
 
     Each of the three jobs has the score of whichever head is best now; the loss is in nats per token; letters
     to be replaced are predicted given the right ones before them.
@@ -229,8 +205,7 @@ def followed(specs: Sequence[RunSpec], executor: Executor | None = None) -> pd.D
 
 
 def settings(name: str) -> tuple[Setting, ...]:
-    """Which runs are followed at a scale: some of the main curve on both sides of the step, measured
-    often."""
+    """The runs followed at a scale: some of the main curve on both sides of the step, measured often."""
     row, main = amounts("inside", name), scale(name).main
     often = main.base.but(training=main.base.training.but(evaluate_every=row.every))
     found = Setting("generalises", often, row.sizes, row.seeds)
@@ -242,7 +217,7 @@ def rises(table: pd.DataFrame, share: float = 0.5) -> pd.DataFrame:
     """When each signal of each run has gone a ``share`` of its way, and how long before exact match that was.
 
     ``table`` is that of ``followed``.  The way goes from the first row to the mean of the last three, up or
-    down. Columns: instructions, seed, signal, start, end, step (on a line between two rows), lead (steps
+    down.  Columns: instructions, seed, signal, start, end, step (on a line between two rows), lead (steps
     before ``EXACT``; missing where one of the two changes by less than 0.05).
 
     >>> steps = {"instructions": 8, "seed": 0, "step": range(0, 60, 10)}
