@@ -72,7 +72,7 @@ def test_every_head_has_a_score_at_every_job(recipe):
     assert table.groupby("job").size().to_dict() == dict.fromkeys(inside.JOBS, 4)
     assert table["score"].between(-1, 1).all()
     assert [len(heads) for heads in inside.best(table, 9).values()] == [4, 4, 4], (
-        "there may be fewer than wanted"
+        "there may be fewer than requested"
     )
 
 

@@ -186,8 +186,7 @@ def shares_right(predicted: np.ndarray, examples: Examples) -> dict[str, float]:
 
 
 def first_letter(predicted: np.ndarray, examples: Examples) -> dict[str, float]:
-    """What is predicted for the first replaced letter, where the pattern occurs: shares of ``first letter:
-    ...`` right, goes on copying, another letter of y, something else."""
+    """What is predicted for the first replaced letter, where the pattern occurs: the share of each case."""
     rows = np.flatnonzero(examples.applies)
     column = kinds_of_letters(examples)["first replaced"][rows].argmax(1)
     letter, x = predicted[rows, column], examples.encoding.pattern_length

@@ -12,7 +12,7 @@ right computation is more than it can read; it was not started
 
     >>> program = MarkovAlgorithm.parse("ba -> ab")
     >>> task = TapeSpec(longest_input=4)
-    >>> (trace,) = run_all(lambda asked: [rule.apply(text) for rule, text in asked], [(program, "bba")], task)
+    >>> (trace,) = run_all(lambda pairs: [rule.apply(text) for rule, text in pairs], [(program, "bba")], task)
     >>> [move.after for move in trace.moves], trace.outcome, trace.right_moves
     (['bab', 'abb', 'abb'], 'solved', 3)
     >>> misfit(program, "ababa", task)
@@ -52,9 +52,8 @@ Answers = Callable[[Sequence[Question]], Sequence[str]]
 
 # What is trained
 
-_QUICK = RunSpec(
-    TapeSpec(), ModelSpec(width=96), TrainingSpec(3_000, evaluate_every=250), EvaluationSpec(1_000)
-)
+_STEPS = TrainingSpec(steps=3_000, evaluate_every=250)
+_QUICK = RunSpec(TapeSpec(), ModelSpec(width=96), _STEPS, EvaluationSpec(examples=1_000))
 _SMOKE = RunSpec(
     TapeSpec(instructions=8, examples=320, unseen_instructions=50, disguises=2),
     ModelSpec(layers=2, width=16, heads=2),
@@ -69,8 +68,7 @@ _LARGER = _QUICK.but(
 
 
 def settings(name: str) -> tuple[Setting, ...]:
-    """Few different rules or many on equal budgets at a scale; at ``full`` also one larger model, trained
-    longer.
+    """Few different rules or many, on equal budgets; at ``full`` also one larger model, trained longer.
 
     Raises ``ValueError`` for an unknown scale.
     """
@@ -304,8 +302,7 @@ def run_programs(settings: Iterable[Setting], store: Store | None = None) -> pd.
 
 
 def decisions(program: MarkovAlgorithm, text: str, decides: bool) -> int:
-    """How many decisions the right run takes: its steps and, where the machine must see it, that none is
-    left.
+    """How many decisions the right run takes: its steps and, if the machine must see it, that none is left.
 
     >>> sort = MarkovAlgorithm.parse("ba -> ab")
     >>> decisions(sort, "ba", decides=False), decisions(sort, "ba", decides=True)
@@ -317,11 +314,9 @@ def decisions(program: MarkovAlgorithm, text: str, decides: bool) -> int:
 
 
 def summary(runs: pd.DataFrame, apart: pd.DataFrame) -> pd.DataFrame:
-    """What is kept in ``data/``: ``runs`` summed over disguises, beside the model's accuracies on single
-    steps.
+    """What is kept in ``data/``: ``runs`` summed over disguises, and the model's accuracies on single steps.
 
-    ``apart`` are these (see ``sweep.kinds``), which become columns such as ``seen_has_op`` and
-    ``unseen_no_op``.
+    ``apart`` holds these (see ``sweep.kinds``); they become columns such as ``seen_has_op``.
     """
     keys = ["setting", "model", "instructions", "seed", "machine", "program", "input", "run"]
     made = np.minimum(runs["right"] + 1, runs["decisions"])
