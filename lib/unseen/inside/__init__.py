@@ -1,1 +1,0 @@
-"""What happens inside a model that follows rules it has never seen, and what one does instead that cannot."""

@@ -1,0 +1,337 @@
+"""One trained model, opened: where its heads look, what breaks without them, what each layer predicts.
+
+Attention weights only name suspects (``jobs_of_heads``); mean ablation shows what an answer needs
+(``ablate_best``).  The logit lens (``after_each_layer``) reads the residual stream before the last layer.
+
+Letters for shapes are those of ``model``: B examples, H heads, T tokens read, O tokens of an answer.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from unseen.datasets import Examples
+from unseen.evaluation import greedy_answers
+from unseen.figures import COLOURS, heat
+from unseen.instructions import generator
+from unseen.model import Transformer
+from unseen.rewriting import Rule
+from unseen.tour.attention import attention, on_source
+from unseen.tour.probes import one_example
+from unseen.widgets import Demo
+
+JOBS = ("finds the match", "copies z", "reads y")
+LETTERS = ("copied before", "first replaced", "other replaced", "copied behind")  # of an answer
+WHOLE = "whole answer"
+VIEWS = ("lens", "attention")
+Head = tuple[int, int]  # layer and head, both from 1
+
+
+def match_places(examples: Examples) -> np.ndarray:
+    """Where in z the leftmost match begins, (B,); -1 in a no-op."""
+    x, z = examples.prompts[:, : examples.encoding.pattern_length], examples.inputs
+    windows = np.lib.stride_tricks.sliding_window_view(z, x.shape[1], axis=1)  # (B, places, |x|)
+    found = (windows == x[:, None]).all(-1)
+    return np.where(found.any(1), found.argmax(1), -1)
+
+
+def kinds_of_letters(examples: Examples) -> dict[str, np.ndarray]:
+    """For each of ``LETTERS`` which tokens of the answers are of that kind, (B, O); end tokens are of none.
+
+    The first replaced letter is the one that needs the place: before it a model has only copied, and after it
+    its own answer shows that the match has come.
+
+    >>> from unseen.encoding import Encoding
+    >>> from unseen.specs import TaskSpec
+    >>> kinds = kinds_of_letters(one_example(Encoding.of(TaskSpec()), Rule("iss", "art"), "kissmeonce"))
+    >>> {name: int(mask.sum()) for name, mask in kinds.items()}
+    {'copied before': 1, 'first replaced': 1, 'other replaced': 2, 'copied behind': 6}
+    """
+    encoding, at = examples.encoding, match_places(examples)[:, None]  # (B, 1)
+    at = np.where(at < 0, encoding.input_length, at)  # in a no-op every letter is before
+    j, letter = np.arange(encoding.answer_length), examples.answers != encoding.special("end")
+    behind = at + encoding.replacement_length
+    masks = (j < at, j == at, (j > at) & (j < behind), j >= behind)
+    return {name: mask & letter for name, mask in zip(LETTERS, masks, strict=True)}
+
+
+def finds_match(weights: Sequence[np.ndarray], examples: Examples) -> pd.DataFrame:
+    """How well each head tells the match from the rest of z: columns layer, head, score; no-ops are left out.
+
+    ``weights`` are ``attention``.  The score is the larger of two: what letters of the match put on x
+    less what other letters of z put there; and what x puts on the match less what it would put there if its
+    attention on z were even.  A head that ignores the match scores 0.
+    """
+    encoding, at = examples.encoding, match_places(examples)
+    chosen, size, length = at >= 0, encoding.pattern_length, encoding.input_length
+    x, z = slice(size), slice(encoding.prompt_length - 1 - length, encoding.prompt_length - 1)
+    place, start = np.arange(length), at[chosen, None]
+    match = ((place >= start) & (place < start + size))[:, None]  # (B, 1, |z|)
+    rows = []
+    for layer, part in enumerate(weights, start=1):
+        to_x = part[chosen][:, :, z, x].sum(-1)  # (B, H, |z|)
+        to_z = part[chosen][:, :, x, z].mean(-2)  # (B, H, |z|)
+        inside, outside = ((to_x * where).sum((0, 2)) / max(1, where.sum()) for where in (match, ~match))
+        hit, even = (to_z * match).sum(-1).mean(0), to_z.sum(-1).mean(0) * size / length
+        score = np.maximum(inside - outside, hit - even)  # (H,)
+        rows += [(layer, head, value) for head, value in enumerate(score, start=1)]
+    return pd.DataFrame(rows, columns=["layer", "head", "score"])
+
+
+def jobs_of_heads(model: Transformer, examples: Examples) -> pd.DataFrame:
+    """The score of every head at each of ``JOBS`` on the right answers: columns layer, head, job, score.
+
+    ``copies z`` and ``reads y`` are the attention on the very letter to be written (``attention.on_source``).
+    """
+    weights = attention(model, examples.tokens())
+    finds = finds_match(weights, examples).assign(job=JOBS[0])
+    fetches = on_source(weights, examples).rename(columns={"attention": "score"})
+    fetches["job"] = fetches["job"].map({"copied": JOBS[1], "replaced": JOBS[2]})
+    return pd.concat([finds, fetches], ignore_index=True)[["layer", "head", "job", "score"]]
+
+
+def best(jobs: pd.DataFrame, size: int) -> dict[str, list[Head]]:
+    """The ``size`` heads with the highest score at each job of ``jobs_of_heads``, the best first.
+
+    >>> scores = pd.DataFrame({"layer": [1, 2], "head": [2, 1], "job": "copies z", "score": [0.5, 0.9]})
+    >>> best(scores, 2)
+    {'copies z': [(2, 1), (1, 2)]}
+    """
+    ordered = jobs.sort_values("score", ascending=False, kind="stable")
+    tops = {str(job): part[["layer", "head"]].head(size) for job, part in ordered.groupby("job")}
+    return {job: list(top.itertuples(index=False, name=None)) for job, top in tops.items()}
+
+
+# Mean ablation
+
+
+def all_heads(model: Transformer) -> list[Head]:
+    """Every head of a model, layer by layer."""
+    return list(product(range(1, model.spec.layers + 1), range(1, model.spec.heads + 1)))
+
+
+@contextmanager
+def _outputs(model: Transformer, change: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
+    """While open, the outputs of a layer's heads, (B, T, C) side by side, go through ``change``."""
+    for layer, block in enumerate(model.blocks):
+        output = block.output
+
+        def changed(mixed: Tensor, layer: int = layer, output: Callable = output) -> Tensor:
+            return output(change(layer, mixed))
+
+        block.__dict__["output"] = changed  # found before the method of one recipe, the module of the other
+    try:
+        yield
+    finally:
+        for block in model.blocks:
+            del block.__dict__["output"]
+
+
+def mean_outputs(model: Transformer, examples: Examples) -> list[Tensor]:
+    """The outputs of each layer's heads at each position, the mean over examples: L tensors (T, C)."""
+    means: list[Tensor] = []
+
+    def keep(layer: int, mixed: Tensor) -> Tensor:
+        means.append(mixed.mean(0))
+        return mixed
+
+    with _outputs(model, keep):
+        predictions(model, examples)
+    return means
+
+
+@torch.no_grad()
+def predictions(model: Transformer, examples: Examples) -> np.ndarray:
+    """The likeliest token at each place of the answer (B, O), uint8, given the right ones before it."""
+    tokens = torch.from_numpy(examples.tokens()).to(next(model.parameters()).device, torch.long)
+    logits = model(tokens[:, : model.shape.context], record=[])  # with a record all positions are kept
+    return logits[:, model.shape.prompt - 1 :].argmax(-1).to("cpu", torch.uint8).numpy()
+
+
+def ablated(model: Transformer, examples: Examples, heads: list[Head], means: list[Tensor]) -> np.ndarray:
+    """``predictions`` under mean ablation: ``heads`` give their ``mean_outputs`` whatever they read.
+
+    The model is unchanged afterwards.  Raises ``ValueError`` for a head that does not exist.
+    """
+    spec, known = model.spec, all_heads(model)
+    if unknown := [head for head in heads if head not in known]:
+        raise ValueError(f"head {unknown[0]}: there are {spec.layers} layers of {spec.heads} heads")
+    width = spec.width // spec.heads
+
+    def ablate(layer: int, mixed: Tensor) -> Tensor:
+        mixed = mixed.clone()
+        for head in (number for of, number in heads if of == layer + 1):
+            part = slice((head - 1) * width, head * width)
+            mixed[..., part] = means[layer][:, part]
+        return mixed
+
+    with _outputs(model, ablate):
+        return predictions(model, examples)
+
+
+def shares_right(predicted: np.ndarray, examples: Examples) -> dict[str, float]:
+    """The share of right letters of each of ``LETTERS`` that occurs, and of whole answers."""
+    hits, kinds = predicted == examples.answers, kinds_of_letters(examples)
+    ended = np.cumsum(examples.answers == examples.encoding.special("end"), axis=1) > 1
+    shares = {name: float(hits[mask].mean()) for name, mask in kinds.items() if mask.any()}
+    return shares | {WHOLE: float((hits | ended).all(1).mean())}
+
+
+def first_letter(predicted: np.ndarray, examples: Examples) -> dict[str, float]:
+    """What is predicted for the first replaced letter, where the pattern occurs: the share of each case."""
+    rows = np.flatnonzero(examples.applies)
+    column = kinds_of_letters(examples)["first replaced"][rows].argmax(1)
+    letter, x = predicted[rows, column], examples.encoding.pattern_length
+    y = examples.prompts[rows, x + 1 : x + 1 + examples.encoding.replacement_length]
+    cases = {
+        "right": letter == examples.answers[rows, column],
+        "goes on copying": letter == examples.inputs[rows, column],
+        "another letter of y": (letter[:, None] == y).any(1),
+    }
+    names = np.select(list(cases.values()), list(cases), "something else")
+    return {f"first letter: {name}": float((names == name).mean()) for name in (*cases, "something else")}
+
+
+def ablate_best(
+    model: Transformer, examples: Examples, jobs: pd.DataFrame, sizes: Iterable[int], draws: int = 10
+) -> pd.DataFrame:
+    """What is right when the ``size`` best heads at each job of ``jobs`` are ablated, or as many others.
+
+    ``jobs`` is that of ``jobs_of_heads``.  The others are drawn ``draws`` times from the remaining
+    heads.  Columns: job, size, chosen (``best`` or ``others``), draw, what, share; ``what`` is a key of
+    ``shares_right`` or ``first_letter``.
+    """
+    means, rng, rows = mean_outputs(model, examples), generator(0, "other heads"), []
+    for size in sizes:
+        for job, top in best(jobs, size).items():
+            others = [head for head in all_heads(model) if head not in top]
+            picks = [rng.permutation(len(others))[:size] for _ in range(draws if size else 1)]
+            groups = [("others", draw, [others[i] for i in pick]) for draw, pick in enumerate(picks)]
+            for chosen, draw, heads in (("best", 0, top), *groups):
+                predicted = ablated(model, examples, heads, means)
+                found = shares_right(predicted, examples) | first_letter(predicted, examples)
+                rows += [(job, size, chosen, draw, what, share) for what, share in found.items()]
+    return pd.DataFrame(rows, columns=["job", "size", "chosen", "draw", "what", "share"])
+
+
+# The logit lens
+
+
+@torch.no_grad()
+def after_each_layer(model: Transformer, tokens: np.ndarray) -> np.ndarray:
+    """The logit lens (nostalgebraist, 2020): probabilities (L + 1, B, O, V) after each layer.
+
+    The first is that of the embedding.  The residual stream goes through the model's own output head, which
+    was trained for the last layer only: a hint, not a decision.  ``tokens`` (B, P + O) are prompt and answer.
+
+    >>> from unseen.model import Shape, build
+    >>> from unseen.specs import ModelSpec
+    >>> model = build(ModelSpec(layers=2, width=8, heads=2), Shape(vocabulary=10, prompt=9, context=15))
+    >>> after_each_layer(model, np.zeros((3, 16), np.uint8)).shape
+    (3, 3, 7, 10)
+    """
+    ids = torch.from_numpy(tokens).to(next(model.parameters()).device, torch.long)[:, : model.shape.context]
+    streams = [model.embed(ids)]  # (B, T, C)
+    hooks = [block.register_forward_hook(lambda *call: streams.append(call[-1])) for block in model.blocks]
+    try:
+        model(ids, record=[])  # with a record the last layer keeps all positions too
+    finally:
+        for hook in hooks:
+            hook.remove()
+    predicted = [model.unembed(x[:, model.shape.prompt - 1 :]).softmax(-1) for x in streams]
+    return torch.stack(predicted).cpu().numpy()
+
+
+def candidates(model: Transformer, example: Examples, answer: np.ndarray, most: int = 4) -> pd.DataFrame:
+    """The likeliest letters after each layer for one example (B = 1), while the model reads ``answer`` (O,).
+
+    Columns: layer (0: embedding), place (from 0), rank (from 1), letter, probability, right (or not).
+    """
+    tokens = np.concatenate([example.prompts, answer[None]], axis=1)
+    chances = after_each_layer(model, tokens)[:, 0]  # (L + 1, O, V)
+    order = np.argsort(-chances, axis=-1, kind="stable")[..., :most]
+    layer, place, rank = np.indices(order.shape)
+    columns = {
+        "layer": layer,
+        "place": place,
+        "rank": rank + 1,
+        "letter": np.array(list(example.encoding.vocabulary))[order],
+        "probability": np.take_along_axis(chances, order, -1),
+        "right": order == example.answers[0][:, None],
+    }
+    return pd.DataFrame({name: column.ravel() for name, column in columns.items()})
+
+
+# One example in one model
+
+
+def look(demo: Demo, rule: Rule, text: str, model: str, view: str, layer: int, head: int = 1) -> Figure:
+    """One of the demo's models on one example, reading the prompt and its own answer.
+
+    ``lens`` shows its predictions after each layer and the candidates after ``layer``, ``attention`` those of
+    one head.  Raises ``ValueError`` when the model cannot read the rule or the input, or there is no such
+    model, view, layer or head.
+    """
+    if model not in demo.models:
+        raise ValueError(f"model {model!r}: there are {', '.join(demo.models)}")
+    if view not in VIEWS:
+        raise ValueError(f"view {view!r}: there are {', '.join(VIEWS)}")
+    network, example = demo.models[model], one_example(demo.encoding, rule, text)
+    if (layer, head) not in all_heads(network):
+        spec = network.spec
+        raise ValueError(f"layer {layer}, head {head}: there are {spec.layers} layers of {spec.heads} heads")
+    answer = greedy_answers(network, example.prompts)[0]
+    if view == "lens":
+        return _lens(candidates(network, example, answer), example, model, layer)
+    example = replace(example, answers=answer[None])
+    weights = attention(network, example.tokens())[layer - 1][0, head - 1]
+    return _attention_map(weights, example, f"{model}: layer {layer}, head {head}")
+
+
+def _lens(table: pd.DataFrame, example: Examples, model: str, layer: int) -> Figure:
+    figure = Figure(figsize=(7.5, 5.6), dpi=90, layout="constrained")
+    above, below = figure.subplots(2, 1, height_ratios=(6, 4))
+    top, after = table[table["rank"] == 1], table[table["layer"] == layer]
+    _letters(top.assign(label=top["letter"]), "layer", above)
+    _letters(after.assign(label=after["letter"] + after["probability"].map(" {:.2f}".format)), "rank", below)
+    for edge in (layer, layer + 1):
+        above.axhline(edge, color="black", lw=2)
+    right = example.encoding.text(example.answers[0])
+    above.set_xticklabels(right, family="monospace")
+    above.set(title=f"{model} (blue: right)", xlabel="the right answer", ylabel="after layer (0: embedding)")
+    below.set(title=f"after layer {layer}: the likeliest letters", xlabel="", xticks=[])
+    return figure
+
+
+def _letters(table: pd.DataFrame, rows: str, ax: Axes) -> None:
+    """Labels on a shade of their probability, a row per value of ``rows``; blue where right, else orange."""
+    wide = table.pivot(index=rows, columns="place", values=["probability", "right", "label"])
+    chance, right = wide["probability"].astype(float), wide["right"].astype(bool)
+    options = {"annot": wide["label"], "fmt": "", "annot_kws": {"size": 9}, "percent": False}
+    heat(chance, ax, mask=right, cmap="Oranges", **options)
+    heat(chance, ax, mask=~right, cmap="Blues", **options)
+
+
+def _attention_map(weights: np.ndarray, example: Examples, title: str) -> Figure:
+    """Attention (T, T), a row per token that looks; x and y in colour, a line between prompt and answer."""
+    encoding, figure = example.encoding, Figure(figsize=(7, 7), dpi=90, layout="constrained")
+    letters = list(encoding.text(example.tokens()[0]))[: len(weights)]
+    options = {"percent": False, "annot": False, "cmap": "Blues", "xticklabels": 1, "yticklabels": 1}
+    ax = heat(pd.DataFrame(weights, letters, letters), figure.subplots(), **options)
+    ax.axhline(encoding.prompt_length, color="black", lw=0.8)
+    ax.axvline(encoding.prompt_length, color="black", lw=0.8)
+    ax.set(title=title, xlabel="is looked at", ylabel="looks")
+    x, y = encoding.pattern_length, encoding.replacement_length
+    colours = x * [COLOURS["pattern"]] + ["black"] + y * [COLOURS["replacement"]]
+    for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+        for label, colour in zip(labels, colours, strict=False):
+            label.set(color=colour, weight="bold")
+    return figure

@@ -1,0 +1,459 @@
+"""Notebook 16: a trained model as the machine that runs a Markov algorithm, its answer to a step the next
+input.
+
+Either the oracle picks the rule and the model rewrites (``decides=False``), or the model does both: it tries
+the rules in order and takes an unchanged string for "does not apply" (a rule with x = y aside, which the
+oracle picks). A run ends as
+
+solved         it halted on the right string wrong answer   it halted on another one step limit     it had not
+halted 20 moves after the right run does, or came back to a string that it had before, so that it never will
+unreadable     its string grew too long for it, or holds a character that is no letter does not fit   the
+right computation is more than it can read; it was not started
+
+    >>> program = MarkovAlgorithm.parse("ba -> ab")
+    >>> task = TapeSpec(longest_input=4)
+    >>> (trace,) = run_all(lambda pairs: [rule.apply(text) for rule, text in pairs], [(program, "bba")], task)
+    >>> [move.after for move in trace.moves], trace.outcome, trace.right_moves
+    (['bab', 'abb', 'abb'], 'solved', 3)
+    >>> misfit(program, "ababa", task)
+    'a tape of 5 letters (at most 4)'
+"""
+
+import html
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from unseen.encoding import layout_of
+from unseen.evaluation import all_right, greedy_answers, wilson
+from unseen.figures import Tile, tiles
+from unseen.model import Transformer
+from unseen.rewriting import MarkovAlgorithm, Rule, StepLimitExceeded
+from unseen.scales import Setting, amounts
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.store import Store
+from unseen.tapes.programs import Program, collection, disguise
+from unseen.tapes.spec import TapeSpec
+from unseen.tapes.world import asked, prompt
+
+OUTCOMES = ("solved", "wrong answer", "step limit", "unreadable", "does not fit")
+SOLVED, WRONG, LIMIT, UNREADABLE, MISFIT = OUTCOMES
+MACHINES = {False: "the oracle picks the rule", True: "the model does both"}
+STEPS = 200  # that a right run may take
+MORE = 20  # moves that a machine may make beyond them
+FOREIGN = "▯"  # a letter that stands for none of a program's symbols
+
+Question = tuple[Rule, str]  # a rule and the string to be rewritten by it
+Answers = Callable[[Sequence[Question]], Sequence[str]]
+
+# What is trained
+
+_STEPS = TrainingSpec(steps=3_000, evaluate_every=250)
+_QUICK = RunSpec(TapeSpec(), ModelSpec(width=96), _STEPS, EvaluationSpec(examples=1_000))
+_SMOKE = RunSpec(
+    TapeSpec(instructions=8, examples=320, unseen_instructions=50, disguises=2),
+    ModelSpec(layers=2, width=16, heads=2),
+    TrainingSpec(steps=6, batch=32, evaluate_every=3),
+    EvaluationSpec(examples=60),
+)
+_LARGER = _QUICK.but(
+    task=TapeSpec(examples=768_000),
+    model=ModelSpec(layers=6, width=128),
+    training=TrainingSpec(steps=12_000, evaluate_every=500),
+)
+
+
+def settings(name: str) -> tuple[Setting, ...]:
+    """Few different rules or many, on equal budgets; at ``full`` also one larger model, trained longer.
+
+    Raises ``ValueError`` for an unknown scale.
+    """
+    row = amounts("programs", name)
+    main = Setting("main", _SMOKE if name == "smoke" else _QUICK, row.sizes, row.seeds)
+    return (main, Setting("larger", _LARGER, row.larger, (0,))) if row.larger else (main,)
+
+
+# The machine
+
+
+@dataclass(frozen=True)
+class Move:
+    """What the machine did to a string and what the oracle does to it; ``rule`` is None where none was
+    applied."""
+
+    rule: Rule | None
+    before: str
+    after: str
+    right_rule: Rule | None
+    right_after: str
+
+    @property
+    def right(self) -> bool:
+        """Whether the string is the right one, and the run continues or ends as it should."""
+        ends = [rule is None or rule.terminating for rule in (self.rule, self.right_rule)]
+        return self.after == self.right_after and ends[0] == ends[1]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A whole run; ``note`` says more about an outcome that needs it."""
+
+    text: str
+    moves: tuple[Move, ...]
+    outcome: str
+    note: str = ""
+
+    @property
+    def right_moves(self) -> int:
+        """How many moves were right before the first wrong one."""
+        return next((i for i, move in enumerate(self.moves) if not move.right), len(self.moves))
+
+
+@dataclass
+class Reader:
+    """A model and its answers so far: it always gives the same answer to the same question."""
+
+    model: Transformer
+    task: TapeSpec
+    memory: dict[Question, str] = field(default_factory=dict)
+
+    def __call__(self, questions: Sequence[Question]) -> list[str]:
+        """The model's answers; raises ``ValueError`` on what it cannot read."""
+        if new := self._new(questions):
+            encoding = layout_of(self.task)
+            answers = greedy_answers(self.model, encoding.prompts([prompt(self.task, *each) for each in new]))
+            self.memory |= {each: encoding.answer(ids) for each, ids in zip(new, answers, strict=True)}
+        return [self.memory[each] for each in questions]
+
+    def foresee(self, questions: Iterable[Question]) -> None:
+        """Keep the answers to those questions that the model answers rightly, in a tenth of the time of
+        generating.
+
+        As long as a machine is right, its questions are those of the oracle's own run, which are known
+        beforehand.
+        """
+        if new := self._new(questions):
+            right = all_right(self.model, asked(self.task, new))
+            self.memory |= {
+                (rule, text): rule.apply(text) for (rule, text), yes in zip(new, right, strict=True) if yes
+            }
+
+    def _new(self, questions: Iterable[Question]) -> list[Question]:
+        return [each for each in dict.fromkeys(questions) if each not in self.memory]
+
+
+def misfit(program: MarkovAlgorithm, text: str, task: TapeSpec) -> str:
+    """Why a model cannot read the right computation on ``text``, as a sentence; empty when it can."""
+    used = set(text).union(*(rule.pattern + rule.replacement for rule in program.rules))
+    if len(used) > len(task.alphabet):
+        return f"{len(used)} different symbols (at most {len(task.alphabet)})"
+    for number, rule in enumerate(program.rules, start=1):
+        x, y = len(rule.pattern), len(rule.replacement)
+        if not 1 <= x <= task.longest_pattern:
+            return f"rule {number}: a pattern of {x} letters (1 to {task.longest_pattern})"
+        if y > task.longest_replacement:
+            return f"rule {number}: a replacement of {y} letters (at most {task.longest_replacement})"
+    if unknown := sorted(used - set(task.alphabet)):
+        return f"unknown letter {unknown[0]!r}"
+    try:
+        longest = max(map(len, [text, *(step.text for step in program.steps(text, STEPS))]))
+    except StepLimitExceeded:
+        return f"the right computation takes more than {STEPS} steps"
+    return (
+        f"a tape of {longest} letters (at most {task.longest_input})" if longest > task.longest_input else ""
+    )
+
+
+def path(program: MarkovAlgorithm, text: str, decides: bool) -> Iterator[Question]:
+    """Every question that a machine asks on this input as long as it is right."""
+    steps = list(program.steps(text, STEPS))
+    for before, step in zip([text, *(step.text for step in steps)], [*steps, None], strict=True):
+        applied = step.rule if step else None
+        if decides and before:
+            for rule in program.rules:
+                if rule == applied:
+                    break
+                yield _plain(rule), before
+        if applied:
+            yield _plain(applied), before
+            if applied.terminating:
+                return
+
+
+def run_all(
+    answers: Answers, jobs: Sequence[tuple[MarkovAlgorithm, str]], task: TapeSpec, decides: bool = True
+) -> list[Trace]:
+    """Runs of several programs and inputs side by side: at each turn all of them ask one question."""
+    runs = [_run(program, text, task, decides) for program, text in jobs]
+    given: dict[int, str | None] = dict.fromkeys(range(len(runs)))
+    found: dict[int, Trace] = {}
+    while given:
+        questions: dict[int, Question] = {}
+        for number, answer in given.items():
+            try:
+                questions[number] = runs[number].send(answer)
+            except StopIteration as end:
+                found[number] = end.value
+        given = dict(zip(questions, answers(list(questions.values())), strict=True)) if questions else {}
+    return [found[number] for number in range(len(runs))]
+
+
+def _run(
+    program: MarkovAlgorithm, text: str, task: TapeSpec, decides: bool
+) -> Generator[Question, str, Trace]:
+    if note := misfit(program, text, task):
+        return Trace(text, (), MISFIT, note)
+    moves, tape, seen = [], text, set()
+    most = MORE + sum(1 for _ in program.steps(text))
+    while tape not in seen and len(moves) < most:
+        seen.add(tape)
+        right_rule = next((rule for rule in program.rules if rule.applies_to(tape)), None)
+        if not tape or (right_rule is None and not decides):  # no pattern occurs in an empty string
+            return _ended(program, text, moves, tape)
+        if len(tape) > task.longest_input:
+            note = f"a string of {len(tape)} letters (at most {task.longest_input})"
+            return Trace(text, tuple(moves), UNREADABLE, note)
+        if set(tape) - set(task.alphabet):
+            return Trace(text, tuple(moves), UNREADABLE, "a string with a character that is no letter")
+        if decides:
+            rule, after = yield from _decided(program, tape)
+        else:
+            rule, after = right_rule, (yield _plain(right_rule), tape)
+        moves.append(Move(rule, tape, after, right_rule, right_rule.apply(tape) if right_rule else tape))
+        tape = after
+        if rule is None or rule.terminating:
+            return _ended(program, text, moves, tape)
+    note = "a string came back" if tape in seen else f"not halted after {most} moves"
+    return Trace(text, tuple(moves), LIMIT, note)
+
+
+def _ended(program: MarkovAlgorithm, text: str, moves: list[Move], tape: str) -> Trace:
+    return Trace(text, tuple(moves), SOLVED if tape == program.run(text) else WRONG)
+
+
+def _decided(program: MarkovAlgorithm, tape: str) -> Generator[Question, str, tuple[Rule | None, str]]:
+    """The first rule under which the model changes the string, and what it makes of it."""
+    for rule in program.rules:
+        if rule.pattern == rule.replacement:
+            if rule.applies_to(tape):
+                return rule, tape
+        elif (answer := (yield _plain(rule), tape)) != tape:
+            return rule, answer
+    return None, tape
+
+
+def _plain(rule: Rule) -> Rule:
+    """The rule as a model reads it: whether it ends the run is not in the prompt."""
+    return Rule(rule.pattern, rule.replacement)
+
+
+# Every program on every model
+
+
+class Job(NamedTuple):
+    """One program on one input in one disguise; ``about`` are the columns that name it."""
+
+    about: dict[str, Any]
+    program: MarkovAlgorithm
+    text: str
+
+
+def jobs(task: TapeSpec) -> list[Job]:
+    """Every program and input in each disguise, as one model runs them."""
+    found = []
+    for program in collection().values():
+        for number in range(task.disguises):
+            room = len(program.symbols) <= len(task.alphabet)  # else it stays as it is: it does not fit
+            hidden = program.disguised(disguise(program.symbols, task.alphabet, number)) if room else program
+            for (text, _), (given, _) in zip(hidden.cases, program.cases, strict=True):
+                about = {"program": program.name, "input": given, "disguise": number}
+                found.append(Job(about, hidden.algorithm, text))
+    return found
+
+
+def run_programs(settings: Iterable[Setting], store: Store | None = None) -> pd.DataFrame:
+    """Run the collection on every trained model: a row for each model, machine, program, input and disguise.
+
+    Columns: setting, model (both in words), instructions, seed, run, machine, program, input, disguise,
+    decisions (of the right run), right (decisions before the first wrong one), outcome, note.
+    """
+    store, rows = store or Store(), []
+    pairs = [(setting.name, run) for setting in settings for run in setting.runs()]
+    for name, run in pairs:
+        model = f"{run.task.instructions:,} rules" + (f", {name}" if name != "main" else "")
+        about = {"setting": name, "model": model, "instructions": run.task.instructions}
+        about |= {"seed": run.task.rule_seed, "run": run.digest()}
+        reader, todo = Reader(store.model(run), run.task), jobs(run.task)
+        fitting = [job for job in todo if not misfit(job.program, job.text, run.task)]
+        right = (path(job.program, job.text, decides) for job in fitting for decides in MACHINES)
+        reader.foresee(chain.from_iterable(right))
+        for decides, machine in MACHINES.items():
+            traces = run_all(reader, [(job.program, job.text) for job in todo], run.task, decides)
+            for job, trace in zip(todo, traces, strict=True):
+                made = 0 if trace.outcome == MISFIT else decisions(job.program, job.text, decides)
+                score = {"decisions": made, "right": trace.right_moves}
+                score |= {"outcome": trace.outcome, "note": trace.note}
+                rows.append(about | {"machine": machine} | job.about | score)
+    return pd.DataFrame(rows)
+
+
+def decisions(program: MarkovAlgorithm, text: str, decides: bool) -> int:
+    """How many decisions the right run takes: its steps and, if the machine must see it, that none is left.
+
+    >>> sort = MarkovAlgorithm.parse("ba -> ab")
+    >>> decisions(sort, "ba", decides=False), decisions(sort, "ba", decides=True)
+    (1, 2)
+    """
+    steps = list(program.steps(text))
+    ended = steps[-1].rule.terminating or not steps[-1].text if steps else not text
+    return len(steps) + int(decides and not ended)
+
+
+def summary(runs: pd.DataFrame, apart: pd.DataFrame) -> pd.DataFrame:
+    """What is kept in ``data/``: ``runs`` summed over disguises, and the model's accuracies on single steps.
+
+    ``apart`` holds these (see ``sweep.kinds``); they become columns such as ``seen_has_op``.
+    """
+    keys = ["setting", "model", "instructions", "seed", "machine", "program", "input", "run"]
+    made = np.minimum(runs["right"] + 1, runs["decisions"])
+    runs = runs.assign(solved=runs["outcome"] == SOLVED, fits=runs["outcome"] != MISFIT, made=made)
+
+    def counted(outcomes: pd.Series) -> str:
+        return ", ".join(f"{name} {count}" for name, count in outcomes.value_counts().items())
+
+    sums = {name: (name, "sum") for name in ("solved", "decisions", "made", "right")}
+    about = {"disguises": ("disguise", "nunique"), "fits": ("fits", "all")}
+    grouped = runs.groupby(keys, sort=False, as_index=False)
+    table = grouped.agg(**about, **sums, outcomes=("outcome", counted))
+    scores = apart.pivot_table("accuracy", "run", ["split", "kind"])
+    scores.columns = [f"{split}_{kind.replace('-', '_')}" for split, kind in scores]
+    return table.join(scores, on="run")
+
+
+def rates(table: pd.DataFrame, by: Sequence[str] = ("model", "machine")) -> pd.DataFrame:
+    """Of a ``summary``, a row for each combination of ``by``, misfits left out: decisions made (to the first
+    wrong one of their run), the share that was right, runs, the share solved and its Wilson interval."""
+    rows = []
+    for names, part in table[table["fits"]].groupby(list(by), sort=False, observed=True):
+        made, runs, solved = part["made"].sum(), int(part["disguises"].sum()), int(part["solved"].sum())
+        low, high = wilson(solved, runs)
+        right = part["right"].sum() / made if made else np.nan
+        rows.append((*names, made, right, runs, solved / runs, low, high))
+    columns = [*by, "decisions made", "right decisions", "runs", "solved", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+# One tape
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A trained model to be tried, and the rules that it was trained on."""
+
+    reader: Reader
+    trained: frozenset[Rule]
+
+
+def as_text(program: Program) -> str:
+    """The rules of a program in the customary notation, one a line."""
+    return "\n".join(map(str, program.algorithm.rules))
+
+
+def written(text: str, name: str = "") -> Program:
+    """A program as a person writes it down; the one with this name in the collection if its rules are these.
+
+    Raises ``ValueError`` naming the malformed line, or saying that there is no rule.
+    """
+    picked = collection().get(name)
+    if picked and text == as_text(picked):
+        return picked
+    algorithm = MarkovAlgorithm.parse(text)
+    if not algorithm.rules:
+        raise ValueError("no rule: write one a line, as in  ba -> ab")
+    return Program("typed", "", algorithm, ())
+
+
+def attempt(machine: Machine, program: Program, given: str, decides: bool = True) -> tuple[Trace, int]:
+    """Run a program on a machine in disguise: the run in the program's own symbols, and how many of its
+    rules, in the letters that the model reads, the model was trained on.
+
+    Raises ``ValueError`` when there are more symbols than letters.
+    """
+    program, task = replace(program, cases=(*program.cases, (given, ""))), machine.reader.task
+    secret = disguise(program.symbols, task.alphabet, 0)
+    hidden = program.disguised(secret)
+    algorithm, text = hidden.algorithm, hidden.cases[-1][0]
+    if not misfit(algorithm, text, task):
+        machine.reader.foresee(path(algorithm, text, decides))
+    (trace,) = run_all(machine.reader, [(algorithm, text)], task, decides)
+    return shown(trace, secret), sum(_plain(rule) in machine.trained for rule in algorithm.rules)
+
+
+def shown(trace: Trace, secret: Mapping[str, str]) -> Trace:
+    """A run without its disguise.
+
+    >>> shown(Trace("qz", (), "unreadable"), {"+": "q"}).text
+    '+▯'
+    """
+    symbols = {letter: symbol for symbol, letter in secret.items()}
+
+    def bare(part: Any) -> Any:
+        if isinstance(part, Rule):
+            return Rule(bare(part.pattern), bare(part.replacement), part.terminating)
+        return part and "".join(symbols.get(letter, FOREIGN) for letter in part)
+
+    moves = tuple(Move(*map(bare, vars(move).values())) for move in trace.moves)
+    return replace(trace, text=bare(trace.text), moves=moves)
+
+
+def rows(trace: Trace) -> list[tuple[str, list[Tile], str]]:
+    """A tape for ``figures.tiles``: each string, marked what the machine replaces next, and the rule behind
+    it.
+
+    In the string of the first wrong move the first letter that differs from the right string is marked; where
+    it ends too early, a gap stands for the missing letter.
+    """
+    found, wrong = [], trace.right_moves + 1
+    for number, text in enumerate([trace.text, *(move.after for move in trace.moves)]):
+        marks, written_by = [""] * len(text), trace.moves[number - 1] if number else None
+        rule = trace.moves[number].rule if number < len(trace.moves) else None
+        if rule and (at := text.find(rule.pattern)) >= 0:
+            marks[at : at + len(rule.pattern)] = ["pattern"] * len(rule.pattern)
+        if number == wrong and text != written_by.right_after:
+            pairs = zip_longest(text, written_by.right_after)
+            place = next(place for place, (mine, best) in enumerate(pairs) if mine != best)
+            text, marks = (text + " ", [*marks, ""]) if place == len(text) else (text, marks)
+            marks[place] = "wrong"
+        note = ("" if text else "(empty)   ") + (_said(written_by) if written_by else "start")
+        found.append((str(number or ""), list(zip(text, marks, strict=True)), note))
+    return found
+
+
+def _said(move: Move) -> str:
+    """Which rule a move took, and what it should have done."""
+    taken, right = (str(rule).replace("->", "→") if rule else "no rule applies"
+                    for rule in (move.rule, move.right_rule))  # fmt: skip
+    if move.right:
+        return taken
+    return f"{taken}   ✗ should be {right if move.rule != move.right_rule else move.right_after or '(empty)'}"
+
+
+def ended(trace: Trace) -> str:
+    """How a run ended, in words."""
+    size, note = len(trace.moves), f": {trace.note}" if trace.note else ""
+    where = f", {trace.right_moves} right before the first wrong" if trace.right_moves < size else ""
+    return f"{trace.outcome}{note} ({size} move{'s' * (size != 1)}{where})"
+
+
+def tape(trace: Trace, title: str = "", most: int = 40) -> str:
+    """A run as HTML, a row per step: what the next rule replaces is orange, the first wrong letter red.
+
+    Of a run longer than ``most`` steps the first are shown.
+    """
+    lines = rows(trace)
+    rest = f", {len(lines) - most - 1} more steps not shown" if len(lines) > most + 1 else ""
+    return f"<b>{html.escape(title)}</b>{tiles(lines[: most + 1])}<b>{html.escape(ended(trace) + rest)}</b>"

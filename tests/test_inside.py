@@ -1,0 +1,195 @@
+"""One model opened: heads are named for what they look at, ablation changes what it must and nothing else."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+
+from strategies import tasks
+from unseen.datasets import training_examples
+from unseen.encoding import Encoding
+from unseen.evaluation import all_right, greedy_answers
+from unseen.instructions import draw_split
+from unseen.model import Shape, build
+from unseen.rewriting import Rule
+from unseen.specs import RECIPES, ModelSpec, TaskSpec
+from unseen.studies import inside
+from unseen.studies.inside import LETTERS, WHOLE
+from unseen.tour.probes import one_example
+from unseen.widgets import Demo
+
+TASK = TaskSpec(alphabet="abcdef", instructions=5, unseen_instructions=5, examples=40, no_op_share=0.3)
+EXAMPLES = training_examples(TASK, draw_split(TASK))
+RULED = EXAMPLES.where(EXAMPLES.applies)
+
+
+def model_of(recipe="modern", encoding=EXAMPLES.encoding):
+    """A model far from its initial weights, at which ablation would change nothing."""
+    model = build(ModelSpec(recipe, layers=2, width=16, heads=2), Shape.of(encoding))
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=noise)
+    return model
+
+
+# Heads
+
+
+@given(tasks())
+def test_matches_and_kinds_of_letters_are_those_of_plain_strings(task):
+    found = training_examples(task, draw_split(task))
+    lines, kinds = [found.line(i) for i in range(len(found))], inside.kinds_of_letters(found)
+    assert inside.match_places(found).tolist() == [line.text.find(line.rule.pattern) for line in lines]
+    total = sum(mask.astype(int) for mask in kinds.values())
+    assert (total == (found.answers != found.encoding.special("end"))).all(), "each letter is of one kind"
+    assert (kinds["first replaced"].sum(1) <= found.applies).all(), "a no-op has no letter to replace"
+
+
+def perfect(examples, x_looks):
+    """Attention in which letters of the match look at x, or x at the match, others at themselves."""
+    encoding, at = examples.encoding, inside.match_places(examples)
+    size, z = encoding.context, encoding.prompt_length - 1 - encoding.input_length
+    weights = np.tile(np.eye(size), (len(examples), 1, 1))
+    for i in np.flatnonzero(at >= 0):
+        for j in range(encoding.pattern_length):
+            here, there = (j, z + at[i] + j) if x_looks else (z + at[i] + j, j)
+            weights[i, here] = np.eye(size)[there]
+    return weights
+
+
+@pytest.mark.parametrize(("x_looks", "score"), [(False, 1), (True, 0.7)])  # even attention puts 3 of 10 there
+def test_a_head_that_finds_the_match_scores_and_an_even_one_does_not(x_looks, score):
+    size = EXAMPLES.encoding.context
+    even = np.full((len(EXAMPLES), size, size), 1 / size)
+    table = inside.finds_match([np.stack([perfect(EXAMPLES, x_looks), even], 1)], EXAMPLES)
+    assert table["score"].tolist() == [pytest.approx(score), pytest.approx(0)]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_head_has_a_score_at_every_job(recipe):
+    table = inside.jobs_of_heads(model_of(recipe), EXAMPLES)
+    assert table.groupby("job").size().to_dict() == dict.fromkeys(inside.JOBS, 4)
+    assert table["score"].between(-1, 1).all()
+    assert [len(heads) for heads in inside.best(table, 9).values()] == [4, 4, 4], (
+        "there may be fewer than requested"
+    )
+
+
+# Mean ablation
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_ablation_changes_predictions_and_leaves_the_model_as_it_was(recipe):
+    model = model_of(recipe)
+    before, means = inside.predictions(model, EXAMPLES), inside.mean_outputs(model, EXAMPLES)
+    assert inside.shares_right(before, EXAMPLES)[WHOLE] == all_right(model, EXAMPLES).mean()
+    assert (inside.ablated(model, EXAMPLES, [], means) == before).all()
+    assert (inside.ablated(model, EXAMPLES, [(1, 1), (2, 2)], means) != before).any()
+    with pytest.raises(IndexError):
+        inside.ablated(model, EXAMPLES, [(1, 1)], [])
+    assert (inside.predictions(model, EXAMPLES) == before).all()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_an_ablated_layer_adds_the_same_to_every_example(recipe):
+    model, added = model_of(recipe), []
+    means = inside.mean_outputs(model, EXAMPLES)
+    norm = model.blocks[0].norm_mlp
+    model.blocks[0].__dict__["norm_mlp"] = lambda x: added.append(x) or norm(x)
+    inside.ablated(model, EXAMPLES, inside.all_heads(model), means)
+    tokens = torch.from_numpy(EXAMPLES.tokens()).long()[:, : model.shape.context]
+    added = added[0] - model.embed(tokens)
+    torch.testing.assert_close(added, added[:1].expand_as(added), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("head", [(0, 1), (3, 1), (1, 0), (1, 3)])
+def test_a_head_that_does_not_exist_is_named(head):
+    with pytest.raises(ValueError, match=r"head \(.*2 layers of 2 heads"):
+        inside.ablated(model_of(), EXAMPLES, [head], [])
+
+
+def test_what_is_predicted_for_the_first_replaced_letter_is_named():
+    copied = RULED.answers.copy()
+    copied[:, : RULED.encoding.input_length] = RULED.inputs
+    cases = (RULED.answers, copied, np.full_like(copied, 200))
+    right, copied, odd = (inside.first_letter(letters, RULED) for letters in cases)
+    assert right["first letter: right"] == odd["first letter: something else"] == 1
+    assert copied["first letter: goes on copying"] + copied["first letter: right"] == 1
+
+
+def test_ablating_more_and_more_heads_has_its_rows():
+    model = model_of()
+    table = inside.ablate_best(model, RULED, inside.jobs_of_heads(model, RULED), (0, 1, 4), draws=3)
+    whole = table[table["what"] == WHOLE]
+    assert whole[whole["chosen"] == "best"].groupby("size").size().to_dict() == {0: 3, 1: 3, 4: 3}
+    assert whole[whole["chosen"] == "others"].groupby("size").size().to_dict() == {0: 3, 1: 9, 4: 9}
+    assert {*LETTERS, "first letter: right"} < set(table["what"])
+    assert table[table["size"] == 0].groupby("what")["share"].nunique().eq(1).all(), (
+        "the intact model each time"
+    )
+
+
+# The logit lens and the picture of one example
+
+DEMO_ENCODING = Encoding.of(TaskSpec())
+EXAMPLE = one_example(DEMO_ENCODING, Rule("iss", "art"), "kissmeonce")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_lens_says_after_the_last_layer_what_the_model_says(recipe):
+    model = model_of(recipe, DEMO_ENCODING)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(EXAMPLE.tokens()).long()[:, :-1]).softmax(-1).numpy()
+    found = inside.after_each_layer(model, EXAMPLE.tokens())
+    np.testing.assert_allclose(found[-1], expected, atol=1e-6)
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+    assert not any(block._forward_hooks for block in model.blocks)
+
+
+def test_candidates_are_ranked_and_right_ones_marked():
+    model = model_of(encoding=DEMO_ENCODING)
+    answer = greedy_answers(model, EXAMPLE.prompts)[0]
+    table = inside.candidates(model, EXAMPLE, answer, most=3)
+    assert len(table) == 3 * 11 * 3
+    assert (table.groupby(["layer", "place"])["probability"].diff().dropna() <= 0).all()
+    last = table[(table["layer"] == 2) & (table["rank"] == 1)].sort_values("place")
+    assert "".join(last["letter"]) == DEMO_ENCODING.text(answer)
+    assert last["right"].tolist() == (answer == EXAMPLE.answers[0]).tolist()
+
+
+@pytest.fixture(scope="module")
+def demo():
+    model = model_of(encoding=DEMO_ENCODING)
+    return Demo({"low": model, "high": model}, DEMO_ENCODING, {"low": 10, "high": 3_000})
+
+
+LOOK = {
+    "rule": Rule("cat", "dog"),
+    "text": "onecatnaps",
+    "model": "low",
+    "view": "lens",
+    "layer": 1,
+    "head": 2,
+}
+
+
+def test_the_lens_and_the_attention_of_an_example_are_labelled_letter_by_letter(demo):
+    above, below = inside.look(demo, **LOOK).axes
+    assert [label.get_text() for label in above.get_xticklabels()] == list("onedognaps.")
+    assert (len(above.texts), len(below.texts)) == (3 * 11, 4 * 11)
+    (ax,) = inside.look(demo, **LOOK | {"view": "attention"}).axes
+    labels = "".join(label.get_text() for label in ax.get_yticklabels())
+    assert labels.startswith("cat→dog|onecatnaps=")
+    assert len(labels) == DEMO_ENCODING.context
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"model": "mine"}, "model 'mine'"), ({"view": "dreams"}, "view 'dreams'"), ({"layer": 3}, "2 layers"),
+    ({"layer": 0}, "2 layers"), ({"head": 3}, "2 heads"), ({"text": "x" * 100_000}, "input: 100000 letters"),
+    ({"text": "<script>aa"}, "unknown letter"), ({"rule": Rule("ca", "dog")}, "pattern: 2 letters"),
+])  # fmt: skip
+def test_what_cannot_be_shown_is_a_short_sentence(demo, changes, words):
+    with pytest.raises(ValueError, match=words) as error:
+        inside.look(demo, **LOOK | changes)
+    assert len(str(error.value)) < 300

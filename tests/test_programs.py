@@ -1,0 +1,224 @@
+"""Trained machines: runs on right and wrong answers, what is kept of them, tapes and typed mistakes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from unseen.encoding import layout_of
+from unseen.model import Shape, build
+from unseen.rewriting import MarkovAlgorithm
+from unseen.specs import ModelSpec
+from unseen.studies import programs
+from unseen.studies.programs import LIMIT, MISFIT, SOLVED, UNREADABLE, WRONG, Machine, Reader
+from unseen.tapes.programs import collection
+from unseen.tapes.spec import TapeSpec
+from unseen.tapes.world import draw_split
+
+TASK = TapeSpec(instructions=60, examples=400, unseen_instructions=40)
+SORT = MarkovAlgorithm.parse("ba -> ab\nca -> ac\ncb -> bc")
+
+
+def oracle(questions):
+    return [rule.apply(text) for rule, text in questions]
+
+
+def spoilt(texts):
+    """The oracle, but for some strings, whatever the rule."""
+    return lambda questions: [texts.get(text, rule.apply(text)) for rule, text in questions]
+
+
+def run_with(answers, program, text, decides=True):
+    return programs.run_all(answers, [(program, text)], TASK, decides)[0]
+
+
+# The machine
+
+
+@pytest.mark.parametrize("decides", [False, True])
+def test_with_right_answers_every_program_that_fits_is_solved(decides):
+    jobs = [(job.program, job.text) for job in programs.jobs(TASK)]
+    for (program, text), trace in zip(jobs, programs.run_all(oracle, jobs, TASK, decides), strict=True):
+        if trace.outcome != MISFIT:
+            assert trace.outcome == SOLVED
+            assert trace.right_moves == len(trace.moves) == programs.decisions(program, text, decides)
+            assert [move.after for move in trace.moves if move.rule] == [
+                step.text for step in program.steps(text)
+            ]
+
+
+def test_what_does_not_fit_is_explained_and_the_rest_fits():
+    notes = {
+        job.about["program"]: programs.misfit(job.program, job.text, TASK) for job in programs.jobs(TASK)
+    }
+    assert {name: note for name, note in notes.items() if note} == {
+        "unary multiplication 4 by 5": "a tape of 33 letters (at most 16)",
+        "shopping": "rule 1: a replacement of 5 letters (at most 4)",
+        "shopping that ends": "rule 1: a replacement of 5 letters (at most 4)",
+        "syntax": "31 different symbols (at most 26)",
+    }
+    endless = programs.misfit(MarkovAlgorithm.parse("b -> b"), "b", TASK)
+    assert endless == "the right computation takes more than 200 steps"
+
+
+@pytest.mark.parametrize("decides", [False, True])
+def test_the_path_is_what_a_right_machine_asks(decides):
+    heard = []
+    run_with(lambda questions: heard.extend(questions) or oracle(questions), SORT, "cba", decides)
+    assert heard == list(programs.path(SORT, "cba", decides))
+
+
+@pytest.mark.parametrize(("answers", "text", "outcome", "right"), [
+    ({"cab": "acc"}, "cab", WRONG, 0), ({"cab": ""}, "cab", WRONG, 0), ({}, "", SOLVED, 0),
+    ({}, "abc", SOLVED, 1), ({"acb": "bac"}, "cab", SOLVED, 1),  # the last recovers
+    ({"acb": "cab"}, "cab", LIMIT, 1), ({"abc": "acb"}, "abc", LIMIT, 0),
+    ({"cab": "a" * 17}, "cab", UNREADABLE, 0), ({"cab": "a|"}, "cab", UNREADABLE, 0),
+])  # fmt: skip
+def test_how_runs_end(answers, text, outcome, right):
+    trace = run_with(spoilt(answers), SORT, text)
+    assert (trace.outcome, trace.right_moves) == (outcome, right)
+
+
+def test_a_run_that_wanders_is_stopped_twenty_moves_after_the_right_one_ends():
+    words = iter([f"b{letter}" for letter in TASK.alphabet])
+    trace = run_with(
+        lambda asked: [next(words) for _ in asked], MarkovAlgorithm.parse("b -> c"), "b", decides=False
+    )
+    assert (trace.outcome, trace.note, len(trace.moves)) == (LIMIT, "not halted after 21 moves", 21)
+
+
+def test_the_model_can_pick_a_wrong_rule_but_not_one_that_changes_nothing():
+    wrong = run_with(spoilt({"cab": "cba"}), SORT, "cab").moves[0]
+    assert (str(wrong.rule), str(wrong.right_rule), wrong.right) == ("ba -> ab", "ca -> ac", False)
+    same = run_with(oracle, MarkovAlgorithm.parse("ab -> .ab\na -> b"), "cab")
+    assert ([str(move.rule) for move in same.moves], same.outcome) == (["ab -> .ab"], SOLVED)
+
+
+@pytest.fixture(scope="module")
+def machine():
+    model = build(ModelSpec(layers=2, width=16, heads=2), Shape.of(layout_of(TASK)))
+    return Machine(Reader(model, TASK), frozenset(draw_split(TASK).seen))
+
+
+def test_foreseen_answers_are_those_that_are_given(machine, monkeypatch):
+    questions = [(rule, text) for rule in draw_split(TASK).unseen[:20] for text in ("ab", "cabca")]
+    right = np.arange(40) % 3 == 0  # an untrained model is right in nothing
+
+    def as_if(model, examples):
+        assert [examples.texts(i)[1] for i in range(40)] == oracle(questions)
+        return right
+
+    monkeypatch.setattr(programs, "all_right", as_if)
+    given, ahead = Reader(machine.reader.model, TASK)(questions), Reader(machine.reader.model, TASK)
+    ahead.foresee(questions)
+    assert ahead.memory == {
+        each: answer for each, answer, yes in zip(questions, oracle(questions), right, strict=True) if yes
+    }
+    assert ahead(questions) == np.where(right, oracle(questions), given).tolist()
+
+
+# What is kept
+
+
+def test_what_is_kept_counts_disguises_and_the_models_accuracy_on_each_kind_of_input():
+    about = {
+        "setting": "main",
+        "model": "9 rules",
+        "instructions": 9,
+        "seed": 0,
+        "machine": "m",
+        "program": "p",
+        "run": "r",
+    }
+    columns = ["input", "disguise", "decisions", "right", "outcome"]
+    runs = pd.DataFrame(
+        [("ab", 0, 4, 4, SOLVED), ("ab", 1, 4, 1, WRONG), ("ba", 0, 0, 0, MISFIT)], columns=columns
+    )
+    apart = pd.DataFrame([("r", "seen", "has-op", 0.9), ("r", "unseen", "no-op", 0.7)],
+                         columns=["run", "split", "kind", "accuracy"])  # fmt: skip
+    table = programs.summary(runs.assign(**about), apart)
+    kept = table.set_index("input")
+    assert kept.loc["ab", ["disguises", "fits", "solved", "decisions", "made", "right"]].tolist() == [
+        2,
+        True,
+        1,
+        8,
+        6,
+        5,
+    ]
+    assert kept.loc["ab", "outcomes"] == f"{SOLVED} 1, {WRONG} 1"
+    assert kept.loc["ab", ["seen_has_op", "unseen_no_op"]].tolist() == [0.9, 0.7]
+    assert not kept.loc["ba", "fits"]
+    rates = programs.rates(table, by=["program"])
+    assert rates.loc[0, ["decisions made", "right decisions", "runs", "solved"]].tolist() == [
+        6,
+        5 / 6,
+        2,
+        0.5,
+    ]
+
+
+def test_every_size_of_a_setting_has_the_same_budget():
+    for scale in ("smoke", "quick", "full", "paper"):
+        runs = programs.settings(scale)[0].runs()
+        assert len({(run.training, run.task.examples, run.model.but(seed=0)) for run in runs}) == 1
+    with pytest.raises(ValueError, match="known scales are"):
+        programs.settings("fast")
+
+
+# Tapes and typed programs
+
+
+def test_the_first_wrong_letter_is_marked_and_a_missing_one_is_a_gap():
+    trace = run_with(spoilt({"acb": "aab"}), SORT, "cab")
+    rows = programs.rows(trace)
+    assert [mark for _, mark in rows[0][1]] == ["pattern", "pattern", ""]
+    assert rows[2] == ("2", [("a", ""), ("a", "wrong"), ("b", "")], "ba → ab   ✗ should be cb → bc")
+    assert programs.ended(trace) == "wrong answer (3 moves, 1 right before the first wrong)"
+    short = programs.rows(run_with(spoilt({"cab": "a"}), SORT, "cab", decides=False))
+    assert short[1][1] == [("a", ""), (" ", "wrong")]
+
+
+@pytest.mark.parametrize(("program", "text", "answers"), [
+    ("a ->", "aa", {}), ("ba -> ab", "", {}), ("ba -> ab", "ba", {"ba": ""}), ("ba -> ab", "a" * 20, {}),
+    ("ba -> ab", "bbbaaa", {}),
+])  # fmt: skip
+def test_tapes_are_shown_empty_long_and_wrong(program, text, answers):
+    trace = run_with(spoilt(answers), MarkovAlgorithm.parse(program), text)
+    page = programs.tape(trace, "<i>", most=1)
+    assert trace.outcome in page
+    assert "<i>" not in page
+    assert ("more steps not shown" in page) == (len(trace.moves) > 1)
+
+
+@pytest.mark.parametrize(("rules", "words"), [
+    ("ab = c", "line 1: no '->'"), ("# nothing", "no rule"), ("a -> b\n<b>x", "line 2"),
+    ("".join(map(chr, range(0x4E00, 0x4E30))) + " -> a", "different symbols"),
+])  # fmt: skip
+def test_typed_mistakes_are_sentences(machine, rules, words):
+    with pytest.raises(ValueError, match=words):
+        programs.attempt(machine, programs.written(rules), "a")
+
+
+def test_what_is_typed_is_shown_and_never_interpreted(machine):
+    page = programs.tape(programs.attempt(machine, programs.written("< -> <i>"), "<<")[0])
+    assert "<i>" not in page
+    assert "&lt;" in page
+    trace, _ = programs.attempt(machine, programs.written("aaaaa -> b"), "a")
+    assert programs.ended(trace).startswith("does not fit: rule 1: a pattern of 5 letters (1 to 3)")
+
+
+def test_a_program_runs_in_its_own_disguise_and_is_shown_in_its_own_symbols(machine):
+    brackets = collection()["brackets"]
+    assert programs.written(programs.as_text(brackets), "brackets") == brackets
+    assert programs.written(programs.as_text(brackets) + "\nab -> c", "brackets").name == "typed"
+
+    class Right(Reader):
+        def __call__(self, questions):
+            return oracle(questions)
+
+    trace, known = programs.attempt(
+        Machine(Right(machine.reader.model, TASK), machine.trained), brackets, "<(())()>"
+    )
+    assert (trace.outcome, known) == (SOLVED, 0)
+    assert trace.moves[-1].after == "y"
+    assert programs.FOREIGN not in programs.tape(trace)
