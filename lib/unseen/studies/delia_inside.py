@@ -213,23 +213,6 @@ def compared(found: dict[str, Gradients], ratio: int) -> list[dict]:
     return rows
 
 
-def beyond_ideal(table: pd.DataFrame, part: str = "all weights") -> pd.DataFrame:
-    """Cosines of each gradient with what the bias has *beyond* the ideal, by ratio, seed and step of ``gradients``.
-
-    The bias and the ideal have a part in common (column ``bias and ideal``, their cosine); a gradient along it serves
-    the ideal as well.  Further columns: task, diverse, composite.
-    """
-    cosines = table[table["part"] == part].pivot_table(
-        "cosine", ["ratio", "seed", "step"], ["gradient", "along"]
-    )
-    common = cosines["bias", "ideal"]
-    found = {"bias and ideal": common}
-    for name in ("task", "diverse", "composite"):
-        rest = cosines[name, "bias"] - common * cosines[name, "ideal"]
-        found[name] = rest / np.sqrt(1 - common**2).clip(lower=1e-6)
-    return pd.DataFrame(found)
-
-
 # The token's meaning
 
 
