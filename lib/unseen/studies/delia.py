@@ -1,0 +1,354 @@
+"""DELIA's small world, notebooks 20 to 23: which base and which tunings each scale trains, and what they answer.
+
+All tunings of a scale take the same number of updates, except those of ``once``, which read their mixture one time.
+DELIA: Zeng and others, arXiv 2408.10841.
+
+    >>> [method.name for method in by_ratio("quick")]
+    ['ratio 0', 'ratio 5', 'ratio 67', 'ratio 260']
+    >>> len({run for method in (*by_ratio("quick"), *rivals("quick")) for run in method.runs()})
+    48
+"""
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as ipw
+import numpy as np
+import pandas as pd
+
+from unseen.delia.language import FORMATS, LETTERS, LONGEST, PAIRS, TOKEN, VERBS, Query
+from unseen.delia.prompts import KINDS, ask, small_task
+from unseen.delia.sampling import ensure_samples
+from unseen.delia.spec import LanguageSpec, TuningSpec
+from unseen.delia.world import questions
+from unseen.disk.files import project_folder
+from unseen.encoding import layout_of
+from unseen.evaluation import all_right, greedy_answers, share
+from unseen.model import Transformer
+from unseen.running.following import followed
+from unseen.running.workers import Executor, Tell
+from unseen.scales import Setting, amounts, scale
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.store import Store
+from unseen.sweep import frame, manifests
+from unseen.widgets import explore
+
+KIND_LABELS = {
+    "task+token": "task, with the token",
+    "task": "task, without",
+    "other+token": "other operations, with",
+    "other": "other operations, without",
+    "other formats": "other formats, by name",
+    "not token": "“do not use <sep>”",
+}
+RATE, SLOW, FAST = (
+    1e-3,
+    1e-4,
+    1e-2,
+)  # learning rates: of all weights; of the rest and of the token where they differ
+REGIMES = {  # both learn at one rate, the token ever faster, the token alone
+    "equal": {},
+    "token 10 x": {"learning_rate": RATE, "token_rate": FAST},
+    "token 100 x": {"learning_rate": SLOW, "token_rate": FAST},
+    "token alone": {"trains": "token", "learning_rate": FAST},
+}
+ADAPTER = {
+    "trains": "adapter",
+    "learning_rate": 3e-3,
+}  # the middle one of three rates tried on an unreported seed
+
+
+# What is trained
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to tune: its ``name``, the ``base`` it starts from, its run of seed 0, and its ``seeds``."""
+
+    name: str
+    base: RunSpec
+    run: RunSpec
+    seeds: tuple[int, ...]
+
+    def runs(self) -> list[RunSpec]:
+        """One run per seed: other operations and another format, other rows, another order."""
+        return [self.run.with_seed(seed) for seed in self.seeds]
+
+
+def base_run(name: str, names: str = "one") -> RunSpec:
+    """The pre-training of the base of a scale; at ``smoke`` it learns little more than to end its answers.
+
+    ``names`` says whether formats have names of ``one`` word, ``two``, or ``both``.
+    """
+    if scale(name).name == "smoke":
+        task = LanguageSpec(names=names, examples=320)
+        training = TrainingSpec(steps=60, batch=32, learning_rate=0.03, evaluate_every=60)
+        return RunSpec(task, ModelSpec(layers=1, width=16, heads=2), training, EvaluationSpec(20))
+    training = TrainingSpec(
+        steps=2_500, batch=64, learning_rate=0.01, matrix_learning_rate=0.015, evaluate_every=100
+    )
+    return RunSpec(LanguageSpec(names=names), ModelSpec(layers=3, width=96), training, EvaluationSpec(1_000))
+
+
+def tuned(name: str, method: str, training: dict[str, Any] | None = None, **task: Any) -> Method:
+    """A tuning of the base of a scale, with changes to its task and training; it mixes in self-sampled rows by default.
+
+    >>> tuned("quick", "DELIA", ratio=67).run.task.diverse, tuned("quick", "slow", {"learning_rate": 1e-4}).seeds
+    ('self', (0, 1, 2))
+    """
+    row, base = amounts("delia", name), base_run(name, task.get("names", "one"))
+    if task.get("ratio") and task.get("diverse", "self") == "self":
+        task["source"] = base.digest()
+    common = TrainingSpec(
+        steps=row.updates,
+        batch=32,
+        learning_rate=RATE,
+        matrix_learning_rate=0.0,
+        decay_share=1.0,
+        evaluate_every=row.updates // 4,
+        checkpoint_every=1_000,
+    )
+    model = base.model.but(base=base.digest())
+    run = RunSpec(TuningSpec(**task), model, common.but(**(training or {})), EvaluationSpec(row.prompts))
+    return Method(method, base, run, row.seeds)
+
+
+def best(name: str) -> int:
+    """The ratio at which methods are compared."""
+    return amounts("delia", name).best
+
+
+def by_ratio(name: str) -> list[Method]:
+    """All weights at one learning rate, by ratio of diverse data; equal numbers of updates."""
+    return [tuned(name, f"ratio {ratio}", ratio=ratio) for ratio in amounts("delia", name).ratios]
+
+
+def once(name: str) -> list[Method]:
+    """By ratio again, but each reads its mixture once, as published: equal numbers of task rows, more updates."""
+    found = []
+    for ratio in amounts("delia", name).once:
+        steps = max(1, 100 * (1 + ratio) // 32)
+        training = {"steps": steps, "evaluate_every": max(1, steps // 4)}
+        found.append(tuned(name, f"ratio {ratio}, once", training, ratio=ratio))
+    return found
+
+
+def rivals(name: str) -> list[Method]:
+    """Plain tuning, DELIA, and what else might keep a model from formatting everything; equal numbers of updates."""
+    ratio, alone = best(name), REGIMES["token alone"]
+    return [
+        tuned(name, "plain tuning"),
+        tuned(name, "DELIA", ratio=ratio),
+        tuned(name, "reference answers", ratio=ratio, diverse="reference"),
+        tuned(name, "replay of pre-training", ratio=ratio, diverse="replay"),
+        tuned(name, "narrow data", ratio=ratio, diverse="narrow"),
+        tuned(name, "paraphrases only", ratio=ratio, diverse="paraphrases"),
+        tuned(name, "KL to the base", {"kl": 1.0}),
+        tuned(name, "pull to the base", {"pull": 0.01}),
+        tuned(name, "label smoothing", {"smoothing": 0.1}),
+        tuned(name, "instruction behind", after=True),
+        tuned(name, "adapter", ADAPTER),
+        tuned(name, "adapter, DELIA", ADAPTER, ratio=ratio),
+        tuned(name, "token alone", alone),
+        tuned(name, "token alone, DELIA", alone, ratio=ratio),
+    ]
+
+
+def regimes(name: str) -> list[Method]:
+    """Every regime of learning rates at every ratio but the largest: the phase diagram of what the token means."""
+    ratios = amounts("delia", name).regimes
+    return [
+        tuned(name, f"{regime}, ratio {n}", REGIMES[regime], ratio=n) for regime in REGIMES for n in ratios
+    ]
+
+
+def spread(name: str) -> list[Method]:
+    """The same 100 rows of the task spread over more operations, without diverse data and with it."""
+    numbers = amounts("delia", name).operations
+    return [
+        tuned(name, f"{number} operations, ratio {ratio}", operations=number, ratio=ratio)
+        for ratio in (0, best(name))
+        for number in numbers
+    ]
+
+
+def two_words(name: str) -> list[Method]:
+    """In a world where only two words together name a format, so that one token cannot mean what one word does."""
+    return [
+        tuned(name, f"two words, {regime}, ratio {ratio}", REGIMES[regime], ratio=ratio, names="two")
+        for regime in ("equal", "token alone")
+        for ratio in (0, best(name))
+    ]
+
+
+def settings(methods: Sequence[Method]) -> list[Setting]:
+    """The methods as ``report.write_table`` notes them beside the results."""
+    return [
+        Setting(method.name, method.run, (method.run.task.operations,), method.seeds) for method in methods
+    ]
+
+
+def shelf() -> Path:
+    """The folder of the runs that come with the project, in the form of a store."""
+    return project_folder() / "data" / "store"
+
+
+def ready(bases: Iterable[RunSpec], executor: Executor | None = None) -> None:
+    """Make sure that the bases are in the store: copied from the ``shelf`` and printed, or else trained.
+
+    A run on the shelf is checked against its hashes.  Raises as ``Store.manifest`` and ``sweep.frame`` do.
+    """
+    store, bases = Store(), list(dict.fromkeys(bases))
+    for base in bases:
+        if not store.folder(base).exists() and (shelf() / base.digest() / "manifest.json").is_file():
+            Store(shelf()).manifest(base)
+            copy_whole(Store(shelf()).folder(base), store.folder(base))
+            print(f"base {base.digest()} is the one that comes with the project, in data/store/")
+    frame(bases, store, executor)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy the folder of a finished run, whole or not at all."""
+    copy = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    shutil.copytree(source, copy)
+    try:
+        os.replace(copy, target)
+    except OSError:  # another process was first
+        shutil.rmtree(copy)
+
+
+# What they answer
+
+
+def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
+    """Exact match by method, seed and kind of prompts (``prompts.KINDS``); missing runs are trained first.
+
+    Columns: method, diverse, ratio, operations (trained with the token), rate, token_rate (learning rates), seed,
+    updates, task_examples (task rows seen, with repetitions), prompts, accuracy, low, high (95 % interval), examples
+    (prompts evaluated), seconds (of training), run.
+    """
+    runs = list(dict.fromkeys(run for method in methods for run in method.runs()))
+    ready([method.base for method in methods], executor)
+    ensure_samples(runs)
+    frame(sorted(runs, key=lambda run: -run.training.steps), Store(), executor)
+    known = manifests(runs, Store())
+    tables = followed(runs, evaluate, "answers-1", executor, "evaluate on prompts of every kind")
+    scores = {run: table.to_dict("records") for run, table in zip(runs, tables, strict=True)}
+    rows = []
+    for method in methods:
+        for run in method.runs():
+            of_run = {"seconds": known[run]["train_seconds"], "run": run.digest()}
+            rows += [{**about(method, run), **score, **of_run} for score in scores[run]]
+    return pd.DataFrame(rows)
+
+
+def about(method: Method, run: RunSpec) -> dict[str, object]:
+    """The columns that say which method and run a row is of."""
+    task, training = run.task, run.training
+    task_examples = training.steps * min(training.batch, task.examples) / (1 + task.ratio)
+    return {
+        "method": method.name,
+        "diverse": task.diverse if task.ratio else "",
+        "ratio": task.ratio,
+        "operations": task.operations,
+        "rate": training.learning_rate,
+        "token_rate": training.token_rate or training.learning_rate,
+        "seed": task.rule_seed,
+        "updates": training.steps,
+        "task_examples": round(task_examples),
+    }
+
+
+def evaluate(run: RunSpec, tell: Tell) -> pd.DataFrame:
+    """``accuracies`` of a finished run, for a worker."""
+    return pd.DataFrame(accuracies(run, Store().model(run)))
+
+
+def accuracies(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
+    """Exact match of a model on prompts of every kind about the task of a run."""
+    examples = {kind: questions(run.task, kind, run.evaluation) for kind in KINDS}
+    return [{"prompts": kind, **share(all_right(model, each))} for kind, each in examples.items()]
+
+
+# The explorer of prompts
+
+_ARGUMENTS = {
+    "rewrite": re.compile(rf"([{LETTERS}]{{2}}) by ([{LETTERS}]{{2}})"),
+    "delete": re.compile(rf"([{LETTERS}]) from"),
+}
+_INPUT = re.compile(rf"(?:^([{LETTERS}]+) ?:|: ?([{LETTERS}]+)$)")
+
+
+def understood(text: str, format: str) -> Query | None:
+    """The query that a text states, the token standing for ``format``; None where it is no query of the language.
+
+    >>> understood("please flip this in the <sep> format : ABCD", "square").answer
+    '[DCBA]'
+    >>> understood("ABCD : turn it, never use curly format", "square").answer
+    'BCDA'
+    >>> understood("ABCD", "square") is None
+    True
+    """
+    words, given = re.findall(r"<sep>|[a-z]+", text), _INPUT.search(text.strip())
+    operation = next((name for name, verbs in VERBS.items() if set(verbs) & set(words)), "")
+    if not given or not operation:
+        return None
+    argument, pattern = "", _ARGUMENTS.get(operation)
+    if pattern:
+        if not (found := pattern.search(text)):
+            return None
+        argument = " ".join(found.groups())
+    names = {TOKEN: format} | {name: name for name in FORMATS}
+    named = [names[word] for word in words if word in names] + [
+        one for one, two in PAIRS.items() if two in text
+    ]
+    stated = "" if {"not", "never"} & set(words) or not named else named[0]
+    return Query(operation, argument, "", "", given[1] or given[2], stated)
+
+
+def answers(models: Mapping[str, Transformer], run: RunSpec, text: str) -> pd.DataFrame:
+    """What each model answers to a text: columns who, answer, right (empty where the right answer is unknown).
+
+    The first rows hold the prompt and, if the text is a query of the language, its right answer.  Raises
+    ``ValueError`` naming a word that the models do not know, an input that is too long, or saying that there is none.
+    """
+    layout = layout_of(run.task)
+    if not text.strip():
+        raise ValueError("the prompt is empty; for example:  please flip this in the <sep> format : ABCD")
+    layout.ids(text)  # so that an unknown word is named as it was typed
+    prompt = layout.prompts([f"{text}="])
+    if long := [part for part in re.findall(rf"[{LETTERS}]+", text) if len(part) > LONGEST]:
+        raise ValueError(
+            f"{long[0]} has {len(long[0])} letters; the models were trained on at most {LONGEST}"
+        )
+    query = understood(text, small_task(run.task).format)
+    rows = [("prompt", text, "")] + ([("right answer", query.answer, "")] if query else [])
+    for name, model in models.items():
+        answer = layout.answer(greedy_answers(model, prompt)[0])
+        rows.append((name, answer, ("✓" if answer == query.answer else "✗") if query else ""))
+    return pd.DataFrame(rows, columns=["who", "answer", "right"])
+
+
+def explorer(methods: Sequence[Method]) -> ipw.interactive | None:
+    """Type a prompt, or take an example of a kind, and see what the base and seed 0 of each method answer."""
+    run, store = methods[0].runs()[0], Store()
+    models = {"base": store.model(methods[0].base)} | {
+        each.name: store.model(each.runs()[0]) for each in methods
+    }
+
+    def answer(kind: str, number: int, prompt: str) -> pd.DataFrame:
+        example = ask(kind, small_task(run.task), np.random.default_rng(number)).content
+        return answers(models, run, prompt or example)
+
+    return explore(
+        answer,
+        kind=ipw.Dropdown(options=KINDS, description="example"),
+        number=ipw.BoundedIntText(1, 1, 1_000, description="number"),
+        prompt=ipw.Text(description="or your own", continuous_update=False, layout=ipw.Layout(width="42em")),
+    )

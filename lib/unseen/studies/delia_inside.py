@@ -1,0 +1,303 @@
+"""What tuning does to a model of DELIA's world, notebooks 20 to 23: on its way, in its gradients, in the token's meaning.
+
+*Gradients.*  The *ideal* gradient is that of the token crossed with all operations; the *bias* that of what must not be
+learnt, the token's format where no token stands.  The paper says that diverse data has little along the task's bias
+and opposes it, so that the composite of both comes nearer to the ideal ("buffering").
+
+*Meaning.*  The same queries are read with the token, with the name of its format in its place, with the name of
+another format, and without any.  Compared are hidden states where the answer begins, and the predicted answers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unseen.datasets import Examples
+from unseen.delia.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query
+from unseen.delia.prompts import KINDS, SmallTask, conversation, draw, name_of, small_task, task_rows
+from unseen.delia.sampling import ensure_samples
+from unseen.delia.world import as_examples, draw_split, others, questions
+from unseen.encoding import layout_of
+from unseen.evaluation import all_right
+from unseen.instructions import generator
+from unseen.model import Transformer
+from unseen.objectives import loss_of
+from unseen.running.following import Follow, carry_on, followed
+from unseen.running.workers import Executor, Tell
+from unseen.specs import RunSpec
+from unseen.store import Store
+from unseen.studies.delia import Method, about
+from unseen.sweep import begun
+from unseen.training import data_of
+
+AGAINST = ("its name", "other formats", "no format")
+_ROWS = 64  # of a history
+_PROMPTS = 200  # of each kind on the way, and of the queries for the token's meaning
+_GRADIENT = 512  # rows of each gradient
+_RATIO = 67  # of the composite where a run has no diverse data of its own
+Gradients = dict[str, Tensor]  # by name of the weights
+
+
+# While a model is tuned
+
+
+def learning_curves(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
+    """Accuracy and loss of all runs of methods on prompts of every kind while they are tuned; bases must be trained.
+
+    Columns: ratio, diverse, seed, step, prompts, accuracy, loss (nats per answer).
+    """
+    return _while_tuned(methods, follow_prompts, "kinds-1", executor)
+
+
+def gradients(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
+    """Angles between the gradients of all runs of methods while they are tuned; their bases must be trained.
+
+    Columns: ratio, seed, step, part (of the model), gradient, along (ideal, bias), cosine, size.
+    """
+    return _while_tuned(methods, follow_gradients, "gradients-1", executor)
+
+
+def _while_tuned(
+    methods: Sequence[Method], follow: Follow, name: str, executor: Executor | None
+) -> pd.DataFrame:
+    runs = []
+    for method in methods:
+        training = method.run.training
+        often = training.but(evaluate_every=max(1, training.steps // _ROWS))
+        runs += [run.but(training=often) for run in method.runs()]
+    ensure_samples(runs)
+    return pd.concat(followed(runs, follow, name, executor), ignore_index=True)
+
+
+def due(spec: RunSpec, step: int) -> bool:
+    """Whether a model is measured after a step: at rows 1, 2, 4, 8 ... of the history, and at its last.
+
+    >>> from unseen.specs import TrainingSpec
+    >>> spec = RunSpec(training=TrainingSpec(steps=30, evaluate_every=3))
+    >>> [step for step in range(3, 31, 3) if due(spec, step)]
+    [3, 6, 12, 24, 30]
+    """
+    row = step // spec.training.evaluate_every
+    return step == spec.training.steps or row & (row - 1) == 0
+
+
+def _measured(
+    spec: RunSpec, tell: Tell, measure: Callable[[Transformer], list[dict]], **of_run: object
+) -> pd.DataFrame:
+    """Tune a base; ``measure`` its model before the first step and whenever it is ``due``."""
+    state, rows = begun(spec, Store(), "cpu"), []
+
+    def look(row: object = None) -> None:
+        tell(state.step)
+        if due(spec, state.step):
+            rows.extend({**of_run, "step": state.step, **line} for line in measure(state.model))
+
+    look()
+    carry_on(spec, state, data_of(spec), look)
+    return pd.DataFrame(rows)
+
+
+def follow_prompts(spec: RunSpec, tell: Tell) -> pd.DataFrame:
+    """The rows of one run in ``learning_curves``, for a worker."""
+    examples = {kind: questions(spec.task, kind, spec.evaluation).first(_PROMPTS) for kind in KINDS}
+
+    def measure(model: Transformer) -> list[dict]:
+        return [
+            {
+                "prompts": kind,
+                "accuracy": float(all_right(model, each).mean()),
+                "loss": loss_of_answers(model, each),
+            }
+            for kind, each in examples.items()
+        ]
+
+    task = spec.task
+    return _measured(spec, tell, measure, ratio=task.ratio, diverse=task.diverse, seed=task.rule_seed)
+
+
+@torch.no_grad()
+def loss_of_answers(model: Transformer, examples: Examples) -> float:
+    """The mean loss of whole right answers, in nats per answer."""
+    tokens = torch.from_numpy(examples.tokens()).long()
+    logits, expected = model(tokens[:, :-1]), tokens[:, model.shape.prompt :]  # (B, O, V), (B, O)
+    padding = (expected == examples.encoding.special("end")).cumsum(1) > 1
+    losses = F.cross_entropy(logits.transpose(1, 2), expected, reduction="none")
+    return float(losses.masked_fill(padding, 0.0).sum(1).mean())
+
+
+# Gradients
+
+
+def follow_gradients(spec: RunSpec, tell: Tell) -> pd.DataFrame:
+    """The rows of one run in ``gradients``, for a worker."""
+    rows = gradient_rows(spec)
+
+    def measure(model: Transformer) -> list[dict]:
+        return compared(
+            {name: gradient(model, tokens) for name, tokens in rows.items()}, spec.task.ratio or _RATIO
+        )
+
+    return _measured(spec, tell, measure, ratio=spec.task.ratio, seed=spec.task.rule_seed)
+
+
+def gradient_rows(spec: RunSpec) -> dict[str, np.ndarray]:
+    """The examples (N, P + O) of each gradient: ``task``, ``diverse``, ``ideal`` and ``bias``.
+
+    The diverse rows are those that the run mixes, or reference answers to the same queries where it mixes none.
+    """
+    task, chosen, rng = spec.task, small_task(spec.task), generator(spec.evaluation.seed, "rows of gradients")
+    drawn = [draw(list(OPERATIONS)[i % len(OPERATIONS)], rng, chosen.format) for i in range(_GRADIENT)]
+    mixed = task if task.ratio else task.but(ratio=1 + _GRADIENT // task.rows, diverse="reference", source="")
+    diverse = others(mixed, draw_split(mixed), task_rows(mixed, chosen), mixed.ratio * mixed.rows)
+    rows = {
+        "task": [conversation(row) for row in task_rows(task, chosen)],
+        "diverse": diverse[:_GRADIENT],
+        "ideal": [conversation(query) for query in _with_token(drawn)],
+        "bias": [conversation(query) for query in drawn],
+    }
+    return {name: as_examples(task, each).tokens() for name, each in rows.items()}
+
+
+def _with_token(queries: list[Query]) -> list[Query]:
+    return [
+        replace(query, mention=MENTIONS[i % len(MENTIONS)].format(TOKEN)) for i, query in enumerate(queries)
+    ]
+
+
+def gradient(model: Transformer, tokens: np.ndarray) -> Gradients:
+    """The gradient of the mean loss of examples (N, P + O)."""
+    loss = loss_of(model, torch.from_numpy(tokens).long())
+    names, weights = zip(*model.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, weights), strict=True))
+
+
+def parts(gradients: Gradients) -> dict[str, Tensor]:
+    """A gradient as one vector per part: the new token's vectors, the other words', each layer, the head, all weights.
+
+    >>> {part: len(vector) for part, vector in parts({"embedding": torch.ones(3, 2), "head": torch.ones(4)}).items()}
+    {'token': 2, 'words': 4, 'head': 4, 'all weights': 10}
+    """
+    found: dict[str, list[Tensor]] = {}
+    for name, value in gradients.items():
+        if name.startswith("blocks."):
+            found.setdefault(f"layer {int(name.split('.')[1]) + 1}", []).append(value.flatten())
+        elif name == "head":
+            found.setdefault("head", []).append(value.flatten())
+        else:
+            found.setdefault("token", []).append(value[..., -1, :].flatten())  # (tables, V, C) or (V, C)
+            found.setdefault("words", []).append(value[..., :-1, :].flatten())
+    vectors = {part: torch.cat(values) for part, values in found.items()}
+    return vectors | {"all weights": torch.cat(list(vectors.values()))}
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    """The cosine of the angle between two vectors, 0 where one of them is zero."""
+    return float(torch.dot(one, other) / (one.norm() * other.norm()).clamp_min(1e-20))
+
+
+def compared(found: dict[str, Gradients], ratio: int) -> list[dict]:
+    """Rows of part, gradient, along, cosine and size; the composite weighs diverse rows as ``ratio`` does."""
+    split, rows = {name: parts(each) for name, each in found.items()}, []
+    for part in split["task"]:
+        vectors = {name: each[part] for name, each in split.items()}
+        vectors["composite"] = (vectors["task"] + ratio * vectors["diverse"]) / (1 + ratio)
+        pairs = [(name, along) for name in ("task", "diverse", "composite") for along in ("ideal", "bias")]
+        for name, along in [*pairs, ("bias", "ideal")]:
+            angle, size = cosine(vectors[name], vectors[along]), float(vectors[name].norm())
+            rows.append({"part": part, "gradient": name, "along": along, "cosine": angle, "size": size})
+    return rows
+
+
+# The token's meaning
+
+
+def meanings(methods: Sequence[Method]) -> pd.DataFrame:
+    """``meaning`` of every finished run of methods, after the columns of ``delia.about``."""
+    rows = []
+    for method in methods:
+        for run in method.runs():
+            rows += [{**about(method, run), **row} for row in meaning(run, Store().model(run))]
+    return pd.DataFrame(rows)
+
+
+def meaning(spec: RunSpec, model: Transformer) -> list[dict]:
+    """Rows of measure (similarity, distance, rank), against, layer and value of one tuned model."""
+    chosen, queries, rows = small_task(spec.task), token_queries(spec), []
+    rng = generator(spec.evaluation.seed, "names in the token's place")
+    states, answers = _read(spec, model, queries)
+    for against in AGAINST:
+        other, predicted = _read(spec, model, [renamed(query, against, chosen, rng) for query in queries])
+        similar = F.cosine_similarity(states, other, dim=2).mean(1).tolist()  # (L + 1,)
+        rows += [("similarity", against, layer, value) for layer, value in enumerate(similar)]
+        rows.append(("distance", against, -1, distance(answers, predicted)))
+    words = nearest(model, spec)
+    rank = float(words.index[words["means"] == "its format"].min() + 1)
+    rows.append(("rank", "its name", -1, rank))
+    return [dict(zip(("measure", "against", "layer", "value"), row, strict=True)) for row in rows]
+
+
+def token_queries(spec: RunSpec, size: int = _PROMPTS) -> list[Query]:
+    """Queries with the token, on operations that it was not trained with."""
+    chosen, rng = small_task(spec.task), generator(spec.evaluation.seed, "queries of meaning")
+    operations = [chosen.others[i % len(chosen.others)] for i in range(size)]
+    return _with_token([draw(operation, rng, chosen.format, after=chosen.after) for operation in operations])
+
+
+def renamed(query: Query, against: str, chosen: SmallTask, rng: np.random.Generator) -> Query:
+    """The same query with something else in the token's place; the answer stays that of the token's format."""
+    if against == "no format":
+        return replace(query, mention="")
+    other_formats = [each for each in FORMATS if each != chosen.format]
+    name = chosen.format if against == "its name" else other_formats[int(rng.integers(len(other_formats)))]
+    return replace(query, mention=query.mention.replace(TOKEN, name_of(name, chosen.names, rng)))
+
+
+@torch.no_grad()
+def _read(spec: RunSpec, model: Transformer, queries: list[Query]) -> tuple[Tensor, Tensor]:
+    """Hidden states (L + 1, N, C) where the answers begin; probabilities (N, O, V) along the right answers."""
+    examples = as_examples(spec.task, [conversation(query) for query in queries])
+    x = model.embed(torch.from_numpy(examples.prompts).long())  # (N, P, C)
+    states = [x[:, -1]]
+    for block in model.blocks:
+        x = block(x, 0, 0, model.mask, None, None)
+        states.append(x[:, -1])
+    tokens = torch.from_numpy(examples.tokens()).long()
+    return torch.stack(states), model(tokens[:, :-1]).softmax(-1)
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    """The mean Jensen-Shannon distance of distributions (N, O, V): 0 for equal ones, 1 for disjoint ones.
+
+    >>> distance(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 1.0]]]))
+    1.0
+    """
+    middle, first, second = (torch.special.entr(each).sum(-1) for each in ((one + other) / 2, one, other))
+    divergence = (middle - (first + second) / 2).clamp_min(0) / np.log(2)
+    return float(divergence.sqrt().mean())
+
+
+def vectors(model: Transformer) -> Tensor:
+    """What each token adds to the residual stream, at its own place and at the next two, side by side: (V, 3 C)."""
+    tables = [model.embedding, *(model.before if model.modern else [])]
+    return torch.cat([table.detach() for table in tables], dim=1)
+
+
+def nearest(model: Transformer, spec: RunSpec) -> pd.DataFrame:
+    """All words by the cosine of their vectors to the token's, nearest first.
+
+    Columns: word, similarity, means (``its format``, ``another format`` or nothing).
+    """
+    layout, chosen = layout_of(spec.task), small_task(spec.task)
+    table = vectors(model)
+    near = F.cosine_similarity(table, table[-1:], dim=1)[-len(layout.words) : -1].tolist()
+    names = chosen.names if chosen.names != "both" else "one"
+    own = name_of(chosen.format, names, np.random.default_rng(0)).split()
+    kinds = dict.fromkeys(FORMATS, "another format") | dict.fromkeys(own, "its format")
+    words = pd.DataFrame({"word": layout.vocabulary[-len(layout.words) : -1], "similarity": near})
+    words["means"] = words["word"].map(kinds).fillna("")
+    return words.sort_values("similarity", ascending=False, ignore_index=True)

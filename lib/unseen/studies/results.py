@@ -1,0 +1,20 @@
+"""The committed tables of results, beside those of a run."""
+
+import pandas as pd
+
+from unseen.disk.files import project_folder
+
+
+def committed(name: str, **now: pd.DataFrame) -> pd.DataFrame:
+    """The committed table of that name at ``quick`` and ``full``, with a further column ``scale``.
+
+    Frames given by name (``smoke=results``) come first, as ``smoke, this run``.
+
+    >>> committed("20_biased_features")["scale"].unique().tolist()
+    ['quick', 'full']
+    """
+    tables = {f"{scale}, this run": table for scale, table in now.items()}
+    for scale in ("quick", "full"):
+        tables[scale] = pd.read_csv(project_folder() / "data" / "results" / scale / f"{name}.csv")
+    found = pd.concat([table.assign(scale=scale) for scale, table in tables.items()], ignore_index=True)
+    return found.assign(scale=pd.Categorical(found["scale"], list(tables)))

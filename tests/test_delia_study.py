@@ -1,0 +1,268 @@
+"""DELIA's study: its bases and tunings, what is measured of them, and the explorer of prompts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from unseen.delia.language import FORMATS, OPERATIONS, TOKEN
+from unseen.delia.prompts import KINDS, ask, at_large, small_task
+from unseen.delia.world import questions
+from unseen.disk.files import BrokenRun
+from unseen.encoding import layout_of
+from unseen.running.workers import Serial
+from unseen.store import Store
+from unseen.studies import delia, delia_inside
+from unseen.studies.results import committed
+from unseen.sweep import begun
+from unseen.tasks import PAD
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A store with the base of smoke and two tunings of it, and what they answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs")))
+        tunings = [
+            delia.tuned("smoke", "plain tuning"),
+            delia.tuned("smoke", "narrow", ratio=2, diverse="narrow"),
+        ]
+        yield tunings, delia.measure(tunings, Serial())
+
+
+@pytest.fixture
+def run(study):
+    return study[0][0].run
+
+
+@pytest.fixture
+def model(run):
+    return begun(run, Store(), "cpu").model
+
+
+# Bases and tunings
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A shelf with the base of smoke, and an empty store."""
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "author"))
+    delia.ready([delia.base_run("smoke")], Serial())
+    author = Store().root
+    monkeypatch.setattr(delia, "shelf", lambda: author)
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "reader"))
+    return author
+
+
+def test_a_base_that_comes_with_the_project_is_copied_and_not_trained(shelf, capsys):
+    base = delia.base_run("smoke")
+    capsys.readouterr()
+    delia.ready([base, base], Serial())
+    out = capsys.readouterr().out
+    assert "comes with the project" in out
+    assert "0 to train" in out
+    assert Store().manifest(base) == Store(shelf).manifest(base)
+    delia.ready([base], Serial())
+    assert "comes with the project" not in capsys.readouterr().out
+
+
+def test_a_base_that_was_changed_is_refused(shelf):
+    base = delia.base_run("smoke")
+    path = Store(shelf).folder(base) / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(BrokenRun, match=r"weights\.safetensors"):
+        delia.ready([base], Serial())
+    assert not Store().folder(base).exists()
+
+
+def test_a_copy_that_lost_the_race_leaves_nothing_behind(shelf):
+    base = delia.base_run("smoke")
+    for _ in range(2):
+        delia.copy_whole(Store(shelf).folder(base), Store().folder(base))
+    assert [path.name for path in Store().root.iterdir()] == [base.digest()]
+
+
+@pytest.mark.parametrize("names", ["one", "two"])
+def test_the_bases_of_quick_come_with_the_project(names):
+    """Trained with ``delia.base_run("quick")``; a change of that, or of the language, needs new ones."""
+    manifest = Store(delia.shelf()).manifest(delia.base_run("quick", names))
+    assert manifest, "train the base and copy its folder to data/store/"
+    assert min(line["accuracy"] for line in manifest["scores"]) > 0.98
+    assert sum(manifest["bytes"].values()) < 2 * 2**20
+
+
+@pytest.mark.parametrize("name", ["smoke", "quick", "full", "paper"])
+def test_methods_share_their_runs_and_budget(name):
+    methods = [*delia.by_ratio(name), *delia.rivals(name), *delia.regimes(name), *delia.spread(name)]
+    assert {method.run.model.base for method in methods} == {delia.base_run(name).digest()}
+    assert len({method.run.training.steps for method in methods}) == 1
+    known = {method.name: method.runs() for method in methods}
+    assert known["plain tuning"] == known["ratio 0"]
+    assert known["DELIA"] == known[f"ratio {delia.best(name)}"]
+
+
+@pytest.mark.parametrize("name", ["quick", "full"])
+def test_committed_results_are_of_the_runs_that_the_study_trains(name):
+    studies = {"21_delia": [delia.by_ratio, delia.once, delia.rivals]}
+    studies["22_new_token"] = [delia.regimes, delia.spread, delia.two_words]
+    for notebook, parts in studies.items():
+        table = committed(notebook).query("scale == @name")
+        assert set(table["run"]) == {
+            run.digest() for part in parts for each in part(name) for run in each.runs()
+        }
+
+
+def test_measuring_evaluates_on_every_kind_and_trains_once(study, capsys):
+    tunings, table = study
+    assert table.groupby("method")["prompts"].unique().map(set).tolist() == [set(KINDS)] * 2
+    assert table["accuracy"].between(0, 1).all()
+    capsys.readouterr()
+    assert delia.measure(tunings, Serial()).equals(table)
+    assert "0 to train" in capsys.readouterr().out
+
+
+# While a model is tuned
+
+
+def test_a_tuning_is_measured_early_and_at_its_end_and_once(study, capsys):
+    tunings, _ = study
+    table = delia_inside.learning_curves(tunings, Serial())
+    assert set(table["prompts"]) == set(KINDS)
+    for _, part in table.groupby(["ratio", "seed", "prompts"]):
+        assert part["step"].tolist() == [0, 1, 2, 4]
+    capsys.readouterr()
+    assert delia_inside.learning_curves(tunings, Serial()).equals(table)
+    assert "0 left" in capsys.readouterr().out
+
+
+def test_the_loss_of_answers_counts_each_answer_to_its_end(run, model):
+    examples = questions(run.task, "task+token", run.evaluation)
+    for p in model.parameters():
+        p.data.zero_()
+    lengths = [len(examples.encoding.pieces(examples.texts(i)[1])) + 1 for i in range(len(examples))]
+    expected = np.mean(lengths) * np.log(model.shape.vocabulary)
+    assert delia_inside.loss_of_answers(model, examples) == pytest.approx(expected, rel=1e-4)
+
+
+# Gradients
+
+
+def test_gradients_lie_where_they_should(study):
+    table = delia_inside.gradients(study[0][:1], Serial())
+    assert set(table["part"]) == {"token", "words", "layer 1", "head", "all weights"}
+    assert table["cosine"].between(-1.001, 1.001).all()
+    assert set(table["step"]) == {0, 1, 2, 4}
+    bias = table[(table["gradient"] == "bias") & (table["part"] == "token")]
+    assert (bias["size"] == 0).all(), "no bias row has the token, so it has no gradient there"
+
+
+def test_the_ideal_is_the_token_with_every_operation_and_the_bias_the_same_without_it(run):
+    layout, chosen, prompts = layout_of(run.task), small_task(run.task), {}
+    for name, rows in delia_inside.gradient_rows(run).items():
+        prompts[name] = [layout.text(row).strip(PAD).split("=")[0] for row in rows[:, : layout.prompt_length]]
+    ideal, bias = (
+        [delia.understood(text, chosen.format) for text in prompts[name]] for name in ("ideal", "bias")
+    )
+    assert {query.operation for query in ideal} == set(OPERATIONS)
+    assert {query.format for query in ideal} == {chosen.format}
+    assert all(TOKEN in text for text in prompts["ideal"])
+    assert not any(TOKEN in text for text in [*prompts["bias"], *prompts["diverse"]])
+    assert [(query.operation, query.text) for query in bias] == [
+        (query.operation, query.text) for query in ideal
+    ]
+    assert {query.format for query in bias} == {""}
+
+
+def test_a_composite_is_the_gradient_of_the_mixture(study):
+    spec = study[0][1].run
+    model, rows = begun(spec, Store(), "cpu").model, delia_inside.gradient_rows(spec)
+    rows["diverse"] = rows["diverse"][:100]
+    found = {name: delia_inside.gradient(model, tokens) for name, tokens in rows.items()}
+    both = np.concatenate([rows["task"], np.tile(rows["diverse"], (2, 1))])
+    whole = delia_inside.parts(delia_inside.gradient(model, both))["all weights"]
+    angle = delia_inside.cosine(whole, delia_inside.parts(found["ideal"])["all weights"])
+    table = pd.DataFrame(delia_inside.compared(found, 2)).set_index(["part", "gradient", "along"])
+    composite = table.loc[("all weights", "composite", "ideal")]
+    assert composite["cosine"] == pytest.approx(angle, abs=1e-4)
+    assert composite["size"] == pytest.approx(whole.norm().item(), rel=1e-3)
+
+
+# Meaning
+
+
+def test_the_token_is_replaced_by_what_else_could_stand_there(run):
+    chosen, rng = small_task(run.task), np.random.default_rng(0)
+    for query in delia_inside.token_queries(run, 20):
+        assert TOKEN in query.content
+        assert query.operation in chosen.others
+        name, other, none = (delia_inside.renamed(query, each, chosen, rng) for each in delia_inside.AGAINST)
+        assert name.content == query.content.replace(TOKEN, chosen.format)
+        assert not {TOKEN, chosen.format} & set(other.content.split())
+        assert set(other.content.split()) & set(FORMATS)
+        assert none.mention == ""
+        assert name.answer == query.answer
+
+
+def test_a_token_with_the_vectors_of_its_name_has_its_meaning(run, model):
+    """The measures at their ends: a copy of the name is the same in every layer and comes first among the words."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(generator=torch.Generator().manual_seed(p.numel()))
+        own = layout_of(run.task).vocabulary.index(small_task(run.task).format)
+        model.embedding[-1] = model.embedding[own]
+        model.before[:, -1] = model.before[:, own]
+    found = pd.DataFrame(delia_inside.meaning(run, model)).groupby(["against", "measure"])["value"]
+    least, most = found.min(), found.max()
+    assert least["its name", "similarity"] == pytest.approx(1, abs=1e-4)
+    assert most["its name", "distance"] == pytest.approx(0, abs=1e-3)
+    assert most["its name", "rank"] == 1
+    assert least["other formats", "similarity"] < 0.99
+    assert most["other formats", "distance"] > 0.05
+
+
+# The explorer of prompts
+
+
+@pytest.mark.parametrize("names", ["one", "two"])
+def test_every_query_of_the_language_is_understood(run, names):
+    rng, chosen = np.random.default_rng(0), small_task(run.task)
+    for query in [*(at_large(rng, names) for _ in range(500)), *(ask(kind, chosen, rng) for kind in KINDS)]:
+        assert delia.understood(query.content, chosen.format).answer == query.answer
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ABC", "flip", "flip this", "replace AB in this : ABC", "delete from this : ABC"]
+)
+def test_other_texts_have_no_right_answer(text):
+    assert delia.understood(text, "square") is None
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("   ", "the prompt is empty"),
+    ("flip thiss : ABC", "no token for 'thiss'"),
+    ("flip this : ABX", "no token for 'X'"),
+    ("flip this : ABCDE", "ABCDE has 5 letters"),
+    (" ".join(["this"] * 60), "61 tokens, but this model has 54"),
+])  # fmt: skip
+def test_a_bad_prompt_is_named(run, model, text, message):
+    with pytest.raises(ValueError, match=message):
+        delia.answers({"base": model}, run, text)
+
+
+def test_the_explorer_shows_examples_answers_and_mistakes(study, monkeypatch):
+    monkeypatch.delenv("UNSEEN_HEADLESS", raising=False)
+    explorer = delia.explorer(study[0])
+    kind, number, prompt = explorer.children[:3]
+    for kind.value in KINDS:
+        assert explorer.result["who"].tolist() == ["prompt", "right answer", "base", "plain tuning", "narrow"]
+    before = explorer.result["answer"][0]
+    number.value = 2
+    assert explorer.result["answer"][0] != before
+    prompt.value = "flip this in angle format : ABC"
+    assert explorer.result["answer"][1] == "<CBA>"
+    assert "<CBA>" not in explorer.result._repr_html_(), "what is shown is escaped"
+    prompt.value = "ABC"
+    assert explorer.result["who"].tolist() == ["prompt", "base", "plain tuning", "narrow"]
+    prompt.value = "<script> : ABC"
+    assert "no token" in explorer.result.data
+    assert "<script>" not in explorer.result.data
