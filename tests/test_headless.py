@@ -58,8 +58,8 @@ def test_a_pipe_or_a_folder_is_no_notebook(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["smoke", "a/b", "with space", "{scale}", "数据/试验", "première", "字" * 85, "/".join("abcdefgh"), "console", "COM10",
-     "a/store", "stored", "a..b", "x" * 100],
+    ["smoke", "a/b", "with space", "{scale}", "数据/试验", "première", "字" * 60, "/".join("abcdefgh"), "console", "COM10",
+     "a/store", "stored", "a..b", "x" * 60],
 )  # fmt: skip
 def test_a_good_name_is_a_folder_inside(tmp_path, name):
     assert folder_in(tmp_path, name, "folder") == tmp_path / name
@@ -67,7 +67,7 @@ def test_a_good_name_is_a_folder_inside(tmp_path, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["..", "../x", "a/../b", "/a", "//", "", "a//b", "a/", ".", ".hidden", "-rf", "a ", "a.", " ", "x" * 101, "字" * 86,
+    ["..", "../x", "a/../b", "/a", "//", "", "a//b", "a/", ".", ".hidden", "-rf", "a ", "a.", " ", "x" * 61,
      "a/" * 8 + "a", "a\0b", "a\nb", "a\u200db", "\u202egnp", "\ud800", "😀", "a\\b", "C:x", "a*", "~", "$HOME", "a;b",
      "CON", "a/nul.txt", "com1", "Lpt9.tar.gz", "aux .txt", "store", "Store/x", "ſtore"],
 )  # fmt: skip
@@ -88,7 +88,7 @@ def test_no_link_leads_out(tmp_path):
         (runs / name).symlink_to(target)
         for text in (name, f"{name}/x/y"):
             if (name, text) != ("here", "here/x/y"):
-                with pytest.raises(BadName, match="would not lie in a folder of its own"):
+                with pytest.raises(BadName, match="must lie in .*; choose another name"):
                     folder_in(runs, text, "output folder")
     (runs / "inner").symlink_to(runs / "real")
     assert folder_in(runs, "inner", "output folder") == runs / "real"

@@ -49,12 +49,8 @@ _FORMS = {
     float: (TypeAdapter(Annotated[float, AllowInfNan(False)]), "a finite number such as 0.015"),
     str: (TypeAdapter(str), "text"),
 }
-_PART = re.compile(r"(?![-.])[\w .{}-]{1,100}(?<![ .])")  # of the name of a folder
-_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?", re.I)  # names that Windows keeps for itself
-_ALLOWED = (
-    "up to eight parts with / between, each of 1 to 100 letters, digits or signs out of ' _-.{}', starting with "
-    "neither - nor . and ending with neither a space nor a dot; no names that Windows reserves"
-)
+_PART = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d) *(?:[./]|$))(?![-.])[\w .{}-]{1,60}(?<![ .])"  # not Windows' own names
+_NAME = re.compile(f"{_PART}(/{_PART})" + "{0,7}")
 
 
 class BadTable(ValueError):
@@ -120,8 +116,8 @@ def run_of(values: Mapping[str, str], base: RunSpec) -> RunSpec:
 def read_table(path: Path, base: RunSpec) -> list[RunSpec]:
     """The runs of a table, in its order; see the module's docstring.
 
-    Raises ``BadTable`` once all rows are checked (under a bad header none), with file, row (the header is 1) and column of
-    the first ``SHOWN`` problems.  More than ``LARGEST`` bytes or ``MOST_ROWS`` rows are refused.
+    Raises ``BadTable`` once all rows are checked (under a bad header none), with file, row (the header is 1) and
+    column of the first ``SHOWN`` problems.  More than ``LARGEST`` bytes or ``MOST_ROWS`` rows are refused.
     """
     header, *lines = _cells(path) or [[]]
     runs, faults = {}, _name_faults(names := [name.strip() for name in header])
@@ -176,33 +172,27 @@ def _name_faults(names: Sequence[str]) -> list[str]:
 def folder_in(root: Path, name: str, what: str) -> Path:
     """The folder of a name strictly inside ``root``, links resolved; ``what`` it names is for the error.
 
-    Raises ``BadName`` for a name that leads out of ``root``, by a link too, or to its ``store``, where the project keeps
-    its runs, and for one that some file system or shell would trip over.
+    Raises ``BadName`` for a name that leads out of ``root``, by a link too, or to its ``store``, where the runs lie,
+    and for one that some file system or shell would trip over.
 
     >>> folder_in(Path("/tmp"), "smoke/première série", "output folder").name
     'première série'
     >>> folder_in(Path("/tmp"), "../x", "output folder")
     Traceback (most recent call last):
     ...
-    unseen.runs.tables.BadName: output folder '../x': '..' is not allowed (up to eight parts with / between, each ...
+    unseen.runs.tables.BadName: output folder '../x' must be one to eight parts with / between, each of 1 to 60 letters, ...
     """
-    parts = name.split("/")
-    for part in parts:
-        if (
-            not _PART.fullmatch(part)
-            or _WINDOWS.fullmatch(part)
-            or len(part.encode()) > 255
-            or len(parts) > 8
-        ):
-            raise BadName(f"{what} {short(name)}: {short(part)} is not allowed ({_ALLOWED})")
+    if not _NAME.fullmatch(name):
+        raise BadName(
+            f"{what} {short(name)} must be one to eight parts with / between, each of 1 to 60 letters, digits or signs "
+            "out of ' _-.{}', not starting with - or . nor ending with a space or . and no name that Windows reserves"
+        )
     try:
         inside = (root / name).resolve().relative_to(root).parts
     except (OSError, RuntimeError, ValueError):  # links in a circle, or to another place
         inside = ()
     if not inside or inside[0].casefold() == "store":
-        raise BadName(
-            f"{what} {short(name)} would not lie in a folder of its own in {root}; choose another name"
-        )
+        raise BadName(f"{what} {short(name)} must lie in {root}, not in its store; choose another name")
     return root.joinpath(*inside)
 
 
@@ -218,25 +208,19 @@ def remember(name: str, specs: list[RunSpec]) -> Path:
     """
     path = sweep_folder(name) / "sweep.json"
     try:
-        odd = _changed(_remembered(path) if path.is_file() else [], specs)
+        before = read_json(path, LARGEST_SWEEP) if path.is_file() else [spec.to_dict() for spec in specs]
+        if not before or not isinstance(before, list):
+            raise ValueError("no list of runs")
+        odd = _changed([RunSpec.from_dict(each) for each in before], specs)
     except (OSError, ValueError) as error:
         raise BrokenRun(
-            f"{path} is not the list of a sweep's runs ({brief(error)}); choose another name"
+            f"{path} does not list a sweep's runs ({brief(error)}); choose another name"
         ) from error
     if odd:
-        raise SpecChanged(
-            f"sweep {name!r} was begun with another table: {'; '.join(odd)}. Choose another --name, or put the rows "
-            "back; rows may be added"
-        )
+        changed = f"sweep {name!r} was begun with another table: {'; '.join(odd)}"
+        raise SpecChanged(f"{changed}. Choose another --name, or put the rows back; rows may be added")
     write(path, "[\n" + ",\n".join(json.dumps(spec.to_dict()) for spec in specs) + "\n]\n")
     return path.parent
-
-
-def _remembered(path: Path) -> list[RunSpec]:
-    found = read_json(path, LARGEST_SWEEP)
-    if not found or not isinstance(found, list):
-        raise ValueError("no list of runs")
-    return [RunSpec.from_dict(each) for each in found]
 
 
 def _changed(before: list[RunSpec], now: list[RunSpec]) -> list[str]:
@@ -251,9 +235,7 @@ def _changed(before: list[RunSpec], now: list[RunSpec]) -> list[str]:
     return said[:SHOWN] + [f"and {len(said) - SHOWN:,} more"] * (len(said) > SHOWN)
 
 
-def run_sweep(
-    name: str, specs: list[RunSpec], store: Store, executor: Executor | None = None
-) -> pd.DataFrame:
+def run_sweep(name: str, specs: list[RunSpec], store: Store, executor: Executor | None) -> pd.DataFrame:
     """Train what is missing of a sweep and write ``results.csv`` into its folder, also when it is interrupted."""
     folder = remember(name, specs)
     failed: dict[str, str] = {}
@@ -266,7 +248,7 @@ def run_sweep(
 
 
 def results(specs: list[RunSpec], store: Store, failed: Mapping[str, str]) -> pd.DataFrame:
-    """The rows of ``sweep.frame`` with the state and reason of each run; one row, without scores, for an unfinished one.
+    """The rows of ``sweep.frame`` with state and reason; an unfinished run has one row, without scores.
 
     ``failed`` gives reasons by digest, as ``fill`` returns them.
     """
@@ -275,10 +257,10 @@ def results(specs: list[RunSpec], store: Store, failed: Mapping[str, str]) -> pd
         if spec in known:
             found += [{**row, "state": "done", "reason": ""} for row in rows(known[spec])]
             continue
-        digest = spec.digest()
-        state, reason = ("failed", failed[digest]) if digest in failed else ("waiting", "")
+        reason = failed.get(spec.digest(), "")
+        state = "failed" if reason else "waiting"
         if store.folder(spec).is_dir():
             kept = entry(store, store.folder(spec))
             state, reason = kept.state, reason or kept.reason
-        found.append({**about(spec), "run": digest, "state": state, "reason": reason})
+        found.append({**about(spec), "run": spec.digest(), "state": state, "reason": reason})
     return pd.DataFrame(found)
