@@ -37,14 +37,6 @@ def demo():
 # Comparing
 
 
-def test_oracle_and_models_answer_side_by_side(demo):
-    table = compare(demo, RULE, TEXT)
-    assert list(table) == ["who", "answer", "right"]
-    assert table["who"].tolist() == ["oracle", "low", "<b>high</b>"]
-    assert table.iloc[0][["answer", "right"]].tolist() == ["onedognaps", True]
-    assert (table["right"] == (table["answer"] == "onedognaps")).all()
-
-
 def compared(rule, text, **answers):
     answers = {"oracle": rule.apply(text), **answers}
     rows = [(who, each, each == rule.apply(text)) for who, each in answers.items()]

@@ -25,7 +25,6 @@ from unseen.model import Transformer
 from unseen.rewriting import MarkovAlgorithm, Rule
 from unseen.specs import SPECIAL, TaskSpec
 
-JOBS = ("copied", "replaced")
 KINDS = ("one letter, one place", "two letters, two places", "whole patterns")
 SIDES = ("pattern", "replacement")
 _CHUNK = 1 << 14  # texts searched at a time
@@ -81,8 +80,7 @@ def tape(program: MarkovAlgorithm, text: str, limit: int = 40) -> str:
             _mark(marks, steps[number].position, len(steps[number].rule.pattern), "pattern")
         if number:
             _mark(marks, steps[number - 1].position, len(steps[number - 1].rule.replacement), "_replacement")
-        letters = list(zip(shown, marks, strict=True))
-        rows.append((str(number), letters, note if shown else f"{note}   (empty)"))
+        rows.append((str(number), list(zip(shown, marks, strict=True)), note + "   (empty)" * (not shown)))
     return tiles(rows)
 
 
@@ -123,10 +121,8 @@ def _first_shown(codes: np.ndarray, possible: int) -> np.ndarray:
 
 def coverage_frame(task: TaskSpec, sizes: Sequence[int], seeds: Sequence[int]) -> pd.DataFrame:
     """``coverage`` of the training patterns that several rule seeds draw; one more column, seed."""
-    parts = []
-    for seed in seeds:
-        patterns = _largest(task, sizes, seed).seen.patterns
-        parts.append(coverage(patterns, len(task.alphabet), sizes).assign(seed=seed))
+    letters, sets = len(task.alphabet), {seed: _largest(task, sizes, seed).seen.patterns for seed in seeds}
+    parts = [coverage(patterns, letters, sizes).assign(seed=seed) for seed, patterns in sets.items()]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -212,7 +208,6 @@ def sources(examples: Examples) -> np.ndarray:
     Before and after the match that is a place in z, inside it a place in y; in a no-op always in z.  The
     source of an enciphered token is its plain letter.
 
-    >>> from unseen.datasets import draw
     >>> task = TaskSpec(alphabet="ab", pattern_length=2, replacement_length=2, input_length=4, instructions=2,
     ...                 unseen_instructions=1)
     >>> rules = Instructions("ab", np.array([[0, 1]], np.uint8), np.array([[1, 1]], np.uint8))
@@ -221,18 +216,13 @@ def sources(examples: Examples) -> np.ndarray:
     ('ab→bb|abba=bbba.', [[3, 4, 8, 9, -1]])
     """
     encoding = examples.encoding
-    x, y, z_from = encoding.pattern_length, encoding.replacement_length, _input_from(encoding)
+    x, y = encoding.pattern_length, encoding.replacement_length
     lines = map(examples.line, range(len(examples)))
     at = np.array([line.text.find(line.rule.pattern) for line in lines])[:, None]  # (B, 1)
     at[at < 0] = encoding.input_length  # a no-op: every letter stands before the match
     j = np.arange(encoding.answer_length)  # (O,)
     cases = [examples.answers == encoding.special("end"), j < at, j < at + y]
-    return np.select(cases, [-1, z_from + j, x + 1 + j - at], z_from + x - y + j)
-
-
-def _input_from(encoding: Encoding) -> int:
-    """The place in the prompt at which the input z begins."""
-    return encoding.prompt_length - encoding.input_length - 1
+    return np.select(cases, [-1, x + y + 2 + j, x + 1 + j - at], 2 * x + 2 + j)  # z begins at x + y + 2
 
 
 def on_source(weights: Sequence[np.ndarray], examples: Examples) -> pd.DataFrame:
@@ -242,14 +232,15 @@ def on_source(weights: Sequence[np.ndarray], examples: Examples) -> pd.DataFrame
     (``copied`` letters come from z, ``replaced`` ones from y), attention (mean share, 0 to 1).
     """
     encoding, source = examples.encoding, sources(examples)
-    z_from, first = _input_from(encoding), encoding.prompt_length - 1
-    written = {"copied": source >= z_from, "replaced": (source >= 0) & (source < z_from)}
+    first = encoding.prompt_length - 1
+    in_z = source >= first - encoding.input_length
+    written = {"copied": in_z, "replaced": (source >= 0) & ~in_z}
     found = []
     for layer, part in enumerate(weights, start=1):
         rows = part[:, :, first:]  # (B, H, O, T): the token read before each one written
         on = np.take_along_axis(rows, np.maximum(source, 0)[:, None, :, None], 3)[..., 0]  # (B, H, O)
         for head in range(on.shape[1]):
-            shares = {job: on[:, head][written[job]].mean() for job in JOBS if written[job].any()}
+            shares = {job: on[:, head][where].mean() for job, where in written.items() if where.any()}
             found += [(layer, head + 1, job, share) for job, share in shares.items()]
     return pd.DataFrame(found, columns=["layer", "head", "job", "attention"])
 
@@ -288,8 +279,8 @@ def one_example(encoding: Encoding, rule: Rule, text: str) -> Examples:
             f"answer: {len(answer)} letters, but this model writes at most {encoding.output_length}"
         )
     answers = encoding.ids(answer.ljust(encoding.answer_length, SPECIAL["end"]))[None]
-    applies = np.array([rule.applies_to(text)])
-    return Examples(encoding, encoding.ids(prompt)[None], answers, np.zeros(1, np.int32), applies)
+    rules, applies = np.zeros(1, np.int32), np.array([rule.applies_to(text)])
+    return Examples(encoding, encoding.ids(prompt)[None], answers, rules, applies)
 
 
 def changed_instructions(task: TaskSpec, size: int = 500) -> tuple[Examples, Examples]:
@@ -334,7 +325,6 @@ def other_worlds(
         answers = greedy_answers(model, examples.prompts)
         lines = [examples.line(i) for i in range(size)]
         everywhere = [line.text.replace(line.rule.pattern, line.rule.replacement) for line in lines]
-        given = [examples.encoding.answer(answer) for answer in answers]
-        all_replaced = np.mean([mine == all_of for mine, all_of in zip(given, everywhere, strict=True)])
-        found.append((name, exact_match(answers, examples).mean(), all_replaced))
+        same = np.array(everywhere) == [examples.encoding.answer(answer) for answer in answers]
+        found.append((name, exact_match(answers, examples).mean(), same.mean()))
     return pd.DataFrame(found, columns=["world", "exact match", "every x replaced"])
