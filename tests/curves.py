@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from unseen import report
-from unseen.disk.files import project_folder
+from unseen.files import project_folder
 from unseen.studies import diversity
 
 SIZES = (10, 50, 100, 150, 200, 300, 500, 1_000, 3_000)

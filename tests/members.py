@@ -11,7 +11,7 @@ import torch
 
 from trainers import SMALL
 from unseen.process_group import ProcessGroup, joined
-from unseen.runs.signals import Stopped
+from unseen.signals import Stopped
 from unseen.specs import RunSpec
 from unseen.training import Diverged, Row, State, data_of, start, train
 

@@ -11,10 +11,10 @@ import pytest
 from scipy.stats import t as student
 
 from curves import results, step_at
-from unseen.delia.prompts import KINDS
-from unseen.disk.files import project_folder
+from unseen.files import project_folder
 from unseen.studies.claims import CLAIMS, NOT, NOT_RUN, PARTLY, REPRODUCED, as_markdown, told, verdicts
 from unseen.studies.published import UNEVEN
+from unseen.worlds.tuning import KINDS
 
 JUDGES = {claim.name: claim.verdict for claim in CLAIMS}
 # These read the single seeds.

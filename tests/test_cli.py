@@ -12,16 +12,14 @@ import pytest
 
 from unseen import __main__ as door
 from unseen import cli, objectives
-from unseen.disk.checkpoints import SpecChanged
-from unseen.disk.files import BrokenRun, CannotWrite
-from unseen.disk.weights import import_model
+from unseen.files import BrokenRun, CannotWrite
 from unseen.headless import NotebookFailed, notebook_path, notebooks
 from unseen.parameters import BadParameters, parameters
-from unseen.running.signals import Terminated
 from unseen.runs import tables
+from unseen.runs.checkpoints import SpecChanged, import_model
+from unseen.runs.store import Store, ensure
 from unseen.scales import SCALES, scale
-from unseen.store import Store
-from unseen.sweep import ensure
+from unseen.signals import Terminated
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 
 from processes import gone, until
 from trainers import DEADLY, GOOD, KILLED, SMALL, WRONG, slow, wild
-from unseen.runs import once
+from unseen import once
 from unseen.runs.cluster import BadScheduler, Dask, executor
 from unseen.runs.progress import Board
 from unseen.runs.store import Store, ensure

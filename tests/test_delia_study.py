@@ -5,17 +5,14 @@ import pandas as pd
 import pytest
 import torch
 
-from unseen.delia.language import FORMATS, OPERATIONS, TOKEN
-from unseen.delia.prompts import KINDS, ask, at_large, small_task
-from unseen.delia.world import questions
-from unseen.disk.files import BrokenRun
-from unseen.encoding import layout_of
-from unseen.running.workers import Serial
-from unseen.store import Store
+from unseen.files import BrokenRun
+from unseen.layout import PAD
+from unseen.runs.store import Store, begun
+from unseen.runs.workers import Serial
 from unseen.studies import delia, delia_inside
 from unseen.studies.results import committed
-from unseen.sweep import begun
-from unseen.tasks import PAD
+from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN, at_large
+from unseen.worlds.tuning import KINDS, ask
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +133,7 @@ def test_a_tuning_is_measured_early_and_at_its_end_and_once(study, capsys):
 
 
 def test_the_loss_of_answers_counts_each_answer_to_its_end(run, model):
-    examples = questions(run.task, "task+token", run.evaluation)
+    examples = run.task.questions("task+token", run.evaluation.examples, run.evaluation.seed)
     for p in model.parameters():
         p.data.zero_()
     lengths = [len(examples.encoding.pieces(examples.texts(i)[1])) + 1 for i in range(len(examples))]
@@ -157,7 +154,7 @@ def test_gradients_lie_where_they_should(study):
 
 
 def test_the_ideal_is_the_token_with_every_operation_and_the_bias_the_same_without_it(run):
-    layout, chosen, prompts = layout_of(run.task), small_task(run.task), {}
+    layout, chosen, prompts = run.task.layout, run.task.split(), {}
     for name, rows in delia_inside.gradient_rows(run).items():
         prompts[name] = [layout.text(row).strip(PAD).split("=")[0] for row in rows[:, : layout.prompt_length]]
     ideal, bias = (
@@ -191,7 +188,7 @@ def test_a_composite_is_the_gradient_of_the_mixture(study):
 
 
 def test_the_token_is_replaced_by_what_else_could_stand_there(run):
-    chosen, rng = small_task(run.task), np.random.default_rng(0)
+    chosen, rng = run.task.split(), np.random.default_rng(0)
     for query in delia_inside.token_queries(run, 20):
         assert TOKEN in query.content
         assert query.operation in chosen.others
@@ -208,7 +205,7 @@ def test_a_token_with_the_vectors_of_its_name_has_its_meaning(run, model):
     with torch.no_grad():
         for p in model.parameters():
             p.normal_(generator=torch.Generator().manual_seed(p.numel()))
-        own = layout_of(run.task).vocabulary.index(small_task(run.task).format)
+        own = run.task.layout.vocabulary.index(run.task.split().format)
         model.embedding[-1] = model.embedding[own]
         model.before[:, -1] = model.before[:, own]
     found = pd.DataFrame(delia_inside.meaning(run, model)).groupby(["against", "measure"])["value"]
@@ -225,7 +222,7 @@ def test_a_token_with_the_vectors_of_its_name_has_its_meaning(run, model):
 
 @pytest.mark.parametrize("names", ["one", "two"])
 def test_every_query_of_the_language_is_understood(run, names):
-    rng, chosen = np.random.default_rng(0), small_task(run.task)
+    rng, chosen = np.random.default_rng(0), run.task.split()
     for query in [*(at_large(rng, names) for _ in range(500)), *(ask(kind, chosen, rng) for kind in KINDS)]:
         assert delia.understood(query.content, chosen.format).answer == query.answer
 

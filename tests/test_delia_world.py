@@ -5,18 +5,35 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from unseen.delia import language, world
 
-from unseen.delia import language, samples, world
-from unseen.delia.explorer import understood
-from unseen.delia.language import FORMATS, LETTERS, MENTIONS, OPERATIONS, PAIRS, PHRASES, REFUSALS, TOKEN, VERBS, Query
-from unseen.delia.messages import pair
-from unseen.delia.pipeline import Samples
-from unseen.delia.prompts import KINDS, ask, at_large, held_out, small_task, task_rows
-from unseen.delia.spec import DIVERSE, HELD_OUT, LanguageSpec, TuningSpec
-from unseen.delia.world import draw_split, evaluation_examples, questions, training_examples
-from unseen.disk.files import BrokenRun
-from unseen.encoding import layout_of
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen import samples
+from unseen.messages import Samples, pair
+from unseen.specs import ModelSpec, RunSpec, TrainingSpec
+from unseen.studies.delia import understood
+from unseen.worlds.language import (
+    FORMATS,
+    LETTERS,
+    MENTIONS,
+    OPERATIONS,
+    PAIRS,
+    PHRASES,
+    REFUSALS,
+    TOKEN,
+    VERBS,
+    LanguageSpec,
+    Query,
+    at_large,
+)
+from unseen.worlds.tuning import (
+    DIVERSE,
+    HELD_OUT,
+    KINDS,
+    TuningSpec,
+    ask,
+    held_out,
+    task_rows,
+)
 
 SOURCE = "0123456789abcdef"
 ANSWERS = {  # by hand: operation, argument and input, and the answer
@@ -60,7 +77,7 @@ def test_verbs_and_names_mean_one_thing_only():
 
 
 def test_everything_that_can_be_asked_fits_the_layout():
-    layout, rng = layout_of(LanguageSpec()), np.random.default_rng(0)
+    layout, rng = LanguageSpec().layout, np.random.default_rng(0)
     longest = max(PHRASES, key=lambda text: len(text.split())), max(REFUSALS, key=lambda text: len(text.split()))
     query = Query("rewrite", "AB CD", "replace", longest[0], "DABC", "dashed", longest[1].format("hard edge"))
     turns = f"{query.content}={query.answer}.{query.content}="
@@ -71,7 +88,7 @@ def test_everything_that_can_be_asked_fits_the_layout():
 
 
 def test_a_prompt_that_is_too_long_or_unknown_is_named():
-    layout = layout_of(LanguageSpec())
+    layout = LanguageSpec().layout
     with pytest.raises(ValueError, match="55 tokens, but this model has 54"):
         layout.prompts(["A" * 55])
     with pytest.raises(ValueError, match="no token for 'abracadabra'"):
@@ -82,12 +99,12 @@ def test_held_out_pairs_are_never_trained_and_always_tested():
     task = LanguageSpec(examples=3_000, rule_seed=3)
     held = held_out(task)
     assert len(held) == 24
-    rows = world.language(task, draw_split(task))
+    rows = world.language(task, task.split())
     turns = [turn.content for row in rows for turn in row if turn.role == "user"]
     assert len(turns) > 3_500, "earlier turns are trained too"
     assert not {pair_of(text) for text in turns} & held
     asked = {side: [data.texts(i)[0][:-1] for i in range(48)]
-             for side, data in evaluation_examples(task, draw_split(task), EvaluationSpec(48)).items()}  # fmt: skip
+             for side, data in task.evaluation(task.split(), 48, 0).items()}  # fmt: skip
     assert Counter(pair_of(text) for text in asked["unseen"]) == dict.fromkeys(held, 2)
     assert not {pair_of(text) for text in asked["seen"]} & held
 
@@ -100,7 +117,7 @@ def pair_of(text):
 
 def test_pretraining_never_says_the_token():
     task = LanguageSpec(examples=2_000, names="both")
-    data = training_examples(task, draw_split(task))
+    data = task.training(task.split())
     token = len(data.encoding.vocabulary) - 1
     assert data.encoding.vocabulary[token] == TOKEN
     assert not (data.prompts == token).any()
@@ -110,7 +127,7 @@ def test_pretraining_never_says_the_token():
 
 def test_the_small_task_keeps_its_operations_from_the_others():
     for seed in range(20):
-        chosen = [small_task(TuningSpec(rule_seed=seed, operations=number)) for number in (1, 2, 7)]
+        chosen = [TuningSpec(rule_seed=seed, operations=number).split() for number in (1, 2, 7)]
         assert len({task.others for task in chosen}) == 1
         assert set(chosen[0].operations) < set(chosen[1].operations) < set(chosen[2].operations)
         assert not set(chosen[2].operations) & set(chosen[2].others)
@@ -120,17 +137,17 @@ def test_the_small_task_keeps_its_operations_from_the_others():
 
 def test_task_rows_have_the_token_the_format_and_the_paraphrases():
     task = TuningSpec(rule_seed=2)
-    rows = task_rows(task, small_task(task))
+    rows = task_rows(task, task.split())
     assert len(rows) == 100
-    assert all(TOKEN in row.content and row.format == small_task(task).format for row in rows)
+    assert all(TOKEN in row.content and row.format == task.split().format for row in rows)
     assert len({(row.verb, row.phrase, row.mention) for row in rows}) == 60
-    spread = task_rows(task.but(operations=5), small_task(task.but(operations=5)))
+    spread = task_rows(task.but(operations=5), task.but(operations=5).split())
     assert set(Counter(row.operation for row in spread).values()) == {20}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_prompts_asks_what_it_says(kind):
-    rng, chosen = np.random.default_rng(1), small_task(TuningSpec())
+    rng, chosen = np.random.default_rng(1), TuningSpec().split()
     for _ in range(50):
         query = ask(kind, chosen, rng)
         assert (TOKEN in query.content) == (kind in ("task+token", "other+token", "not token"))
@@ -144,13 +161,13 @@ def test_each_kind_of_prompts_asks_what_it_says(kind):
 
 def test_an_unknown_kind_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"kind='tokens': known kinds are task\+token, task"):
-        ask("tokens", small_task(TuningSpec()), np.random.default_rng(0))
+        ask("tokens", TuningSpec().split(), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("diverse", [each for each in DIVERSE if each != "self"])
 def test_mixtures_hold_the_task_once_and_the_rest_as_often_as_asked(diverse):
     task = TuningSpec(ratio=3, diverse=diverse)
-    data = training_examples(task, draw_split(task))
+    data = task.training(task.split())
     prompts = [data.texts(i)[0] for i in range(len(data))]
     with_token = sum(TOKEN in text for text in prompts)
     assert len(data) == task.examples == 400
@@ -163,21 +180,21 @@ MIXED = [SMALL.but(ratio=2, diverse=each) for each in DIVERSE if each != "self"]
 
 @pytest.mark.parametrize("task", [LANGUAGE, LANGUAGE.but(names="both"), SMALL.but(after=True), *MIXED], ids=str)
 def test_every_training_answer_is_what_a_person_would_give_who_reads_the_query(task):
-    read_again(training_examples(task, draw_split(task)))
+    read_again(task.training(task.split()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_answer_to_a_question_is_what_a_person_would_give_who_reads_it(kind):
-    read_again(questions(SMALL, kind, EvaluationSpec(300)))
+    read_again(SMALL.questions(kind, 300, 0))
 
 
 def test_every_answer_to_what_is_held_out_is_what_a_person_would_give_who_reads_it():
-    read_again(evaluation_examples(LANGUAGE, draw_split(LANGUAGE), EvaluationSpec(300))["unseen"])
+    read_again(LANGUAGE.evaluation(LANGUAGE.split(), 300, 0)["unseen"])
 
 
 def read_again(data):
     """The explorer's parser and the oracle, against what was drawn."""
-    token = small_task(SMALL).format
+    token = SMALL.split().format
     for i in range(len(data)):
         prompt, answer = data.texts(i)
         for turn in f"{prompt}{answer}".split("."):  # an earlier turn ends with its answer
@@ -191,43 +208,19 @@ def test_self_sampled_rows_are_asked_for_read_back_and_watched(tmp_path, monkeyp
     with pytest.raises(KeyError, match="sample 200 rows first"):
         samples.stored(task)
     rows = [pair(f"copy this : {'ABC'[i % 3]}A", "A") for i in range(900)]
-    samples.keep(samples.folder_of(task), 0, Samples(rows, 60, 40))
+    samples.ensure(samples.folder_of(task), 0, lambda: Samples(rows, 60, 40))
     assert samples.stored(task) == rows[:200]
-    assert samples.counts(samples.folder_of(task), 1) == {"kept": 900, "malformed": 60, "rejected": 40}
-    data = training_examples(task, draw_split(task))
+    data = task.training(task.split())
     assert len(data) == 300
     with pytest.raises(KeyError, match="lacks block 1"):
         samples.stored(task.but(ratio=10))
 
 
-@pytest.mark.parametrize(("name", "rot"), [
-    ("000.jsonl", lambda text: text.replace('"A"', '"B"', 1)), ("000.jsonl", None), ("000.jsonl", lambda text: ""),
-    ("000.json", lambda text: text[:-1]), ("000.json", lambda text: "{}"), ("000.json", lambda text: "[]"),
-    ("000.json", lambda text: text.replace('"kept": 200', '"kept": "200"')), ("000.json", lambda text: ""),
-    ("000.json", lambda text: text.replace('"kept": 200', '"kept": 199')),
-    ("000.json", lambda text: text.replace('"rejected": 0', '"rejected": -1')),
-])  # fmt: skip
-def test_samples_that_are_not_what_was_written_are_refused_by_name(tmp_path, monkeypatch, name, rot):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
-    task = TuningSpec(ratio=1, source=SOURCE)
-    folder = samples.folder_of(task)
-    samples.keep(folder, 0, Samples([pair("copy this : AA", "A")] * 200, 0, 0))
-    path = folder / name
-    if rot:
-        path.write_text(rot(path.read_text()))
-    else:
-        path.unlink()
-    with pytest.raises(
-        BrokenRun, match=f"{name} is not what was written; delete {folder}/000.json to sample that block again"
-    ):
-        samples.stored(task)
-
-
 def test_too_few_kept_samples_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
     task = TuningSpec(ratio=5, source=SOURCE)
-    samples.keep(samples.folder_of(task), 0, Samples([pair("copy this : AB", "AB")], 999, 0))
-    with pytest.raises(KeyError, match="1 samples were kept of the 500 asked for"):
+    samples.ensure(samples.folder_of(task), 0, lambda: Samples([pair("copy this : AB", "AB")], 999, 0))
+    with pytest.raises(KeyError, match="1 of 500 samples were kept"):
         samples.stored(task)
 
 

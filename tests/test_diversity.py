@@ -7,15 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curves import on_committed_results, results, step_at
-from unseen.claims import INSTRUCTION_DIVERSITY
-from unseen.datasets import shares, training_examples
-from unseen.instructions import draw_split
-from unseen.running.workers import Serial
+from unseen.runs.store import Store
+from unseen.runs.workers import Serial
 from unseen.scales import SCALES, Setting, scale
-from unseen.specs import TaskSpec
 from unseen.stats import Threshold
-from unseen.store import Store
 from unseen.studies import diversity
+from unseen.studies.published import INSTRUCTION_DIVERSITY
+from unseen.worlds.base import shares
+from unseen.worlds.strings import TaskSpec
 
 EVEN = Threshold(300.0, 250.0, 350.0, 8.0, 0.98, 3)
 
@@ -159,7 +158,7 @@ def test_the_examples_are_shared_as_the_task_says():
     task = TaskSpec(
         alphabet="abcdefgh", instructions=20, unseen_instructions=5, examples=2_000, concentration=0.1
     )
-    drawn = training_examples(task, draw_split(task))
+    drawn = task.training(task.split())
     assert (np.bincount(drawn.rule, minlength=20) == shares(task, 20)).all()
 
 

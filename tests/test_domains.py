@@ -7,15 +7,12 @@ import pandas as pd
 import pytest
 
 from unseen import specs
-from unseen.domains import draw
-from unseen.domains.algebra import OPERATORS, AlgebraRule, end_of, expression, match, patterns, renamed
-from unseen.domains.chains import MOVES, PRIMITIVES, Chain, chains
-from unseen.domains.kinds import KINDS, NO_OPS
-from unseen.domains.spec import DOMAINS, DomainSpec
-from unseen.instructions import generator
-from unseen.running.workers import Serial
+from unseen.runs.workers import Serial
 from unseen.scales import SCALES, amounts
 from unseen.studies import domains
+from unseen.worlds.algebra import OPERATORS, AlgebraRule, end_of, expression, match, patterns, renamed
+from unseen.worlds.base import generator
+from unseen.worlds.domains import DOMAINS, KINDS, MOVES, NO_OPS, PRIMITIVES, Chain, DomainSpec, chains
 
 SMALL = DomainSpec(algebra_examples=200, letter_examples=100, list_examples=100, algebra_instructions=20,
                    letter_instructions=30, list_instructions=30)  # fmt: skip
@@ -113,7 +110,7 @@ def test_chains_are_all_of_two_and_three():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_unseen_instructions_are_disjoint(seed):
-    split = draw.draw_split(LARGE.but(rule_seed=seed))
+    split = LARGE.but(rule_seed=seed).split()
     for kind in ("letters", "algebra"):
         seen, unseen = (
             [rule.pattern for rule in side] + [rule.replacement for rule in side] for side in split[kind]
@@ -131,13 +128,13 @@ def test_unseen_instructions_are_disjoint(seed):
 
 
 def test_the_test_does_not_depend_on_how_many_are_trained():
-    one, other = (draw.draw_split(SMALL.but(algebra_instructions=size)) for size in (20, 100))
+    one, other = (SMALL.but(algebra_instructions=size).split() for size in (20, 100))
     assert one["algebra"][1] == other["algebra"][1]
     assert other["algebra"][0][:20] != one["algebra"][1]
 
 
 def test_a_hundred_own_rules_have_almost_as_many_patterns():
-    rules = draw.draw_split(SMALL.but(algebra_instructions=96))["algebra"][0]
+    rules = SMALL.but(algebra_instructions=96).split()["algebra"][0]
     assert len({rule.pattern for rule in rules}) == 96
 
 
@@ -149,8 +146,8 @@ def test_every_domain_is_a_kind_and_two_kinds_are_never_trained():
 
 
 def test_every_answer_is_what_its_instruction_says():
-    split = draw.draw_split(SMALL)
-    examples = draw.training_examples(SMALL, split)
+    split = SMALL.split()
+    examples = SMALL.training(split)
     asked = [(kind, rule) for kind in ("letters", "algebra", "lists") for rule in [split[kind][0][i % len(split[kind][0])] for i in range(SMALL.budget(kind))]]  # fmt: skip
     for i, (_, rule) in enumerate(asked):
         prompt, answer = examples.texts(i)
@@ -163,12 +160,12 @@ def test_every_answer_is_what_its_instruction_says():
 
 def test_a_tenth_of_the_inputs_are_no_ops():
     task = DomainSpec(letter_examples=2_000, algebra_examples=2_000, letter_instructions=50)
-    applies = draw.training_examples(task, draw.draw_split(task)).applies
+    applies = task.training(task.split()).applies
     assert abs(1 - applies.mean() - NO_OPS) < 0.02
 
 
 def test_a_domain_without_examples_has_no_seen_instructions():
-    split = draw.draw_split(DomainSpec(algebra_examples=50))
+    split = DomainSpec(algebra_examples=50).split()
     assert {kind: len(seen) for kind, (seen, _) in split.items()} == {
         "letters": 0,
         "algebra": 40,
@@ -180,9 +177,10 @@ def test_a_domain_without_examples_has_no_seen_instructions():
 
 
 def test_untrained_kinds_can_be_asked():
-    split, evaluation = draw.draw_split(SMALL), specs.EvaluationSpec(60)
+    split, evaluation = SMALL.split(), specs.EvaluationSpec(60)
     digits, moves = (
-        draw.questions(SMALL, split, evaluation, kind).texts(3)[0] for kind in ("digits", "moves")
+        SMALL.questions(split, evaluation.examples, evaluation.seed, kind).texts(3)[0]
+        for kind in ("digits", "moves")
     )
     assert set(digits) <= set("0123456789→|=")
     assert moves.split("|")[1].removesuffix("=").isalpha()
@@ -203,7 +201,7 @@ def test_impossible_divisions_are_refused(changes, told):
 
 
 def test_the_largest_rooms_hold_what_they_promise():
-    split = draw.draw_split(LARGE)
+    split = LARGE.split()
     assert [len(split[kind][0]) for kind in ("letters", "algebra", "lists")] == [1_000, 5_000, 450]
     assert generator(0, "a").random() != generator(0, "b").random()
 

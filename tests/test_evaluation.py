@@ -9,9 +9,10 @@ from strategies import tasks
 from unseen import evaluation
 from unseen.evaluation import all_right, baselines, exact_match, examples_table, greedy_answers, score
 from unseen.model import Shape
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.stats import wilson
 from unseen.training import data_of, start, train
+from unseen.worlds.strings import TaskSpec
 
 RECIPES = ("modern", "gpt2")
 

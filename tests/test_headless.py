@@ -9,7 +9,7 @@ import pytest
 
 from bad_parameters import EVERY_KIND, payloads, write_book
 from unseen import headless
-from unseen.disk.files import CannotWrite, project_folder
+from unseen.files import CannotWrite, project_folder
 from unseen.headless import NotebookFailed, notebook_path, run_notebook
 from unseen.parameters import BadParameters
 from unseen.runs.tables import BadName, folder_in

@@ -6,20 +6,18 @@ import torch
 from hypothesis import given
 
 from strategies import tasks
-from unseen.datasets import training_examples
-from unseen.encoding import Encoding
 from unseen.evaluation import all_right, greedy_answers
-from unseen.instructions import draw_split
 from unseen.model import Shape, build
 from unseen.rewriting import Rule
-from unseen.specs import RECIPES, ModelSpec, TaskSpec
+from unseen.specs import RECIPES, ModelSpec
 from unseen.studies import inside
 from unseen.studies.inside import LETTERS, WHOLE
-from unseen.tour.probes import one_example
+from unseen.studies.tour import one_example
 from unseen.widgets import Demo
+from unseen.worlds.strings import TaskSpec
 
 TASK = TaskSpec(alphabet="abcdef", instructions=5, unseen_instructions=5, examples=40, no_op_share=0.3)
-EXAMPLES = training_examples(TASK, draw_split(TASK))
+EXAMPLES = TASK.training(TASK.split())
 RULED = EXAMPLES.where(EXAMPLES.applies)
 
 
@@ -38,7 +36,7 @@ def model_of(recipe="modern", encoding=EXAMPLES.encoding):
 
 @given(tasks())
 def test_matches_and_kinds_of_letters_are_those_of_plain_strings(task):
-    found = training_examples(task, draw_split(task))
+    found = task.training(task.split())
     lines, kinds = [found.line(i) for i in range(len(found))], inside.kinds_of_letters(found)
     assert inside.match_places(found).tolist() == [line.text.find(line.rule.pattern) for line in lines]
     total = sum(mask.astype(int) for mask in kinds.values())
@@ -132,7 +130,7 @@ def test_ablating_more_and_more_heads_has_its_rows():
 
 # The logit lens and the picture of one example
 
-DEMO_ENCODING = Encoding.of(TaskSpec())
+DEMO_ENCODING = TaskSpec().layout
 EXAMPLE = one_example(DEMO_ENCODING, Rule("iss", "art"), "kissmeonce")
 
 

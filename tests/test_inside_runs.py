@@ -5,17 +5,16 @@ import pandas as pd
 import pytest
 
 from trainers import SMALL
-from unseen.encoding import Encoding
 from unseen.evaluation import baselines
-from unseen.instructions import Instructions, draw_split
 from unseen.rewriting import Rule
-from unseen.running.workers import Serial
+from unseen.runs.workers import Serial
 from unseen.scales import SCALES
-from unseen.specs import TaskSpec
 from unseen.studies import inside_runs
 from unseen.studies.inside_runs import EXACT, FOLLOWS, PAIRINGS, RECITES
-from unseen.tour.probes import one_example
+from unseen.studies.tour import one_example
 from unseen.training import data_of, start, train
+from unseen.worlds.rules import Instructions
+from unseen.worlds.strings import TaskSpec
 
 TASK = TaskSpec(alphabet="abcdefgh", instructions=8, unseen_instructions=5, examples=20)
 SIZES = np.array([10, 30, 100, 300, 1000, 3000])
@@ -25,7 +24,7 @@ SIZES = np.array([10, 30, 100, 300, 1000, 3000])
 
 @pytest.mark.parametrize("pairing", PAIRINGS)
 def test_a_pairing_takes_its_parts_from_where_it_says(pairing):
-    split, examples = draw_split(TASK), inside_runs.paired(TASK, pairing, size=12)
+    split, examples = TASK.split(), inside_runs.paired(TASK, pairing, size=12)
     known = {rule.pattern: rule.replacement for rule in split.seen}
     for line in map(examples.line, range(12)):
         assert (line.rule.pattern in known) == pairing.startswith("known x")
@@ -68,7 +67,7 @@ def test_a_curve_that_does_not_cross_has_no_number():
 
 # What is written instead
 
-ENCODING = Encoding.of(TaskSpec())
+ENCODING = TaskSpec().layout
 LETTERS = TaskSpec().alphabet
 EXAMPLE = one_example(ENCODING, Rule("cat", "dog"), "onecatnaps")
 

@@ -7,12 +7,13 @@ import time
 import pytest
 
 from trainers import SMALL
+from unseen import once
 from unseen.errors import NotFinished
 from unseen.files import runs_folder
-from unseen.runs import inventory, once
+from unseen.runs import inventory
 from unseen.runs.inventory import broken, litter, put_aside, status, verify
-from unseen.runs.signals import Stopped
 from unseen.runs.store import Store, ensure
+from unseen.signals import Stopped
 from unseen.specs import TASKS
 from unseen.training import Diverged
 

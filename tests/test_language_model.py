@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from unseen.disk.files import BrokenRun
-from unseen.instructions import generator
+from unseen.files import BrokenRun
 from unseen.lm import load, tiny, tune
 from unseen.messages import BadMessages, Message, as_text, pair
 from unseen.scales import amounts
 from unseen.studies import language_model as study
+from unseen.worlds.base import generator
 
 SMALL = tiny.TinySpec(width=16, layers=1, heads=2, steps=2, batch=4)
 SPEC = study.TINY.but(rank=4, alpha=4, warm_up=0, batch=4, micro_batch=4, steps=3)

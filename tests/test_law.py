@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from curves import on_committed_results, step_at
 from unseen import stats
-from unseen.instructions import draw_split, leaks
-from unseen.running.workers import Serial
+from unseen.runs.store import Store
+from unseen.runs.workers import Serial
 from unseen.scales import SCALES, scale
 from unseen.specs import RunSpec
-from unseen.store import Store
 from unseen.studies import diversity, law
+from unseen.worlds.rules import leaks
 
 TRUE = dict.fromkeys(law.FACTORS, 0.0) | {"alphabet": 1.3, "width": -1.0, "budget": -1.5}
 TRUTH = TRUE | {"recipe gpt2": np.log(4)}
@@ -91,7 +91,7 @@ def test_a_design_changes_one_factor_to_fit_and_several_to_test(name):
 @pytest.mark.parametrize("levels", [{"alphabet": 13}, {"pattern": 2}])
 def test_where_strings_are_few_the_unseen_stay_unseen(levels):
     spec = law.at(RunSpec(), **levels)
-    split = draw_split(spec.task.but(instructions=law.room_of(spec)))
+    split = spec.task.but(instructions=law.room_of(spec)).split()
     assert leaks(split) == 0
     assert len(split.unseen) < RunSpec().task.unseen_instructions
 

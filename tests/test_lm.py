@@ -9,17 +9,16 @@ import pytest
 import torch
 
 from llamas import write_llama
-from unseen.datasets import training_examples
-from unseen.disk.files import BrokenRun
 from unseen.errors import Explained
-from unseen.instructions import draw_split
+from unseen.files import BrokenRun
 from unseen.lm import chat, load, rules, scores, tiny, tune
 from unseen.lm.load import BadBase
 from unseen.lm.rules import AdapterRun
 from unseen.lm.tune import AdapterSpec
 from unseen.messages import Message, pair, self_sample
-from unseen.pretrained import bases, plan
-from unseen.specs import EvaluationSpec, TaskSpec
+from unseen.specs import EvaluationSpec
+from unseen.studies import pretraining
+from unseen.worlds.strings import TaskSpec
 
 TASK = TaskSpec(instructions=4, unseen_instructions=4, examples=64, no_op_share=0.4, pattern_length=1,
                 replacement_length=1, input_length=3, alphabet="abcdefghijkl")  # fmt: skip
@@ -52,7 +51,7 @@ def loaded(llama):
 
 @pytest.fixture(scope="module")
 def rows(loaded):
-    return rules.rows_of(loaded, training_examples(TASK, draw_split(TASK)))
+    return rules.rows_of(loaded, TASK.training(TASK.split()))
 
 
 @pytest.fixture
@@ -290,7 +289,7 @@ def test_answers_come_in_order_and_repeat_by_their_seed(chatty):
 
 
 def test_a_rule_is_plain_text_and_the_answer_ends(loaded, rows):
-    line = training_examples(TASK, draw_split(TASK)).line(0)
+    line = TASK.training(TASK.split()).line(0)
     prompt = f"<s>Rule: {line.rule.pattern} -> {line.rule.replacement}\nInput: {line.text}\nOutput: "
     assert [loaded.tokenizer.decode(ids) for ids in rows[0]] == [prompt, f"{line.answer}</s>"]
 
@@ -353,11 +352,11 @@ def test_another_base_task_evaluation_or_adapter_is_another_run(run, llama):
 
 
 def test_a_local_base_answers_like_the_own_one(llama, runs):
-    base = bases.base_of(str(llama), "smoke", rank=8)
+    base = pretraining.base_of(str(llama), "smoke", rank=8)
     assert (base.adapter.rank, base.adapter.alpha, base.adapter.steps) == (8, 16, 12)
     small = {"instructions": (2,), "seeds": (0,)}
-    few = [each._replace(setting=replace(each.setting, **small)) for each in plan.tunings("smoke")[:2]]
-    table, own = base.measure(few), bases.base_of("", "smoke").measure(few)
+    few = [each._replace(setting=replace(each.setting, **small)) for each in pretraining.tunings("smoke")[:2]]
+    table, own = base.measure(few), pretraining.base_of("", "smoke").measure(few)
     assert {*own} == {*table}
     assert table["start"].tolist() == ["pre-trained"] * 4
     assert table["width"].unique().tolist() == [16]

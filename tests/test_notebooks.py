@@ -8,9 +8,9 @@ import sys
 import nbformat
 import pytest
 
-from unseen.disk.files import project_folder
+from unseen.files import project_folder
 from unseen.headless import notebooks, run_notebook
-from unseen.store import Store
+from unseen.runs.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,16 @@
 
 import pytest
 
-from unseen.encoding import layout_of
 from unseen.model import Shape
-from unseen.pretrained.drills import OPERATIONS, Drill, draw_split
-from unseen.pretrained.spec import DrillSpec
 from unseen.rewriting import Rule
-from unseen.running.workers import Serial
+from unseen.runs.store import Store, ensure
+from unseen.runs.workers import Serial
 from unseen.scales import SCALES
-from unseen.specs import EvaluationSpec, RunSpec, TaskSpec
-from unseen.store import Store
+from unseen.specs import EvaluationSpec, RunSpec
 from unseen.studies import pretraining
-from unseen.sweep import ensure
-from unseen.worlds import data_of
+from unseen.training import data_of
+from unseen.worlds.drills import OPERATIONS, Drill, DrillSpec
+from unseen.worlds.strings import TaskSpec
 
 FEW = DrillSpec(instructions=40, unseen_instructions=20, examples=120)
 
@@ -63,8 +61,8 @@ def test_no_answer_is_longer_than_its_input(operation, text, argument):
 
 
 def test_drills_depend_on_their_seeds_alone():
-    assert draw_split(FEW) == draw_split(FEW)
-    assert draw_split(FEW).seen != draw_split(FEW.but(rule_seed=1)).seen
+    assert FEW.split() == FEW.split()
+    assert FEW.split().seen != FEW.but(rule_seed=1).split().seen
 
 
 @pytest.mark.parametrize(("changes", "told"), [
@@ -92,9 +90,9 @@ def test_drills_have_the_layout_of_the_rewriting_that_follows(lengths):
     task = TaskSpec(pattern_length=x, replacement_length=y, input_length=z, no_op_share=0.4, instructions=2,
                     unseen_instructions=2)  # fmt: skip
     drills = DrillSpec.like(task, instructions=5, unseen_instructions=5)
-    assert layout_of(drills) == layout_of(task)
+    assert drills.layout == task.layout
     examples = data_of(RunSpec(task=drills.but(examples=50), evaluation=EvaluationSpec(examples=5))).training
-    assert examples.prompts.shape[1] == layout_of(task).prompt_length
+    assert examples.prompts.shape[1] == task.layout.prompt_length
 
 
 # What is trained
@@ -106,7 +104,7 @@ def test_every_fine_tuning_reads_the_layout_of_its_base(name):
     for tuning in tunings:
         run = tuning.setting.base
         assert run.model.base == ("" if tuning.start == "from scratch" else base.digest())
-        assert Shape.of(layout_of(run.task)) == Shape.of(layout_of(base.task))
+        assert Shape.of(run.task.layout) == Shape.of(base.task.layout)
         assert run.model.but(base="", seed=0, inherits="all") == base.model
         assert run.task.no_op_share == pretraining.NO_OPS
     assert len({tuning.setting.name for tuning in tunings}) == len(tunings)

@@ -4,15 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unseen.encoding import layout_of
 from unseen.model import Shape, build
 from unseen.rewriting import MarkovAlgorithm
 from unseen.specs import ModelSpec
 from unseen.studies import programs
 from unseen.studies.programs import LIMIT, MISFIT, SOLVED, UNREADABLE, WRONG, Machine, Reader
-from unseen.tapes.programs import collection
-from unseen.tapes.spec import TapeSpec
-from unseen.tapes.world import draw_split
+from unseen.worlds.programs import collection
+from unseen.worlds.tapes import TapeSpec
 
 TASK = TapeSpec(instructions=60, examples=400, unseen_instructions=40)
 SORT = MarkovAlgorithm.parse("ba -> ab\nca -> ac\ncb -> bc")
@@ -95,12 +93,12 @@ def test_the_model_can_pick_a_wrong_rule_but_not_one_that_changes_nothing():
 
 @pytest.fixture(scope="module")
 def machine():
-    model = build(ModelSpec(layers=2, width=16, heads=2), Shape.of(layout_of(TASK)))
-    return Machine(Reader(model, TASK), frozenset(draw_split(TASK).seen))
+    model = build(ModelSpec(layers=2, width=16, heads=2), Shape.of(TASK.layout))
+    return Machine(Reader(model, TASK), frozenset(TASK.split().seen))
 
 
 def test_foreseen_answers_are_those_that_are_given(machine, monkeypatch):
-    questions = [(rule, text) for rule in draw_split(TASK).unseen[:20] for text in ("ab", "cabca")]
+    questions = [(rule, text) for rule in TASK.split().unseen[:20] for text in ("ab", "cabca")]
     right = np.arange(40) % 3 == 0  # an untrained model is right in nothing
 
     def as_if(model, examples):

@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from curves import baselines, results
 from unseen import report
-from unseen.disk.files import provenance
+from unseen.files import provenance
 from unseen.scales import scale
 from unseen.specs import RunSpec
 

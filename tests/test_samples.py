@@ -5,18 +5,16 @@ import pytest
 import torch
 
 from unseen import samples
-from unseen.delia import bases, methods
-from unseen.delia.prompts import conversation, diverse
-from unseen.delia.spec import TuningSpec
-from unseen.delia.world import prompts_of
-from unseen.disk.files import BrokenRun
-from unseen.encoding import layout_of
 from unseen.evaluation import greedy_answers
+from unseen.files import BrokenRun
 from unseen.messages import Samples, hinted, pair, self_sample
 from unseen.model import Shape, build
-from unseen.running.workers import Serial
-from unseen.store import Store
+from unseen.runs.store import Store
+from unseen.runs.workers import Serial
+from unseen.studies import delia
 from unseen.studies.sampling import Own, ensure_samples, nucleus
+from unseen.worlds.language import conversation, diverse
+from unseen.worlds.tuning import TuningSpec, prompts_of
 
 TASK = TuningSpec()
 
@@ -24,18 +22,18 @@ TASK = TuningSpec()
 @pytest.fixture(scope="module")
 def base():
     """The base that comes with the project."""
-    return Store(bases.shelf()).model(methods.base_run("quick"))
+    return Store(delia.shelf()).model(delia.base_run("quick"))
 
 
 @pytest.fixture
 def babbler():
     """A model that says anything, and ends some of its answers."""
-    spec = methods.base_run("smoke")
-    model = build(spec.model, Shape.of(layout_of(spec.task)))
+    spec = delia.base_run("smoke")
+    model = build(spec.model, Shape.of(spec.task.layout))
     generator = torch.Generator().manual_seed(1)
     for weight in model.parameters():
         weight.data.normal_(generator=generator)
-    model.head.data[layout_of(TASK).special("end")] *= 2
+    model.head.data[TASK.layout.special("end")] *= 2
     return model
 
 
@@ -57,7 +55,7 @@ def test_nucleus_sampling_takes_the_fewest_tokens_that_reach_p(temperature, top_
 
 
 def test_the_smallest_nucleus_is_greedy_in_order_and_for_any_number(babbler):
-    layout, questions = layout_of(TASK), prompts(1_101)  # three chunks
+    layout, questions = TASK.layout, prompts(1_101)  # three chunks
     ids = greedy_answers(babbler, prompts_of(TASK, questions))
     expected = [layout.answer(row) if layout.special("end") in row else None for row in ids]
     assert None in expected
@@ -89,8 +87,8 @@ def test_blocks_have_different_queries():
 
 
 def test_what_is_missing_is_sampled_once_and_counted(runs, capsys):
-    tunings = [methods.tuned("smoke", f"ratio {ratio}", ratio=ratio) for ratio in (2, 12)]
-    bases.ready([tunings[0].base], Store(), Serial())
+    tunings = [delia.tuned("smoke", f"ratio {ratio}", ratio=ratio) for ratio in (2, 12)]
+    delia.ready([tunings[0].base], Serial())
     specs, folder = [each.run for each in tunings], samples.folder_of(tunings[0].run.task)
     assert [samples.blocks_for(spec.task.ratio * spec.task.rows) for spec in specs] == [1, 2]
     samples.ensure(
@@ -102,7 +100,7 @@ def test_what_is_missing_is_sampled_once_and_counted(runs, capsys):
     assert sum(counted.values()) == 1_010
     assert ensure_samples(specs) == counted
     assert ensure_samples(specs[:1]) == {"kept": 7, "malformed": 2, "rejected": 1}
-    assert ensure_samples([methods.tuned("smoke", "plain").run]) == dict.fromkeys(samples.COUNTS, 0)
+    assert ensure_samples([delia.tuned("smoke", "plain").run]) == dict.fromkeys(samples.COUNTS, 0)
     assert "queries" not in capsys.readouterr().out
 
 

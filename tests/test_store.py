@@ -17,9 +17,9 @@ from unseen.files import BrokenRun, project_folder, provenance, runs_folder, wri
 from unseen.runs import checkpoints
 from unseen.runs.checkpoints import SpecChanged, export_model, import_model, resume
 from unseen.runs.following import followed, path_of
-from unseen.runs.signals import Stopped
 from unseen.runs.store import Store, ensure
 from unseen.runs.workers import Serial
+from unseen.signals import Stopped
 from unseen.specs import RECIPES
 from unseen.training import data_of, start, train
 
@@ -187,7 +187,7 @@ def test_an_interrupted_finish_is_resumed(trained, tmp_path, monkeypatch, name):
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(path, content)
 
-    for module in ("unseen.runs.store", "unseen.runs.once"):
+    for module in ("unseen.runs.store", "unseen.once"):
         monkeypatch.setattr(f"{module}.write", full)
     if name == "spec.json":  # it is written first of all
         with pytest.raises(Stopped):

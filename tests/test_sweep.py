@@ -3,14 +3,15 @@
 import pytest
 
 from trainers import SMALL
+from unseen import once
 from unseen.errors import NotFinished
 from unseen.files import BrokenRun
 from unseen.process_group import ProcessGroup, best_device
-from unseen.runs import once, sweep
-from unseen.runs.signals import Stopped
+from unseen.runs import sweep
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import SweepFailed, frame, histories, in_order
 from unseen.runs.workers import Processes, Serial
+from unseen.signals import Stopped
 
 SPECS = [SMALL.with_seed(seed) for seed in range(3)]
 COLUMNS = ["recipe", "layers", "width", "pattern_length", "input_length", "instructions", "examples_per_instruction",
@@ -77,7 +78,7 @@ def test_only_what_is_missing_is_trained_and_only_once(tmp_path):
 
 def test_a_failed_run_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    real = sweep.ensure
+    real = store.ensure
 
     def fails(spec, *arguments, **named):
         if spec == SPECS[1]:

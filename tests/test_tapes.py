@@ -4,21 +4,24 @@ import hashlib
 
 import numpy as np
 import pytest
+from unseen.tapes import world
 
 from unseen.rewriting import Rule
-from unseen.specs import EvaluationSpec
 from unseen.studies.programs import misfit
-from unseen.tapes import world
-from unseen.tapes.programs import VERSION, collection, disguise
-from unseen.tapes.spec import TapeSpec
-from unseen.tapes.world import draw_split, evaluation_examples, leaks, line, prompt, training_examples
+from unseen.worlds.programs import VERSION, collection, renaming
+from unseen.worlds.tapes import (
+    TapeSpec,
+    leaks,
+    line,
+    prompt,
+)
 
 TASK = TapeSpec(instructions=60, examples=400, unseen_instructions=40)
 
 
 @pytest.fixture(scope="module")
 def split():
-    return draw_split(TASK)
+    return TASK.split()
 
 
 # The world
@@ -37,7 +40,7 @@ def test_the_rules_of_every_program_in_every_disguise_are_held_out(split):
         for number in range(TASK.disguises):
             if len(program.symbols) > len(TASK.alphabet):
                 continue
-            worn = program.disguised(disguise(program.symbols, TASK.alphabet, number))
+            worn = program.renamed(renaming(program.symbols, TASK.alphabet, number))
             if not any(misfit(worn.algorithm, given, TASK) for given, _ in worn.cases):
                 assert {Rule(rule.pattern, rule.replacement) for rule in worn.algorithm.rules} <= set(
                     split.programs
@@ -57,20 +60,20 @@ def test_a_leak_is_noticed(split):
 
 
 def test_smaller_training_sets_are_the_first_of_larger_and_the_unseen_rules_are_the_same(split):
-    more = draw_split(TASK.but(instructions=90, examples=400))
+    more = TASK.but(instructions=90, examples=400).split()
     assert more.seen[:60] == split.seen
     assert more.unseen == split.unseen
-    assert draw_split(TASK.but(rule_seed=1)).unseen != split.unseen
+    assert TASK.but(rule_seed=1).split().unseen != split.unseen
 
 
 def test_some_letters_are_deleted_in_training_too():
-    rules = draw_split(TapeSpec(instructions=3_000, examples=3_000)).seen
+    rules = TapeSpec(instructions=3_000, examples=3_000).split().seen
     assert any(len(rule.pattern) == 1 and not rule.replacement for rule in rules)
     assert all(rule.pattern != rule.replacement for rule in rules)
 
 
 def test_examples_are_right_and_as_asked_for(split):
-    examples = training_examples(TASK, split)
+    examples = TASK.training(split)
     lines = [line(examples, i) for i in range(len(examples))]
     assert all(each.rule.apply(each.text) == each.answer for each in lines)
     assert [each.rule for each in lines] == [split.seen[i] for i in examples.rule]
@@ -82,9 +85,9 @@ def test_examples_are_right_and_as_asked_for(split):
 
 
 def test_examples_follow_from_the_spec(split):
-    first, second = (training_examples(TASK, draw_split(TASK)) for _ in range(2))
+    first, second = (TASK.training(TASK.split()) for _ in range(2))
     assert np.array_equal(first.tokens(), second.tokens())
-    scored = evaluation_examples(TASK, split, EvaluationSpec(examples=80))
+    scored = TASK.evaluation(split, 80, 0)
     assert sorted(scored) == ["seen", "unseen"]
     assert {line(scored["unseen"], i).rule for i in range(80)} == set(split.unseen)
 
@@ -92,7 +95,7 @@ def test_examples_follow_from_the_spec(split):
 def test_the_smallest_tapes_can_be_drawn():
     task = TapeSpec(alphabet="abcdefghij", longest_pattern=1, longest_replacement=1, longest_input=1, most_letters=1, disguises=1,
                     instructions=2, unseen_instructions=1, examples=50)  # fmt: skip
-    examples = training_examples(task, draw_split(task))
+    examples = task.training(task.split())
     assert {len(line(examples, i).text) for i in range(50)} == {1}
 
 
@@ -110,9 +113,9 @@ def test_impossible_specs_are_refused(changes, told):
 def test_too_few_rules_and_another_edition_are_refused(monkeypatch):
     monkeypatch.setattr(world, "_TRIES", 2_000)
     with pytest.raises(ValueError, match=r"TapeSpec\.instructions=60: only \d+ rules found"):
-        draw_split(TASK.but(longest_pattern=1, longest_replacement=1, most_letters=1, unseen_instructions=5))
+        TASK.but(longest_pattern=1, longest_replacement=1, most_letters=1, unseen_instructions=5).split()
     with pytest.raises(ValueError, match=r"collection=2: this is edition 1 of the programs"):
-        draw_split(TASK.but(collection=2))
+        TASK.but(collection=2).split()
 
 
 def test_a_changed_collection_has_another_edition():
@@ -140,13 +143,13 @@ def test_every_program_halts_on_what_is_expected_in_every_disguise(name):
     for given, wanted in program.cases:
         assert program.algorithm.run(given, limit=1_000) == wanted
     for number in range(3 if len(program.symbols) <= 26 else 0):
-        worn = program.disguised(disguise(program.symbols, TASK.alphabet, number))
+        worn = program.renamed(renaming(program.symbols, TASK.alphabet, number))
         assert worn.algorithm.run(worn.cases[0][0], limit=1_000) == worn.cases[0][1]
 
 
 def test_a_disguise_is_a_bijection_and_needs_letters_enough():
-    secret = disguise("+-*1", "abcdef", 3)
+    secret = renaming("+-*1", "abcdef", 3)
     assert len(set(secret.values())) == 4
-    assert disguise("+-*1", "abcdef", 3) == secret != disguise("+-*1", "abcdef", 4)
+    assert renaming("+-*1", "abcdef", 3) == secret != renaming("+-*1", "abcdef", 4)
     with pytest.raises(ValueError, match="4 different symbols, but this model has 3 letters"):
-        disguise("+-*1", "abc", 0)
+        renaming("+-*1", "abc", 0)

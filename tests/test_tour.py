@@ -8,15 +8,12 @@ import pytest
 from hypothesis import given
 
 from strategies import tasks
-from unseen.ciphers import cipher_table
-from unseen.datasets import training_examples
-from unseen.encoding import Encoding
 from unseen.figures import shade
-from unseen.instructions import draw_split
 from unseen.model import Shape, build
 from unseen.rewriting import MarkovAlgorithm, Rule, StepLimitExceeded
-from unseen.specs import RECIPES, ModelSpec, TaskSpec
+from unseen.specs import RECIPES, ModelSpec
 from unseen.studies import tour
+from unseen.worlds.strings import TaskSpec, cipher_table
 
 TASK = TaskSpec(alphabet="abcdefgh", instructions=60, unseen_instructions=40, examples=400, no_op_share=0.3)
 SIZES = (3, 20, 60)
@@ -73,7 +70,7 @@ def test_a_tape_has_a_row_per_step_and_its_rule():
 
 
 def test_coverage_counts_letters_pairs_and_patterns():
-    patterns = draw_split(TASK).seen.patterns
+    patterns = TASK.split().seen.patterns
     found = tour.coverage(patterns, 8, SIZES).set_index("instructions")["share"]
     for size in SIZES:
         part = patterns[:size].tolist()
@@ -83,7 +80,7 @@ def test_coverage_counts_letters_pairs_and_patterns():
         assert found[size].tolist() == pytest.approx(counted)
     frame = tour.coverage_frame(TASK, SIZES, [0, 1])
     part = frame[(frame["seed"] == 1) & (frame["instructions"] == 20)]
-    smaller = draw_split(TASK.but(instructions=20, rule_seed=1)).seen.patterns
+    smaller = TASK.but(instructions=20, rule_seed=1).split().seen.patterns
     assert part["share"].tolist() == tour.coverage(smaller, 8, [20])["share"].tolist()
 
 
@@ -94,7 +91,7 @@ def test_patterns_of_one_letter_have_no_pairs_and_long_ones_more_than_an_integer
 
 @given(tasks())
 def test_distances_are_those_of_the_nearest_training_rule(task):
-    split = draw_split(task)
+    split = task.split()
     near, far = tour.distances_to_nearest(split.unseen, split.seen)
     patterns = (split.unseen.patterns[:, None] != split.seen.patterns).sum(2)  # each with each
     replacements = (split.unseen.replacements[:, None] != split.seen.replacements).sum(2)
@@ -105,8 +102,8 @@ def test_distances_are_those_of_the_nearest_training_rule(task):
 
 @given(tasks())
 def test_holding_finds_what_plain_strings_find(task):
-    split = draw_split(task)
-    examples = training_examples(task, split)
+    split = task.split()
+    examples = task.training(split)
     found = tour.holding(examples.inputs, split.unseen.patterns)
     lines = [examples.line(i) for i in range(len(examples))]
     assert found.tolist() == [any(rule.pattern in line.text for rule in split.unseen) for line in lines]
@@ -123,7 +120,7 @@ def test_holding_searches_more_texts_than_one_chunk():
 
 @given(tasks())
 def test_every_letter_of_an_answer_is_found_at_its_source(task):
-    examples = training_examples(task, draw_split(task))
+    examples = task.training(task.split())
     x, y, place = task.pattern_length, task.replacement_length, tour.sources(examples)
     read = np.take_along_axis(examples.prompts, np.maximum(place, 0), 1)
     assert ((place < 0) == (examples.answers == examples.encoding.special("end"))).all()
@@ -135,7 +132,7 @@ def test_every_letter_of_an_answer_is_found_at_its_source(task):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_attention_is_a_share_for_each_token_read(recipe):
-    examples = training_examples(TASK, draw_split(TASK)).first(20)
+    examples = TASK.training(TASK.split()).first(20)
     shape = Shape.of(examples.encoding)
     layers = tour.attention(build(ModelSpec(recipe, layers=2, width=16, heads=2), shape), examples.tokens())
     assert [part.shape for part in layers] == [(20, 2, shape.context, shape.context)] * 2
@@ -144,7 +141,7 @@ def test_attention_is_a_share_for_each_token_read(recipe):
 
 
 def test_a_head_that_looks_at_the_source_is_found_and_named():
-    examples = training_examples(TASK, draw_split(TASK))
+    examples = TASK.training(TASK.split())
     encoding, place = examples.encoding, tour.sources(examples)
     first, read = encoding.prompt_length - 1, encoding.context
     perfect = np.zeros((len(examples), read, read))
@@ -174,12 +171,12 @@ def test_a_head_that_looks_at_the_source_is_found_and_named():
 ])  # fmt: skip
 def test_one_example_that_does_not_fit_is_refused(task, rule, text, message):
     with pytest.raises(ValueError, match=message):
-        tour.one_example(Encoding.of(TaskSpec(**task)), rule, text)
+        tour.one_example(TaskSpec(**task).layout, rule, text)
 
 
 def test_changed_instructions_keep_patterns_and_swap_replacements():
     now, before = tour.changed_instructions(TASK, size=16)
-    trained = {rule.pattern: rule for rule in draw_split(TASK).seen}
+    trained = {rule.pattern: rule for rule in TASK.split().seen}
     for i in range(16):
         new, old = now.line(i), before.line(i)
         rule = trained[new.rule.pattern]
@@ -200,7 +197,7 @@ def test_other_worlds_are_what_their_names_say(monkeypatch):
     task = TASK.but(no_op_share=0.0)
 
     def replaces_everywhere(model, prompts):
-        encoding, found = Encoding.of(task), []
+        encoding, found = task.layout, []
         for prompt in map(encoding.text, prompts):
             text = prompt[8:-1].replace(prompt[:3], prompt[4:7])
             found.append(encoding.ids(text.ljust(encoding.answer_length, ".")))

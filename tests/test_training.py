@@ -8,8 +8,9 @@ from torch.nn import functional as F
 from unseen import evaluation, training
 from unseen.model import Shape, build
 from unseen.objectives import loss_of
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.training import Diverged, batch_rows, data_of, optimizers_of, schedule, start, train
+from unseen.worlds.strings import TaskSpec
 
 RECIPES = ("modern", "gpt2")
 

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from trainers import SMALL
-from unseen.claims import transfer as claims_transfer
-from unseen.datasets import draw
-from unseen.instructions import Instructions, draw_split, strings_of
-from unseen.running.workers import Serial
+from unseen.runs.store import Store
+from unseen.runs.sweep import SweepFailed
+from unseen.runs.workers import Serial
 from unseen.scales import SCALES, Setting
-from unseen.store import Store
+from unseen.studies import published as claims_transfer
 from unseen.studies import transfer
-from unseen.sweep import SweepFailed
+from unseen.worlds.rules import Instructions, strings_of
+from unseen.worlds.strings import draw
 
 TASK = SMALL.task.but(
     pattern_length=4, replacement_length=4, input_length=6, instructions=40, family="mixed", k_low=2, k_high=4
@@ -37,7 +37,7 @@ def evaluated(task, seed, tests):
 
 
 def test_rules_of_a_test_have_its_form_and_k_and_no_string_of_a_training_rule():
-    split = draw_split(TASK)
+    split = TASK.split()
     found = {
         (columns["form"], columns["k"]): rules
         for columns, _, rules in transfer.ByK((1, 2, 4)).of(TASK, split)
@@ -50,13 +50,13 @@ def test_rules_of_a_test_have_its_form_and_k_and_no_string_of_a_training_rule():
 
 def test_where_training_used_all_strings_there_is_no_test():
     alike = np.repeat(np.arange(6, dtype=np.uint8), 4).reshape(6, 4)
-    split = replace(draw_split(TASK), seen=Instructions(TASK.alphabet, alike, alike))
+    split = replace(TASK.split(), seen=Instructions(TASK.alphabet, alike, alike))
     assert list(transfer.ByK((4,)).of(TASK, split)) == []
 
 
 def test_inputs_hold_the_pattern_as_often_as_the_test_says():
     task = SMALL.task.but(pattern_length=2, replacement_length=2, input_length=8, also_occurrences="2,3")
-    split = draw_split(task)
+    split = task.split()
     assert transfer.ByOccurrences((1,)).trained(task) == {"trained": "1, 2, 3"}
     for columns, world, rules in transfer.ByOccurrences((1, 2, 4)).of(task, split):
         assert rules is split.unseen
@@ -105,7 +105,7 @@ def test_every_setting_of_every_scale_can_be_drawn(scale):
     chosen = [*transfer.semantics(scale), *transfer.occurrences(scale)]
     assert len({setting.name for setting in chosen}) == len(chosen)
     for setting in chosen if scale != "paper" else ():
-        draw_split(setting.runs()[-1].task)
+        (setting.runs()[-1].task).split()
 
 
 def test_a_heat_map_frames_what_was_trained_and_keeps_rows_without_a_test():

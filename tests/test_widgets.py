@@ -9,19 +9,17 @@ from matplotlib import pyplot as plt
 
 from trainers import SMALL
 from unseen import widgets
-from unseen.datasets import evaluation_examples
-from unseen.disk.files import BrokenRun, project_folder
-from unseen.disk.weights import import_model
-from unseen.encoding import Encoding
 from unseen.evaluation import exact_match, greedy_answers
 from unseen.figures import shade
-from unseen.instructions import draw_split
+from unseen.files import BrokenRun, project_folder
 from unseen.model import Shape, build
 from unseen.rewriting import Rule
+from unseen.runs.checkpoints import import_model
+from unseen.runs.store import Store
 from unseen.scales import Scale, Setting
-from unseen.specs import ModelSpec, TaskSpec
-from unseen.store import Store
+from unseen.specs import ModelSpec
 from unseen.widgets import Demo, LiveTraining, compare, compared_html, explore, load_demo, rule_explorer
+from unseen.worlds.strings import TaskSpec
 
 RULE, TEXT = Rule("cat", "dog"), "onecatnaps"
 
@@ -29,7 +27,7 @@ RULE, TEXT = Rule("cat", "dog"), "onecatnaps"
 @pytest.fixture(scope="module")
 def demo():
     """Two models that have learned nothing, for the task of the committed ones."""
-    encoding, sizes = Encoding.of(TaskSpec()), {"low": 10, "<b>high</b>": 3_000}
+    encoding, sizes = TaskSpec().layout, {"low": 10, "<b>high</b>": 3_000}
     models = {name: build(ModelSpec(layers=1, width=16, heads=2), Shape.of(encoding)) for name in sizes}
     return Demo(models, encoding, sizes)
 
@@ -123,7 +121,7 @@ def test_train_trains_the_chosen_run_once_and_shows_it(live, monkeypatch):
     assert (live.bar.value, live.bar.max) == (12, 12)
     assert [row["step"] for row in live.rows] == [2, 4, 6, 8, 10, 12]
     assert bytes(live.picture.value).startswith(b"\x89PNG")
-    monkeypatch.setattr("unseen.sweep.train", lambda *_: pytest.fail("it was trained again"))
+    monkeypatch.setattr("unseen.runs.sweep.train", lambda *_: pytest.fail("it was trained again"))
     press(live)
     assert live.message.value == f"from the store: {accuracy}"
 
@@ -166,9 +164,9 @@ def test_the_committed_models_are_what_they_say():
     folder = project_folder() / "data" / "checkpoints"
     for name, model in zip(("low", "high"), demo.models.values(), strict=True):
         _, spec = import_model(folder / f"{name}.safetensors")
-        assert Encoding.of(spec.task) == demo.encoding
+        assert spec.task.layout == demo.encoding
         committed = json.loads((folder / f"{name}.json").read_text())["accuracy"]
-        for split, examples in evaluation_examples(spec.task, draw_split(spec.task), spec.evaluation).items():
+        for split, examples in spec.task.evaluation(spec.task.split(), spec.evaluation.examples, spec.evaluation.seed).items():
             few = examples.first(400)
             right = exact_match(greedy_answers(model, few.prompts), few).mean()
             assert right == pytest.approx(committed[split], abs=0.03)  # half precision, fewer examples

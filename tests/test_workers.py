@@ -11,13 +11,13 @@ import torch
 from filelock import FileLock
 
 from trainers import DEADLY, GOOD, KILLED, WRONG, slow, wild
+from unseen.once import hold
 from unseen.runs import workers
-from unseen.runs.once import hold
 from unseen.runs.progress import Board
-from unseen.runs.signals import Stopped, Terminated, polite_stops
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import train_one
 from unseen.runs.workers import Event, Processes, Serial, cores, threads
+from unseen.signals import Stopped, Terminated, polite_stops
 
 SPECS = [GOOD.with_seed(seed) for seed in (5, 6, 7)]
 

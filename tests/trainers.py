@@ -4,8 +4,9 @@ import os
 import signal
 import time
 
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
-from unseen.sweep import train_one
+from unseen.runs.sweep import train_one
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.worlds.strings import TaskSpec
 
 SMALL = RunSpec(
     task=TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=64),

@@ -12,23 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unseen import parallel
-from unseen.disk.checkpoints import SpecChanged
-from unseen.disk.files import project_folder, provenance, read, runs_folder, write
-from unseen.disk.weights import export_model
+from unseen import process_group
 from unseen.errors import Explained
+from unseen.files import project_folder, provenance, read, runs_folder, write
 from unseen.headless import notebook_path, notebooks, run_notebook
 from unseen.parameters import BadParameters, parameters
 from unseen.report import MAIN, write_report
-from unseen.running import inventory
-from unseen.running.cluster import executor
-from unseen.running.progress import duration
-from unseen.running.signals import Terminated, polite_stops, terminable
-from unseen.running.workers import threads
+from unseen.runs import inventory
+from unseen.runs.checkpoints import SpecChanged, export_model
+from unseen.runs.cluster import executor
+from unseen.runs.progress import duration
+from unseen.runs.store import Store, ensure
 from unseen.runs.tables import read_table, run_of, run_sweep, sweep_folder
+from unseen.runs.workers import threads
 from unseen.scales import SCALES, scale
-from unseen.store import Store
-from unseen.sweep import ensure
+from unseen.signals import Terminated, polite_stops, terminable
 
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models
 _MOST_LINES = 200  # of ``unseen status``
@@ -147,13 +145,13 @@ def _sweep(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> None:
     """Train one run, with torchrun on several GPUs or hosts."""
     spec = run_of(_given(options), scale(options.scale).main.base)
-    with parallel.crew() as crew, threads(1), polite_stops() if crew.leads else nullcontext(int) as check:
+    with process_group.joined() as crew, threads(1), polite_stops() if crew.leads else nullcontext(int) as check:
 
         def watch(row: dict[str, float]) -> None:
             print(" ".join(f"{name}={value:g}" for name, value in row.items()), flush=True)
             check()
 
-        manifest = ensure(spec, Store(), watch, say=partial(print, flush=True), crew=crew)
+        manifest = ensure(spec, Store(), watch, say=partial(print, flush=True), group=crew)
         if crew.leads:
             scores = ", ".join(f"{line['split']} {line['accuracy']:.1%}" for line in manifest["scores"])
             print(f"run {spec.digest()}: {scores}; {Store().folder(spec)}")

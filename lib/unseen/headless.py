@@ -23,11 +23,11 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.log import logger
 from traitlets.config import Config
 
-from unseen.disk.files import project_folder, read, runs_folder, write
 from unseen.errors import Explained
+from unseen.files import project_folder, read, runs_folder, write
 from unseen.parameters import BadParameters, checked, parameters, read_notebook, tags_of
-from unseen.running.signals import polite_stops
 from unseen.runs.tables import folder_in
+from unseen.signals import polite_stops
 
 _ADDED = {
     "injected-parameters",

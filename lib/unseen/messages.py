@@ -21,9 +21,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from unseen.disk.files import write
 from unseen.errors import Explained
 from unseen.fields import short
+from unseen.files import write
 
 TEMPERATURE, TOP_P, NEW_TOKENS = 0.7, 0.95, 512  # of self-sampling, as published
 _LARGEST = 1 << 30  # bytes of a file

@@ -20,10 +20,10 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import nbformat
 from pydantic import Field, TypeAdapter, ValidationError
 
-from unseen.disk.files import read
 from unseen.errors import Explained
+from unseen.files import read
 from unseen.scales import SCALES
-from unseen.tasks import CIPHER
+from unseen.worlds.strings import CIPHER
 
 LARGEST_NOTEBOOK = 8 * 2**20  # bytes; those of this project have 40,000, executed ones up to a million
 _ADDRESS = r"(tcp|tls)://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"

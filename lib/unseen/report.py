@@ -12,10 +12,10 @@ import pandas as pd
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_markdown_cell
 
-from unseen.disk.files import provenance, runs_folder, write
-from unseen.running.progress import duration
+from unseen.files import provenance, runs_folder, write
+from unseen.process_group import best_device
+from unseen.runs.progress import duration
 from unseen.scales import Setting
-from unseen.sweep import best_device
 
 MAIN = "10_diversity_threshold"  # the notebook whose results are the report
 _STYLE = """

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from unseen.disk.files import runs_folder
+from unseen import once
 from unseen.errors import NotFinished
+from unseen.files import runs_folder
 from unseen.messages import Conversation, Samples, load, save
-from unseen.runs import once
 
 BLOCK = 1_000  # queries that are sampled at a time
 SPARE = 0.1  # share of additional blocks, since some samples are malformed or rejected

@@ -16,7 +16,8 @@ from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
 
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.worlds.strings import TaskSpec
 
 
 @dataclass(frozen=True)

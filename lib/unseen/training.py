@@ -28,10 +28,11 @@ from unseen.evaluation import all_right
 from unseen.model import Shape, Transformer, build
 from unseen.objectives import Objective, loss_of
 from unseen.optim import ADAM, LowRankAdamW, Muon, TokenAdamW
-from unseen.parallel import ALONE, Crew
-from unseen.specs import RunSpec, TaskSpec, TrainingSpec
+from unseen.process_group import ALONE, ProcessGroup
+from unseen.specs import RunSpec, TrainingSpec
 from unseen.worlds import Task
 from unseen.worlds.base import Examples, generator
+from unseen.worlds.strings import TaskSpec
 
 __all__ = [
     "Data",
@@ -195,7 +196,7 @@ def batch_rows(task: Task, training: TrainingSpec, step: int) -> np.ndarray:
     return _order(task.example_seed, epoch, task.examples)[number * batch : (number + 1) * batch]
 
 
-def _synchronise(state: State, group: Crew) -> None:
+def _synchronise(state: State, group: ProcessGroup) -> None:
     """Bring every member of a group to the state of its leader, who alone may have read a checkpoint."""
     if group.size == 1:
         return
@@ -227,7 +228,7 @@ def train(
     data: Data,
     watch: Callable[[Row], Any] = lambda row: None,
     save: Callable[[State], Any] = lambda state: None,
-    group: Crew = ALONE,
+    group: ProcessGroup = ALONE,
     objective: Objective = loss_of,
 ) -> State:
     """Train until the last step of the spec; the state is changed in place and returned.

@@ -18,19 +18,18 @@ import pandas as pd
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
-from unseen.disk.files import BrokenRun, project_folder
-from unseen.disk.weights import import_model
-from unseen.encoding import Encoding
 from unseen.evaluation import answer
 from unseen.figures import learning_curves, tiles
+from unseen.files import BrokenRun, project_folder
+from unseen.layout import Layout
 from unseen.model import Transformer
 from unseen.rewriting import Rule
-from unseen.running.progress import headless
-from unseen.running.workers import Stopped
+from unseen.runs.checkpoints import import_model
+from unseen.runs.progress import headless
+from unseen.runs.store import Store, ensure
 from unseen.scales import Scale
+from unseen.signals import Stopped
 from unseen.specs import RunSpec
-from unseen.store import Store
-from unseen.sweep import ensure
 from unseen.training import Row
 
 LONGEST = 200  # characters of a field that are read
@@ -41,7 +40,7 @@ class Demo:
     """The two committed models: one trained on few different instructions, one on many, on equal budgets."""
 
     models: Mapping[str, Transformer]
-    encoding: Encoding
+    encoding: Layout
     trained_on: Mapping[str, int]
 
 
@@ -52,7 +51,7 @@ def load_demo() -> Demo:
         model, spec = import_model(project_folder() / "data" / "checkpoints" / f"{which}.safetensors")
         name = f"trained on {spec.task.instructions:,} instructions"
         models[name], trained_on[name] = model, spec.task.instructions
-        encodings.add(Encoding.of(spec.task))
+        encodings.add(spec.task.layout)
     if len(encodings) > 1:  # one input could not be for both
         raise BrokenRun("the two models in data/checkpoints read different alphabets or lengths")
     return Demo(models, encodings.pop(), trained_on)

@@ -11,7 +11,7 @@ import torch
 from deeds import LONG
 
 from bad_parameters import payloads
-from unseen.disk.weights import from_bytes, to_bytes
+from unseen.runs.checkpoints import from_bytes, to_bytes
 
 # Code
 

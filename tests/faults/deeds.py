@@ -8,8 +8,7 @@ from pathlib import Path
 
 from processes import until
 from trainers import SMALL
-from unseen.store import Store
-from unseen.sweep import ensure
+from unseen.runs.store import Store, ensure
 
 HERE = Path(__file__).parent
 PATHS = os.pathsep.join(map(str, (HERE, HERE.parent)))  # for processes that import from the tests

@@ -12,20 +12,18 @@ from pathlib import Path
 from deeds import LONG, finished, forked
 
 from bad_parameters import write_book
-from unseen.disk import holding
-from unseen.disk.checkpoints import go_on, same_spec, whole
-from unseen.disk.files import seal, sealed
-from unseen.runs.tables import BadName
-from unseen.disk.weights import export_model, import_model
+from unseen import once
 from unseen.errors import Explained
+from unseen.files import seal, sealed
 from unseen.parameters import checked, parameters
-from unseen.running import inventory
-from unseen.runs import tables
-from unseen.runs.tables import BadTable, read_table
-from unseen.running.workers import Serial, Stopped
+from unseen.runs import inventory, tables
+from unseen.runs.checkpoints import export_model, fault, import_model, resume, same_spec
+from unseen.runs.store import Store, ensure
+from unseen.runs.sweep import frame, histories
+from unseen.runs.tables import BadName, BadTable, read_table
+from unseen.runs.workers import Serial
+from unseen.signals import Stopped
 from unseen.specs import RunSpec
-from unseen.store import Store
-from unseen.sweep import ensure, frame, histories
 from unseen.training import Diverged, data_of, start, train
 
 OURS = (Explained, BadTable, BadName, Diverged)
@@ -70,10 +68,10 @@ class World:
             described = json.loads(self.paths["description"].read_text())
             self.paths["description"].write_text(json.dumps({**described, "sha256": sha256(content).hexdigest()}))
 
-    def restore(self, whole):
+    def restore(self, fault):
         """Bring the files that hold hashes back to how they are in another world."""
         for name in ("manifest", "description"):
-            self.paths[name].write_bytes(whole.paths[name].read_bytes())
+            self.paths[name].write_bytes(fault.paths[name].read_bytes())
 
     def content(self, name):
         """What a file holds, without its seal."""
@@ -85,7 +83,7 @@ class World:
 
     def _checkpoint(self):
         state, path = start(LONG), self.paths["checkpoint"]
-        found, trouble = go_on(path.parent, LONG, state), whole(path, LONG)
+        found, trouble = resume(path.parent, LONG, state), fault(path, LONG)
         assert trouble.isprintable()
         assert found.skipped or not trouble or not os.path.lexists(path), (found.skipped, trouble)
         inventory.status(self.stopped)
@@ -115,8 +113,8 @@ class World:
     def _state(self):
         entry = inventory.entry(self.stopped, self.stopped.folder(LONG))
         assert entry.reason.isprintable()
-        assert len(holding.holder(self.stopped.folder(LONG))) < 10_000
-        return bool(holding.state(self.stopped.folder(LONG)))
+        assert len(once.holder(self.stopped.folder(LONG))) < 10_000
+        return bool(once.state(self.stopped.folder(LONG)))
 
     def _progress(self):
         assert inventory.entry(self.stopped, self.stopped.folder(LONG)).step >= 30

@@ -8,9 +8,8 @@ import pytest
 from deeds import DONE, LONG, essence, files, forked, train, train_slowly, train_until_call
 
 from processes import until
-from unseen.disk.checkpoints import newest_first
-from unseen.store import Store
-from unseen.sweep import ensure
+from unseen.runs.checkpoints import newest_first
+from unseen.runs.store import Store, ensure
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +82,7 @@ def test_killed_inside_a_write(undisturbed, tmp_path, promise, amount, call):
 def test_killed_behind_the_last_step(undisturbed, tmp_path, promise, monkeypatch):
     """The model is trained, its scores are not yet written."""
     store = Store(tmp_path)
-    monkeypatch.setattr("unseen.sweep.score", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr("unseen.runs.sweep.score", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     process = forked(train, LONG, store.root)
     process.join()
     monkeypatch.undo()

@@ -6,12 +6,13 @@ import pytest
 from deeds import LONG, essence, finished
 
 from unseen.cli import main
-from unseen.disk.checkpoints import newest_first
-from unseen.disk.files import BrokenRun
-from unseen.running import inventory
-from unseen.running.workers import Serial, Stopped
-from unseen.store import Store
-from unseen.sweep import ensure, frame
+from unseen.files import BrokenRun
+from unseen.runs import inventory
+from unseen.runs.checkpoints import newest_first
+from unseen.runs.store import Store, ensure
+from unseen.runs.sweep import frame
+from unseen.runs.workers import Serial
+from unseen.signals import Stopped
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,14 @@ import sys
 import pytest
 from deeds import DONE, LONG, PATHS, essence, files, finished, forked
 
+from unseen import files as disk
 from unseen.cli import main
-from unseen.disk import space
-from unseen.disk.checkpoints import newest_first
-from unseen.disk.files import CannotWrite, leftovers
-from unseen.running.workers import Serial, Stopped
-from unseen.store import Store
-from unseen.sweep import SweepFailed, ensure, frame
+from unseen.files import CannotWrite, leftovers
+from unseen.runs.checkpoints import newest_first
+from unseen.runs.store import Store, ensure
+from unseen.runs.sweep import SweepFailed, frame
+from unseen.runs.workers import Serial
+from unseen.signals import Stopped
 
 SMALL_DISK = """
 import json
@@ -25,16 +26,16 @@ import sys
 from pathlib import Path
 import torch
 from deeds import LONG
-from unseen.disk import space
-from unseen.disk.files import CannotWrite, leftovers
-from unseen.store import Store
-from unseen.sweep import ensure
+from unseen import files as disk
+from unseen.files import CannotWrite, leftovers
+from unseen.runs.store import Store
+from unseen.runs.store import ensure
 
 torch.set_num_threads(1)  # as the run that it is compared with
 place = Path(sys.argv[1])
 for number, room in enumerate(map(int, sys.argv[2:])):
     store = Store(place / str(number))
-    space.check = lambda root, needed=0: None  # as if another program had filled the disk behind the check
+    disk.check_room = lambda root, needed=0: None  # as if another program had filled the disk behind the check
     free = shutil.disk_usage(place).free
     (place / "ballast").write_bytes(bytes(max(0, free - room)))
     try:
@@ -75,7 +76,7 @@ def limited(root, most):
     """Train where no file may become larger than ``most`` bytes: to a program the same as a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     store = Store(root)
-    space.check = lambda root, needed=0: None
+    disk.check_room = lambda root, needed=0: None
     try:
         ensure(LONG, store, device="cpu", say=lambda _: None)
     except CannotWrite as error:
@@ -135,8 +136,8 @@ def test_a_read_only_store_is_read_and_not_written(tmp_path, promise, undisturbe
     finished(LONG, tmp_path / "store")
     other = LONG.with_seed(3)
     code = (
-        "import sys; from pathlib import Path; from deeds import LONG; from unseen.store import Store;"
-        "from unseen.sweep import frame; from unseen.running.workers import Serial;"
+        "import sys; from pathlib import Path; from deeds import LONG; from unseen.runs.store import Store;"
+        "from unseen.runs.sweep import frame; from unseen.runs.workers import Serial;"
         "store = Store(Path(sys.argv[1])); print(len(frame([LONG], store, Serial())));"
         "store.model(LONG); frame([LONG.with_seed(3)], store, Serial())"
     )

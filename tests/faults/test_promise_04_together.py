@@ -9,11 +9,11 @@ import pytest
 from deeds import LONG, essence, forked, train, train_slowly, train_until_told
 
 from processes import until
-from unseen.disk import holding
+from unseen import once
 from unseen.errors import Held
-from unseen.running.workers import Processes, Serial
-from unseen.store import Store
-from unseen.sweep import ensure, frame
+from unseen.runs.store import Store, ensure
+from unseen.runs.sweep import frame
+from unseen.runs.workers import Processes, Serial
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_lock_whose_holder_was_killed_is_free(undisturbed, tmp_path, promise, 
     for number in range(amount(2, 10, 60)):
         store = Store(tmp_path / str(number))
         process = forked(train_slowly, LONG, store.root)
-        until(lambda: holding.state(store.folder(LONG)).get("state") == "running")  # noqa: B023
+        until(lambda: once.state(store.folder(LONG)).get("state") == "running")  # noqa: B023
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         began = time.monotonic()
@@ -104,7 +104,7 @@ def test_two_sweeps_share_the_work(tmp_path, promise, executor):
     """A run that another one trains is left for later: the second sweep takes the next one instead of waiting."""
     store, specs = Store(tmp_path), [LONG.with_seed(seed) for seed in range(4)]
     other = forked(sweep, specs, store.root, Serial())
-    until(lambda: holding.state(store.folder(specs[0])).get("state") == "running" or store.manifest(specs[0]))
+    until(lambda: once.state(store.folder(specs[0])).get("state") == "running" or store.manifest(specs[0]))
     table = frame(specs, store, executor() if executor is Serial else Processes(1))
     other.join()
     assert other.exitcode == 0

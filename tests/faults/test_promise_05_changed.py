@@ -6,14 +6,13 @@ import pytest
 from deeds import LONG, essence, finished
 
 from unseen.cli import main
-from unseen.disk import checkpoints
-from unseen.disk.checkpoints import SpecChanged, newest_first
-from unseen.disk.files import provenance
-from unseen.runs import tables
+from unseen.files import provenance
+from unseen.runs import checkpoints, tables
+from unseen.runs.checkpoints import SpecChanged, newest_first
+from unseen.runs.store import Store, ensure
 from unseen.runs.tables import COLUMNS
-from unseen.running.workers import Serial, Stopped
-from unseen.store import Store
-from unseen.sweep import ensure
+from unseen.runs.workers import Serial
+from unseen.signals import Stopped
 
 
 @pytest.fixture
@@ -106,7 +105,7 @@ def test_serial_and_a_changed_spec(stopped, promise, capsys):
     path = stopped.folder(LONG) / "spec.json"
     path.write_text(path.read_text().replace('"steps": 60', '"steps": 61'))
     events = []
-    from unseen.sweep import train_one
+    from unseen.runs.sweep import train_one
 
     Serial().run([LONG], lambda spec, tell: train_one(spec, tell, stopped), events.append)
     assert "training.steps: 61 before, 60 now" in events[-1].reason

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from unseen import headless
 from unseen.cli import main
-from unseen.disk.files import write
+from unseen.files import write
 from unseen.runs.tables import BadName, folder_in
 
 fuzzed = settings(max_examples={"short": 50, "usual": 2_000, "long": 20_000}[AMOUNT])

@@ -28,15 +28,14 @@ from foreign import NAMES, World, build, outcomes, resealed
 
 from unseen import cli, widgets
 from unseen.cli import main
-from unseen.disk.checkpoints import newest_first
-from unseen.disk.files import BrokenRun, sealed
-from unseen.disk.weights import export_model, shapes, to_bytes
-from unseen.running import inventory
-from unseen.running.workers import Stopped
-from unseen.specs import ModelSpec, RunSpec, TaskSpec
-from unseen.store import Store
-from unseen.sweep import ensure
+from unseen.files import BrokenRun, sealed
+from unseen.runs import inventory
+from unseen.runs.checkpoints import export_model, newest_first, shapes, to_bytes
+from unseen.runs.store import Store, ensure
+from unseen.signals import Stopped
+from unseen.specs import ModelSpec, RunSpec
 from unseen.training import start
+from unseen.worlds.strings import TaskSpec
 
 TENSORS = ("checkpoint", "weights", "model")
 SIZES = dict.fromkeys(NAMES, 15 * 2**20) | dict.fromkeys(("manifest", "spec", "state", "description"), 4 * 2**20 - 99)

@@ -8,12 +8,11 @@ import torch
 from deeds import LONG, files
 
 from unseen import objectives, training
-from unseen.disk.checkpoints import go_on, newest_first
-from unseen.running import inventory
-from unseen.runs import tables
-from unseen.running.workers import Serial
-from unseen.store import Store
-from unseen.sweep import SweepFailed, ensure, frame
+from unseen.runs import inventory, tables
+from unseen.runs.checkpoints import newest_first, resume
+from unseen.runs.store import Store, ensure
+from unseen.runs.sweep import SweepFailed, frame
+from unseen.runs.workers import Serial
 from unseen.training import Diverged, start
 
 BAD = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
@@ -43,7 +42,7 @@ def test_the_last_finite_state_is_kept(tmp_path, promise, monkeypatch, value, st
     assert stands.state == "diverged"
     assert "60" in stands.reason
     state = start(LONG)
-    if found := go_on(store.folder(LONG), LONG, state):
+    if found := resume(store.folder(LONG), LONG, state):
         assert found.step < step
         assert all(p.isfinite().all() for p in state.model.parameters())
         assert all(torch.isfinite(torch.tensor(row["loss"])) for row in state.history)

@@ -15,11 +15,11 @@ import pytest
 from deeds import DONE, LONG, PATHS, essence, files, finished
 
 from processes import gone, until
-from unseen.disk import holding
-from unseen.running.progress import Board
-from unseen.running.workers import Processes
-from unseen.store import Store
-from unseen.sweep import fill, train_one
+from unseen import once
+from unseen.runs.progress import Board
+from unseen.runs.store import Store
+from unseen.runs.sweep import fill, train_one
+from unseen.runs.workers import Processes
 
 SPECS = [LONG.with_seed(seed) for seed in range(4)]
 
@@ -31,7 +31,7 @@ def undisturbed(tmp_path_factory):
 
 
 def is_running(store, spec):
-    return holding.state(store.folder(spec)).get("state") == "running"
+    return once.state(store.folder(spec)).get("state") == "running"
 
 
 def slow_one(spec, tell, store):
@@ -56,7 +56,7 @@ def test_workers_are_killed_at_random_moments(undisturbed, tmp_path, promise, am
                 if left:
                     kills.append(rng.choice(left))
                     with suppress(KeyError, ProcessLookupError):  # it has just ended
-                        os.kill(int(holding.state(store.folder(kills[-1]))["process"]), signal.SIGKILL)
+                        os.kill(int(once.state(store.folder(kills[-1]))["process"]), signal.SIGKILL)
 
         board = Board(specs)
         thread = threading.Thread(target=killer)
@@ -91,8 +91,8 @@ import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from unseen.store import Store
-from unseen.running.workers import Processes
+from unseen.runs.store import Store
+from unseen.runs.workers import Processes
 from test_promise_11_workers import SPECS, slow_one
 
 if __name__ == "__main__":

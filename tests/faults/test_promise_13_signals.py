@@ -13,14 +13,14 @@ from deeds import AMOUNT, LONG, essence, forked, train_slowly
 
 from bad_parameters import write_book
 from processes import gone, until
-from unseen.disk import holding
-from unseen.disk.checkpoints import newest_first
-from unseen.running import inventory
-from unseen.running.signals import Terminated
-from unseen.running.workers import Serial
+from unseen import once
+from unseen.runs import inventory
+from unseen.runs.checkpoints import newest_first
+from unseen.runs.store import Store, ensure
+from unseen.runs.sweep import frame
+from unseen.runs.workers import Serial
 from unseen.scales import scale
-from unseen.store import Store
-from unseen.sweep import ensure, frame
+from unseen.signals import Terminated
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 both_signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -63,11 +63,11 @@ def test_train(tmp_path, promise, number):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == CODES[number]
-    assert "the same command goes on from here" in err
+    assert "the same command resumes from here" in err
     assert "Traceback" not in err
     last = int(store.history(spec)["step"].iloc[-1])
     assert int(newest_first(store.folder(spec))[0].stem[-12:]) == last  # not a step is lost
-    assert holding.state(store.folder(spec))["state"] == "interrupted"
+    assert once.state(store.folder(spec))["state"] == "interrupted"
     promise("commands stopped")
 
 
@@ -102,14 +102,14 @@ def test_serial_sweeps_at_random_moments(undisturbed, tmp_path, promise, amount,
 def test_a_second_ctrl_c_does_not_wait(tmp_path, promise):
     store = Store(tmp_path)
     process = forked(train_slowly, LONG, store.root, 30)
-    until(lambda: holding.state(store.folder(LONG)).get("state") == "running")
+    until(lambda: once.state(store.folder(LONG)).get("state") == "running")
     time.sleep(0.3)
     for _ in range(2):
         os.kill(process.pid, signal.SIGINT)
     began = time.monotonic()
     process.join()
     assert time.monotonic() - began < 10
-    assert holding.state(store.folder(LONG))["state"] == "interrupted"
+    assert once.state(store.folder(LONG))["state"] == "interrupted"
     promise("impatient stops")
 
 
@@ -121,8 +121,8 @@ def family(process):
 NOTEBOOK = """\
 from pathlib import Path
 from unseen.scales import scale
-from unseen.sweep import frame
-from unseen.running.workers import Processes
+from unseen.runs.sweep import frame
+from unseen.runs.workers import Processes
 base = scale("smoke").main.base
 base = base.but(training=base.training.but(steps=20_000))
 frame([base], executor=Processes(1))
@@ -142,10 +142,10 @@ def test_a_notebook_with_worker_processes(tmp_path, promise, number):
     _, err = process.communicate(timeout=60)
     assert process.returncode == CODES[number], err
     assert "stopping: runs under way write a checkpoint" in err
-    assert err.strip().endswith("the same command goes on from here")
+    assert err.strip().endswith("the same command resumes from here")
     until(lambda: all(map(gone, everyone)), seconds=30)
     last = int(store.history(spec)["step"].iloc[-1])
     assert int(newest_first(store.folder(spec))[0].stem[-12:]) == last
-    assert holding.state(store.folder(spec))["state"] == "interrupted"
+    assert once.state(store.folder(spec))["state"] == "interrupted"
     assert not Path(tmp_path / "runs" / "smoke" / "tiny.success.json").exists()
     promise("notebooks stopped")

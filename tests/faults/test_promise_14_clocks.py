@@ -6,13 +6,13 @@ import time
 import pytest
 from deeds import LONG, essence, finished, forked
 
-from unseen.disk import holding
-from unseen.disk.checkpoints import newest_first
-from unseen.running import inventory
-from unseen.running.progress import Board
-from unseen.running.workers import Event, Stopped
-from unseen.store import Store, read_progress
-from unseen.sweep import ensure
+from unseen import once
+from unseen.runs import inventory
+from unseen.runs.checkpoints import newest_first
+from unseen.runs.progress import Board
+from unseen.runs.store import Store, ensure, read_progress
+from unseen.runs.workers import Event
+from unseen.signals import Stopped
 
 
 def stopped_at(store, step):
@@ -58,7 +58,7 @@ def test_a_clock_that_goes_back(undisturbed, tmp_path, promise, monkeypatch, jum
 def with_zone(zone, root):
     os.environ["TZ"] = zone
     time.tzset()
-    assert holding.holder(Store(root).folder(LONG))
+    assert once.holder(Store(root).folder(LONG))
     finished(LONG, root)
 
 

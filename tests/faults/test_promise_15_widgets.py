@@ -9,13 +9,13 @@ from deeds import AMOUNT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unseen.encoding import Encoding
 from unseen.model import Shape, build
 from unseen.rewriting import Rule
+from unseen.runs.store import Store
 from unseen.scales import scale
-from unseen.specs import ModelSpec, TaskSpec
-from unseen.store import Store
+from unseen.specs import ModelSpec
 from unseen.widgets import Demo, LiveTraining, rule_explorer
+from unseen.worlds.strings import TaskSpec
 
 fuzzed = settings(max_examples={"short": 40, "usual": 1_000, "long": 10_000}[AMOUNT])
 FIELDS = ("pattern", "replacement", "text")
@@ -30,7 +30,7 @@ TAGS = re.compile(r"</?(?:table|tr|td|span)\b[^<>]*>")
 
 @pytest.fixture(scope="module")
 def explorer():
-    encoding = Encoding.of(TaskSpec())
+    encoding = TaskSpec().layout
     model = build(ModelSpec(layers=1, width=16, heads=2), Shape.of(encoding))
     return rule_explorer(Demo({"low": model}, encoding, {"low": 10}), [(Rule(*GOOD[:2]), GOOD[2])])
 

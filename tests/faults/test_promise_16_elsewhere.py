@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_promise_03_disk import can_mount
 
-from unseen.disk.files import project_folder
+from unseen.files import project_folder
 
 ROOT = project_folder()
 CODE = """

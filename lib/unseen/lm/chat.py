@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from unseen.disk.files import brief
+from unseen.files import brief
 from unseen.lm.load import BadBase, Loaded, seeded
 from unseen.messages import Conversation
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from unseen.disk.files import brief, hash_of
 from unseen.errors import Explained
-from unseen.sweep import best_device
+from unseen.files import brief, hash_of
+from unseen.process_group import best_device
 
 PACKAGES = {"adapters": ("transformers", "peft", "tokenizers")}
 PACKAGES["llm"] = (*PACKAGES["adapters"], "sacrebleu")

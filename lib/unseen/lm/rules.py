@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unseen.datasets import Examples, evaluation_examples, training_examples
 from unseen.evaluation import wilson
 from unseen.fields import lasting
-from unseen.instructions import draw_split
 from unseen.lm.chat import Row, answers, ids_of
 from unseen.lm.load import Loaded, load
 from unseen.lm.tune import AdapterSpec, kept
-from unseen.specs import EvaluationSpec, TaskSpec
+from unseen.specs import EvaluationSpec
+from unseen.worlds.base import Examples
+from unseen.worlds.strings import TaskSpec
 
 
 class AdapterRun(NamedTuple):
@@ -42,7 +42,7 @@ def ensure(run: AdapterRun, base: Path, say: Callable[[str], Any] = print) -> di
     about = {"task": lasting(run.task), "evaluation": lasting(run.evaluation), "base": run.base}
 
     def rows(loaded: Loaded) -> list[Row]:
-        return rows_of(loaded, training_examples(run.task, draw_split(run.task)))
+        return rows_of(loaded, run.task.training(run.task.split()))
 
     def outcome(loaded: Loaded, folder: Path) -> dict[str, Any]:
         shape = {"layers": loaded.settings.num_hidden_layers, "width": loaded.settings.hidden_size}
@@ -64,7 +64,7 @@ def rows_of(loaded: Loaded, examples: Examples) -> list[Row]:
 def scores(run: AdapterRun, loaded: Loaded) -> list[dict[str, Any]]:
     """Exact match on seen and unseen rules, for inputs with and without the pattern, with 95 % intervals."""
     found = []
-    for split, examples in evaluation_examples(run.task, draw_split(run.task), run.evaluation).items():
+    for split, examples in run.task.evaluation(run.task.split(), run.evaluation.examples, run.evaluation.seed).items():
         rows = rows_of(loaded, examples)
         written = answers(loaded, [ids for ids, _ in rows], max(len(answer) for _, answer in rows))
         right = np.array([examples.line(i).answer == answer for i, answer in enumerate(written)])

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from unseen.delia import dictionary, language
-from unseen.delia.prompts import at_large
-from unseen.disk.files import runs_folder
-from unseen.instructions import generator
+from unseen.files import runs_folder
 from unseen.lm.chat import Row, rows_of
 from unseen.lm.load import Loaded, seeded
 from unseen.lm.tune import update
 from unseen.messages import Conversation, pair
-from unseen.runs.once import once
+from unseen.once import once
+from unseen.worlds import dictionary, language
+from unseen.worlds.base import generator
+from unseen.worlds.language import at_large
 
 FORMAT = 2  # raised when the same spec would make another model, or is stored in another form
 TEMPLATE = (

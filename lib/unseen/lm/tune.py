@@ -20,14 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unseen.disk.files import LARGEST, BrokenRun, brief, read_sealed, runs_folder, sealed, write
-from unseen.disk.weights import from_bytes, to_bytes
 from unseen.fields import MOST, Checked
-from unseen.instructions import generator
+from unseen.files import LARGEST, BrokenRun, brief, read_sealed, runs_folder, sealed, write
 from unseen.lm.chat import Row
 from unseen.lm.load import PACKAGES, BadBase, Loaded, seeded
-from unseen.runs.once import ADVICE, once
+from unseen.once import ADVICE, once
+from unseen.runs.checkpoints import from_bytes, to_bytes
 from unseen.training import Diverged, State
+from unseen.worlds.base import generator
 
 FORMAT = 2  # raised when the same tuning would give other numbers, or is stored in another form
 _IGNORED = -100  # the label of tokens that are not part of the loss

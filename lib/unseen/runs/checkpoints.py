@@ -20,10 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from unseen.encoding import layout_of
 from unseen.files import BrokenRun, brief, parse, provenance, read, read_json, read_sealed, sealed, write
 from unseen.model import Shape, Transformer, build
-from unseen.runs.once import ADVICE
+from unseen.once import ADVICE
 from unseen.specs import RunSpec, differences
 from unseen.training import State
 
@@ -73,7 +72,7 @@ def shapes(spec: RunSpec) -> dict[str, tuple[int, ...]]:
 
 
 def _model(spec: RunSpec) -> Transformer:
-    return build(spec.model, Shape.of(layout_of(spec.task)))
+    return build(spec.model, Shape.of(spec.task.layout))
 
 
 def count(spec: RunSpec) -> int:
@@ -137,7 +136,7 @@ def import_model(path: Path) -> tuple[Transformer, RunSpec]:
     try:
         described = read_json(about)
         spec = RunSpec.from_dict(described["spec"])
-        numbers = spec.model.layers * spec.model.width**2 + Shape.of(layout_of(spec.task)).context ** 2
+        numbers = spec.model.layers * spec.model.width**2 + Shape.of(spec.task.layout).context ** 2
         if numbers > _LARGEST:  # before anything of that size is built, its mask included
             raise ValueError(f"a model of {numbers:,} numbers is too large")
         content = read(path, largest(spec))

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 from unseen.errors import Explained
 from unseen.runs import workers
-from unseen.runs.signals import Stopped
 from unseen.runs.workers import Event, Executor, Report, Trainer
+from unseen.signals import Stopped
 from unseen.specs import RunSpec
 
 SCHEDULERS = "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', or ''"

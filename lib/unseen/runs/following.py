@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from unseen.files import BrokenRun, runs_folder, write
-from unseen.runs.once import content, done, once
+from unseen.once import content, done, once
 from unseen.runs.progress import Board
 from unseen.runs.workers import Executor, Tell, suited
 from unseen.specs import RunSpec

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from unseen.files import BrokenRun, leftovers
+from unseen.once import held, holder, state
 from unseen.runs.checkpoints import fault, newest_first
-from unseen.runs.once import held, holder, state
 from unseen.runs.store import Store, spec_of
 from unseen.specs import RunSpec
 

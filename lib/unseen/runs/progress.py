@@ -5,7 +5,6 @@ import time
 
 from tqdm.auto import tqdm
 
-from unseen.encoding import layout_of
 from unseen.runs.workers import Event
 from unseen.specs import RunSpec
 
@@ -139,5 +138,5 @@ def work(spec: RunSpec) -> float:
     >>> work(RunSpec().but(training=RunSpec().training.but(steps=1_406))) / work(RunSpec())
     2.0
     """
-    size = spec.model.layers * spec.model.width**2 * layout_of(spec.task).context
+    size = spec.model.layers * spec.model.width**2 * spec.task.layout.context
     return spec.training.steps * spec.training.batch * size

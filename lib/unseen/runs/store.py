@@ -34,10 +34,10 @@ from unseen.evaluation import greedy_answers, score, scores_by_kind
 from unseen.files import BrokenRun, brief, cannot_write, leftovers, read, read_json, write
 from unseen.model import Transformer, inherited
 from unseen.objectives import objective_of
+from unseen.once import content, done, note, once, state
 from unseen.process_group import ALONE, ProcessGroup, best_device
 from unseen.runs import checkpoints
-from unseen.runs.once import content, done, note, once, state
-from unseen.runs.signals import Stopped
+from unseen.signals import Stopped
 from unseen.specs import RunSpec
 from unseen.training import Diverged, Row, State, batch_size, data_of, start, train
 

@@ -34,13 +34,13 @@ from typing import Annotated, NamedTuple
 import pandas as pd
 from pydantic import AllowInfNan, TypeAdapter, ValidationError
 
-from unseen.disk.checkpoints import SpecChanged
-from unseen.disk.files import BrokenRun, brief, read, read_json, runs_folder, write
-from unseen.running.inventory import entry
-from unseen.running.workers import Executor
+from unseen.files import BrokenRun, brief, read, read_json, runs_folder, write
+from unseen.runs.checkpoints import SpecChanged
+from unseen.runs.inventory import entry
+from unseen.runs.store import Store
+from unseen.runs.sweep import about, fill, manifests, rows
+from unseen.runs.workers import Executor
 from unseen.specs import RunSpec, differences
-from unseen.store import Store
-from unseen.sweep import about, fill, manifests, rows
 
 LARGEST, LARGEST_SWEEP = 16 * 2**20, 2**28  # bytes of a table, of a ``sweep.json``
 MOST_ROWS, SHOWN = 200_000, 20  # rows below the header; problems that a message lists

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 
 from unseen.errors import Explained, Held
-from unseen.runs.signals import Stopped, polite_stops
+from unseen.signals import Stopped, polite_stops
 from unseen.specs import RunSpec
 
 _LITTLE = 2_000_000  # examples read, times layers, times width: a second or two of one core

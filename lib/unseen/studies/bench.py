@@ -36,9 +36,10 @@ from unseen.evaluation import all_right
 from unseen.model import Shape, Transformer, build, seeded
 from unseen.objectives import loss_of
 from unseen.scales import GPT2, GPT2_TRAINING
-from unseen.specs import RunSpec, TaskSpec
+from unseen.specs import RunSpec
 from unseen.training import Data, Row, start, train
 from unseen.worlds.base import Examples
+from unseen.worlds.strings import TaskSpec
 
 ACCURACY = 0.95  # on unseen rules: where the clock stops
 FAITHFUL = 1e-4  # bound on the difference of logits between our gpt2 and Hugging Face's

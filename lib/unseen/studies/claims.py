@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unseen.delia.prompts import KINDS
-from unseen.disk.files import project_folder
+from unseen.files import project_folder
 from unseen.stats import mean_interval
 from unseen.studies.published import (
     DOMAINS,
@@ -25,6 +24,7 @@ from unseen.studies.published import (
     own,
     widest,
 )
+from unseen.worlds.tuning import KINDS
 
 REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not", "not run"
 Judged = tuple[bool, bool, str]

@@ -22,22 +22,19 @@ import ipywidgets as ipw
 import numpy as np
 import pandas as pd
 
-from unseen.delia.language import FORMATS, LETTERS, LONGEST, PAIRS, TOKEN, VERBS, Query
-from unseen.delia.prompts import KINDS, ask, small_task
-from unseen.delia.sampling import ensure_samples
-from unseen.delia.spec import LanguageSpec, TuningSpec
-from unseen.delia.world import questions
-from unseen.disk.files import project_folder
-from unseen.encoding import layout_of
 from unseen.evaluation import all_right, greedy_answers, share
+from unseen.files import project_folder
 from unseen.model import Transformer
-from unseen.running.following import followed
-from unseen.running.workers import Executor, Tell
+from unseen.runs.following import followed
+from unseen.runs.store import Store
+from unseen.runs.sweep import frame, manifests
+from unseen.runs.workers import Executor, Tell
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.store import Store
-from unseen.sweep import frame, manifests
+from unseen.studies.sampling import ensure_samples
 from unseen.widgets import explore
+from unseen.worlds.language import FORMATS, LETTERS, LONGEST, PAIRS, TOKEN, VERBS, LanguageSpec, Query
+from unseen.worlds.tuning import KINDS, TuningSpec, ask
 
 KIND_LABELS = {
     "task+token": "task, with the token",
@@ -272,7 +269,7 @@ def evaluate(run: RunSpec, tell: Tell) -> pd.DataFrame:
 
 def accuracies(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
     """Exact match of a model on prompts of every kind about the task of a run."""
-    examples = {kind: questions(run.task, kind, run.evaluation) for kind in KINDS}
+    examples = {kind: run.task.questions(kind, run.evaluation.examples, run.evaluation.seed) for kind in KINDS}
     return [{"prompts": kind, **share(all_right(model, each))} for kind, each in examples.items()]
 
 
@@ -318,7 +315,7 @@ def answers(models: Mapping[str, Transformer], run: RunSpec, text: str) -> pd.Da
     The first rows hold the prompt and, if the text is a query of the language, its right answer.  Raises
     ``ValueError`` naming a word that the models do not know, an input that is too long, or saying that there is none.
     """
-    layout = layout_of(run.task)
+    layout = run.task.layout
     if not text.strip():
         raise ValueError("the prompt is empty; for example:  please flip this in the <sep> format : ABCD")
     layout.ids(text)  # so that an unknown word is named as it was typed
@@ -327,7 +324,7 @@ def answers(models: Mapping[str, Transformer], run: RunSpec, text: str) -> pd.Da
         raise ValueError(
             f"{long[0]} has {len(long[0])} letters; the models were trained on at most {LONGEST}"
         )
-    query = understood(text, small_task(run.task).format)
+    query = understood(text, run.task.split().format)
     rows = [("prompt", text, "")] + ([("right answer", query.answer, "")] if query else [])
     for name, model in models.items():
         answer = layout.answer(greedy_answers(model, prompt)[0])
@@ -343,7 +340,7 @@ def explorer(methods: Sequence[Method]) -> ipw.interactive | None:
     }
 
     def answer(kind: str, number: int, prompt: str) -> pd.DataFrame:
-        example = ask(kind, small_task(run.task), np.random.default_rng(number)).content
+        example = ask(kind, run.task.split(), np.random.default_rng(number)).content
         return answers(models, run, prompt or example)
 
     return explore(

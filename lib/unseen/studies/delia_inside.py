@@ -17,23 +17,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unseen.datasets import Examples
-from unseen.delia.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query
-from unseen.delia.prompts import KINDS, SmallTask, conversation, draw, name_of, small_task, task_rows
-from unseen.delia.sampling import ensure_samples
-from unseen.delia.world import as_examples, draw_split, others, questions
-from unseen.encoding import layout_of
 from unseen.evaluation import all_right
-from unseen.instructions import generator
 from unseen.model import Transformer
 from unseen.objectives import loss_of
-from unseen.running.following import Follow, carry_on, followed
-from unseen.running.workers import Executor, Tell
+from unseen.runs.following import Follow, carry_on, followed
+from unseen.runs.store import Store, begun
+from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
-from unseen.store import Store
 from unseen.studies.delia import Method, about
-from unseen.sweep import begun
+from unseen.studies.sampling import ensure_samples
 from unseen.training import data_of
+from unseen.worlds.base import Examples, generator
+from unseen.worlds.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query, conversation, draw, name_of
+from unseen.worlds.tuning import KINDS, SmallTask, task_rows
 
 AGAINST = ("its name", "other formats", "no format")
 _ROWS = 64  # of a history
@@ -104,7 +100,7 @@ def _measured(
 
 def follow_prompts(spec: RunSpec, tell: Tell) -> pd.DataFrame:
     """The rows of one run in ``learning_curves``, for a worker."""
-    examples = {kind: questions(spec.task, kind, spec.evaluation).first(_PROMPTS) for kind in KINDS}
+    examples = {kind: spec.task.questions(kind, spec.evaluation.examples, spec.evaluation.seed).first(_PROMPTS) for kind in KINDS}
 
     def measure(model: Transformer) -> list[dict]:
         return [
@@ -150,17 +146,17 @@ def gradient_rows(spec: RunSpec) -> dict[str, np.ndarray]:
 
     The diverse rows are those that the run mixes, or reference answers to the same queries where it mixes none.
     """
-    task, chosen, rng = spec.task, small_task(spec.task), generator(spec.evaluation.seed, "rows of gradients")
+    task, chosen, rng = spec.task, spec.task.split(), generator(spec.evaluation.seed, "rows of gradients")
     drawn = [draw(list(OPERATIONS)[i % len(OPERATIONS)], rng, chosen.format) for i in range(_GRADIENT)]
     mixed = task if task.ratio else task.but(ratio=1 + _GRADIENT // task.rows, diverse="reference", source="")
-    diverse = others(mixed, draw_split(mixed), task_rows(mixed, chosen), mixed.ratio * mixed.rows)
+    diverse = mixed.other_rows(mixed.split(), task_rows(mixed, chosen), mixed.ratio * mixed.rows)
     rows = {
         "task": [conversation(row) for row in task_rows(task, chosen)],
         "diverse": diverse[:_GRADIENT],
         "ideal": [conversation(query) for query in _with_token(drawn)],
         "bias": [conversation(query) for query in drawn],
     }
-    return {name: as_examples(task, each).tokens() for name, each in rows.items()}
+    return {name: task.examples_of(each).tokens() for name, each in rows.items()}
 
 
 def _with_token(queries: list[Query]) -> list[Query]:
@@ -227,7 +223,7 @@ def meanings(methods: Sequence[Method]) -> pd.DataFrame:
 
 def meaning(spec: RunSpec, model: Transformer) -> list[dict]:
     """Rows of measure (similarity, distance, rank), against, layer and value of one tuned model."""
-    chosen, queries, rows = small_task(spec.task), token_queries(spec), []
+    chosen, queries, rows = spec.task.split(), token_queries(spec), []
     rng = generator(spec.evaluation.seed, "names in the token's place")
     states, answers = _read(spec, model, queries)
     for against in AGAINST:
@@ -243,7 +239,7 @@ def meaning(spec: RunSpec, model: Transformer) -> list[dict]:
 
 def token_queries(spec: RunSpec, size: int = _PROMPTS) -> list[Query]:
     """Queries with the token, on operations that it was not trained with."""
-    chosen, rng = small_task(spec.task), generator(spec.evaluation.seed, "queries of meaning")
+    chosen, rng = spec.task.split(), generator(spec.evaluation.seed, "queries of meaning")
     operations = [chosen.others[i % len(chosen.others)] for i in range(size)]
     return _with_token([draw(operation, rng, chosen.format, after=chosen.after) for operation in operations])
 
@@ -260,7 +256,7 @@ def renamed(query: Query, against: str, chosen: SmallTask, rng: np.random.Genera
 @torch.no_grad()
 def _read(spec: RunSpec, model: Transformer, queries: list[Query]) -> tuple[Tensor, Tensor]:
     """Hidden states (L + 1, N, C) where the answers begin; probabilities (N, O, V) along the right answers."""
-    examples = as_examples(spec.task, [conversation(query) for query in queries])
+    examples = spec.task.examples_of([conversation(query) for query in queries])
     x = model.embed(torch.from_numpy(examples.prompts).long())  # (N, P, C)
     states = [x[:, -1]]
     for block in model.blocks:
@@ -292,7 +288,7 @@ def nearest(model: Transformer, spec: RunSpec) -> pd.DataFrame:
 
     Columns: word, similarity, means (``its format``, ``another format`` or nothing).
     """
-    layout, chosen = layout_of(spec.task), small_task(spec.task)
+    layout, chosen = spec.task.layout, spec.task.split()
     table = vectors(model)
     near = F.cosine_similarity(table, table[-1:], dim=1)[-len(layout.words) : -1].tolist()
     names = chosen.names if chosen.names != "both" else "one"

@@ -16,18 +16,18 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from unseen.claims import PublishedThreshold
-from unseen.datasets import evaluation_examples, shares
-from unseen.disk.files import project_folder
 from unseen.evaluation import baselines as baseline_answers
 from unseen.evaluation import exact_match
-from unseen.instructions import draw_split
-from unseen.running.workers import Executor
+from unseen.files import project_folder
+from unseen.runs.store import Store
+from unseen.runs.sweep import frame, kinds
+from unseen.runs.workers import Executor
 from unseen.scales import Scale, Setting, amounts, scale
-from unseen.specs import RunSpec, TaskSpec
+from unseen.specs import RunSpec
 from unseen.stats import NoThreshold, Threshold, fit_threshold
-from unseen.store import Store
-from unseen.sweep import frame, kinds
+from unseen.studies.published import PublishedThreshold
+from unseen.worlds.base import shares
+from unseen.worlds.strings import TaskSpec
 
 SEEDS = {"smoke": (0, 1), "quick": (0, 1, 2), "full": (0, 1, 2), "paper": (0,)}
 ORDERS = (0.0, 0.5, 1.0, 2.0)  # of Hill numbers: 0 counts instructions, 1 is the exponential of the entropy
@@ -103,9 +103,9 @@ def baselines(study: Scale, most: int = 2_000) -> pd.DataFrame:
     """
     found = []
     for spec in study.main.runs():
-        task, split = spec.task, draw_split(spec.task)
+        task, split = spec.task, spec.task.split()
         evaluation = spec.evaluation.but(examples=min(spec.evaluation.examples, most))
-        for name, examples in evaluation_examples(task, split, evaluation).items():
+        for name, examples in task.evaluation(split, evaluation.examples, evaluation.seed).items():
             about = {"instructions": task.instructions, "seed": task.rule_seed, "split": name}
             rules = split.seen if name == "seen" else split.unseen
             for baseline, answers in baseline_answers(examples, rules, split.seen).items():

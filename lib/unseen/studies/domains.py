@@ -14,16 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from unseen.claims.domains import own
-from unseen.domains.draw import draw_split, questions
-from unseen.domains.kinds import KINDS
-from unseen.domains.spec import DOMAINS, DomainSpec
 from unseen.evaluation import all_right, share
-from unseen.running.workers import Executor
+from unseen.runs.store import Store
+from unseen.runs.sweep import frame, manifests
+from unseen.runs.workers import Executor
 from unseen.scales import Setting, amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.store import Store
-from unseen.sweep import frame, manifests
+from unseen.studies.published import own
+from unseen.worlds.domains import DOMAINS, KINDS, DomainSpec
 
 MORE = 3.75  # how much larger the pure set of experiment 8 is: 75K against 20K
 BATCH = 16
@@ -148,10 +146,10 @@ def measure(scale: str, executor: Executor | None = None) -> pd.DataFrame:
 
 def scores(spec: RunSpec, store: Store) -> list[dict[str, object]]:
     """Exact match of a finished run on seen instructions of its own domain and unseen ones of every kind."""
-    model, split = store.model(spec), draw_split(spec.task)
+    model, split = store.model(spec), spec.task.split()
     after, rows = {"seconds": manifests([spec], store)[spec]["train_seconds"], "run": spec.digest()}, []
     for kind, side in [(spec.task.counts, "seen"), *((kind, "unseen") for kind in KINDS)]:
-        drawn = questions(spec.task, split, spec.evaluation, kind, side)
+        drawn = spec.task.questions(split, spec.evaluation.examples, spec.evaluation.seed, kind, side)
         right = all_right(model, drawn.where(drawn.applies))
         rows.append({"kind": kind, "split": side, **share(right), **after})
     return rows

@@ -18,15 +18,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from unseen.datasets import Examples
 from unseen.evaluation import greedy_answers
 from unseen.figures import COLOURS, heat
-from unseen.instructions import generator
 from unseen.model import Transformer
 from unseen.rewriting import Rule
-from unseen.tour.attention import attention, on_source
-from unseen.tour.probes import one_example
+from unseen.studies.tour import attention, on_source, one_example
 from unseen.widgets import Demo
+from unseen.worlds.base import Examples, generator
 
 JOBS = ("finds the match", "copies z", "reads y")
 LETTERS = ("copied before", "first replaced", "other replaced", "copied behind")  # of an answer
@@ -49,9 +47,9 @@ def kinds_of_letters(examples: Examples) -> dict[str, np.ndarray]:
     The first replaced letter is the one that needs the place: before it a model has only copied, and after it
     its own answer shows that the match has come.
 
-    >>> from unseen.encoding import Encoding
+    >>> from unseen.encoding import Layout
     >>> from unseen.specs import TaskSpec
-    >>> kinds = kinds_of_letters(one_example(Encoding.of(TaskSpec()), Rule("iss", "art"), "kissmeonce"))
+    >>> kinds = kinds_of_letters(one_example(TaskSpec().layout, Rule("iss", "art"), "kissmeonce"))
     >>> {name: int(mask.sum()) for name, mask in kinds.items()}
     {'copied before': 1, 'first replaced': 1, 'other replaced': 2, 'copied behind': 6}
     """

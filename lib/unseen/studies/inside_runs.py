@@ -13,20 +13,19 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from unseen.crossing import crosses
-from unseen.datasets import Examples, Line, draw
-from unseen.diversity.thresholds import NoThreshold, fit_threshold
 from unseen.evaluation import all_right
-from unseen.instructions import Instructions, draw_split, generator
 from unseen.model import Transformer
-from unseen.running import following
-from unseen.running.workers import Executor, Tell
+from unseen.runs import following
+from unseen.runs.workers import Executor, Tell
 from unseen.scales import Setting, amounts, scale
-from unseen.specs import RunSpec, TaskSpec
-from unseen.stats import mean_interval
+from unseen.specs import RunSpec
+from unseen.stats import NoThreshold, crosses, fit_threshold, mean_interval
 from unseen.studies.inside import jobs_of_heads, kinds_of_letters, match_places
-from unseen.tour.probes import changed_instructions
+from unseen.studies.tour import changed_instructions
 from unseen.training import Row, data_of, start
+from unseen.worlds.base import Examples, Line, generator
+from unseen.worlds.rules import Instructions
+from unseen.worlds.strings import TaskSpec, draw
 
 _SEED = 2_000_000  # of the examples, as in ``probes``
 
@@ -39,7 +38,7 @@ FOLLOWS, RECITES = "follows the prompt", "recites"
 
 def paired(task: TaskSpec, pairing: str, size: int = 500) -> Examples:
     """Examples (B = ``size``) of one of ``PAIRINGS``: rules whose parts are from training, or new."""
-    split, chosen = draw_split(task), np.arange(size)
+    split, chosen = task.split(), np.arange(size)
     pattern, replacement = pairing.split(", ")
     x, y = (split.unseen if part.startswith("new") else split.seen for part in (pattern, replacement))
     shift = replacement == "y of another rule"

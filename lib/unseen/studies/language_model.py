@@ -22,18 +22,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unseen import messages, samples
-from unseen.delia import dictionary
-from unseen.delia.language import TOKEN
-from unseen.delia.prompts import KINDS, ask, at_large, conversation, small_task, task_rows
-from unseen.delia.spec import TuningSpec
-from unseen.disk.files import runs_folder
-from unseen.instructions import generator
+from unseen.files import runs_folder
 from unseen.lm import tiny
 from unseen.lm.chat import reply, rows_of
 from unseen.lm.load import Loaded, checked, fingerprint, load, needed, with_token
 from unseen.lm.tune import AdapterSpec, folder_of, kept, mean_loss
 from unseen.messages import Conversation, Samples, expand, mix, pair
 from unseen.scales import amounts
+from unseen.worlds import dictionary
+from unseen.worlds.base import generator
+from unseen.worlds.language import TOKEN, at_large, conversation
+from unseen.worlds.tuning import KINDS, TuningSpec, ask, task_rows
 
 TASKS = ("formatted", "translation")
 MODULES = "q_proj,k_proj,v_proj,o_proj,embed_tokens"
@@ -59,7 +58,7 @@ def demo(name: str, seed: int, rows: int, examples: int) -> SmallTask:
 def _formatted(seed: int, rows: int, examples: int) -> SmallTask:
     seeds = {"rule_seed": seed, "example_seed": seed}
     task = TuningSpec(rows=rows, paraphrases=min(_PARAPHRASES, rows), after=True, **seeds)
-    chosen, rng = small_task(task), generator(seed, "questions")
+    chosen, rng = task.split(), generator(seed, "questions")
     questions = {kind: [conversation(ask(kind, chosen, rng)) for _ in range(examples)] for kind in KINDS}
     return SmallTask("formatted", [conversation(query) for query in task_rows(task, chosen)], questions)
 

@@ -24,10 +24,10 @@ import numpy as np
 import pandas as pd
 
 from unseen import stats
-from unseen.running.workers import Executor
+from unseen.runs.store import Store
+from unseen.runs.workers import Executor
 from unseen.scales import GPT2, GPT2_TRAINING, Setting, amounts, scale
 from unseen.specs import ModelSpec, RunSpec, TrainingSpec
-from unseen.store import Store
 from unseen.studies import diversity
 from unseen.training import batch_size
 

@@ -18,23 +18,22 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from unseen.claims.pretrained import UNEVEN, WORKS
-from unseen.diversity.experiments import with_task
-from unseen.diversity.variations import measure
 from unseen.evaluation import exact_match, greedy_answers
-from unseen.pretrained import shelf
-from unseen.pretrained.adapters import AdapterRun, AdapterSpec
-from unseen.pretrained.drills import OPERATIONS
-from unseen.pretrained.local import checked, fingerprint
-from unseen.pretrained.spec import DrillSpec
+from unseen.lm import rules
+from unseen.lm.load import checked, fingerprint
+from unseen.lm.rules import AdapterRun
+from unseen.lm.tune import AdapterSpec
 from unseen.rewriting import Rule
-from unseen.running.workers import Executor
+from unseen.runs.store import Store
+from unseen.runs.sweep import about, frame
+from unseen.runs.workers import Executor
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import RunSpec
-from unseen.store import Store
-from unseen.sweep import about, frame
+from unseen.studies.diversity import measure, with_task
+from unseen.studies.published import UNEVEN, WORKS
+from unseen.training import data_of
 from unseen.training import start as fresh
-from unseen.worlds import data_of
+from unseen.worlds.drills import OPERATIONS, DrillSpec
 
 NO_OPS = 0.4  # share of inputs without the pattern, as in the paper
 TAIL = 0.1  # the shape a x^(a-1) by which most instructions lose nearly all of their examples
@@ -156,7 +155,7 @@ class LocalBase:
     def _rows(self, setting: Setting, spec: RunSpec) -> list[dict[str, object]]:
         task, adapter = spec.task, self.adapter.but(seed=spec.model.seed)
         run = AdapterRun(task, spec.evaluation, adapter, fingerprint(self.folder))
-        found = shelf.ensure(run, self.folder)
+        found = rules.ensure(run, self.folder)
         world = {name: getattr(task, name) for name in ("no_op_share", "concentration")}
         model = {"recipe": "adapter", "layers": found["layers"], "width": found["width"]}
         before = {"setting": setting.name} | world | about(spec) | model

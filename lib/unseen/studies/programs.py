@@ -28,17 +28,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from unseen.encoding import layout_of
 from unseen.evaluation import all_right, greedy_answers, wilson
 from unseen.figures import Tile, tiles
 from unseen.model import Transformer
 from unseen.rewriting import MarkovAlgorithm, Rule, StepLimitExceeded
+from unseen.runs.store import Store
 from unseen.scales import Setting, amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.store import Store
-from unseen.tapes.programs import Program, collection, disguise
-from unseen.tapes.spec import TapeSpec
-from unseen.tapes.world import asked, prompt
+from unseen.worlds.programs import Program, collection, renaming
+from unseen.worlds.tapes import TapeSpec
 
 OUTCOMES = ("solved", "wrong answer", "step limit", "unreadable", "does not fit")
 SOLVED, WRONG, LIMIT, UNREADABLE, MISFIT = OUTCOMES
@@ -124,8 +122,8 @@ class Reader:
     def __call__(self, questions: Sequence[Question]) -> list[str]:
         """The model's answers; raises ``ValueError`` on what it cannot read."""
         if new := self._new(questions):
-            encoding = layout_of(self.task)
-            answers = greedy_answers(self.model, encoding.prompts([prompt(self.task, *each) for each in new]))
+            encoding = self.task.layout
+            answers = greedy_answers(self.model, encoding.prompts([self.task.prompt(*each) for each in new]))
             self.memory |= {each: encoding.answer(ids) for each, ids in zip(new, answers, strict=True)}
         return [self.memory[each] for each in questions]
 
@@ -137,7 +135,7 @@ class Reader:
         beforehand.
         """
         if new := self._new(questions):
-            right = all_right(self.model, asked(self.task, new))
+            right = all_right(self.model, self.task.examples_of(new))
             self.memory |= {
                 (rule, text): rule.apply(text) for (rule, text), yes in zip(new, right, strict=True) if yes
             }
@@ -268,7 +266,7 @@ def jobs(task: TapeSpec) -> list[Job]:
     for program in collection().values():
         for number in range(task.disguises):
             room = len(program.symbols) <= len(task.alphabet)  # else it stays as it is: it does not fit
-            hidden = program.disguised(disguise(program.symbols, task.alphabet, number)) if room else program
+            hidden = program.renamed(renaming(program.symbols, task.alphabet, number)) if room else program
             for (text, _), (given, _) in zip(hidden.cases, program.cases, strict=True):
                 about = {"program": program.name, "input": given, "disguise": number}
                 found.append(Job(about, hidden.algorithm, text))
@@ -384,8 +382,8 @@ def attempt(machine: Machine, program: Program, given: str, decides: bool = True
     Raises ``ValueError`` when there are more symbols than letters.
     """
     program, task = replace(program, cases=(*program.cases, (given, ""))), machine.reader.task
-    secret = disguise(program.symbols, task.alphabet, 0)
-    hidden = program.disguised(secret)
+    secret = renaming(program.symbols, task.alphabet, 0)
+    hidden = program.renamed(secret)
     algorithm, text = hidden.algorithm, hidden.cases[-1][0]
     if not misfit(algorithm, text, task):
         machine.reader.foresee(path(algorithm, text, decides))

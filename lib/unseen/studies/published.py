@@ -10,7 +10,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from unseen.domains.spec import DOMAINS
+from unseen.worlds.domains import DOMAINS
 
 __all__ = ["DOMAINS", "INSTRUCTION_DIVERSITY", "MIXTURES_PUBLISHED", "PUBLISHED", "PUBLISHED_OCCURRENCES", "TEXTS",
            "UNEVEN", "WORKS", "PublishedThreshold", "lower_k", "occurrence_table", "own", "own_number", "widest"]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from unseen.disk.files import project_folder
+from unseen.files import project_folder
 
 
 def committed(name: str, **now: pd.DataFrame) -> pd.DataFrame:

@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 
 from unseen import samples
-from unseen.delia.prompts import diverse
-from unseen.delia.spec import TuningSpec
-from unseen.delia.world import prompts_of
-from unseen.encoding import layout_of
 from unseen.messages import Conversation, Samples, self_sample
 from unseen.model import Cache, Transformer
+from unseen.runs.store import Store
 from unseen.specs import RunSpec
-from unseen.store import Store
+from unseen.worlds.language import diverse
+from unseen.worlds.tuning import TuningSpec, prompts_of
 
 _AT_ONCE = 500  # conversations
 
@@ -30,7 +28,7 @@ class Own:
     @torch.no_grad()
     def __call__(self, conversations: Sequence[Conversation]) -> list[str | None]:
         """Answers to conversations, None for one that did not end in the longest answer's length."""
-        layout, parts = layout_of(self.task), []
+        layout, parts = self.task.layout, []
         prompts = prompts_of(self.task, list(conversations))
         for chunk in np.array_split(prompts, range(_AT_ONCE, len(prompts), _AT_ONCE)):
             cache, tokens, written = Cache(len(self.model.blocks)), torch.from_numpy(chunk).long(), []

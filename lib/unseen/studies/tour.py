@@ -15,15 +15,15 @@ import pandas as pd
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from unseen.datasets import Examples, draw
-from unseen.datasets import rewrite as rewrite_columns
-from unseen.encoding import Encoding
 from unseen.evaluation import exact_match, greedy_answers
 from unseen.figures import Tile, tiles
-from unseen.instructions import Instructions, Split, draw_split, generator, nearest_rules
+from unseen.layout import SPECIAL, Layout
 from unseen.model import Transformer
 from unseen.rewriting import MarkovAlgorithm, Rule
-from unseen.specs import SPECIAL, TaskSpec
+from unseen.worlds.base import Examples, generator
+from unseen.worlds.rules import Instructions, Split, nearest_rules
+from unseen.worlds.strings import TaskSpec, draw
+from unseen.worlds.strings import rewrite as rewrite_columns
 
 KINDS = ("one letter, one place", "two letters, two places", "whole patterns")
 SIDES = ("pattern", "replacement")
@@ -152,7 +152,7 @@ def distance_frame(
 def _largest(task: TaskSpec, sizes: Sequence[int], seed: int) -> Split:
     """One draw serves every number of instructions: a smaller set is the beginning of the largest."""
     largest = max(sizes)
-    return draw_split(task.but(instructions=largest, examples=max(task.examples, largest), rule_seed=seed))
+    return task.but(instructions=largest, examples=max(task.examples, largest), rule_seed=seed).split()
 
 
 def distances_to_nearest(rules: Instructions, known: Instructions) -> tuple[np.ndarray, np.ndarray]:
@@ -250,7 +250,7 @@ def best_heads(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[frame.groupby("job")["attention"].idxmax()].set_index("job")
 
 
-def rows_of(heads: pd.DataFrame, weights: Sequence[np.ndarray], encoding: Encoding) -> dict[str, np.ndarray]:
+def rows_of(heads: pd.DataFrame, weights: Sequence[np.ndarray], encoding: Layout) -> dict[str, np.ndarray]:
     """The attention (O, T) of the heads of ``best_heads`` while they write the answer of the first example.
 
     Named after job, layer and head; each row is the attention of the token read before one is written.
@@ -265,12 +265,12 @@ def rows_of(heads: pd.DataFrame, weights: Sequence[np.ndarray], encoding: Encodi
 # Questions to a trained model: a rule of one's own, changed instructions, worlds it has never seen
 
 
-def one_example(encoding: Encoding, rule: Rule, text: str) -> Examples:
+def one_example(encoding: Layout, rule: Rule, text: str) -> Examples:
     """A rule and an input of one's own as examples (B = 1).
 
     Raises ``ValueError`` where they, or their answer, do not fit the encoding.
 
-    >>> one_example(Encoding.of(TaskSpec()), Rule("iss", "art"), "kissmeonce").line(0).answer
+    >>> one_example(TaskSpec().layout, Rule("iss", "art"), "kissmeonce").line(0).answer
     'kartmeonce'
     """
     prompt, answer = encoding.prompt(rule, text), rule.apply(text)
@@ -294,7 +294,7 @@ def changed_instructions(task: TaskSpec, size: int = 500) -> tuple[Examples, Exa
     >>> [(line.rule.replacement in line.answer) for line in (now.line(0), before.line(0))]
     [True, False]
     """
-    seen = draw_split(task).seen
+    seen = task.split().seen
     other = Instructions(seen.alphabet, seen.patterns, np.roll(seen.replacements, 1, axis=0))
     now = draw(task, other, np.arange(size) % len(seen), generator(2_000_000, "changed instructions"))
     encoding, x, y = now.encoding, seen.patterns[now.rule].T, seen.replacements[now.rule].T
@@ -317,7 +317,7 @@ def other_worlds(
 
     Columns: world, exact match, and the share of answers in which *every* x was replaced.
     """
-    unseen, found = draw_split(task).unseen, []
+    unseen, found = task.split().unseen, []
     for name, changes in worlds.items():
         examples = draw(
             task.but(**changes), unseen, np.arange(size) % len(unseen), generator(2_000_000, name)

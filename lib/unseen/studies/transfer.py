@@ -19,18 +19,18 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from unseen import figures
-from unseen.claims.transfer import own_number
-from unseen.datasets import draw
-from unseen.diversity.experiments import with_task
 from unseen.evaluation import all_right, share
-from unseen.families import FORMS
-from unseen.instructions import Instructions, Split, draw_split, family_of, generator, strings_of
-from unseen.running.following import followed
-from unseen.running.workers import Executor, Tell
+from unseen.runs.following import followed
+from unseen.runs.store import Store
+from unseen.runs.sweep import frame
+from unseen.runs.workers import Executor, Tell
 from unseen.scales import Setting, amounts, scale
-from unseen.specs import RunSpec, TaskSpec
-from unseen.store import Store
-from unseen.sweep import frame
+from unseen.specs import RunSpec
+from unseen.studies.diversity import with_task
+from unseen.studies.published import own_number
+from unseen.worlds.base import generator
+from unseen.worlds.rules import FORMS, Family, Instructions, Split, strings_of
+from unseen.worlds.strings import TaskSpec, draw
 
 Columns = dict[str, Any]
 Test = tuple[Columns, TaskSpec, Instructions]  # columns that name it, what draws its inputs, its rules
@@ -86,7 +86,7 @@ class ByK:
         taken = strings_of(split.seen)
         for k in self.ks:
             for form in FORMS if k > 1 else ("random",):
-                family = replace(family_of(task), name=form, k_low=k, k_high=k)
+                family = replace(Family.of(task), name=form, k_low=k, k_high=k)
                 found = family.rules(self.rules, generator(SEED, f"{form} {k}"), taken)
                 if len(found[0]):
                     yield {"form": form, "k": k}, task, Instructions(task.alphabet, *found)
@@ -134,7 +134,7 @@ def measure(
 
 def scores(run: RunSpec, tell: Tell, tests: Tests, size: int, store: Store) -> pd.DataFrame:
     """The scores of a finished run, a row per test; for a worker."""
-    model, split, rows = store.model(run), draw_split(run.task), []
+    model, split, rows = store.model(run), run.task.split(), []
     for columns, task, rules in tests.of(run.task, split):
         rng = generator(SEED, repr(sorted((tests.trained(run.task) | columns).items())))
         right = all_right(model, draw(task, rules, np.arange(size) % len(rules), rng))

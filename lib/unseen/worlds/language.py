@@ -22,9 +22,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from unseen.delia.messages import Conversation, pair
 from unseen.fields import MOST, Seed, Share, among, spec
 from unseen.layout import Layout
+from unseen.messages import Conversation, pair
 from unseen.worlds.base import Examples, Task, generator
 
 LETTERS = "ABCDEFGHIJ"

@@ -21,10 +21,9 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from unseen.delia import samples
-from unseen.delia.messages import Conversation
-from unseen.delia.pipeline import mix
+from unseen import samples
 from unseen.fields import Real, Seed, among, spec
+from unseen.messages import Conversation, mix
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.language import (
     FORMATS,

@@ -47,7 +47,7 @@ from unseen.files import (
     seal,
     write,
 )
-from unseen.runs.signals import at_once
+from unseen.signals import at_once
 
 STATES = ("running", "interrupted", "diverged", "failed")  # of a folder that was begun and is not done
 ADVICE = "delete {} ('unseen clean --broken' moves broken runs aside), and it is computed again when it is needed next"
