@@ -322,6 +322,12 @@ def test_a_token_that_works_without_diverse_data_does_not_count():
     assert JUDGES["new token"](phases(ratio=0)).word == NOT
 
 
+def test_an_interval_that_decides_for_neither_version_says_so():
+    for mean, neither in ((0.1 + REACH / 2, True), (0.9, False), (0.05, False)):
+        measured = JUDGES["large k alone suffices"](forms(large=mean)).measured
+        assert measured.endswith("which decides for neither version") == neither
+
+
 @pytest.mark.parametrize("never", [0.0, 0.3])
 def test_where_no_share_or_only_some_share_of_no_ops_generalises_the_threshold_has_moved(never):
     made = no_ops(200)
