@@ -1,4 +1,4 @@
-"""Verdicts on published claims: every bound of every criterion from both sides, the edges of the data, and where shown.
+"""Verdicts on published claims: every bound of every criterion from both sides, and the edges of the data.
 
 Very little decides a verdict, and nothing else does: frames hold nonsense wherever a judge must not look.
 """
@@ -33,13 +33,13 @@ def value_of(made):
 
 
 def beside(made, **others):
-    """The frame, and for each of these columns all of it again with another value there, and nonsense measured."""
+    """The frame, and for each column all of it again with another value there, and nonsense measured."""
     decoys = [made.assign(**{column: other, value_of(made): NONSENSE}) for column, other in others.items()]
     return pd.concat([made, *decoys], ignore_index=True)
 
 
 def two_seeds(made):
-    """The same means from two seeds; no row differs between them as its neighbours do, so neither seed alone has the verdict."""
+    """The same means from two seeds, of which neither alone has the verdict."""
     value = value_of(made)
     signs = np.array([1 - 2 * (row.bit_count() % 2) for row in range(len(made))])
     by = 0.05 * signs * made[value].abs().clip(lower=1)
@@ -64,7 +64,8 @@ def main(unseen, seen=None):
 
 def no_ops(half, without=200.0):
     """Notebook 11: half accuracy at these numbers."""
-    rows = [(share, middle * factor, accuracy) for share, middle in ((0.0, without), (0.1, without), (0.3, half))
+    rows = [(share, middle * factor, accuracy)
+            for share, middle in ((0.0, without), (0.1, without), (0.3, half))
             for factor, accuracy in ((0.1, 0.0), (10.0, 1.0))]  # fmt: skip
     made = frame("no_op_share instructions accuracy", rows, kind="has-op", split="unseen")
     return pd.concat(
@@ -80,7 +81,7 @@ def beyond(least, no_op=0.99):
 
 
 def tail(size, **found):
-    """Notebook 12: even shares give 0.8; ``mild`` a = 0.2, ``strong`` a = 0.1, ``worst`` a = 0.03, otherwise as the even ones."""
+    """Notebook 12: even shares give 0.8; ``mild`` a = 0.2, ``strong`` 0.1, ``worst`` 0.03, others as even."""
     shapes = {"even": 1.0, "mild": 0.2, "strong": 0.1, "worst": 0.03}
     rows = [(shape, found.get(name, 0.8)) for name, shape in shapes.items()]
     return beside(
@@ -114,8 +115,10 @@ def occurrences(size, mix, *alone):
 
 def tuned(plain=(0.99, 0.0, 0.9), encrypted=None):
     """Notebook 15: no-op and has-op at 10 instructions, has-op at 3,000."""
-    rows = [row for work, (no_op, has_op, many) in (("plain", plain), ("encrypted", encrypted or plain)) for row in
-            ((work, 10, "no-op", no_op), (work, 10, "has-op", has_op), (work, 3_000, "no-op", 1.0), (work, 3_000, "has-op", many))]  # fmt: skip
+    rows = []
+    for work, (no_op, has_op, many) in (("plain", plain), ("encrypted", encrypted or plain)):
+        rows += [(work, 10, "no-op", no_op), (work, 10, "has-op", has_op)]
+        rows += [(work, 3_000, "no-op", 1.0), (work, 3_000, "has-op", many)]
     made = frame("work instructions kind accuracy", rows, data="all", split="unseen", start="pre-trained")
     return beside(made, data="a quarter", split="seen", start="from scratch")
 
@@ -136,9 +139,13 @@ def halved(even=0.8, first=0.0, second=0.0):
 
 
 def mixture(inside, worst=None, pure=0.2, least=0.1):
-    """Notebook 18, experiment 7: the mean of an interior share, and its value in the worse of two seeds; with more own rules all own is best."""
+    """Notebook 18, experiment 7: an interior share in the mean and in the worse of two seeds.
+
+    With more own rules all own is best.
+    """
     worst = inside if worst is None else worst
-    rows = [(rules, share, seed, value) for rules in (100, 1_000) for seed, within in enumerate((worst, 2 * inside - worst))
+    rows = [(rules, share, seed, value) for rules in (100, 1_000)
+            for seed, within in enumerate((worst, 2 * inside - worst))
             for share, value in ((0.2, least), (0.5, within), (1.0, pure if rules == 100 else 0.99))]  # fmt: skip
     made = frame("own_rules own_share seed accuracy", rows, experiment="7", kind="algebra", split="unseen")
     return beside(made, experiment="7 alone", kind="lists", split="seen")
@@ -153,7 +160,7 @@ def tenth(mixed, pure=0.2, same=0.1, wider=0.1):
 
 
 def generalist(two=0.9, three=0.9, strange_two=0.9, strange_three=0.9):
-    """Notebook 18, experiment 9: the best single domain has 0.3 on the domains and 0.1 on untrained kinds, in the mean."""
+    """Notebook 18, experiment 9: the best single domain has 0.3 on the domains and 0.1 on other kinds."""
     known = {"letters": (0.1, 0.0), "algebra": (0.3, 0.1), "lists": (0.1, 0.0),
              "algebra and letters": (two, strange_two), "all three": (three, strange_three)}  # fmt: skip
     kinds = (("letters", 0, -0.2), ("digits", 1, -0.2), ("moves", 1, 0.2), ("lists", 0, 0.2))
@@ -192,7 +199,7 @@ def phases(token=0.9, without=1.0, refused=1.0, regime="equal", ratio=67):
 
 
 def angles(gain, opposed=-0.1):
-    """Notebook 23: the composite's cosine to the ideal above the task's, the diverse gradient's to the bias."""
+    """Notebook 23: the composite's gain in cosine to the ideal, the diverse gradient's cosine to the bias."""
     rows = [
         ("task", "ideal", 0.2),
         ("composite", "ideal", 0.2 + gain),
@@ -213,7 +220,7 @@ def scores(best):
 
 
 STEP = {10: 0.0, 200: 0.0, 500: 1.0, 3_000: 1.0}
-BOUNDS = [  # a claim, its frame by one number, where that number decides, the verdict just below and just above
+BOUNDS = [  # a claim, its frame by one number, where that number decides, the verdicts below and above
     ("threshold", lambda x: main(STEP | {200: x}), 0.05, REPRODUCED, PARTLY),
     ("threshold", lambda x: main(STEP | {500: x, 3_000: x}), 0.9, PARTLY, REPRODUCED),
     ("threshold", lambda x: main({10: 0.0, 100: 0.0, 100 * x: 1.0}), 10, REPRODUCED, PARTLY),
@@ -224,13 +231,15 @@ BOUNDS = [  # a claim, its frame by one number, where that number decides, the v
     ("few are memorised", lambda x: main(STEP | {10: x}, 0.95), 0.05, REPRODUCED, PARTLY),
     ("few are memorised", lambda x: main(STEP | {10: 0.2}, 0.2 + x), 0.5, NOT, PARTLY),
     *[("no-ops do not move the threshold", lambda x: no_ops(200 * x), *rest) for rest in (
-        (1.5, REPRODUCED, PARTLY), (2.5, PARTLY, NOT), (1 / 1.5, PARTLY, REPRODUCED), (1 / 2.5, NOT, PARTLY))],
+        (1.5, REPRODUCED, PARTLY), (2.5, PARTLY, NOT), (1 / 1.5, PARTLY, REPRODUCED),
+        (1 / 2.5, NOT, PARTLY))],
     ("beyond it the share hardly matters", beyond, 0.85, PARTLY, REPRODUCED),
     ("beyond it the share hardly matters", beyond, 0.75, NOT, PARTLY),
     ("beyond it the share hardly matters", lambda x: beyond(0.9, x), 0.95, PARTLY, REPRODUCED),
     ("many instructions withstand a long tail", lambda x: tail(10_000, worst=x), 0.72, PARTLY, REPRODUCED),
     ("many instructions withstand a long tail", lambda x: tail(10_000, strong=x), 0.72, NOT, REPRODUCED),
-    ("many instructions withstand a long tail", lambda x: tail(10_000, strong=x, worst=0.0), 0.72, NOT, PARTLY),
+    ("many instructions withstand a long tail",
+     lambda x: tail(10_000, strong=x, worst=0.0), 0.72, NOT, PARTLY),
     ("few instructions do not", lambda x: tail(1_000, mild=x, worst=0.0), 0.72, PARTLY, REPRODUCED),
     ("few instructions do not", lambda x: tail(1_000, worst=x), 0.4, REPRODUCED, PARTLY),
     ("few instructions do not", lambda x: tail(1_000, worst=x), 0.72, PARTLY, NOT),
@@ -246,7 +255,8 @@ BOUNDS = [  # a claim, its frame by one number, where that number decides, the v
     ("a mix of occurrences is best", lambda x: occurrences(2_000, x, 0.7, 0.1), 0.9, PARTLY, REPRODUCED),
     ("a mix of occurrences is best", lambda x: occurrences(2_000, 0.95, x, 0.1), 0.95, REPRODUCED, PARTLY),
     ("a mix of occurrences is best", lambda x: occurrences(2_000, 0.5, x, 0.2), 0.8, PARTLY, NOT),
-    ("with 500 only the mix generalises", lambda x: occurrences(500, 0.05 + x, 0.05, 0.0), 0.3, PARTLY, REPRODUCED),
+    ("with 500 only the mix generalises",
+     lambda x: occurrences(500, 0.05 + x, 0.05, 0.0), 0.3, PARTLY, REPRODUCED),
     ("with 500 only the mix generalises", lambda x: occurrences(500, 0.62, x, 0.0), 0.1, REPRODUCED, PARTLY),
     ("with 500 only the mix generalises", lambda x: occurrences(500, 0.05 + x, 0.05, 0.0), 0.1, NOT, PARTLY),
     ("with 200 none does", lambda x: occurrences(200, 0.01, x), 0.05, REPRODUCED, PARTLY),
@@ -255,12 +265,15 @@ BOUNDS = [  # a claim, its frame by one number, where that number decides, the v
     ("few instructions solve only the no-ops", lambda x: tuned((0.99, x, 0.9)), 0.1, REPRODUCED, PARTLY),
     ("few instructions solve only the no-ops", lambda x: tuned((0.99, 0.0, x)), 0.5, PARTLY, REPRODUCED),
     ("few instructions solve only the no-ops", lambda x: tuned((0.7, 0.7 - x, 0.9)), 0.5, NOT, PARTLY),
-    ("few instructions solve only the no-ops", lambda x: tuned(encrypted=(0.99, 0.0, x)), 0.5, PARTLY, REPRODUCED),
-    ("few instructions solve only the no-ops", lambda x: tuned((0.5, 0.3, 0.0), (x, 0.0, 0.9)), 0.9, NOT, PARTLY),
+    ("few instructions solve only the no-ops",
+     lambda x: tuned(encrypted=(0.99, 0.0, x)), 0.5, PARTLY, REPRODUCED),
+    ("few instructions solve only the no-ops",
+     lambda x: tuned((0.5, 0.3, 0.0), (x, 0.0, 0.9)), 0.9, NOT, PARTLY),
     ("halving evenly is harmless, unevenly it hurts", halved, 0.76, PARTLY, REPRODUCED),
     ("halving evenly is harmless, unevenly it hurts", lambda x: halved(first=x), 0.72, REPRODUCED, PARTLY),
     ("halving evenly is harmless, unevenly it hurts", lambda x: halved(second=x), 0.72, REPRODUCED, PARTLY),
-    ("halving evenly is harmless, unevenly it hurts", lambda x: halved(first=0.8, second=x), 0.72, PARTLY, NOT),
+    ("halving evenly is harmless, unevenly it hurts",
+     lambda x: halved(first=0.8, second=x), 0.72, PARTLY, NOT),
     ("halving evenly is harmless, unevenly it hurts", lambda x: halved(even=0.7, first=x), 0.63, PARTLY, NOT),
     ("interior mixture", mixture, 0.22, PARTLY, REPRODUCED),
     ("interior mixture", mixture, 0.205, NOT, PARTLY),

@@ -201,7 +201,7 @@ def test_the_token_is_replaced_by_what_else_could_stand_there(run):
 
 
 def test_a_token_with_the_vectors_of_its_name_has_its_meaning(run, model):
-    """The measures at their ends: a copy of the name is the same in every layer and comes first among the words."""
+    """A copy of the name is the same in every layer and comes first among the words."""
     with torch.no_grad():
         for p in model.parameters():
             p.normal_(generator=torch.Generator().manual_seed(p.numel()))

@@ -1,7 +1,8 @@
 """The verdict on each published claim from the tidy frame that its notebook leaves.
 
-Texts and criteria are in ``claims.toml``, and there the name of each claim's judge: below a function of that name after
-an underscore, which returns whether the claim is reproduced, whether partly, and what was measured, in words.
+Texts and criteria are in ``claims.toml``, and there the name of each claim's judge: below a function of that
+name after an underscore, which returns whether the claim is reproduced, whether partly, and what was
+measured, in words.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,7 +41,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Claim:
-    """One published finding, its criterion, the notebook whose results are judged, and the name of the judge."""
+    """A published finding, its criterion, the notebook whose results are judged, and its judge's name."""
 
     name: str
     experiment: str
@@ -96,9 +97,10 @@ def shown(found: Verdict) -> str:
 
 
 def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:
-    """A row per claim: experiment, claim, published, criterion, and per scale the verdict and ``measured at`` it.
+    """A row per claim: experiment, claim, published, criterion; per scale the verdict and ``measured at`` it.
 
-    ``folders`` maps a scale to the folder of its results; without a notebook's results the verdict is ``not run``.
+    ``folders`` maps a scale to the folder of its results; without a notebook's results the verdict is ``not
+    run``.
     """
     rows = []
     for claim in CLAIMS:
@@ -125,9 +127,9 @@ def as_markdown(table: pd.DataFrame, scales: Iterable[str]) -> str:
 
 
 def half_at(accuracy: pd.Series) -> float:
-    """The number of instructions (the index) at which a curve first reaches half of its maximum, interpolated in log I.
+    """The number of instructions (the index) at which a curve first reaches half of its maximum.
 
-    Infinity if it never rises above a quarter.
+    Interpolated in log I; infinity if it never rises above a quarter.
 
     >>> round(half_at(pd.Series([0.0, 0.4, 0.8], index=[100, 200, 400])))
     200
@@ -397,10 +399,11 @@ def _new_token(results: pd.DataFrame) -> Judged:
     works = (diverse["other+token"] >= 0.8) & (diverse[["other", "not token"]].min(axis=1) >= 0.95)
     ratio = min(ratios[ratios > 0], key=lambda each: abs(each - 67))  # the smallest published one
     at, best = diverse.loc[("equal", ratio)], diverse["other+token"].idxmax()
+    with_token, plain = diverse["other+token"].max(), means.loc[("equal", 0), "other+token"]
     measured = (
-        f"equal rates, ratio {ratio}: other operations {at['other+token']:.1%} with the token, {at['other']:.1%} "
-        f"without, refused {at['not token']:.1%}; best with diverse data {diverse['other+token'].max():.1%} "
-        f"({best[0]}, {best[1]}); plain tuning {means.loc[('equal', 0), 'other+token']:.1%}"
+        f"equal rates, ratio {ratio}: other operations {at['other+token']:.1%} with the token, "
+        f"{at['other']:.1%} without, refused {at['not token']:.1%}; "
+        f"best with diverse data {with_token:.1%} ({best[0]}, {best[1]}); plain tuning {plain:.1%}"
     )
     return works[("equal", ratio)], works.any(), measured
 

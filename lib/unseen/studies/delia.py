@@ -1,7 +1,7 @@
-"""DELIA's small world, notebooks 20 to 23: which base and which tunings each scale trains, and what they answer.
+"""DELIA's small world, notebooks 20 to 23: the base and the tunings of each scale, and what they answer.
 
-All tunings of a scale take the same number of updates, except those of ``once``, which read their mixture one time.
-DELIA: Zeng and others, arXiv 2408.10841.
+All tunings of a scale take the same number of updates, except those of ``once``, which read their mixture one
+time. DELIA: Zeng and others, arXiv 2408.10841.
 
     >>> [method.name for method in by_ratio("quick")]
     ['ratio 0', 'ratio 5', 'ratio 67', 'ratio 260']
@@ -94,10 +94,10 @@ def base_run(name: str, names: str = "one") -> RunSpec:
 
 
 def tuned(name: str, method: str, training: dict[str, Any] | None = None, **task: Any) -> Method:
-    """A tuning of the base of a scale, with changes to its task and training; it mixes in self-sampled rows by default.
+    """A tuning of the base of a scale, with changes to its task and training; diverse rows are self-sampled.
 
-    >>> tuned("quick", "DELIA", ratio=67).run.task.diverse, tuned("quick", "slow", {"learning_rate": 1e-4}).seeds
-    ('self', (0, 1, 2))
+    >>> tuned("quick", "slow", {"learning_rate": 1e-4}, ratio=67).run.task.diverse
+    'self'
     """
     row, base = amounts("delia", name), base_run(name, task.get("names", "one"))
     if task.get("ratio") and task.get("diverse", "self") == "self":
@@ -127,7 +127,7 @@ def by_ratio(name: str) -> list[Method]:
 
 
 def once(name: str) -> list[Method]:
-    """By ratio again, but each reads its mixture once, as published: equal numbers of task rows, more updates."""
+    """By ratio again, but each reads its mixture once, as published: equal numbers of task rows."""
     found = []
     for ratio in amounts("delia", name).once:
         steps = max(1, 100 * (1 + ratio) // 32)
@@ -137,7 +137,7 @@ def once(name: str) -> list[Method]:
 
 
 def rivals(name: str) -> list[Method]:
-    """Plain tuning, DELIA, and what else might keep a model from formatting everything; equal numbers of updates."""
+    """Plain tuning, DELIA, and what else might keep a model from formatting everything; equal updates."""
     ratio, alone = best(name), REGIMES["token alone"]
     return [
         tuned(name, "plain tuning"),
@@ -158,7 +158,7 @@ def rivals(name: str) -> list[Method]:
 
 
 def regimes(name: str) -> list[Method]:
-    """Every regime of learning rates at every ratio but the largest: the phase diagram of what the token means."""
+    """Every regime of learning rates at every ratio but the largest: the phase diagram of the token."""
     ratios = amounts("delia", name).regimes
     return [
         tuned(name, f"{regime}, ratio {n}", REGIMES[regime], ratio=n) for regime in REGIMES for n in ratios
@@ -176,7 +176,7 @@ def spread(name: str) -> list[Method]:
 
 
 def two_words(name: str) -> list[Method]:
-    """In a world where only two words together name a format, so that one token cannot mean what one word does."""
+    """In a world where two words name a format, so that one token cannot mean what one word does."""
     return [
         tuned(name, f"two words, {regime}, ratio {ratio}", REGIMES[regime], ratio=ratio, names="two")
         for regime in ("equal", "token alone")
@@ -226,9 +226,9 @@ def copy_whole(source: Path, target: Path) -> None:
 def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
     """Exact match by method, seed and kind of prompts (``prompts.KINDS``); missing runs are trained first.
 
-    Columns: method, diverse, ratio, operations (trained with the token), rate, token_rate (learning rates), seed,
-    updates, task_examples (task rows seen, with repetitions), prompts, accuracy, low, high (95 % interval), examples
-    (prompts evaluated), seconds (of training), run.
+    Columns: method, diverse, ratio, operations (trained with the token), rate, token_rate (learning rates),
+    seed, updates, task_examples (task rows seen, with repetitions), prompts, accuracy, low, high (95 %
+    interval), examples (prompts evaluated), seconds (of training), run.
     """
     runs = list(dict.fromkeys(run for method in methods for run in method.runs()))
     ready([method.base for method in methods], executor)
@@ -283,7 +283,7 @@ _INPUT = re.compile(rf"(?:^([{LETTERS}]+) ?:|: ?([{LETTERS}]+)$)")
 
 
 def understood(text: str, format: str) -> Query | None:
-    """The query that a text states, the token standing for ``format``; None where it is no query of the language.
+    """The query that a text states, the token standing for ``format``; None if it is no query.
 
     >>> understood("please flip this in the <sep> format : ABCD", "square").answer
     '[DCBA]'
@@ -310,10 +310,11 @@ def understood(text: str, format: str) -> Query | None:
 
 
 def answers(models: Mapping[str, Transformer], run: RunSpec, text: str) -> pd.DataFrame:
-    """What each model answers to a text: columns who, answer, right (empty where the right answer is unknown).
+    """What each model answers to a text: columns who, answer, right (empty where it is unknown).
 
     The first rows hold the prompt and, if the text is a query of the language, its right answer.  Raises
-    ``ValueError`` naming a word that the models do not know, an input that is too long, or saying that there is none.
+    ``ValueError`` naming a word that the models do not know, an input that is too long, or saying that there
+    is none.
     """
     layout = run.task.layout
     if not text.strip():

@@ -1,11 +1,12 @@
-"""What tuning does to a model of DELIA's world, notebooks 20 to 23: on its way, in its gradients, in the token's meaning.
+"""What tuning does to a model of DELIA's world: on the way, in its gradients, in the token's meaning.
 
-*Gradients.*  The *ideal* gradient is that of the token crossed with all operations; the *bias* that of what must not be
-learnt, the token's format where no token stands.  The paper says that diverse data has little along the task's bias
-and opposes it, so that the composite of both comes nearer to the ideal ("buffering").
+*Gradients.*  The *ideal* gradient is that of the token crossed with all operations; the *bias* that of what
+must not be learnt, the token's format where no token stands.  The paper says that diverse data has little
+along the task's bias and opposes it, so that the composite of both comes nearer to the ideal ("buffering").
 
-*Meaning.*  The same queries are read with the token, with the name of its format in its place, with the name of
-another format, and without any.  Compared are hidden states where the answer begins, and the predicted answers.
+*Meaning.*  The same queries are read with the token, with the name of its format in its place, with the name
+of another format, and without any.  Compared are hidden states where the answer begins, and the predicted
+answers.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ Gradients = dict[str, Tensor]  # by name of the weights
 
 
 def learning_curves(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
-    """Accuracy and loss of all runs of methods on prompts of every kind while they are tuned; bases must be trained.
+    """Accuracy and loss on prompts of every kind while all runs of methods are tuned; bases must be there.
 
     Columns: ratio, diverse, seed, step, prompts, accuracy, loss (nats per answer).
     """
@@ -144,7 +145,8 @@ def follow_gradients(spec: RunSpec, tell: Tell) -> pd.DataFrame:
 def gradient_rows(spec: RunSpec) -> dict[str, np.ndarray]:
     """The examples (N, P + O) of each gradient: ``task``, ``diverse``, ``ideal`` and ``bias``.
 
-    The diverse rows are those that the run mixes, or reference answers to the same queries where it mixes none.
+    The diverse rows are those that the run mixes, or reference answers to the same queries where it mixes
+    none.
     """
     task, chosen, rng = spec.task, spec.task.split(), generator(spec.evaluation.seed, "rows of gradients")
     drawn = [draw(list(OPERATIONS)[i % len(OPERATIONS)], rng, chosen.format) for i in range(_GRADIENT)]
@@ -173,9 +175,10 @@ def gradient(model: Transformer, tokens: np.ndarray) -> Gradients:
 
 
 def parts(gradients: Gradients) -> dict[str, Tensor]:
-    """A gradient as one vector per part: the new token's vectors, the other words', each layer, the head, all weights.
+    """A gradient as one vector per part: token, other words, each layer, head, all weights.
 
-    >>> {part: len(vector) for part, vector in parts({"embedding": torch.ones(3, 2), "head": torch.ones(4)}).items()}
+    >>> found = parts({"embedding": torch.ones(3, 2), "head": torch.ones(4)})
+    >>> {part: len(vector) for part, vector in found.items()}
     {'token': 2, 'words': 4, 'head': 4, 'all weights': 10}
     """
     found: dict[str, list[Tensor]] = {}
@@ -245,7 +248,7 @@ def token_queries(spec: RunSpec, size: int = _PROMPTS) -> list[Query]:
 
 
 def renamed(query: Query, against: str, chosen: SmallTask, rng: np.random.Generator) -> Query:
-    """The same query with something else in the token's place; the answer stays that of the token's format."""
+    """The same query with something else in the token's place, and the same answer."""
     if against == "no format":
         return replace(query, mention="")
     other_formats = [each for each in FORMATS if each != chosen.format]
@@ -278,7 +281,7 @@ def distance(one: Tensor, other: Tensor) -> float:
 
 
 def vectors(model: Transformer) -> Tensor:
-    """What each token adds to the residual stream, at its own place and at the next two, side by side: (V, 3 C)."""
+    """What each token adds to the residual stream, at its place and the next two, side by side: (V, 3 C)."""
     tables = [model.embedding, *(model.before if model.modern else [])]
     return torch.cat([table.detach() for table in tables], dim=1)
 

@@ -1,6 +1,7 @@
-"""Published numbers that notebooks show beside ours, from ``claims.toml``, and the readings of our frames to compare.
+"""Published numbers that notebooks show beside ours, from ``claims.toml``, and readings of our frames.
 
-The papers measured larger models on larger tasks; their numbers are references, and nothing is fitted to them.
+The papers measured larger models on larger tasks; their numbers are references, and nothing is fitted to
+them.
 """
 
 import tomllib
@@ -10,10 +11,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from unseen.worlds.domains import DOMAINS
-
-__all__ = ["DOMAINS", "INSTRUCTION_DIVERSITY", "MIXTURES_PUBLISHED", "PUBLISHED", "PUBLISHED_OCCURRENCES", "TEXTS",
-           "UNEVEN", "WORKS", "PublishedThreshold", "lower_k", "occurrence_table", "own", "own_number", "widest"]  # fmt: skip
+from unseen.worlds.domains import DOMAINS as DOMAINS  # beside what is published on them
 
 TEXTS = tomllib.loads((files("unseen") / "studies" / "claims.toml").read_text("utf-8"))
 WORKS = ("plain", "encrypted")
@@ -59,7 +57,7 @@ def own_number(results: pd.DataFrame) -> pd.Series:
 
 
 def occurrence_table(results: pd.DataFrame, own: bool = False) -> pd.DataFrame:
-    """Accuracy over all numbers of occurrences: rows by the numbers trained on, columns by numbers of instructions.
+    """Accuracy over all numbers of occurrences: rows by numbers trained on, columns by instructions.
 
     With ``own`` each model is tested on the numbers that it was trained on, alone.
     """
