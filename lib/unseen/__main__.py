@@ -1,6 +1,6 @@
 """``unseen`` and ``python -m unseen``: imports ``cli``, which takes seconds; Ctrl-C ends that at once.
 
-As an exception Ctrl-C would print a traceback through other people's code, or be swallowed by one of their imports.
+As an exception it would print a traceback through other libraries, or be swallowed by one of them.
 """
 
 import signal

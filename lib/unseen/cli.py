@@ -1,6 +1,6 @@
 """The ``unseen`` command: notebooks headless, sweeps and single runs, and what lies in the store.
 
-Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
+Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 Ctrl-C, 143 SIGTERM.
 """
 
 import argparse
@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def study_notebooks(everything: bool = False) -> list[str]:
-    """The notebooks of a study: the main one first, then the tour, which finds its models in the store; or all."""
+    """The notebooks of a study or all: the main one first, the tour finds its models in the store."""
     names = [path.stem for path in notebooks() if everything or path.stem <= MAIN]
     return sorted(names, key=lambda name: name != MAIN)
 
@@ -169,7 +169,8 @@ def _status(options: argparse.Namespace) -> None:
     for line in table.head(_MOST_LINES).itertuples():
         steps, size = f"{line.step:>7,}/{line.steps:<7,}", f"{line.size / 1e6:6.1f} MB"
         print(
-            f"{line.run}  {line.state:<11}  {steps}  {duration(line.age):>7} ago  {size}  {line.what}  {line.reason}"
+            f"{line.run}  {line.state:<11}  {steps}  {duration(line.age):>7} ago  {size}  {line.what}",
+            line.reason,
         )
     if len(table) > _MOST_LINES:
         print(f"and {len(table) - _MOST_LINES:,} more; --csv shows all")

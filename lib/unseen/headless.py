@@ -1,8 +1,8 @@
 """Run a notebook without a person: papermill, with its parameters checked before anything starts.
 
-papermill itself only warns of an unknown name, takes any type, and saves a notebook that looks complete when its
-kernel was killed.  So parameters are checked here, and success is a marker that the notebook's own last cell writes.
-A signal interrupts the kernel, so that what it trains writes checkpoints first.
+papermill itself only warns of an unknown name, takes any type, and saves a notebook that looks complete when
+its kernel was killed.  So parameters are checked here, and success is a marker that the notebook's last cell
+writes.  A signal interrupts the kernel, so that what it trains writes checkpoints first.
 """
 
 import json
@@ -46,7 +46,7 @@ def notebooks() -> list[Path]:
 
 
 def notebook_path(name: str | Path) -> Path:
-    """The notebook of a name (``10``, ``10_diversity_threshold``) or path; raises ``BadParameters`` listing all."""
+    """The notebook of a number, name or path; raises ``BadParameters`` listing all."""
     path = Path(name)
     if path.suffix == ".ipynb" and os.path.isfile(path):  # unlike Path.is_file it takes any text
         return path.resolve()
@@ -67,8 +67,8 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     It goes to ``<runs>/<into>/`` (by default the notebook's ``scale``, else ``notebooks``) together with
     ``<name>.success.json``, which is removed first and written by the notebook's last cell.
     The kernel writes its runs where this process would.
-    A signal lets the runs under way write checkpoints, then ``KeyboardInterrupt`` or ``Terminated`` is raised.
-    Raises ``BadParameters``, ``BadName`` or ``CannotWrite`` before anything starts, and ``NotebookFailed`` when the
+    A signal lets the runs under way write checkpoints; then it is raised as ``KeyboardInterrupt``.
+    Raises ``BadParameters``, ``BadName`` or ``CannotWrite`` before the start, ``NotebookFailed`` when the
     notebook does not reach its end.
     """
     path = notebook_path(name)
@@ -87,9 +87,8 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
         _execute(book, target, path.parent)
     except Exception as error:
         marker.unlink(missing_ok=True)  # a kernel can die after the last cell
-        raise NotebookFailed(
-            f"{path.name} stopped before its end ({type(error).__name__}): {error}\nwhat it did so far: {target}"
-        ) from error
+        how = f"{path.name} stopped before its end ({type(error).__name__}): {error}"
+        raise NotebookFailed(f"{how}\nwhat it did so far: {target}") from error
     if not marker.is_file() or read(marker) != content.encode():
         raise NotebookFailed(f"{path.name} did not reach its end; what it did so far: {target}")
     _write_html(target)
@@ -120,7 +119,7 @@ def _prepared(path: Path, values: Mapping[str, Any], marker: Path, content: str)
 def _execute(book: nbformat.NotebookNode, target: Path, folder: Path) -> None:
     """Run a notebook in a folder and write what came out to ``target``.
 
-    Raises ``KeyboardInterrupt`` or ``Terminated`` when a signal ended it, what papermill raises when it failed.
+    Raises ``KeyboardInterrupt`` when a signal ended it, what papermill raises when it failed.
     """
     clients: list[PapermillNotebookClient] = []  # one, once there is a kernel to start
     environment = {**os.environ, "UNSEEN_HEADLESS": "1", "UNSEEN_RUNS": str(runs_folder())}

@@ -1,7 +1,7 @@
 """The parameters cell of a notebook: what it declares, and which values are allowed.
 
-One table, ``KNOWN``, holds for both ways to set a parameter: ``check_parameters(scale=scale)``, the first line below
-the cell, checks what a person typed there; ``checked`` checks what a command line gives, before anything starts.
+One table, ``KNOWN``, holds for both ways to set a parameter: ``check_parameters(scale=scale)`` below the cell
+checks what a person typed there; ``checked`` checks what a command line gives, before it starts.
 Nothing is evaluated.
 
 >>> check_parameters(scale="smoke", seed=3)
@@ -71,7 +71,7 @@ KNOWN = {  # by the name of a parameter, in whichever notebook it stands
     "cipher": _type(str, "shift:NUMBER or substitution:SEED, as in shift:3", pattern=f"^({CIPHER.pattern})$"),
     "scheduler": _type(
         str,
-        "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', or '' for the default",
+        "'serial', 'processes', 'local', an address as in 'tcp://host:8786', or '' for the default",
         pattern=f"^(serial|processes|local|{_ADDRESS}|)$",
     ),
 }
@@ -98,8 +98,8 @@ def check_parameters(**typed: Any) -> None:
 def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The given values, each of its parameter's type; text, as from a command line, is read as that type.
 
-    Defaults that are not replaced are checked as well.  Raises ``BadParameters`` with a line for each problem, and one
-    that lists the parameters of the notebook.
+    Defaults that are not replaced are checked as well.  Raises ``BadParameters`` with a line for each
+    problem, and one that lists the parameters of the notebook.
     """
     declared, values = parameters(path), {}
     faults = [f"{path.name} has no parameter {_shown(name)}" for name in given if name not in declared]
@@ -118,7 +118,7 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(name: str, value: Any, rule: Any, faults: list[str], strict: bool = True) -> Any:
-    """The value as the rule's type; where it is not allowed ``faults`` gets a line.  Strictly, ``'3'`` is no integer."""
+    """The value as the rule's type, or a line in ``faults``; strictly, ``'3'`` is no integer."""
     try:
         return TypeAdapter(rule).validate_python(value, strict=strict)
     except ValidationError:
@@ -135,7 +135,7 @@ def _shown(value: Any) -> str:
 
 
 def parameters(path: Path) -> dict[str, Parameter]:
-    """What the code cell tagged ``parameters`` declares, by name: literals, with a type where the default does not tell.
+    """What the code cell tagged ``parameters`` declares, by name: literals, with a type or without.
 
     Raises ``BadParameters`` without exactly one such cell, or when a line of it is not an assignment.
     """

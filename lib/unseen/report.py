@@ -1,4 +1,4 @@
-"""What a study leaves behind: tables and figures with their provenance, and one HTML page, the report of ``make study``."""
+"""What a study leaves behind: tables and figures with their provenance, and the report of ``make study``."""
 
 import html
 import io
@@ -19,11 +19,11 @@ from unseen.scales import Setting
 
 MAIN = "10_diversity_threshold"  # the notebook whose results are the report
 _STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 2.5rem auto; padding: 0 1.2rem; color: #222 }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 h1 { line-height: 1.2 } h2 { margin-top: 2.2rem } img, svg { max-width: 100%; height: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; display: block; overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto }
 th, td { text-align: right; padding: .25rem .7rem; border: 0; border-bottom: 1px solid #ddd }
-pre { white-space: pre-wrap; font-size: .88rem } code { background: #f4f4f4; padding: .1rem .3rem } .anchor-link { display: none }
+pre { white-space: pre-wrap } code { background: #f4f4f4; padding: 0 .3rem } .anchor-link { display: none }
 """
 
 
@@ -35,9 +35,9 @@ def write_table(
     command: str = "",
     **others: pd.DataFrame,
 ) -> Path:
-    """Write ``<runs>/<scale>/<notebook>.csv`` and what produced it beside it, as JSON; returns the path of the table.
+    """Write ``<runs>/<scale>/<notebook>.csv`` and, as JSON, what produced it; returns the path of the table.
 
-    Tables of ``others`` are written as ``NN_<name>.csv``, with the notebook's number; they share its provenance.
+    Tables of ``others`` become ``NN_<name>.csv``, with the notebook's number; they share its provenance.
     """
     path = runs_folder() / scale / f"{notebook}.csv"
     for name, frame in {
@@ -62,7 +62,7 @@ def write_table(
 
 
 def write_figure(notebook: str, scale: str, figure: Any) -> Path:
-    """Write ``<runs>/<scale>/<notebook>.png`` from a figure, axes or a seaborn grid; the figure stays open."""
+    """Write ``<runs>/<scale>/<notebook>.png`` from a figure, axes or grid of seaborn; it stays open."""
     path, buffer = runs_folder() / scale / f"{notebook}.png", io.BytesIO()
     figure = getattr(figure, "figure", figure)
     figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight", metadata={"Software": None})
@@ -71,7 +71,7 @@ def write_figure(notebook: str, scale: str, figure: Any) -> Path:
 
 
 def write_report(scale: str, seconds: dict[str, float]) -> Path:
-    """Write ``<runs>/<scale>/report.html``: the executed main notebook without its code, then where it comes from.
+    """Write ``<runs>/<scale>/report.html``: the executed main notebook without code, then its provenance.
 
     ``seconds`` is the time that each notebook of this run took, by its name.
     Raises ``OSError`` when the main notebook has not been executed at this scale.
@@ -86,7 +86,8 @@ def write_report(scale: str, seconds: dict[str, float]) -> Path:
     write(
         folder / "report.html",
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>unseen: {scale}</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head><body>{body}</body></html>",
+        f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head>"
+        f"<body>{body}</body></html>",
     )
     return folder / "report.html"
 

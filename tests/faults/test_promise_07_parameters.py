@@ -1,4 +1,4 @@
-"""Bad notebook parameters are refused before papermill starts, and by the notebook itself when a person edits the cell."""
+"""Bad notebook parameters are refused before papermill starts, and by the notebook itself."""
 
 import pytest
 from deeds import AMOUNT

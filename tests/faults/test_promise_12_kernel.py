@@ -23,9 +23,10 @@ def kernels():
 @pytest.mark.parametrize("moment", ["in its only cell", "behind its last cell"])
 def test_a_kernel_killed_from_outside(runs, tmp_path, promise, moment, capsys):
     ready = tmp_path / "ready"
-    wait = f"import time, pathlib; pathlib.Path({str(ready)!r}).touch(); time.sleep({60 if moment == 'in its only cell' else 0})"
-    last = [] if moment == "in its only cell" else ["import os, threading; threading.Timer(.2, os.kill, (os.getpid(), 9)).start()",
-                                                    "import time; time.sleep(60)"]  # fmt: skip
+    seconds = 60 if moment == "in its only cell" else 0
+    wait = f"import time, pathlib; pathlib.Path({str(ready)!r}).touch(); time.sleep({seconds})"
+    die = "import os, threading; threading.Timer(.2, os.kill, (os.getpid(), 9)).start()"
+    last = [] if moment == "in its only cell" else [die, "import time; time.sleep(60)"]
     book = write_book(tmp_path / "tiny.ipynb", wait, *last, declared="scale: str = 'smoke'")
 
     def kill():

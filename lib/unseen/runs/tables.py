@@ -5,8 +5,8 @@ A column is a field's dotted name (``model.width``), or its own name where no ot
 ``RunSpec.with_seed`` does.  What no column names is as in the base run.  Cells are never computed:
 ``=1+1`` is no integer.
 
-A sweep has a name and a folder ``runs/sweeps/<name>/``: which runs it is made of, and what became of each.  The runs
-themselves lie in the store like all others, so two sweeps share what they have in common.
+A sweep has a name and a folder ``runs/sweeps/<name>/``: which runs it is made of, and what became of each.
+The runs themselves lie in the store like all others, so two sweeps share what they have in common.
 
 >>> from tempfile import TemporaryDirectory
 >>> with TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ _FORMS = {
     float: (TypeAdapter(Annotated[float, AllowInfNan(False)]), "a finite number such as 0.015"),
     str: (TypeAdapter(str), "text"),
 }
-_PART = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d) *(?:[./]|$))(?![-.])[\w .{}-]{1,60}(?<![ .])"  # not Windows' own names
+_PART = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d) *(?:[./]|$))(?![-.])[\w .{}-]{1,60}(?<![ .])"
 _NAME = re.compile(f"{_PART}(/{_PART})" + "{0,7}")
 
 
@@ -62,7 +62,7 @@ class BadName(ValueError):
 
 
 class Column(NamedTuple):
-    """What a column name stands for: ``sets`` are (part, field) pairs that all take the value, of type ``kind``."""
+    """What a column name stands for: the (part, field) pairs that take a value of this kind."""
 
     kind: type
     sets: tuple[tuple[str, str], ...]
@@ -90,8 +90,8 @@ _KNOWN = (
 def run_of(values: Mapping[str, str], base: RunSpec) -> RunSpec:
     """The base run with some values changed, all at once, each given as text by its column name.
 
-    Raises ``BadTable`` with all that is wrong: unknown names and two names of one field; where there are none,
-    values that are not of the field's type; where there are none either, the spec's own refusal.
+    Raises ``BadTable`` with all that is wrong: unknown names and two names of one field; else values that are
+    not of the field's type; else the spec's own refusal.
     """
     faults, parts = _name_faults(list(values)), {}
     for name, text in {} if faults else values.items():
@@ -116,8 +116,8 @@ def run_of(values: Mapping[str, str], base: RunSpec) -> RunSpec:
 def read_table(path: Path, base: RunSpec) -> list[RunSpec]:
     """The runs of a table, in its order; see the module's docstring.
 
-    Raises ``BadTable`` once all rows are checked (under a bad header none), with file, row (the header is 1) and
-    column of the first ``SHOWN`` problems.  More than ``LARGEST`` bytes or ``MOST_ROWS`` rows are refused.
+    Raises ``BadTable`` once all rows are checked (under a bad header none), with file, row (the header is 1)
+    and column of the first ``SHOWN`` problems, and for more than ``LARGEST`` bytes or ``MOST_ROWS`` rows.
     """
     header, *lines = _cells(path) or [[]]
     runs, faults = {}, _name_faults(names := [name.strip() for name in header])
@@ -141,7 +141,7 @@ def read_table(path: Path, base: RunSpec) -> list[RunSpec]:
 
 
 def _cells(path: Path) -> list[list[str]]:
-    """The cells of a CSV file by row; UTF-8 with or without its mark, any line ends, empty lines at the end."""
+    """The cells of a CSV file by row; in UTF-8, with any line ends and empty lines at the end."""
     try:
         text = read(path, LARGEST).decode("utf-8-sig").rstrip("\r\n")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -172,20 +172,21 @@ def _name_faults(names: Sequence[str]) -> list[str]:
 def folder_in(root: Path, name: str, what: str) -> Path:
     """The folder of a name strictly inside ``root``, links resolved; ``what`` it names is for the error.
 
-    Raises ``BadName`` for a name that leads out of ``root``, by a link too, or to its ``store``, where the runs lie,
-    and for one that some file system or shell would trip over.
+    Raises ``BadName`` for a name that leads out of ``root``, by a link too, or to its ``store``, where
+    the runs lie, and for one that some file system or shell would trip over.
 
     >>> folder_in(Path("/tmp"), "smoke/première série", "output folder").name
     'première série'
     >>> folder_in(Path("/tmp"), "../x", "output folder")
     Traceback (most recent call last):
     ...
-    unseen.runs.tables.BadName: output folder '../x' must be one to eight parts with / between, each of 1 to 60 letters, ...
+    unseen.runs.tables.BadName: output folder '../x' must be one to eight parts with / between, ...
     """
     if not _NAME.fullmatch(name):
         raise BadName(
-            f"{what} {short(name)} must be one to eight parts with / between, each of 1 to 60 letters, digits or signs "
-            "out of ' _-.{}', not starting with - or . nor ending with a space or . and no name that Windows reserves"
+            f"{what} {short(name)} must be one to eight parts with / between, each of 1 to 60 letters, "
+            "digits or signs out of ' _-.{}', not starting with - or ., not ending with a space or ., "
+            "and not a name that Windows reserves"
         )
     try:
         inside = (root / name).resolve().relative_to(root).parts
@@ -204,7 +205,7 @@ def sweep_folder(name: str) -> Path:
 def remember(name: str, specs: list[RunSpec]) -> Path:
     """Write down which runs a sweep is made of; rows may be added to it later, and none changed.
 
-    Raises ``SpecChanged`` showing row and field where the sweep was begun with other runs, and writes nothing then.
+    Raises ``SpecChanged`` showing row and field where the sweep was begun with other runs; writes nothing.
     """
     path = sweep_folder(name) / "sweep.json"
     try:
@@ -236,7 +237,7 @@ def _changed(before: list[RunSpec], now: list[RunSpec]) -> list[str]:
 
 
 def run_sweep(name: str, specs: list[RunSpec], store: Store, executor: Executor | None) -> pd.DataFrame:
-    """Train what is missing of a sweep and write ``results.csv`` into its folder, also when it is interrupted."""
+    """Train what is missing of a sweep and write ``results.csv`` into its folder, even when interrupted."""
     folder = remember(name, specs)
     failed: dict[str, str] = {}
     try:
