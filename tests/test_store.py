@@ -15,7 +15,7 @@ from unseen import files
 from unseen.evaluation import greedy_answers
 from unseen.files import BrokenRun, project_folder, provenance, runs_folder, write
 from unseen.runs import checkpoints
-from unseen.runs.checkpoints import SpecChanged, export_model, import_model, resume
+from unseen.runs.checkpoints import export_model, import_model, resume
 from unseen.runs.following import followed, path_of
 from unseen.runs.store import Store, ensure
 from unseen.runs.workers import Serial
@@ -28,9 +28,7 @@ DAMAGE = {
     "bit flipped": lambda c: c[: len(c) // 2] + bytes([c[len(c) // 2] ^ 1]) + c[len(c) // 2 + 1 :],
     "truncated": lambda content: content[:-9],
     "emptied": lambda content: b"",
-    "junk appended": lambda content: content + b"\0junk",
 }
-every_damage = pytest.mark.parametrize("damage", DAMAGE)
 
 
 def damaged(path, damage):
@@ -110,7 +108,9 @@ def test_a_finished_run_is_read_as_it_was_written(trained):
     assert sorted(path.name for path in store.folder(SMALL).iterdir()) == sorted((".lock", *FILES))
     state = train(SMALL, start(SMALL), data_of(SMALL))
     model = store.model(SMALL)
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in state.model.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[name]) for name, value in state.model.state_dict().items()
+    )
     assert not model.training
     history = store.history(SMALL)
     assert list(history) == ["step", "loss", "seen", "unseen", "seconds"]
@@ -127,31 +127,6 @@ def test_the_committed_runs_and_models_are_read(tmp_path):
         assert store.model(spec).spec == spec.model
     for path in (root / "checkpoints").glob("*.safetensors"):
         assert import_model(path)[0].spec
-
-
-def test_looking_makes_no_folder(tmp_path):
-    store = Store(tmp_path / "nothing")
-    assert store.manifest(SMALL) is None
-    assert resume(store.folder(SMALL), SMALL, start(SMALL)) == []
-    with pytest.raises(KeyError, match=SMALL.digest()):
-        store.model(SMALL)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", FILES)
-@every_damage
-def test_a_changed_file_is_noticed_and_named(store, name, damage):
-    damaged(store.folder(SMALL) / name, damage)
-    with pytest.raises(BrokenRun, match=rf"{name}.*computed again"):
-        store.manifest(SMALL)
-
-
-def test_a_missing_file_is_noticed_and_a_missing_manifest_is_an_unfinished_run(store):
-    (store.folder(SMALL) / "history.csv").unlink()
-    with pytest.raises(BrokenRun, match=r"history\.csv is missing"):
-        store.manifest(SMALL)
-    (store.folder(SMALL) / "manifest.json").unlink()
-    assert store.manifest(SMALL) is None
 
 
 def test_no_flipped_bit_of_a_manifest_goes_unnoticed(store):
@@ -229,9 +204,8 @@ def test_only_the_newest_two_checkpoints_are_kept(tmp_path):
     assert [int(path.stem[-12:]) for path in checkpoints.newest_first(tmp_path)] == [1_000, 900]
 
 
-@every_damage
-def test_a_broken_checkpoint_is_skipped_and_reported(trained, stopped, damage):
-    damaged(stopped / "checkpoint-000000000008.safetensors", damage)
+def test_a_broken_checkpoint_is_skipped_and_reported(trained, stopped):
+    damaged(stopped / "checkpoint-000000000008.safetensors", "bit flipped")
     state = start(SMALL)
     said = checkpoints.in_words(resume(stopped, SMALL, state)[-1])
     assert said == "skipped checkpoint-000000000008.safetensors: its hash does not match; resumes from step 4"
@@ -241,29 +215,15 @@ def test_a_broken_checkpoint_is_skipped_and_reported(trained, stopped, damage):
     assert all(torch.equal(value, expected[name]) for name, value in state.model.state_dict().items())
 
 
-def test_when_all_checkpoints_are_broken_nothing_restarts_silently(stopped):
-    for path in checkpoints.newest_first(stopped):
-        damaged(path, "truncated")
-    with pytest.raises(BrokenRun, match=r"000000008.*000000004.*clean --broken"):
-        ensure(SMALL, Store(stopped.parent), device="cpu")
-
-
-def test_a_checkpoint_of_another_run_is_refused(stopped):
-    other = SMALL.with_seed(1)
-    folder = shutil.copytree(stopped, stopped.with_name(other.digest()))
-    with pytest.raises(SpecChanged, match=r"task\.rule_seed: 0 before, 1 now"):
-        resume(folder, other, start(other))
-    with pytest.raises(SpecChanged, match=r"model\.seed: 0 before, 1 now.*task\.example_seed"):
-        ensure(other, Store(stopped.parent), device="cpu")
-
-
 def test_an_unfinished_file_is_no_checkpoint(stopped, monkeypatch):
     litter = stopped / ".checkpoint-000000000010.safetensors.k3x_91ab.part"
     litter.write_bytes(b"half")
     assert files.leftovers(stopped) == [litter]
     state = start(SMALL)
     state.step = 10
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(
+        "os.fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
+    )
     with pytest.raises(OSError, match="No space"):
         checkpoints.keep(stopped, SMALL, state, [])
     assert resume(stopped, SMALL, start(SMALL))[-1]["step"] == 8
@@ -297,7 +257,9 @@ def test_an_exported_file_that_was_changed_is_refused(tmp_path, name, damage):
     if damage == "missing":
         (tmp_path / name).unlink()
     elif (name, damage) == ("m.json", "bit flipped"):  # which may leave good JSON
-        path.with_suffix(".json").write_text(path.with_suffix(".json").read_text().replace('"width": 16', '"width": 32'))
+        path.with_suffix(".json").write_text(
+            path.with_suffix(".json").read_text().replace('"width": 16', '"width": 32')
+        )
     else:
         damaged(tmp_path / name, damage)
     with pytest.raises(BrokenRun, match=r"m\.safetensors"):

@@ -3,15 +3,14 @@
 import pytest
 
 from trainers import SMALL
-from unseen import once
 from unseen.errors import NotFinished
 from unseen.files import BrokenRun
 from unseen.process_group import ProcessGroup, best_device
-from unseen.runs import sweep
+from unseen.runs import once, sweep
+from unseen.runs.signals import Stopped
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import SweepFailed, frame, histories, in_order
 from unseen.runs.workers import Processes, Serial
-from unseen.signals import Stopped
 
 SPECS = [SMALL.with_seed(seed) for seed in range(3)]
 COLUMNS = ["recipe", "layers", "width", "pattern_length", "input_length", "instructions", "examples_per_instruction",
@@ -78,14 +77,13 @@ def test_only_what_is_missing_is_trained_and_only_once(tmp_path):
 
 def test_a_failed_run_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    real = store.ensure
 
     def fails(spec, *arguments, **named):
         if spec == SPECS[1]:
             raise ValueError("no such data")
-        return real(spec, *arguments, **named)
+        return ensure(spec, *arguments, **named)
 
-    monkeypatch.setattr(sweep, "ensure", fails)
+    monkeypatch.setattr("unseen.runs.sweep.ensure", fails)
     with pytest.raises(
         SweepFailed, match=rf"1 of 3 runs failed.*{SPECS[1].digest()}: ValueError: no such data"
     ):
@@ -222,5 +220,5 @@ def test_only_very_long_runs_leave_their_place_and_bases_come_first():
 
 def test_smoothing_needs_the_whole_batch(tmp_path):
     run = SMALL.but(training=SMALL.training.but(smoothing=0.1))
-    with pytest.raises(ValueError, match="smoothing.* with one process"):
+    with pytest.raises(ValueError, match=r"smoothing.* with one process"):
         ensure(run, Store(tmp_path), group=ProcessGroup(0, 2))

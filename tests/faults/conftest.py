@@ -81,6 +81,8 @@ def pytest_terminal_summary(terminalreporter):
         return
     terminalreporter.section(f"promises, {AMOUNT}")
     for number, name in PROMISES.items():
-        tried = ", ".join(f"{count:,} {what}" for what, count in TALLY.tried[number].items()) or "nothing tried"
+        tried = (
+            ", ".join(f"{count:,} {what}" for what, count in TALLY.tried[number].items()) or "nothing tried"
+        )
         lost = "; ".join(TALLY.lost[number]) or "nothing"
         terminalreporter.write_line(f"{number:>2}  {name}: {tried}. Lost: {lost}")

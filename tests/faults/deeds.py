@@ -6,12 +6,14 @@ import signal
 import time
 from pathlib import Path
 
+import unseen
 from processes import until
 from trainers import SMALL
 from unseen.runs.store import Store, ensure
 
 HERE = Path(__file__).parent
-PATHS = os.pathsep.join(map(str, (HERE, HERE.parent)))  # for processes that import from the tests
+LIBRARY = Path(unseen.__file__).parents[1]
+PATHS = os.pathsep.join(map(str, (HERE, HERE.parent, LIBRARY)))  # for processes that import from the tests
 AMOUNT = os.environ.get("FAULTS", "short")  # short in make test, usual in make test-faults, long with LONG=1
 
 # 64 examples in batches of 16: an epoch is four steps, so checkpoints fall into epochs and on their ends

@@ -71,7 +71,7 @@ def test_killed_inside_a_write(undisturbed, tmp_path, promise, amount, call):
         if done:  # it died over what it no longer needed
             assert found == []
         elif kept:  # nothing that was whole is lost
-            assert any(f"goes on from step {int(kept[0].stem[-12:])}" in sentence for sentence in found)
+            assert any(f"resumes from step {int(kept[0].stem[-12:])}" in sentence for sentence in found)
         check_done(store, undisturbed)
         kills += 1
         number += amount(13, 3, 1)
@@ -82,7 +82,7 @@ def test_killed_inside_a_write(undisturbed, tmp_path, promise, amount, call):
 def test_killed_behind_the_last_step(undisturbed, tmp_path, promise, monkeypatch):
     """The model is trained, its scores are not yet written."""
     store = Store(tmp_path)
-    monkeypatch.setattr("unseen.runs.sweep.score", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr("unseen.runs.store.score", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     process = forked(train, LONG, store.root)
     process.join()
     monkeypatch.undo()

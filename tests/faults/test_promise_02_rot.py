@@ -9,10 +9,10 @@ from unseen.cli import main
 from unseen.files import BrokenRun
 from unseen.runs import inventory
 from unseen.runs.checkpoints import newest_first
+from unseen.runs.signals import Stopped
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Serial
-from unseen.signals import Stopped
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_rotten_checkpoint_is_named_and_the_one_before_goes_on(roots, tmp_path
         said = []
         manifest = ensure(LONG, store, device="cpu", say=said.append)
         assert f"skipped {newest.name}" in said[0]
-        assert f"goes on from step {int(before.stem[-12:])}" in said[0]
+        assert f"resumes from step {int(before.stem[-12:])}" in said[0]
         assert essence(manifest, store, LONG) == roots[2]
         assert manifest["resumed"][0]["skipped"]  # and it stays written down
         promise(f"checkpoints {what}")
@@ -107,7 +107,7 @@ def test_a_broken_run_is_put_aside_and_trained_again(roots, tmp_path, promise, m
     store = Store(shutil.copytree(roots[0], tmp_path / "store"))
     (store.folder(LONG) / "manifest.json").write_bytes(b"{}")
     assert main(["verify"]) == 1
-    assert "manifest.json is not a manifest" in capsys.readouterr().out
+    assert "manifest.json is not the expected manifest" in capsys.readouterr().out
     assert main(["clean", "--broken"]) == 0
     assert store.folder(LONG).is_dir()  # it only told
     assert main(["clean", "--broken", "--yes"]) == 0

@@ -9,8 +9,8 @@ import pytest
 from deeds import LONG, essence, forked, train, train_slowly, train_until_told
 
 from processes import until
-from unseen import once
 from unseen.errors import Held
+from unseen.runs import once
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Processes, Serial
@@ -82,7 +82,7 @@ def test_a_waiter_goes_on_where_a_killed_holder_stopped(held, undisturbed, promi
 
     manifest = ensure(LONG, store, device="cpu", say=say)
     assert said[0].endswith("waiting")
-    assert "goes on from step" in said[1]
+    assert "resumes from step" in said[1]
     assert essence(manifest, store, LONG) == undisturbed
     promise("waiters that took over")
 

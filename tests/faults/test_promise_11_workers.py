@@ -15,7 +15,7 @@ import pytest
 from deeds import DONE, LONG, PATHS, essence, files, finished
 
 from processes import gone, until
-from unseen import once
+from unseen.runs import once
 from unseen.runs.progress import Board
 from unseen.runs.store import Store
 from unseen.runs.sweep import fill, train_one
@@ -121,7 +121,11 @@ def test_a_killed_driver_leaves_no_orphans_and_its_finished_runs(undisturbed, tm
         until(lambda: all(map(gone, children)))  # noqa: B023
         assert known <= {spec for spec in SPECS if store.folder(spec).is_dir()}
         promise("drivers killed")
-    done = {spec: (store.folder(spec) / "manifest.json").stat().st_mtime_ns for spec in SPECS if store.manifest(spec)}
+    done = {
+        spec: (store.folder(spec) / "manifest.json").stat().st_mtime_ns
+        for spec in SPECS
+        if store.manifest(spec)
+    }
     assert fill(SPECS, store, Processes(1)) == {}
     assert {spec: (store.folder(spec) / "manifest.json").stat().st_mtime_ns for spec in done} == done
     assert {spec: essence(store.manifest(spec), store, spec) for spec in SPECS} == undisturbed

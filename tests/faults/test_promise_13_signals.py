@@ -13,14 +13,13 @@ from deeds import AMOUNT, LONG, essence, forked, train_slowly
 
 from bad_parameters import write_book
 from processes import gone, until
-from unseen import once
-from unseen.runs import inventory
+from unseen.runs import inventory, once
 from unseen.runs.checkpoints import newest_first
+from unseen.runs.signals import Terminated
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Serial
 from unseen.scales import scale
-from unseen.signals import Terminated
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 both_signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -38,7 +37,9 @@ def base(steps):
     return spec.but(training=spec.training.but(steps=steps))
 
 
-@pytest.mark.parametrize(("taken", "code"), [(signal.default_int_handler, -signal.SIGINT), (signal.SIG_IGN, 7)])
+@pytest.mark.parametrize(
+    ("taken", "code"), [(signal.default_int_handler, -signal.SIGINT), (signal.SIG_IGN, 7)]
+)
 def test_ctrl_c_while_the_libraries_load(tmp_path, promise, taken, code):
     """It ends the command without a page of traceback, unless whoever started it wants Ctrl-C ignored."""
     stub = "import sys\nprint('loading', flush=True)\nsys.stdin.readline()\nsys.exit(7)"
@@ -63,7 +64,7 @@ def test_train(tmp_path, promise, number):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == CODES[number]
-    assert "the same command resumes from here" in err
+    assert "the same command goes on from here" in err
     assert "Traceback" not in err
     last = int(store.history(spec)["step"].iloc[-1])
     assert int(newest_first(store.folder(spec))[0].stem[-12:]) == last  # not a step is lost
@@ -129,7 +130,9 @@ frame([base], executor=Processes(1))
 """
 
 
-@pytest.mark.parametrize("number", [*CODES] if AMOUNT != "short" else [signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [*CODES] if AMOUNT != "short" else [signal.SIGTERM], ids=lambda number: number.name
+)
 def test_a_notebook_with_worker_processes(tmp_path, promise, number):
     """The signal reaches only the command; kernel and workers are ended by it, with a checkpoint."""
     spec, store = base(20_000), Store(tmp_path / "runs" / "store")
@@ -142,7 +145,7 @@ def test_a_notebook_with_worker_processes(tmp_path, promise, number):
     _, err = process.communicate(timeout=60)
     assert process.returncode == CODES[number], err
     assert "stopping: runs under way write a checkpoint" in err
-    assert err.strip().endswith("the same command resumes from here")
+    assert err.strip().endswith("the same command goes on from here")
     until(lambda: all(map(gone, everyone)), seconds=30)
     last = int(store.history(spec)["step"].iloc[-1])
     assert int(newest_first(store.folder(spec))[0].stem[-12:]) == last

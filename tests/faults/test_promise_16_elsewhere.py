@@ -62,7 +62,9 @@ def test_without_network_on_a_read_only_checkout(checkout, tmp_path, promise):
     prepare = ('ip link set lo up && mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && '
                'if touch "$0/x" 2>/dev/null; then exit 9; fi; exec "$@"')  # fmt: skip
     before = {path: path.stat().st_mtime_ns for path in checkout.rglob("*")}
-    ran = run(checkout, runs, tmp_path, "run", "04", within=("unshare", "-rmn", "sh", "-c", prepare, str(checkout)))
+    ran = run(
+        checkout, runs, tmp_path, "run", "04", within=("unshare", "-rmn", "sh", "-c", prepare, str(checkout))
+    )
     assert ran.returncode == 0, ran.stderr[-3_000:]
     assert list((runs / "smoke").glob("04_*.success.json"))
     assert {path: path.stat().st_mtime_ns for path in checkout.rglob("*")} == before

@@ -24,7 +24,7 @@ from unseen.files import BrokenRun, brief, parse, provenance, read, read_json, r
 from unseen.model import Shape, Transformer, build
 from unseen.once import ADVICE
 from unseen.specs import RunSpec, differences
-from unseen.training import State
+from unseen.training import State, start
 
 _HEADER = 16 * 2**20  # bytes that names, shapes and a history may take beside the numbers
 KEPT = 2  # checkpoints of a run
@@ -215,7 +215,8 @@ def in_words(resumed: dict[str, Any]) -> str:
 def fault(path: Path, spec: RunSpec) -> str:
     """What is wrong with a checkpoint of ``spec``, as a sentence; empty when nothing is."""
     try:
-        _read(path, spec)
+        tensors, _ = _read(path, spec)
+        start(spec).load_tensors(tensors)
     except (BrokenRun, *_BROKEN) as error:
         return brief(error)
     return ""
@@ -228,11 +229,7 @@ def _read(path: Path, spec: RunSpec) -> tuple[dict[str, Tensor], dict[str, Any]]
         raise SpecChanged(f"{path} was written for another spec: {'; '.join(odd)}")
     if not 0 <= head["step"] <= spec.training.steps:
         raise ValueError(f"step {brief(head['step'])} is none of this run")
-    weights = {
-        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
-    }
-    check(weights, spec)
-    _check_finite(tensors)
+    _check_finite(tensors)  # names and shapes are checked when a state loads them
     return tensors, head
 
 
