@@ -58,6 +58,7 @@ def test_workers_are_killed_at_random_moments(undisturbed, tmp_path, promise, am
                     with suppress(KeyError, ProcessLookupError):  # it has just ended
                         os.kill(int(once.state(store.folder(kills[-1]))["process"]), signal.SIGKILL)
 
+        store.root.mkdir()  # as a driver does
         board = Board(specs)
         thread = threading.Thread(target=killer)
         thread.start()
@@ -105,6 +106,7 @@ if __name__ == "__main__":
 def test_a_killed_driver_leaves_no_orphans_and_its_finished_runs(undisturbed, tmp_path, promise, amount):
     (tmp_path / "driver.py").write_text(DRIVER)
     store, moments = Store(tmp_path / "store"), random.Random(0)
+    store.root.mkdir()
 
     def begun():
         return driver.poll() is not None or any(is_running(store, spec) for spec in SPECS)
