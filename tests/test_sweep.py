@@ -7,10 +7,10 @@ from unseen.errors import NotFinished
 from unseen.files import BrokenRun
 from unseen.process_group import ProcessGroup, best_device
 from unseen.runs import once, sweep
-from unseen.runs.signals import Stopped
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import SweepFailed, frame, histories, in_order
 from unseen.runs.workers import Processes, Serial
+from unseen.signals import Stopped
 
 SPECS = [SMALL.with_seed(seed) for seed in range(3)]
 COLUMNS = ["recipe", "layers", "width", "pattern_length", "input_length", "instructions", "examples_per_instruction",

@@ -5,7 +5,8 @@ import signal
 import time
 
 from unseen.runs.sweep import train_one
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TaskSpec, TrainingSpec
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.worlds.strings import TaskSpec
 
 SMALL = RunSpec(
     task=TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=64),

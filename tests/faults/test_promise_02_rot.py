@@ -9,10 +9,10 @@ from unseen.cli import main
 from unseen.files import BrokenRun
 from unseen.runs import inventory
 from unseen.runs.checkpoints import newest_first
-from unseen.runs.signals import Stopped
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Serial
+from unseen.signals import Stopped
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from deeds import LONG, PATHS, essence, finished
 from unseen.cli import main
 from unseen.files import CannotWrite
 from unseen.runs.checkpoints import newest_first
-from unseen.runs.signals import Stopped
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import SweepFailed, frame
 from unseen.runs.workers import Serial
+from unseen.signals import Stopped
 
 SMALL_DISK = """
 import json

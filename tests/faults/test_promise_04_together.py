@@ -9,8 +9,8 @@ import pytest
 from deeds import LONG, essence, forked, train, train_slowly, train_until_told
 
 from processes import until
+from unseen import once
 from unseen.errors import Held
-from unseen.runs import once
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Processes, Serial

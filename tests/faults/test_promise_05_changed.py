@@ -7,12 +7,11 @@ from deeds import LONG, essence, finished
 
 from unseen.cli import main
 from unseen.files import provenance
-from unseen.running import named
-from unseen.runs import checkpoints
+from unseen.runs import checkpoints, tables
 from unseen.runs.checkpoints import SpecChanged, newest_first
-from unseen.runs.signals import Stopped
 from unseen.runs.store import Store, ensure
 from unseen.runs.workers import Serial
+from unseen.signals import Stopped
 
 
 @pytest.fixture
@@ -72,9 +71,9 @@ def test_a_named_sweep_does_not_change_under_its_name(tmp_path, promise, monkeyp
 
 def test_a_shorter_table_says_which_row_is_gone(runs, promise):
     specs = [LONG.with_seed(seed) for seed in range(2)]
-    named.remember("mine", specs)
+    tables.remember("mine", specs)
     with pytest.raises(SpecChanged, match="row 3: gone"):
-        named.remember("mine", specs[:1])
+        tables.remember("mine", specs[:1])
     promise("shortened tables")
 
 

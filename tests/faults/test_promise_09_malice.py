@@ -12,11 +12,11 @@ import pytest
 import torch
 from deeds import LONG, essence, finished
 
-from unseen import cli, widgets
+from unseen import cli, once, widgets
 from unseen.cli import main
 from unseen.errors import Explained
 from unseen.files import BrokenRun, seal, sealed
-from unseen.runs import inventory, once
+from unseen.runs import inventory
 from unseen.runs.checkpoints import (
     export_model,
     fault,
@@ -26,10 +26,11 @@ from unseen.runs.checkpoints import (
     resume,
     to_bytes,
 )
-from unseen.runs.signals import Stopped
 from unseen.runs.store import Store, ensure, spec_of
-from unseen.specs import ModelSpec, RunSpec, TaskSpec
+from unseen.signals import Stopped
+from unseen.specs import ModelSpec, RunSpec
 from unseen.training import start
+from unseen.worlds.strings import TaskSpec
 
 FOLDERS = {"checkpoint": "stopped", "spec": "stopped", "state": "stopped", "progress": "stopped",
            "weights": "done", "history": "done", "manifest": "done", "model": "", "description": ""}  # fmt: skip

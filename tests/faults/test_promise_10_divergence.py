@@ -8,8 +8,7 @@ import torch
 from deeds import LONG, files
 
 from unseen import objectives, training
-from unseen.running import named
-from unseen.runs import inventory
+from unseen.runs import inventory, tables
 from unseen.runs.checkpoints import newest_first, resume
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import SweepFailed, frame
@@ -94,7 +93,7 @@ def test_a_sweep_keeps_its_table_valid(runs, promise, monkeypatch):
     specs = [LONG, LONG.with_seed(1), LONG.with_seed(2)]
     diverging(monkeypatch, 90, BAD["nan"])  # in the second run
     store = Store()
-    table = named.run("wild", specs, store, Serial())
+    table = tables.run_sweep("wild", specs, store, Serial())
     written = pd.read_csv(runs / "sweeps" / "wild" / "results.csv")
     assert table["state"].tolist() == ["done", "done", "diverged", "done", "done"]
     assert written["accuracy"].isna().tolist() == [False, False, True, False, False]

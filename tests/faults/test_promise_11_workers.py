@@ -15,7 +15,7 @@ import pytest
 from deeds import DONE, LONG, PATHS, essence, files, finished
 
 from processes import gone, until
-from unseen.runs import once
+from unseen import once
 from unseen.runs.progress import Board
 from unseen.runs.store import Store
 from unseen.runs.sweep import fill, train_one

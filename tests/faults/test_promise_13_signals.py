@@ -13,13 +13,14 @@ from deeds import AMOUNT, LONG, essence, forked, train_slowly
 
 from bad_parameters import write_book
 from processes import gone, until
-from unseen.runs import inventory, once
+from unseen import once
+from unseen.runs import inventory
 from unseen.runs.checkpoints import newest_first
-from unseen.runs.signals import Terminated
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Serial
 from unseen.scales import scale
+from unseen.signals import Terminated
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 both_signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -64,7 +65,7 @@ def test_train(tmp_path, promise, number):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == CODES[number]
-    assert "the same command goes on from here" in err
+    assert "the same command resumes from here" in err
     assert "Traceback" not in err
     last = int(store.history(spec)["step"].iloc[-1])
     assert int(newest_first(store.folder(spec))[0].stem[-12:]) == last  # not a step is lost
@@ -145,7 +146,7 @@ def test_a_notebook_with_worker_processes(tmp_path, promise, number):
     _, err = process.communicate(timeout=60)
     assert process.returncode == CODES[number], err
     assert "stopping: runs under way write a checkpoint" in err
-    assert err.strip().endswith("the same command goes on from here")
+    assert err.strip().endswith("the same command resumes from here")
     until(lambda: all(map(gone, everyone)), seconds=30)
     last = int(store.history(spec)["step"].iloc[-1])
     assert int(newest_first(store.folder(spec))[0].stem[-12:]) == last

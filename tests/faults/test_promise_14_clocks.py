@@ -6,12 +6,13 @@ import time
 import pytest
 from deeds import LONG, essence, finished, forked
 
-from unseen.runs import inventory, once
+from unseen import once
+from unseen.runs import inventory
 from unseen.runs.checkpoints import newest_first
 from unseen.runs.progress import Board
-from unseen.runs.signals import Stopped
 from unseen.runs.store import Store, ensure, read_progress
 from unseen.runs.workers import Event
+from unseen.signals import Stopped
 
 
 def stopped_at(store, step):
