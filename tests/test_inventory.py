@@ -14,8 +14,8 @@ from unseen.runs import inventory
 from unseen.runs.inventory import broken, litter, put_aside, status, verify
 from unseen.runs.store import Store, ensure
 from unseen.signals import Stopped
-from unseen.specs import TASKS
 from unseen.training import Diverged
+from unseen.worlds import WORLDS
 
 DONE, STOPPED, DIVERGED, FAILED, DEAD, HELD, ROTTEN = (SMALL.with_seed(seed) for seed in range(7))
 
@@ -130,9 +130,9 @@ def test_a_state_that_cannot_be_read_is_an_interrupted_run(runs, text):
     assert inventory.entry(Store(), Store().folder(STOPPED)).state == "interrupted"
 
 
-@pytest.mark.parametrize("world", TASKS)
+@pytest.mark.parametrize("world", WORLDS)
 def test_a_run_of_every_world_is_described(world):
-    described = inventory.what(SMALL.but(task=TASKS[world]()))
+    described = inventory.what(SMALL.but(task=WORLDS[world]()))
     assert described.startswith(f"{world}, modern I=" if world else "modern I=")
 
 

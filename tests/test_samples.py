@@ -13,8 +13,8 @@ from unseen.runs.store import Store
 from unseen.runs.workers import Serial
 from unseen.studies import delia
 from unseen.studies.sampling import Own, ensure_samples, nucleus
-from unseen.worlds.language import conversation, diverse
-from unseen.worlds.tuning import TuningSpec, prompts_of
+from unseen.worlds.language import conversation, diverse, prompt_of
+from unseen.worlds.tuning import TuningSpec
 
 TASK = TuningSpec()
 
@@ -56,7 +56,7 @@ def test_nucleus_sampling_takes_the_fewest_tokens_that_reach_p(temperature, top_
 
 def test_the_smallest_nucleus_is_greedy_in_order_and_for_any_number(babbler):
     layout, questions = TASK.layout, prompts(1_101)  # three chunks
-    ids = greedy_answers(babbler, prompts_of(TASK, questions))
+    ids = greedy_answers(babbler, layout.prompts([prompt_of(turns) for turns in questions]))
     expected = [layout.answer(row) if layout.special("end") in row else None for row in ids]
     assert None in expected
     assert len(set(expected)) > 100

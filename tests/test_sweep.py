@@ -3,10 +3,11 @@
 import pytest
 
 from trainers import SMALL
+from unseen import once
 from unseen.errors import NotFinished
 from unseen.files import BrokenRun
 from unseen.process_group import ProcessGroup, best_device
-from unseen.runs import once, sweep
+from unseen.runs import sweep
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import SweepFailed, frame, histories, in_order
 from unseen.runs.workers import Processes, Serial

@@ -4,7 +4,6 @@ import hashlib
 
 import numpy as np
 import pytest
-from unseen.tapes import world
 
 from unseen.rewriting import Rule
 from unseen.studies.programs import misfit
@@ -12,8 +11,6 @@ from unseen.worlds.programs import VERSION, collection, renaming
 from unseen.worlds.tapes import (
     TapeSpec,
     leaks,
-    line,
-    prompt,
 )
 
 TASK = TapeSpec(instructions=60, examples=400, unseen_instructions=40)
@@ -74,7 +71,7 @@ def test_some_letters_are_deleted_in_training_too():
 
 def test_examples_are_right_and_as_asked_for(split):
     examples = TASK.training(split)
-    lines = [line(examples, i) for i in range(len(examples))]
+    lines = [examples.line(i) for i in range(len(examples))]
     assert all(each.rule.apply(each.text) == each.answer for each in lines)
     assert [each.rule for each in lines] == [split.seen[i] for i in examples.rule]
     assert [each.rule.applies_to(each.text) for each in lines] == examples.applies.tolist()
@@ -89,14 +86,14 @@ def test_examples_follow_from_the_spec(split):
     assert np.array_equal(first.tokens(), second.tokens())
     scored = TASK.evaluation(split, 80, 0)
     assert sorted(scored) == ["seen", "unseen"]
-    assert {line(scored["unseen"], i).rule for i in range(80)} == set(split.unseen)
+    assert {scored["unseen"].line(i).rule for i in range(80)} == set(split.unseen)
 
 
 def test_the_smallest_tapes_can_be_drawn():
     task = TapeSpec(alphabet="abcdefghij", longest_pattern=1, longest_replacement=1, longest_input=1, most_letters=1, disguises=1,
                     instructions=2, unseen_instructions=1, examples=50)  # fmt: skip
     examples = task.training(task.split())
-    assert {len(line(examples, i).text) for i in range(50)} == {1}
+    assert {len(examples.line(i).text) for i in range(50)} == {1}
 
 
 @pytest.mark.parametrize(("changes", "told"), [
@@ -111,7 +108,7 @@ def test_impossible_specs_are_refused(changes, told):
 
 
 def test_too_few_rules_and_another_edition_are_refused(monkeypatch):
-    monkeypatch.setattr(world, "_TRIES", 2_000)
+    monkeypatch.setattr("unseen.worlds.tapes._TRIES", 2_000)
     with pytest.raises(ValueError, match=r"TapeSpec\.instructions=60: only \d+ rules found"):
         TASK.but(longest_pattern=1, longest_replacement=1, most_letters=1, unseen_instructions=5).split()
     with pytest.raises(ValueError, match=r"collection=2: this is edition 1 of the programs"):
@@ -130,7 +127,7 @@ def test_a_prompt_says_what_is_wrong():
                              (Rule("a", "bbbbb"), "a", "replacement: 5"), (Rule("a", ""), "a" * 17, "input: 17"),
                              (Rule("a", ""), "", "input: 0"), (Rule("+", ""), "a", "pattern: unknown letter")]:  # fmt: skip
         with pytest.raises(ValueError, match=told):
-            prompt(TASK, rule, text)
+            TASK.prompt(rule, text)
 
 
 # Programs

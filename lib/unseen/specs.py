@@ -35,6 +35,9 @@ _SHOWN = 50  # differences between two specs: more than there are fields
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
 
 
+RECIPES = ("modern", "gpt2")
+
+
 @spec
 class ModelSpec(Checked):
     """One transformer.  ``recipe`` chooses its parts: ``gpt2`` as in the paper, or ``modern``.
@@ -49,7 +52,7 @@ class ModelSpec(Checked):
     ``model.inherited``).
     """
 
-    recipe: among(("modern", "gpt2")) = "modern"
+    recipe: among(RECIPES) = "modern"
     layers: Annotated[int, Field(ge=1, le=1_000)] = 5
     width: Annotated[int, Field(ge=1, le=100_000)] = 64
     heads: Annotated[int, Field(ge=1, le=1_000)] = 4

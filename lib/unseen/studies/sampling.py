@@ -12,8 +12,8 @@ from unseen.messages import Conversation, Samples, self_sample
 from unseen.model import Cache, Transformer
 from unseen.runs.store import Store
 from unseen.specs import RunSpec
-from unseen.worlds.language import diverse
-from unseen.worlds.tuning import TuningSpec, prompts_of
+from unseen.worlds.language import diverse, prompt_of
+from unseen.worlds.tuning import TuningSpec
 
 _AT_ONCE = 500  # conversations
 
@@ -29,7 +29,7 @@ class Own:
     def __call__(self, conversations: Sequence[Conversation]) -> list[str | None]:
         """Answers to conversations, None for one that did not end in the longest answer's length."""
         layout, parts = self.task.layout, []
-        prompts = prompts_of(self.task, list(conversations))
+        prompts = layout.prompts([prompt_of(turns) for turns in conversations])
         for chunk in np.array_split(prompts, range(_AT_ONCE, len(prompts), _AT_ONCE)):
             cache, tokens, written = Cache(len(self.model.blocks)), torch.from_numpy(chunk).long(), []
             for _ in range(layout.answer_length):
