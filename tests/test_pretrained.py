@@ -66,12 +66,12 @@ def test_drills_depend_on_their_seeds_alone():
 
 
 @pytest.mark.parametrize(("changes", "told"), [
-    ({"instructions": 0}, "DrillSpec.instructions=0: must be at least 1"),
+    ({"instructions": 0}, "DrillSpec.instructions=0: Input should be greater than or equal to 1"),
     ({"examples": 39}, "fewer than instructions=40"),
-    ({"alphabet": "a"}, "at least 2 letters"), ({"alphabet": "abca"}, "each once"), ({"alphabet": "ab c"}, "letters and digits"),
+    ({"alphabet": "a"}, "at least 2 letter"), ({"alphabet": "abca"}, "each once"), ({"alphabet": "ab c"}, "letters and digits"),
     ({"alphabet": "".join(chr(0x4E00 + i) for i in range(201))}, "at most 200 letters"),
     ({"replacement_length": 1}, "more arguments than the 26 there are"),
-    ({"world": ""}, "of the world 'drills'"), ({"rule_seed": -1}, "must be at least 0"),
+    ({"world": ""}, "known are drills"), ({"rule_seed": -1}, "greater than or equal to 0"),
 ])  # fmt: skip
 def test_impossible_drills_are_refused(changes, told):
     with pytest.raises(ValueError, match=told):

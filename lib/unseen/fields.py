@@ -22,10 +22,8 @@ from typing import Annotated, Any, Self, dataclass_transform
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-MOST, LONGEST = (
-    10**12,
-    100_000,
-)  # of anything counted; letters: a file may ask for anything, and gets an error
+MOST = 10**12  # of anything counted: a file may ask for anything, and gets an error
+LONGEST = 100_000  # letters
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=MOST)]

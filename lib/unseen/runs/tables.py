@@ -29,7 +29,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from reprlib import repr as short
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, get_args, get_origin
 
 import pandas as pd
 from pydantic import AllowInfNan, TypeAdapter, ValidationError
@@ -72,7 +72,8 @@ def _columns() -> dict[str, Column]:
     found: dict[str, list[Column]] = {}
     for part in fields(RunSpec):
         for field in fields(type(part.default)):
-            column = Column(field.type, ((part.name, field.name),))
+            kind = get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type
+            column = Column(kind, ((part.name, field.name),))
             for name in (f"{part.name}.{field.name}", field.name):
                 found.setdefault(name, []).append(column)
     unique = {name: columns[0] for name, columns in found.items() if len(columns) == 1}
