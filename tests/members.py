@@ -1,4 +1,4 @@
-"""What each process of a group does in ``test_process_group``: ``torchrun ... members.py <task> <folder>``."""
+"""What each process does in ``test_process_group``: ``torchrun ... members.py <task> <folder>``."""
 
 import errno
 import os
@@ -62,7 +62,9 @@ def compare(group: ProcessGroup, folder: Path) -> None:
 
 
 def diverge(group: ProcessGroup) -> str:
-    """What each process raises when one weight of one member, not the leader, becomes infinite after step 1."""
+    """What each process raises when one weight of one member, not the leader, becomes infinite after step
+    1.
+    """
     state = start(SMALL)
     step = state.optimizers[0].step
 

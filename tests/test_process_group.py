@@ -1,4 +1,6 @@
-"""One run by several processes: the numbers of one process, and no process left behind when the leader ends."""
+"""One run by several processes: the numbers of one process, and no process left behind when the leader
+ends.
+"""
 
 import os
 import signal
@@ -18,7 +20,7 @@ from members import ENDINGS, RUNS, kept
 from unseen.process_group import ALONE, ProcessGroup, joined
 from unseen.training import batch_rows, data_of, start, train
 
-CLOSE = 1e-5  # of losses near 2, weights, optimizers' memory: two halves add up in another order (seen here: 4e-7)
+CLOSE = 1e-5  # of losses near 2, weights, memory: two halves add up in another order (seen here: 4e-7)
 SECONDS = 20  # from the leader's exception to the end of every process (seen here: 2)
 PATIENCE = 120  # seconds for anything that two processes do
 SET = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
@@ -168,8 +170,8 @@ def results(alone, tmp_path_factory):
 
 
 def matters(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor without what no output depends on: a bias of all keys adds the same to every attention score, so
-    its gradient is rounding noise, which AdamW scales up to whole steps."""
+    """A tensor without what no output depends on: a bias of all keys adds the same to every attention
+    score, so its gradient is rounding noise, which AdamW scales up to whole steps."""
     if not (name.startswith("model.") and name.endswith("inputs.bias")):
         return tensor
     queries, _, values = tensor.chunk(3)

@@ -1,4 +1,6 @@
-"""What was written is what is read: whole files, sealed runs, checkpoints that can be trusted, exported models."""
+"""What was written is what is read: whole files, sealed runs, checkpoints that can be trusted, exported
+models.
+"""
 
 import errno
 import hashlib

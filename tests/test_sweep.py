@@ -14,8 +14,23 @@ from unseen.runs.workers import Processes, Serial
 from unseen.signals import Stopped
 
 SPECS = [SMALL.with_seed(seed) for seed in range(3)]
-COLUMNS = ["recipe", "layers", "width", "pattern_length", "input_length", "instructions", "examples_per_instruction",
-           "seed", "split", "accuracy", "low", "high", "examples", "seconds", "run"]  # fmt: skip
+COLUMNS = [
+    "recipe",
+    "layers",
+    "width",
+    "pattern_length",
+    "input_length",
+    "instructions",
+    "examples_per_instruction",
+    "seed",
+    "split",
+    "accuracy",
+    "low",
+    "high",
+    "examples",
+    "seconds",
+    "run",
+]
 
 
 class Nobody:

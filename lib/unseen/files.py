@@ -1,6 +1,7 @@
 """Files that are whole or absent, the folders a user may choose, and what produced a result.
 
-Everything is written beside its place and moved into it: a reader sees the old file or the new one, never half of one.
+Everything is written beside its place and moved into it: a reader sees the old file or the new one, never
+half of one.
 """
 
 import errno
@@ -30,7 +31,9 @@ class BrokenRun(Explained):
 
 
 class CannotWrite(Explained, OSError):
-    """A file or folder cannot be written; the message says which, why, and that the previous state is intact."""
+    """A file or folder cannot be written; the message says which, why, and that the previous state is
+    intact.
+    """
 
     def __str__(self) -> str:
         return str(self.strerror)
@@ -41,7 +44,7 @@ class TooLarge(ValueError):
 
 
 def project_folder() -> Path:
-    """The root of the source checkout, or the working directory where the library is installed without one."""
+    """The root of the source checkout, or the working directory without one."""
     root = Path(__file__).resolve().parents[2]
     return root if (root / "pyproject.toml").is_file() else Path.cwd()
 
@@ -112,7 +115,9 @@ def check_room(root: Path, needed: int = 0) -> None:
 
 
 def read(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
-    """The bytes of a regular file; raises ``TooLarge`` instead of reading more than ``at_most``, and ``OSError``."""
+    """The bytes of a regular file; raises ``TooLarge`` instead of reading more than ``at_most``, and
+    ``OSError``.
+    """
     if not path.is_file():  # opening a pipe would block
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     with path.open("rb") as file:
@@ -134,7 +139,9 @@ def sealed(content: bytes) -> bytes:
 
 
 def read_sealed(path: Path, at_most: int) -> bytes:
-    """The inverse of ``sealed`` on a file; raises ``ValueError`` when the hash does not match, and as ``read``."""
+    """The inverse of ``sealed`` on a file; raises ``ValueError`` when the hash does not match, and as
+    ``read``.
+    """
     found = read(path, at_most + _SEAL)
     content = found[:-_SEAL]
     if hashlib.sha256(content).digest() != found[-_SEAL:]:
@@ -148,12 +155,16 @@ def seal(manifest: dict[str, Any]) -> str:
 
 
 def read_json(path: Path, at_most: int = LARGEST_NOTE) -> Any:
-    """The content of a JSON file; raises ``ValueError`` as ``parse`` does or when it is too large, and ``OSError``."""
+    """The content of a JSON file; raises ``ValueError`` as ``parse`` does or when it is too large, and
+    ``OSError``.
+    """
     return parse(read(path, at_most).decode())
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text; raises ``ValueError`` for anything else, numbers that are not finite included."""
+    """The value of a JSON text; raises ``ValueError`` for anything else, numbers that are not finite
+    included.
+    """
     try:
         return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except RecursionError as error:

@@ -6,10 +6,10 @@
         .lock            held by the process that computes; the system frees it if that process dies
         state.json       running, interrupted, diverged or failed; which process, since when, why
         ...              whatever ``make`` writes
-        manifest.json    written last: what it is, sizes and SHA-256 of the files, provenance, a hash of all this
+        manifest.json    written last: what it is, sizes and SHA-256 of the files, provenance, its own hash
 
-A folder is done exactly when its manifest is there.  Files of a process that died are left to the next one, which may
-resume from them.
+A folder is done exactly when its manifest is there.  Files of a process that died are left to the next one,
+which may resume from them.
 
     >>> from tempfile import TemporaryDirectory
     >>> def make(folder):
@@ -50,7 +50,7 @@ from unseen.files import (
 from unseen.signals import at_once
 
 STATES = ("running", "interrupted", "diverged", "failed")  # of a folder that was begun and is not done
-ADVICE = "delete {} ('unseen clean --broken' moves broken runs aside), and it is computed again when it is needed next"
+ADVICE = "delete {} (or move it aside: 'unseen clean --broken'), and it is computed again when needed"
 _OURS = (".lock", "state.json", "manifest.json")
 
 
@@ -64,10 +64,11 @@ def once(
 ) -> dict[str, Any]:
     """The manifest of a folder: read and verified if it is done, else what ``make`` returns, kept.
 
-    ``about`` says what the folder holds, as JSON values; a folder that holds something else is refused.  ``make`` gets
-    the folder, writes ``files`` there (by default whatever it leaves) and returns what else the manifest should say.
-    Another process that computes the same is waited for up to ``patience`` seconds, then ``Held`` is raised.  Raises
-    ``BrokenRun`` when a file is not what was written, ``CannotWrite``, and what ``make`` raises.
+    ``about`` says what the folder holds, as JSON values; a folder that holds something else is refused.
+     ``make`` gets the folder, writes ``files`` there (by default whatever it leaves) and returns what else
+    the manifest should say. Another process that computes the same is waited for up to ``patience``
+    seconds, then ``Held`` is raised.  Raises ``BrokenRun`` when a file is not what was written,
+    ``CannotWrite``, and what ``make`` raises.
     """
     if found := done(folder, about):
         return found
@@ -118,7 +119,9 @@ def _leads_out(name: str) -> bool:
 
 
 def content(folder: Path, name: str, manifest: dict[str, Any], at_most: float = math.inf) -> bytes:
-    """A file of a folder that is done, its hash checked; raises ``BrokenRun``, also for more than ``at_most`` bytes."""
+    """A file of a folder that is done, its hash checked; raises ``BrokenRun``, also for more than
+    ``at_most`` bytes.
+    """
     size, expected = manifest["bytes"].get(name, 0), manifest["files"].get(name)
     try:
         if size <= at_most and hashlib.sha256(found := read(folder / name, size)).hexdigest() == expected:
@@ -155,7 +158,8 @@ def _files(folder: Path) -> list[str]:
 def hold(folder: Path, patience: float = math.inf, say: Callable[[str], Any] = print) -> Iterator[None]:
     """Hold a folder; the system frees it if the holder dies.
 
-    If another process holds it, ``say`` gets one sentence that names it, and ``Held`` is raised after ``patience`` s.
+    If another process holds it, ``say`` gets one sentence that names it, and ``Held`` is raised after
+    ``patience`` s.
     """
     lock = FileLock(folder / ".lock")
     try:

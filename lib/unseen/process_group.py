@@ -1,14 +1,15 @@
 """Several processes train one run: each computes its share of every batch, on a GPU or a host of its own.
 
-``torchrun`` starts the processes and gives each its rank in the environment; ``joined`` reads that and yields the
-``ProcessGroup`` that ``training.train`` takes.  Without ``torchrun`` it is a group of one, which costs nothing.
+``torchrun`` starts the processes and gives each its rank in the environment; ``joined`` reads that and
+yields the ``ProcessGroup`` that ``training.train`` takes.  Without ``torchrun`` it is a group of one, which
+costs nothing.
 
     >>> ProcessGroup(rank=1, size=2).share([3, 1, 2, 4])
     [2, 4]
 
-What all processes meet (``Diverged``) each of them raises.  What only the leader meets, who alone watches and saves (a
-stop, a full disk), must leave ``joined`` and end its process with an exit code other than zero: the others find the
-connection broken or are ended by ``torchrun``.
+What all processes meet (``Diverged``) each of them raises.  What only the leader meets, who alone watches
+and saves (a stop, a full disk), must leave ``joined`` and end its process with an exit code other than
+zero: the others find the connection broken or are ended by ``torchrun``.
 """
 
 import os
@@ -28,7 +29,8 @@ from torch.nn.parallel import DistributedDataParallel
 class ProcessGroup:
     """One process's place in a group, and its ``device``, which is None in a group of one: any will do.
 
-    ``mean``, ``same`` and a ``backward`` through what ``wrap`` returns wait until every process has made the same call.
+    ``mean``, ``same`` and a ``backward`` through what ``wrap`` returns wait until every process has made
+    the same call.
     """
 
     rank: int = 0
@@ -41,7 +43,9 @@ class ProcessGroup:
         return self.rank == 0
 
     def check(self, batch: int) -> None:
-        """Raise ``ValueError`` when a batch cannot be shared evenly: the mean of the shares would not be its mean."""
+        """Raise ``ValueError`` when a batch cannot be shared evenly: the mean of the shares would not be
+        its mean.
+        """
         if batch % self.size:
             raise ValueError(f"a batch of {batch} examples cannot be shared evenly by {self.size} processes")
 
@@ -52,7 +56,9 @@ class ProcessGroup:
         return rows[self.rank * part : (self.rank + 1) * part]
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """What to call instead of ``model``, which has equal weights everywhere: ``backward`` leaves mean gradients."""
+        """What to call instead of ``model``, which has equal weights everywhere: ``backward`` leaves mean
+        gradients.
+        """
         if self.size == 1:
             return model
         wrapped = DistributedDataParallel(model, init_sync=False)
@@ -68,7 +74,9 @@ class ProcessGroup:
         return total
 
     def same(self, value: Any) -> Any:
-        """The leader's value, at every process; what the others pass is dropped.  Tensors must be on the CPU."""
+        """The leader's value, at every process; what the others pass is dropped.  Tensors must be on the
+        CPU.
+        """
         if self.size == 1:
             return value
         box = [value]

@@ -1,4 +1,6 @@
-"""Promises kept by doing the deed: real processes, signals and file systems; a line for each when all is done."""
+"""Promises kept by doing the deed: real processes, signals and file systems; a line for each when all is
+done.
+"""
 
 import random
 from collections import Counter, defaultdict

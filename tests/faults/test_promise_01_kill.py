@@ -56,7 +56,9 @@ def test_killed_at_random_moments_until_done(undisturbed, seconds, tmp_path, pro
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "unlink"])
 def test_killed_inside_a_write(undisturbed, tmp_path, promise, amount, call):
-    """In every call that makes a file whole or drops one: checkpoints, the end of epochs, the last files of all."""
+    """In every call that makes a file whole or drops one: checkpoints, the end of epochs, the last files of
+    all.
+    """
     kills, number = 0, 1
     while True:
         store = Store(tmp_path / f"{call}-{number}")

@@ -1,4 +1,6 @@
-"""Truncated, emptied, bit-flipped or lengthened files are noticed and named; a run goes on from the checkpoint before."""
+"""Truncated, emptied, bit-flipped or lengthened files are noticed and named; a run goes on from the
+checkpoint before.
+"""
 
 import shutil
 

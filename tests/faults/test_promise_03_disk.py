@@ -33,7 +33,7 @@ torch.set_num_threads(1)  # as the run that it is compared with
 place = Path(sys.argv[1])
 for number, room in enumerate(map(int, sys.argv[2:])):
     store = Store(place / str(number))
-    files.check_room = lambda root, needed=0: None  # as if another program had filled the disk behind the check
+    files.check_room = lambda root, needed=0: None  # the disk fills after the check
     free = shutil.disk_usage(place).free
     (place / "ballast").write_bytes(bytes(max(0, free - room)))
     try:
@@ -54,13 +54,19 @@ def can_mount():
     return tried.returncode == 0
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None or not can_mount(),
-                    reason="needs a Linux that lets this user mount in a namespace (unshare -rm); RLIMIT_FSIZE is tried below")  # fmt: skip
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or not can_mount(),
+    reason="needs a Linux that lets this user mount in a namespace (unshare -rm)",
+)
 def test_on_a_disk_that_is_really_full(undisturbed, tmp_path, promise, amount, rng):
     rooms = [str(rng.randrange(5, 130) * 1024) for _ in range(amount(3, 30, 300))]
     command = f'mount -t tmpfs -o size=1m none "{tmp_path}" && exec "{sys.executable}" -c "$CODE" "$@"'
-    ran = subprocess.run(["unshare", "-rm", "sh", "-c", command, "sh", tmp_path, *rooms], capture_output=True, text=True,
-                         env={**os.environ, "CODE": SMALL_DISK, "PYTHONPATH": PATHS})  # fmt: skip
+    ran = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command, "sh", tmp_path, *rooms],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CODE": SMALL_DISK, "PYTHONPATH": PATHS},
+    )
     assert ran.returncode == 0, ran.stderr
     outcomes = [json.loads(line) for line in ran.stdout.splitlines()]
     assert [(each["litter"], each["weights"]) for each in outcomes] == [(0, undisturbed[0])] * len(rooms)
@@ -102,8 +108,10 @@ def test_too_little_room_is_told_before_anything_starts(tmp_path, promise, monke
     promise("starts with too little room")
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None or not can_mount(),
-                    reason="needs a Linux that lets this user mount in a namespace (unshare -rm)")  # fmt: skip
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or not can_mount(),
+    reason="needs a Linux that lets this user mount in a namespace (unshare -rm)",
+)
 def test_a_read_only_store_is_read_and_not_written(tmp_path, promise, undisturbed):
     finished(LONG, tmp_path / "store")
     other = LONG.with_seed(3)
@@ -114,8 +122,12 @@ def test_a_read_only_store_is_read_and_not_written(tmp_path, promise, undisturbe
         "store.model(LONG); frame([LONG.with_seed(3)], store, Serial())"
     )
     command = f'mount --bind "{tmp_path}" "{tmp_path}" && mount -o remount,ro,bind "{tmp_path}" && exec "$@"'
-    ran = subprocess.run(["unshare", "-rm", "sh", "-c", command, "sh", sys.executable, "-c", code, tmp_path / "store"],
-                         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": PATHS})  # fmt: skip
+    ran = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command, "sh", sys.executable, "-c", code, tmp_path / "store"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": PATHS},
+    )
     assert "2\n" in ran.stdout, ran.stderr
     assert "cannot be used (Read-only file system); UNSEEN_RUNS chooses another place" in ran.stderr
     assert not Store(tmp_path / "store").folder(other).exists()

@@ -101,7 +101,9 @@ def sweep(specs, root, executor):
 
 @pytest.mark.parametrize("executor", [Serial, Processes])
 def test_two_sweeps_share_the_work(tmp_path, promise, executor):
-    """A run that another one trains is left for later: the second sweep takes the next one instead of waiting."""
+    """A run that another one trains is left for later: the second sweep takes the next one instead of
+    waiting.
+    """
     store, specs = Store(tmp_path), [LONG.with_seed(seed) for seed in range(4)]
     other = forked(sweep, specs, store.root, Serial())
     until(lambda: once.state(store.folder(specs[0])).get("state") == "running" or store.manifest(specs[0]))

@@ -1,4 +1,6 @@
-"""Whatever lies in a file's place: nothing in it runs, huge claims are refused unread, and the error is ours."""
+"""Whatever lies in a file's place: nothing in it runs, huge claims are refused unread, and the error is
+ours.
+"""
 
 import io
 import json
@@ -32,11 +34,28 @@ from unseen.specs import ModelSpec, RunSpec
 from unseen.training import start
 from unseen.worlds.strings import TaskSpec
 
-FOLDERS = {"checkpoint": "stopped", "spec": "stopped", "state": "stopped", "progress": "stopped",
-           "weights": "done", "history": "done", "manifest": "done", "model": "", "description": ""}  # fmt: skip
-FILES = {"checkpoint": "checkpoint-000000000030.safetensors", "weights": "weights.safetensors", "spec": "spec.json",
-         "state": "state.json", "progress": "progress.csv", "history": "history.csv", "manifest": "manifest.json",
-         "model": "m.safetensors", "description": "m.json"}  # fmt: skip
+FOLDERS = {
+    "checkpoint": "stopped",
+    "spec": "stopped",
+    "state": "stopped",
+    "progress": "stopped",
+    "weights": "done",
+    "history": "done",
+    "manifest": "done",
+    "model": "",
+    "description": "",
+}
+FILES = {
+    "checkpoint": "checkpoint-000000000030.safetensors",
+    "weights": "weights.safetensors",
+    "spec": "spec.json",
+    "state": "state.json",
+    "progress": "progress.csv",
+    "history": "history.csv",
+    "manifest": "manifest.json",
+    "model": "m.safetensors",
+    "description": "m.json",
+}
 TENSORS = ("checkpoint", "weights", "model")
 every_file, every_tensor_file = (
     pytest.mark.parametrize("name", FILES),
@@ -311,7 +330,9 @@ def test_files_named_like_later_checkpoints_do_not_cost_any(world, tmp_path, pro
 
 
 def test_no_device_is_copied_for_a_result(tmp_path, promise, monkeypatch):
-    """``unseen keep`` copies by name whatever is among the results: a link to zeros would have filled the disk."""
+    """``unseen keep`` copies by name whatever is among the results: a link to zeros would have filled the
+    disk.
+    """
     monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(cli, "project_folder", lambda: tmp_path)
     results = tmp_path / "runs" / "smoke"

@@ -1,4 +1,6 @@
-"""A loss or weight that is not finite stops the run as diverged; the last finite state and valid tables stay."""
+"""A loss or weight that is not finite stops the run as diverged; the last finite state and valid tables
+stay.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""A killed worker's run is tried again; one that always dies fails alone; a killed driver leaves no orphans."""
+"""A killed worker's run is tried again; one that always dies fails alone; a killed driver leaves no
+orphans.
+"""
 
 import os
 import random
@@ -112,8 +114,11 @@ def test_a_killed_driver_leaves_no_orphans_and_its_finished_runs(undisturbed, tm
         return driver.poll() is not None or any(is_running(store, spec) for spec in SPECS)
 
     for _ in range(amount(1, 3, 20)):
-        driver = subprocess.Popen([sys.executable, tmp_path / "driver.py", store.root], stdout=subprocess.DEVNULL,
-                                  env={**os.environ, "PYTHONPATH": PATHS})  # fmt: skip
+        driver = subprocess.Popen(
+            [sys.executable, tmp_path / "driver.py", store.root],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": PATHS},
+        )
         known = {spec for spec in SPECS if store.folder(spec).is_dir()}
         until(begun)
         time.sleep(moments.uniform(0, 0.5))

@@ -1,4 +1,6 @@
-"""A clock set back, daylight saving, files cut in mid-line: order by step, no negative durations, partial rows dropped."""
+"""A clock set back, daylight saving, files cut in mid-line: order by step, no negative durations, partial
+rows dropped.
+"""
 
 import os
 import time

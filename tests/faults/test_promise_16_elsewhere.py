@@ -1,4 +1,6 @@
-"""No network, a space and an umlaut in the path, another working directory, a read-only checkout: all works."""
+"""No network, a space and an umlaut in the path, another working directory, a read-only checkout: all
+works.
+"""
 
 import os
 import shutil
@@ -39,10 +41,22 @@ def checkout(tmp_path_factory):
 
 def run(checkout, runs, folder, *arguments, within=()):
     code = CODE.format(place=checkout.name)
-    environment = {**os.environ, "PYTHONPATH": str(checkout / "lib"), "UNSEEN_RUNS": str(runs), "HOME": str(runs.parent),
-                   "PYTHONDONTWRITEBYTECODE": "1", "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}  # fmt: skip
-    return subprocess.run([*within, sys.executable, "-c", code, *arguments], cwd=folder, env=environment,
-                          capture_output=True, text=True)  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(checkout / "lib"),
+        "UNSEEN_RUNS": str(runs),
+        "HOME": str(runs.parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+    }
+    return subprocess.run(
+        [*within, sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_a_notebook_from_another_folder_under_an_odd_path(checkout, tmp_path, promise, amount):
@@ -54,13 +68,17 @@ def test_a_notebook_from_another_folder_under_an_odd_path(checkout, tmp_path, pr
         promise("notebooks under an odd path")
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None or shutil.which("ip") is None or not can_mount(),
-                    reason="needs a Linux that lets this user make namespaces (unshare -rmn)")  # fmt: skip
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or shutil.which("ip") is None or not can_mount(),
+    reason="needs a Linux that lets this user make namespaces (unshare -rmn)",
+)
 def test_without_network_on_a_read_only_checkout(checkout, tmp_path, promise):
     """A machine without any network but its own loopback, and a checkout that nobody can write to."""
     runs = tmp_path / "runs"
-    prepare = ('ip link set lo up && mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && '
-               'if touch "$0/x" 2>/dev/null; then exit 9; fi; exec "$@"')  # fmt: skip
+    prepare = (
+        'ip link set lo up && mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && '
+        'if touch "$0/x" 2>/dev/null; then exit 9; fi; exec "$@"'
+    )
     before = {path: path.stat().st_mtime_ns for path in checkout.rglob("*")}
     ran = run(
         checkout, runs, tmp_path, "run", "04", within=("unshare", "-rmn", "sh", "-c", prepare, str(checkout))
@@ -74,8 +92,13 @@ def test_without_network_on_a_read_only_checkout(checkout, tmp_path, promise):
 def test_the_library_finds_its_data_from_anywhere(checkout, tmp_path, promise, amount):
     code = "from unseen.widgets import load_demo; print(sorted(load_demo().trained_on.values()))"
     for folder in ("/", tmp_path, checkout / "notebooks")[: amount(1, 3, 3)]:
-        ran = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True,
-                             env={**os.environ, "PYTHONPATH": str(checkout / "lib")})  # fmt: skip
+        ran = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(checkout / "lib")},
+        )
         assert ran.stdout == "[10, 3000]\n", ran.stderr
         promise("working directories")
     assert not [path for path in Path(checkout).rglob("runs")]

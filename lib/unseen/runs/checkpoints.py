@@ -1,13 +1,12 @@
 """Weights and checkpoints on disk: safetensors files that hold numbers and names and cannot hold code.
 
-The size of a spec's weights is known beforehand, so a larger file is refused unread.  A checkpoint is a state from which
-a run resumes bit for bit: weights, optimizer memory and losses, with step, history, spec and provenance in the header and
-a SHA-256 at the end.  The newest two are kept.
+The size of a spec's weights is known beforehand, so a larger file is refused unread.  A checkpoint is a
+state from which a run resumes bit for bit: weights, optimizer memory and losses, with step, history, spec
+and provenance in the header and a SHA-256 at the end.  The newest two are kept.
 """
 
 import hashlib
 import json
-import math
 import platform
 import re
 from contextlib import suppress
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -30,16 +28,6 @@ _HEADER = 16 * 2**20  # bytes that names, shapes and a history may take beside t
 KEPT = 2  # checkpoints of a run
 _LARGEST = 2**26  # numbers of an imported model and of its mask: ten times the paper's
 _NAME = re.compile(r"checkpoint-[0-9]{12}\.safetensors")
-_BROKEN = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-)
 
 
 class SpecChanged(BrokenRun):
@@ -60,28 +48,23 @@ def from_bytes(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
         tensors = load(content)
         size = int.from_bytes(content[:8], "little")
         return tensors, json.loads(content[8 : 8 + size]).get("__metadata__") or {}
-    except (SafetensorError, *_BROKEN) as error:
+    except Exception as error:
         raise ValueError(f"it is not a file of tensors ({brief(error)})") from error
-
-
-@lru_cache(maxsize=64)
-def shapes(spec: RunSpec) -> dict[str, tuple[int, ...]]:
-    """The shapes of a spec's weights by name; no memory is taken for them."""
-    with torch.device("meta"):
-        return {name: tuple(value.shape) for name, value in _model(spec).state_dict().items()}
 
 
 def _model(spec: RunSpec) -> Transformer:
     return build(spec.model, Shape.of(spec.task.layout))
 
 
+@lru_cache(maxsize=64)
 def count(spec: RunSpec) -> int:
-    """The number of weights of a spec's model.
+    """The number of weights of a spec's model; no memory is taken for them.
 
     >>> count(RunSpec())
     130560
     """
-    return sum(map(math.prod, shapes(spec).values()))
+    with torch.device("meta"):
+        return sum(value.numel() for value in _model(spec).state_dict().values())
 
 
 def largest(spec: RunSpec) -> int:
@@ -89,27 +72,22 @@ def largest(spec: RunSpec) -> int:
     return 8 * count(spec) + _HEADER
 
 
-def check(tensors: dict[str, Tensor], spec: RunSpec) -> None:
-    """Raise ``ValueError`` unless tensors are weights of ``spec``: its names and shapes, all numbers finite."""
-    expected, found = shapes(spec), {name: tuple(value.shape) for name, value in tensors.items()}
-    if odd := sorted(
-        name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
-    ):
-        raise ValueError(f"{brief(odd[0])} is missing, unknown or of another shape")
-    _check_finite(tensors)
-
-
 def _check_finite(tensors: dict[str, Tensor]) -> None:
+    """Raise ``ValueError`` unless all numbers are finite; names and shapes are checked by what loads the
+    tensors.
+    """
     for name, value in sorted(tensors.items()):
         if value.dtype not in (torch.float32, torch.float16) or not value.isfinite().all():
             raise ValueError(f"{brief(name)} holds numbers that are not finite, or of another type")
 
 
 def model_of(content: bytes, spec: RunSpec, path: Path) -> Transformer:
-    """A model of ``spec`` with the weights in a file's content; raises ``BrokenRun`` when they do not fit it."""
+    """A model of ``spec`` with the weights in a file's content; raises ``BrokenRun`` when they do not fit
+    it.
+    """
     try:
         tensors, _ = from_bytes(content)
-        check(tensors, spec)
+        _check_finite(tensors)
         model = _model(spec)
         model.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (ValueError, RuntimeError, MemoryError) as error:
@@ -131,7 +109,9 @@ def export_model(model: Transformer, spec: RunSpec, path: Path, **more: Any) -> 
 
 
 def import_model(path: Path) -> tuple[Transformer, RunSpec]:
-    """The model and spec that ``export_model`` wrote; raises ``BrokenRun`` when a file is missing or was changed."""
+    """The model and spec that ``export_model`` wrote; raises ``BrokenRun`` when a file is missing or was
+    changed.
+    """
     about = path.with_suffix(".json")
     try:
         described = read_json(about)
@@ -152,7 +132,7 @@ def import_model(path: Path) -> tuple[Transformer, RunSpec]:
 
 
 def bytes_needed(spec: RunSpec) -> int:
-    """What the files of a run under way take at most: the kept checkpoints, one being written, the weights."""
+    """The bytes that the files of a run take at most: kept checkpoints, one being written, the weights."""
     return (12 * (KEPT + 1) + 4) * count(spec) + 2**20
 
 
@@ -179,11 +159,12 @@ def keep(folder: Path, spec: RunSpec, state: State, before: list[dict[str, Any]]
 
 
 def resume(folder: Path, spec: RunSpec, state: State) -> list[dict[str, Any]]:
-    """Load the newest whole checkpoint of a folder into ``state``; all resumes of the run so far, none without one.
+    """Load the newest whole checkpoint of a folder into ``state``; all resumes of the run so far, none
+    without one.
 
-    A resume says its step, the broken checkpoints that were skipped for the one before, the host, and the provenance of
-    the checkpoint.  Raises ``BrokenRun`` when all checkpoints are broken, since a run never restarts silently, and
-    ``SpecChanged`` when one was written for another spec.
+    A resume says its step, the broken checkpoints that were skipped for the one before, the host, and the
+    provenance of the checkpoint.  Raises ``BrokenRun`` when all checkpoints are broken, since a run never
+    restarts silently, and ``SpecChanged`` when one was written for another spec.
     """
     skipped = []
     for path in newest_first(folder):
@@ -195,7 +176,7 @@ def resume(folder: Path, spec: RunSpec, state: State) -> list[dict[str, Any]]:
             return [*head["before"], this]
         except SpecChanged:
             raise
-        except _BROKEN as error:
+        except Exception as error:
             skipped.append(f"skipped {path.name}: {brief(error)}")
     if skipped:
         raise BrokenRun(f"no whole checkpoint in {folder} ({'; '.join(skipped)}); {ADVICE.format(folder)}")
@@ -217,7 +198,7 @@ def fault(path: Path, spec: RunSpec) -> str:
     try:
         tensors, _ = _read(path, spec)
         start(spec).load_tensors(tensors)
-    except (BrokenRun, *_BROKEN) as error:
+    except Exception as error:
         return brief(error)
     return ""
 
@@ -229,12 +210,14 @@ def _read(path: Path, spec: RunSpec) -> tuple[dict[str, Tensor], dict[str, Any]]
         raise SpecChanged(f"{path} was written for another spec: {'; '.join(odd)}")
     if not 0 <= head["step"] <= spec.training.steps:
         raise ValueError(f"step {brief(head['step'])} is none of this run")
-    _check_finite(tensors)  # names and shapes are checked when a state loads them
+    _check_finite(tensors)
     return tensors, head
 
 
 def same_spec(path: Path, spec: RunSpec) -> None:
-    """Raise ``SpecChanged`` when a folder's ``spec.json`` is of another spec, ``BrokenRun`` when it is of none."""
+    """Raise ``SpecChanged`` when a folder's ``spec.json`` is of another spec, ``BrokenRun`` when it is of
+    none.
+    """
     try:
         odd = differences(read_json(path), spec.to_dict())
     except FileNotFoundError:

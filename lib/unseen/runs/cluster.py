@@ -1,8 +1,8 @@
 """Runs on a Dask cluster: a local one, or any scheduler that is reached by its address.
 
-Slurm, Kubernetes and the clouds come from dask-jobqueue, dask-kubernetes and the like, which start schedulers and
-workers.  Results stay on the disk that all workers share; a few bytes per run go over the network.  Needs the extra
-``cluster``.
+Slurm, Kubernetes and the clouds come from dask-jobqueue, dask-kubernetes and the like, which start
+schedulers and workers.  Results stay on the disk that all workers share; a few bytes per run go over the
+network.  Needs the extra ``cluster``.
 """
 
 import logging
@@ -43,7 +43,8 @@ def is_scheduler(name: str) -> bool:
 
 
 def executor(scheduler: str = "") -> Executor | None:
-    """The executor of a name: ``serial``, ``processes``, ``local`` (Dask on this machine), or a Dask scheduler's address.
+    """The executor of a name: ``serial``, ``processes``, ``local`` (Dask on this machine), or a Dask
+    scheduler's address.
 
     An empty name leaves the choice to ``sweep.frame``.  Raises ``BadScheduler`` for any other name.
 
@@ -57,7 +58,8 @@ def executor(scheduler: str = "") -> Executor | None:
 
 
 class Dask:
-    """Runs as tasks of a Dask cluster: ``local`` for one of one-thread workers on this machine, or an address.
+    """Runs as tasks of a Dask cluster: ``local`` for one of one-thread workers on this machine, or an
+    address.
 
     A dead worker's runs go to others; the store's locks and checkpoints make that safe.
     """
@@ -105,7 +107,9 @@ class Dask:
                 client.unsubscribe_topic(topic)
 
     def _last(self, future: Any, digest: str) -> Event:
-        """How a task ended.  Dask blames a worker's death on all tasks that were sent there, so each is tried again."""
+        """How a task ended.  Dask blames a worker's death on all tasks that were sent there, so each is
+        tried again.
+        """
         try:
             return Event(**future.result())
         except self.distributed.KilledWorker:

@@ -41,8 +41,8 @@ def followed(
 ) -> list[pd.DataFrame]:
     """``follow`` of each spec, in their order; tables that were stored before are read.
 
-    ``name`` changes when ``follow`` measures something else; ``doing`` is a verb for the progress line.  Raises
-    ``BrokenRun`` when a table is not what was written, and when a run failed.
+    ``name`` changes when ``follow`` measures something else; ``doing`` is a verb for the progress line.
+     Raises ``BrokenRun`` when a table is not what was written, and when a run failed.
     """
     folders = {run: path_of(run, name) for run in dict.fromkeys(specs)}
     missing = [run for run, folder in folders.items() if not (folder / "manifest.json").exists()]

@@ -98,7 +98,8 @@ def _last_write(folder: Path) -> tuple[float, int]:
 
 
 def what(spec: RunSpec) -> str:
-    """A run in words: its world unless that is string rewriting, recipe, instructions, seed, and what is not default.
+    """A run in words: its world unless that is string rewriting, recipe, instructions, seed, and what is
+    not default.
 
     >>> run = RunSpec()
     >>> what(run.but(task=run.task.but(instructions=300, no_op_share=0.1), model=run.model.but(width=96)))

@@ -12,7 +12,7 @@ SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_BARS = 10, 0.2
 
 
 def headless() -> bool:
-    """Whether no user is looking: ``unseen run`` and ``unseen study`` say so in the notebook's environment."""
+    """Whether no user is looking: ``unseen run`` and ``unseen study`` say so in the environment."""
     return bool(os.environ.get("UNSEEN_HEADLESS"))
 
 

@@ -11,8 +11,9 @@
         history.csv                     the whole history
         manifest.json                   written last: scores, file hashes, versions, device, commit, times
 
-A run is done exactly when its manifest is there, and is never trained again; state, progress and checkpoints are deleted
-then.  Training is deterministic, so an interrupted run ends with the same bits as an undisturbed one.
+A run is done exactly when its manifest is there, and is never trained again; state, progress and
+checkpoints are deleted then.  Training is deterministic, so an interrupted run ends with the same bits as
+an undisturbed one.
 """
 
 import io
@@ -61,7 +62,9 @@ class Store:
         return done(self.folder(spec), {"digest": spec.digest()}, whole)
 
     def finished(self, spec: RunSpec) -> dict[str, Any]:
-        """The manifest of a finished run; raises ``NotFinished`` when it is not done, and as ``manifest`` does."""
+        """The manifest of a finished run; raises ``NotFinished`` when it is not done, and as ``manifest``
+        does.
+        """
         if manifest := self.manifest(spec, whole=False):
             return manifest
         raise NotFinished(f"run {spec.digest()} is not finished in {self.root}; train it first")
@@ -109,13 +112,16 @@ def ensure(
     say: Callable[[str], Any] = print,
     group: ProcessGroup = ALONE,
 ) -> dict[str, Any]:
-    """The manifest of a run: from the store if it is done, else trained now, resumed from its last checkpoint.
+    """The manifest of a run: from the store if it is done, else trained now, resumed from its last
+    checkpoint.
 
-    ``watch`` gets each new row of the history; a ``Stopped`` or ``KeyboardInterrupt`` that it raises leaves a
-    checkpoint behind.  Another process that trains the same run is waited for up to ``patience`` seconds, then ``Held``
-    is raised.  ``say`` gets sentences for the user.  Raises ``CannotWrite``, ``BrokenRun``, ``SpecChanged``, ``Diverged``.
+    ``watch`` gets each new row of the history; a ``Stopped`` or ``KeyboardInterrupt`` that it raises leaves
+    a checkpoint behind.  Another process that trains the same run is waited for up to ``patience`` seconds,
+    then ``Held`` is raised.  ``say`` gets sentences for the user.  Raises ``CannotWrite``, ``BrokenRun``,
+    ``SpecChanged``, ``Diverged``.
 
-    Every process of a ``group`` calls this for the same run; only the leader uses the store, ``watch`` and ``say``.
+    Every process of a ``group`` calls this for the same run; only the leader uses the store, ``watch`` and
+    ``say``.
     """
     group.check(batch_size(spec.task, spec.training))
     if group.size > 1 and (spec.training.kl or spec.training.pull or spec.training.smoothing):
@@ -139,7 +145,9 @@ def ensure(
 
 
 def _assisted(spec: RunSpec, device: str, group: ProcessGroup) -> dict[str, Any]:
-    """What the other processes of a group do: compute their shares, from the state in which the leader begins."""
+    """What the other processes of a group do: compute their shares, from the state in which the leader
+    begins.
+    """
     if (manifest := group.same(None)) is None:
         ignore = [lambda _: None] * 2
         train(spec, start(spec, device), data_of(spec), *ignore, group, objective_of(spec.training))
@@ -210,7 +218,9 @@ def _trained(
 
 
 def begun(spec: RunSpec, store: Store, device: str) -> State:
-    """The state before the first step, with the weights of its base if it has one; raises as ``Store.base`` does."""
+    """The state before the first step, with the weights of its base if it has one; raises as ``Store.base``
+    does.
+    """
     state = start(spec, device)
     if spec.model.base:
         base = store.base(spec)
@@ -225,7 +235,9 @@ def begun(spec: RunSpec, store: Store, device: str) -> State:
 
 
 def spec_of(folder: Path) -> RunSpec:
-    """The spec of a run's folder; raises ``BrokenRun`` when ``spec.json`` is not the one that the folder is named by."""
+    """The spec of a run's folder; raises ``BrokenRun`` when ``spec.json`` is not the one that the folder is
+    named by.
+    """
     path = folder / "spec.json"
     try:
         spec = RunSpec.from_dict(read_json(path))

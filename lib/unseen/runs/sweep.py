@@ -1,4 +1,6 @@
-"""From many specs to one tidy frame: train what is missing, keep what is done.  ``frame(specs)`` is what notebooks call."""
+"""From many specs to one tidy frame: train what is missing, keep what is done.  ``frame(specs)`` is what
+notebooks call.
+"""
 
 import errno
 import os
@@ -45,7 +47,9 @@ def frame(
 
 
 def manifests(specs: list[RunSpec], store: Store) -> dict[RunSpec, dict[str, Any]]:
-    """The manifests of those runs that are finished; read by several threads, as a shared disk answers slowly."""
+    """The manifests of those runs that are finished; read by several threads, as a shared disk answers
+    slowly.
+    """
     with ThreadPoolExecutor(16) as readers:
         found = zip(specs, readers.map(partial(store.manifest, whole=False), specs), strict=True)
         return {spec: manifest for spec, manifest in found if manifest}
@@ -54,7 +58,8 @@ def manifests(specs: list[RunSpec], store: Store) -> dict[RunSpec, dict[str, Any
 def fill(
     specs: list[RunSpec], store: Store, executor: Executor | None = None, missing: list[RunSpec] | None = None
 ) -> dict[str, str]:
-    """Train the runs that the store lacks, or those ``missing``; returns the reasons of those that failed, by digest.
+    """Train the runs that the store lacks, or those ``missing``; returns the reasons of those that failed,
+    by digest.
 
     They begin in their order, except for those that ``in_order`` puts in front.
     """
@@ -77,10 +82,11 @@ def fill(
 
 
 def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:
-    """The order in which runs begin, in parts that wait for each other: bases before the runs that start from them.
+    """The order in which runs begin, in parts that wait for each other: bases before the runs that start
+    from them.
 
-    A run that takes a tenth of all the work or more goes to the front of its part, the longest first: it might else
-    begin when all others are done, and keep one core of many busy for long.
+    A run that takes a tenth of all the work or more goes to the front of its part, the longest first: it
+    might else begin when all others are done, and keep one core of many busy for long.
     """
     parts, left, total = [], list(missing), sum(map(work, missing))
     while left:
@@ -92,7 +98,8 @@ def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:
 
 
 def train_one(spec: RunSpec, tell: Tell, store: Store) -> None:
-    """What a worker does with a run: ensure that it is done and report its steps; ``Held`` when another one trains it.
+    """What a worker does with a run: ensure that it is done and report its steps; ``Held`` when another one
+    trains it.
 
     Raises ``CannotWrite`` when the worker does not see the store, which the driver has created.
     """
@@ -127,7 +134,8 @@ def rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def kinds(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFrame:
-    """Scores of finished runs by kind of input: ``has-op`` holds the pattern, ``no-op`` does not; columns of ``frame``.
+    """Scores of finished runs by kind of input: ``has-op`` holds the pattern, ``no-op`` does not; columns
+    of ``frame``.
 
     A run without no-ops has one kind only, ``has-op``.  Raises ``NotFinished``.
     """

@@ -1,6 +1,7 @@
 """Executors: where the missing runs of a sweep are trained.
 
-An executor has the ``run`` method of ``Executor``: it gets specs and a function that trains one, and reports ``Event`` s.
+An executor has the ``run`` method of ``Executor``: it gets specs and a function that trains one, and
+reports ``Event`` s.
 """
 
 import multiprocessing
@@ -32,8 +33,9 @@ ENDS = ("done", "failed", "lost", "held")  # kinds of events after which a run i
 
 @dataclass(frozen=True)
 class Event:
-    """News of one run: ``started``, ``note`` (in ``reason``), ``step``, ``done``, ``failed`` (with the reason), ``lost``
-    (its worker died) or ``held`` (another process trains it); the last two are tried again."""
+    """News of one run: ``started``, ``note`` (in ``reason``), ``step``, ``done``, ``failed`` (with the
+    reason), ``lost`` (its worker died) or ``held`` (another process trains it); the last two are tried
+    again."""
 
     kind: str
     digest: str
@@ -68,8 +70,8 @@ News = Callable[[], Iterable[Event]]  # what has happened, after at most half a 
 def drive(specs: list[RunSpec], start: Start, news: News, report: Report) -> None:
     """Start runs in order and report what becomes of them, until all have ended.
 
-    A run that is ``lost`` starts again before the others, and fails after ``RETRIES`` more tries; one that is ``held``
-    is tried again after ``AGAIN`` seconds, behind the others.
+    A run that is ``lost`` starts again before the others, and fails after ``RETRIES`` more tries; one that
+    is ``held`` is tried again after ``AGAIN`` seconds, behind the others.
     """
     line, tries = deque((0.0, spec) for spec in specs), Counter[str]()
     running: dict[str, RunSpec] = {}
@@ -153,8 +155,8 @@ def suited(specs: list[RunSpec]) -> Executor:
 class Processes:
     """Runs on one-thread worker processes, by default one for each core.
 
-    On two cores two such workers get half as much again done as one worker with two threads.  A worker that dies is
-    replaced.
+    On two cores two such workers get half as much again done as one worker with two threads.  A worker that
+    dies is replaced.
     """
 
     def __init__(self, workers: int | None = None):
