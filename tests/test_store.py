@@ -217,20 +217,6 @@ def test_a_broken_checkpoint_is_skipped_and_reported(trained, stopped):
     assert all(torch.equal(value, expected[name]) for name, value in state.model.state_dict().items())
 
 
-def test_an_unfinished_file_is_no_checkpoint(stopped, monkeypatch):
-    litter = stopped / ".checkpoint-000000000010.safetensors.k3x_91ab.part"
-    litter.write_bytes(b"half")
-    assert files.leftovers(stopped) == [litter]
-    state = start(SMALL)
-    state.step = 10
-    monkeypatch.setattr(
-        "os.fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
-    )
-    with pytest.raises(OSError, match="No space"):
-        checkpoints.keep(stopped, SMALL, state, [])
-    assert resume(stopped, SMALL, start(SMALL))[-1]["step"] == 8
-
-
 # Exported models
 
 

@@ -88,16 +88,6 @@ def test_serial_stops_at_a_stop(stop):
     assert seen == SPECS[:1]
 
 
-def test_threads_are_restored_after_an_error():
-    def inside():
-        with threads(2):
-            raise RuntimeError(f"with {torch.get_num_threads()} threads")
-
-    with pytest.raises(RuntimeError, match="with 2 threads"):
-        inside()
-    assert torch.get_num_threads() == 1
-
-
 # The loop behind all executors
 
 

@@ -87,16 +87,3 @@ def test_other_versions_are_a_warning_and_recorded(stopped, promise, monkeypatch
     assert manifest["resumed"][0]["versions"] == then["versions"]
     assert essence(manifest, stopped, LONG) == finished(LONG, tmp_path / "undisturbed")
     promise("changed versions")
-
-
-def test_serial_and_a_changed_spec(stopped, promise, capsys):
-    """In a sweep the refusal is the reason that is shown."""
-    path = stopped.folder(LONG) / "spec.json"
-    path.write_text(path.read_text().replace('"steps": 60', '"steps": 61'))
-    events = []
-    from unseen.runs.sweep import train_one
-
-    Serial().run([LONG], lambda spec, tell: train_one(spec, tell, stopped), events.append)
-    assert "training.steps: 61 before, 60 now" in events[-1].reason
-    assert "Traceback" not in capsys.readouterr().err
-    promise("changed specs in a sweep")

@@ -74,21 +74,6 @@ def test_workers_are_killed_at_random_moments(undisturbed, tmp_path, promise, am
         promise("workers killed", len(kills))
 
 
-def deadly(spec, tell, store):
-    """The first run's worker always dies."""
-    if spec == SPECS[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    train_one(spec, tell, store)
-
-
-def test_a_run_that_always_dies_fails_with_its_reason_and_the_rest_finish(tmp_path, promise):
-    store, board = Store(tmp_path), Board(SPECS[:2])
-    Processes(1).run(SPECS[:2], partial(deadly, store=store), board.take)
-    assert board.failed == {SPECS[0].digest(): "its worker died (exit code -9), try 3 of 3"}
-    assert store.manifest(SPECS[1])
-    promise("runs that always die")
-
-
 DRIVER = """
 import sys
 from contextlib import suppress
