@@ -40,7 +40,7 @@ from unseen.process_group import ALONE, ProcessGroup, best_device
 from unseen.runs import checkpoints
 from unseen.signals import Stopped
 from unseen.specs import RunSpec
-from unseen.training import Diverged, Row, State, batch_size, data_of, start, train
+from unseen.training import Data, Diverged, Row, State, batch_size, data_of, start, train
 
 _FILES = ("spec.json", "weights.safetensors", "history.csv")
 _HISTORY = {"step": "int64", **dict.fromkeys(("loss", "seen", "unseen", "seconds"), "float64")}
@@ -197,17 +197,11 @@ def _trained(
     except Diverged as error:
         note(folder, "diverged", str(error))
         raise
-    scores, kinds = [], []
-    for split, examples in data.evaluation.items():
-        answers = greedy_answers(state.model, examples.prompts)
-        scores.append({"split": split, **score(answers, examples)})
-        kinds += [{"split": split, **line} for line in scores_by_kind(answers, examples)]
     write(folder / "weights.safetensors", checkpoints.to_bytes(state.model.state_dict()))
     write(folder / "history.csv", _csv(state.history))
     return {
         "spec": spec.to_dict(),
-        "scores": scores,
-        "kinds": kinds,
+        **_scores(state.model, data),
         "device": device,
         "threads": torch.get_num_threads(),
         "processes": group.size,
@@ -215,6 +209,16 @@ def _trained(
         "train_seconds": state.history[-1]["seconds"],
         "resumed": before,
     }
+
+
+def _scores(model: Transformer, data: Data) -> dict[str, list[dict[str, Any]]]:
+    """Accuracy on each split, and apart for each kind of input."""
+    scores, kinds = [], []
+    for split, examples in data.evaluation.items():
+        answers = greedy_answers(model, examples.prompts)
+        scores.append({"split": split, **score(answers, examples)})
+        kinds += [{"split": split, **line} for line in scores_by_kind(answers, examples)]
+    return {"scores": scores, "kinds": kinds}
 
 
 def begun(spec: RunSpec, store: Store, device: str) -> State:
