@@ -136,7 +136,7 @@ def test_the_loss_of_answers_counts_each_answer_to_its_end(run, model):
     examples = run.task.questions("task+token", run.evaluation.examples, run.evaluation.seed)
     for p in model.parameters():
         p.data.zero_()
-    lengths = [len(examples.encoding.pieces(examples.texts(i)[1])) + 1 for i in range(len(examples))]
+    lengths = [len(examples.layout.pieces(examples.texts(i)[1])) + 1 for i in range(len(examples))]
     expected = np.mean(lengths) * np.log(model.shape.vocabulary)
     assert delia_inside.loss_of_answers(model, examples) == pytest.approx(expected, rel=1e-4)
 

@@ -46,7 +46,7 @@ def test_greedy_answers_feed_the_likeliest_token_back(trained):
     model, data = trained
     prompts = data.evaluation["unseen"].prompts[:20]
     answers = greedy_answers(model, prompts)
-    assert (answers.dtype, answers.shape) == (np.uint8, (20, data.training.encoding.answer_length))
+    assert (answers.dtype, answers.shape) == (np.uint8, (20, data.training.layout.answer_length))
     for prompt, answer in zip(prompts, answers, strict=True):
         tokens = list(prompt)
         for token in answer:  # without a cache, without a batch
@@ -67,9 +67,9 @@ def test_chunks_do_not_show(trained, monkeypatch):
 class Parrot(torch.nn.Module):
     """Says the given answers, whatever it reads."""
 
-    def __init__(self, answers, encoding):
+    def __init__(self, answers, layout):
         super().__init__()
-        self.said, self.shape = torch.from_numpy(answers).long(), Shape.of(encoding)
+        self.said, self.shape = torch.from_numpy(answers).long(), Shape.of(layout)
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, tokens):
@@ -78,23 +78,23 @@ class Parrot(torch.nn.Module):
 
 def test_what_follows_the_end_does_not_count():
     examples = NO_OPS.training(NO_OPS.split())
-    end = examples.encoding.special("end")
+    end = examples.layout.special("end")
     answers = examples.answers.copy()
     behind = np.cumsum(answers == end, axis=1) > 1
     assert behind.any()
     answers[behind] = 0
     assert exact_match(answers, examples).all()
-    assert all_right(Parrot(answers, examples.encoding), examples).all()
+    assert all_right(Parrot(answers, examples.layout), examples).all()
 
 
 def test_every_token_up_to_and_with_the_end_counts():
     examples = NO_OPS.training(NO_OPS.split())
-    ends = (examples.answers == examples.encoding.special("end")).argmax(1)
+    ends = (examples.answers == examples.layout.special("end")).argmax(1)
     for position in range(examples.answers.shape[1]):
         answers = examples.answers.copy()
-        answers[:, position] = (answers[:, position] + 1) % len(examples.encoding.vocabulary)
+        answers[:, position] = (answers[:, position] + 1) % len(examples.layout.vocabulary)
         assert (exact_match(answers, examples) == (position > ends)).all()
-        assert (all_right(Parrot(answers, examples.encoding), examples) == (position > ends)).all()
+        assert (all_right(Parrot(answers, examples.layout), examples) == (position > ends)).all()
 
 
 @given(tasks(examples=60))
@@ -125,7 +125,7 @@ def test_the_nearest_known_rule_is_wrong_about_unseen_rules(task):
 def test_score():
     examples = NO_OPS.training(NO_OPS.split()).first(10)
     answers = examples.answers.copy()
-    answers[:3, 0] = examples.encoding.special("arrow")
+    answers[:3, 0] = examples.layout.special("arrow")
     low, high = wilson(7, 10)
     assert score(answers, examples) == {"accuracy": 0.7, "low": low, "high": high, "examples": 10}
 
@@ -144,10 +144,10 @@ def test_the_table_shows_rules_inputs_and_answers(trained):
 
 def test_one_question_is_answered_as_in_a_batch(trained):
     model, data = trained
-    encoding = data.training.encoding
+    layout = data.training.layout
     table = examples_table(model, data.evaluation["unseen"])
     lines = [data.evaluation["unseen"].line(i) for i in range(len(table))]
-    answers = [evaluation.answer(model, encoding, line.rule, line.text) for line in lines]
+    answers = [evaluation.answer(model, layout, line.rule, line.text) for line in lines]
     assert answers == table["model's answer"].tolist()
     with pytest.raises(ValueError, match=r"^input: 1 letters"):
-        evaluation.answer(model, encoding, lines[0].rule, "a")
+        evaluation.answer(model, layout, lines[0].rule, "a")

@@ -21,9 +21,9 @@ EXAMPLES = TASK.training(TASK.split())
 RULED = EXAMPLES.where(EXAMPLES.applies)
 
 
-def model_of(recipe="modern", encoding=EXAMPLES.encoding):
+def model_of(recipe="modern", layout=EXAMPLES.layout):
     """A model far from its initial weights, at which ablation would change nothing."""
-    model = build(ModelSpec(recipe, layers=2, width=16, heads=2), Shape.of(encoding))
+    model = build(ModelSpec(recipe, layers=2, width=16, heads=2), Shape.of(layout))
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -40,17 +40,17 @@ def test_matches_and_kinds_of_letters_are_those_of_plain_strings(task):
     lines, kinds = [found.line(i) for i in range(len(found))], inside.kinds_of_letters(found)
     assert inside.match_places(found).tolist() == [line.text.find(line.rule.pattern) for line in lines]
     total = sum(mask.astype(int) for mask in kinds.values())
-    assert (total == (found.answers != found.encoding.special("end"))).all(), "each letter is of one kind"
+    assert (total == (found.answers != found.layout.special("end"))).all(), "each letter is of one kind"
     assert (kinds["first replaced"].sum(1) <= found.applies).all(), "a no-op has no letter to replace"
 
 
 def perfect(examples, x_looks):
     """Attention in which letters of the match look at x, or x at the match, others at themselves."""
-    encoding, at = examples.encoding, inside.match_places(examples)
-    size, z = encoding.context, encoding.prompt_length - 1 - encoding.input_length
+    layout, at = examples.layout, inside.match_places(examples)
+    size, z = layout.context, layout.prompt_length - 1 - layout.input_length
     weights = np.tile(np.eye(size), (len(examples), 1, 1))
     for i in np.flatnonzero(at >= 0):
-        for j in range(encoding.pattern_length):
+        for j in range(layout.pattern_length):
             here, there = (j, z + at[i] + j) if x_looks else (z + at[i] + j, j)
             weights[i, here] = np.eye(size)[there]
     return weights
@@ -58,7 +58,7 @@ def perfect(examples, x_looks):
 
 @pytest.mark.parametrize(("x_looks", "score"), [(False, 1), (True, 0.7)])  # even attention puts 3 of 10 there
 def test_a_head_that_finds_the_match_scores_and_an_even_one_does_not(x_looks, score):
-    size = EXAMPLES.encoding.context
+    size = EXAMPLES.layout.context
     even = np.full((len(EXAMPLES), size, size), 1 / size)
     table = inside.finds_match([np.stack([perfect(EXAMPLES, x_looks), even], 1)], EXAMPLES)
     assert table["score"].tolist() == [pytest.approx(score), pytest.approx(0)]
@@ -109,7 +109,7 @@ def test_a_head_that_does_not_exist_is_named(head):
 
 def test_what_is_predicted_for_the_first_replaced_letter_is_named():
     copied = RULED.answers.copy()
-    copied[:, : RULED.encoding.input_length] = RULED.inputs
+    copied[:, : RULED.layout.input_length] = RULED.inputs
     cases = (RULED.answers, copied, np.full_like(copied, 200))
     right, copied, odd = (inside.first_letter(letters, RULED) for letters in cases)
     assert right["first letter: right"] == odd["first letter: something else"] == 1
@@ -146,7 +146,7 @@ def test_the_lens_says_after_the_last_layer_what_the_model_says(recipe):
 
 
 def test_candidates_are_ranked_and_right_ones_marked():
-    model = model_of(encoding=DEMO_ENCODING)
+    model = model_of(layout=DEMO_ENCODING)
     answer = greedy_answers(model, EXAMPLE.prompts)[0]
     table = inside.candidates(model, EXAMPLE, answer, most=3)
     assert len(table) == 3 * 11 * 3
@@ -158,7 +158,7 @@ def test_candidates_are_ranked_and_right_ones_marked():
 
 @pytest.fixture(scope="module")
 def demo():
-    model = model_of(encoding=DEMO_ENCODING)
+    model = model_of(layout=DEMO_ENCODING)
     return Demo({"low": model, "high": model}, DEMO_ENCODING, {"low": 10, "high": 3_000})
 
 

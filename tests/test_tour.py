@@ -123,7 +123,7 @@ def test_every_letter_of_an_answer_is_found_at_its_source(task):
     examples = task.training(task.split())
     x, y, place = task.pattern_length, task.replacement_length, tour.sources(examples)
     read = np.take_along_axis(examples.prompts, np.maximum(place, 0), 1)
-    assert ((place < 0) == (examples.answers == examples.encoding.special("end"))).all()
+    assert ((place < 0) == (examples.answers == examples.layout.special("end"))).all()
     assert (cipher_table(task.alphabet, task.cipher)[read] == examples.answers)[place >= 0].all()
     in_y = (place > x) & (place <= x + y)
     assert in_y.sum(1).tolist() == [y if applies else 0 for applies in examples.applies]
@@ -133,7 +133,7 @@ def test_every_letter_of_an_answer_is_found_at_its_source(task):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_attention_is_a_share_for_each_token_read(recipe):
     examples = TASK.training(TASK.split()).first(20)
-    shape = Shape.of(examples.encoding)
+    shape = Shape.of(examples.layout)
     layers = tour.attention(build(ModelSpec(recipe, layers=2, width=16, heads=2), shape), examples.tokens())
     assert [part.shape for part in layers] == [(20, 2, shape.context, shape.context)] * 2
     for part in layers:
@@ -142,8 +142,8 @@ def test_attention_is_a_share_for_each_token_read(recipe):
 
 def test_a_head_that_looks_at_the_source_is_found_and_named():
     examples = TASK.training(TASK.split())
-    encoding, place = examples.encoding, tour.sources(examples)
-    first, read = encoding.prompt_length - 1, encoding.context
+    layout, place = examples.layout, tour.sources(examples)
+    first, read = layout.prompt_length - 1, layout.context
     perfect = np.zeros((len(examples), read, read))
     for row, column in zip(*np.nonzero(place >= 0), strict=True):
         perfect[row, first + column, place[row, column]] = 1
@@ -155,7 +155,7 @@ def test_a_head_that_looks_at_the_source_is_found_and_named():
     assert best["attention"].tolist() == pytest.approx([1, 1])
     others = frame[(frame["layer"] == 1) | (frame["head"] == 1)]
     assert others["attention"].tolist() == pytest.approx([1 / read] * 6)
-    rows = tour.rows_of(best, weights, encoding)
+    rows = tour.rows_of(best, weights, layout)
     assert list(rows) == ["copied letters: layer 2, head 2", "replaced letters: layer 2, head 2"]
     assert all((each == perfect[0, first:]).all() for each in rows.values())
 
@@ -197,10 +197,10 @@ def test_other_worlds_are_what_their_names_say(monkeypatch):
     task = TASK.but(no_op_share=0.0)
 
     def replaces_everywhere(model, prompts):
-        encoding, found = task.layout, []
-        for prompt in map(encoding.text, prompts):
+        layout, found = task.layout, []
+        for prompt in map(layout.text, prompts):
             text = prompt[8:-1].replace(prompt[:3], prompt[4:7])
-            found.append(encoding.ids(text.ljust(encoding.answer_length, ".")))
+            found.append(layout.ids(text.ljust(layout.answer_length, ".")))
         return np.array(found)
 
     monkeypatch.setattr(tour, "greedy_answers", replaces_everywhere)

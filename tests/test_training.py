@@ -239,7 +239,7 @@ def test_the_loss_counts_each_answer_token_and_nothing_else(recipe):
         everything = model(tokens[:, :-1], record=[]).log_softmax(-1)  # every position, the prompt's too
         loss = loss_of(model, tokens).item()
     counted = everything.gather(-1, tokens[:, 1:, None]).squeeze(-1)[:, model.shape.prompt - 1 :]
-    assert counted.shape == (64, data_of(spec).training.encoding.answer_length)
+    assert counted.shape == (64, data_of(spec).training.layout.answer_length)
     assert loss == pytest.approx(-counted.mean().item(), rel=1e-5)
 
 

@@ -27,9 +27,9 @@ RULE, TEXT = Rule("cat", "dog"), "onecatnaps"
 @pytest.fixture(scope="module")
 def demo():
     """Two models that have learned nothing, for the task of the committed ones."""
-    encoding, sizes = TaskSpec().layout, {"low": 10, "<b>high</b>": 3_000}
-    models = {name: build(ModelSpec(layers=1, width=16, heads=2), Shape.of(encoding)) for name in sizes}
-    return Demo(models, encoding, sizes)
+    layout, sizes = TaskSpec().layout, {"low": 10, "<b>high</b>": 3_000}
+    models = {name: build(ModelSpec(layers=1, width=16, heads=2), Shape.of(layout)) for name in sizes}
+    return Demo(models, layout, sizes)
 
 
 # Comparing
@@ -121,7 +121,7 @@ def test_train_trains_the_chosen_run_once_and_shows_it(live, monkeypatch):
     assert (live.bar.value, live.bar.max) == (12, 12)
     assert [row["step"] for row in live.rows] == [2, 4, 6, 8, 10, 12]
     assert bytes(live.picture.value).startswith(b"\x89PNG")
-    monkeypatch.setattr("unseen.runs.sweep.train", lambda *_: pytest.fail("it was trained again"))
+    monkeypatch.setattr("unseen.runs.store.train", lambda *_: pytest.fail("it was trained again"))
     press(live)
     assert live.message.value == f"from the store: {accuracy}"
 
@@ -164,7 +164,7 @@ def test_the_committed_models_are_what_they_say():
     folder = project_folder() / "data" / "checkpoints"
     for name, model in zip(("low", "high"), demo.models.values(), strict=True):
         _, spec = import_model(folder / f"{name}.safetensors")
-        assert spec.task.layout == demo.encoding
+        assert spec.task.layout == demo.layout
         committed = json.loads((folder / f"{name}.json").read_text())["accuracy"]
         for split, examples in spec.task.evaluation(spec.task.split(), spec.evaluation.examples, spec.evaluation.seed).items():
             few = examples.first(400)

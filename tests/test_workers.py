@@ -16,7 +16,7 @@ from unseen.runs import workers
 from unseen.runs.progress import Board
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import train_one
-from unseen.runs.workers import Event, Processes, Serial, cores, threads
+from unseen.runs.workers import Event, Processes, Serial, cores
 from unseen.signals import Stopped, Terminated, polite_stops
 
 SPECS = [GOOD.with_seed(seed) for seed in (5, 6, 7)]

@@ -56,9 +56,9 @@ def check(examples, instructions, task):
         assert line.rule == instructions[examples.rule[i]]
         assert encipher(line.rule.apply(line.text), task.alphabet, task.cipher) == line.answer
         assert line.text.count(line.rule.pattern) in (task.all_occurrences if examples.applies[i] else [0])
-        tokens = "".join(examples.encoding.vocabulary[token] for token in examples.tokens()[i])
+        tokens = "".join(examples.layout.vocabulary[token] for token in examples.tokens()[i])
         prompt = f"{line.rule.pattern}→{line.rule.replacement}|{line.text}="
-        assert tokens == prompt + line.answer.ljust(examples.encoding.answer_length, ".")
+        assert tokens == prompt + line.answer.ljust(examples.layout.answer_length, ".")
         assert tokens.endswith(".")  # even the longest answer is ended
 
 

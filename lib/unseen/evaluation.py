@@ -54,7 +54,7 @@ def exact_match(answers: np.ndarray, examples: Examples) -> np.ndarray:
 
     What a model writes behind the end of its answer does not count.
     """
-    end = examples.encoding.special("end")
+    end = examples.layout.special("end")
     ended = np.cumsum(examples.answers == end, axis=1) > 1  # behind the first end token
     return ((answers == examples.answers) | ended).all(1)
 
@@ -68,13 +68,13 @@ def baselines(
     ``nearest rule`` puts in what the *known* rule with the most similar pattern would: a perfect memory of
     the training rules.
     """
-    encoding, z = examples.encoding, examples.inputs.T
-    end, length = encoding.special("end"), encoding.answer_length
+    layout, z = examples.layout, examples.inputs.T
+    end, length = layout.special("end"), layout.answer_length
     x, y = instructions.patterns[examples.rule].T, instructions.replacements[examples.rule].T
     remembered = known.replacements[nearest_rules(instructions.patterns, known)][examples.rule].T
     copied = np.full((length, len(examples)), end, np.uint8)
     copied[: min(len(z), length)] = z[:length]
-    secret = cipher_table(encoding.alphabet, cipher)
+    secret = cipher_table(layout.alphabet, cipher)
     return {
         "oracle": secret[rewrite(x, y, z, length, end)].T,
         "copy": copied.T,
@@ -118,15 +118,15 @@ def examples_table(model: Transformer, examples: Examples, rows: int = 10) -> pd
         "rule": [str(line.rule) for line in lines],
         "input": [line.text for line in lines],
         "right answer": [line.answer for line in lines],
-        "model's answer": [few.encoding.answer(answer) for answer in answers],
+        "model's answer": [few.layout.answer(answer) for answer in answers],
         "right": exact_match(answers, few),
     })  # fmt: skip
 
 
-def answer(model: Transformer, encoding: Layout, rule: Rule, text: str) -> str:
+def answer(model: Transformer, layout: Layout, rule: Rule, text: str) -> str:
     """What a model answers to one rule and one input, as text.
 
     Raises ``ValueError`` when a part has the wrong length or an unknown letter.
     """
-    prompt = encoding.ids(encoding.prompt(rule, text))
-    return encoding.answer(greedy_answers(model, prompt[None])[0])
+    prompt = layout.ids(layout.prompt(rule, text))
+    return layout.answer(greedy_answers(model, prompt[None])[0])

@@ -40,7 +40,7 @@ class Demo:
     """The two committed models: one trained on few different instructions, one on many, on equal budgets."""
 
     models: Mapping[str, Transformer]
-    encoding: Layout
+    layout: Layout
     trained_on: Mapping[str, int]
 
 
@@ -62,9 +62,9 @@ def compare(demo: Demo, rule: Rule, text: str) -> pd.DataFrame:
 
     Raises ``ValueError`` when the models cannot read the rule or the input.
     """
-    demo.encoding.prompt(rule, text)
+    demo.layout.prompt(rule, text)
     right = rule.apply(text)
-    answers = {name: answer(model, demo.encoding, rule, text) for name, model in demo.models.items()}
+    answers = {name: answer(model, demo.layout, rule, text) for name, model in demo.models.items()}
     rows = [(who, each, each == right) for who, each in [("oracle", right), *answers.items()]]
     return pd.DataFrame(rows, columns=["who", "answer", "right"])
 

@@ -10,7 +10,6 @@ from unseen.files import provenance
 from unseen.runs import checkpoints, tables
 from unseen.runs.checkpoints import SpecChanged, newest_first
 from unseen.runs.store import Store, ensure
-from unseen.runs.workers import Serial
 from unseen.signals import Stopped
 
 

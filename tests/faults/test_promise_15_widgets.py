@@ -30,9 +30,9 @@ TAGS = re.compile(r"</?(?:table|tr|td|span)\b[^<>]*>")
 
 @pytest.fixture(scope="module")
 def explorer():
-    encoding = TaskSpec().layout
-    model = build(ModelSpec(layers=1, width=16, heads=2), Shape.of(encoding))
-    return rule_explorer(Demo({"low": model}, encoding, {"low": 10}), [(Rule(*GOOD[:2]), GOOD[2])])
+    layout = TaskSpec().layout
+    model = build(ModelSpec(layers=1, width=16, heads=2), Shape.of(layout))
+    return rule_explorer(Demo({"low": model}, layout, {"low": 10}), [(Rule(*GOOD[:2]), GOOD[2])])
 
 
 def typed(explorer, field, text):

@@ -12,15 +12,16 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from unseen.fields import MOST, Checked
+from unseen.fields import Checked, Count, Real, Seed, Share, spec
 from unseen.files import LARGEST, BrokenRun, brief, read_sealed, runs_folder, sealed, write
 from unseen.lm.chat import Row
 from unseen.lm.load import PACKAGES, BadBase, Loaded, seeded
@@ -34,7 +35,7 @@ _IGNORED = -100  # the label of tokens that are not part of the loss
 _AT_ONCE = 64  # rows whose loss is computed at a time
 
 
-@dataclass(frozen=True)
+@spec
 class AdapterSpec(Checked):
     """An adapter and how it is tuned; the defaults are the published ones for Llama-2-7B (arXiv 2402.10891).
 
@@ -44,30 +45,22 @@ class AdapterSpec(Checked):
     embedding, 0 for the same rate.
     """
 
-    rank: int = 512
-    alpha: int = 1024
+    rank: Count = 512
+    alpha: Count = 1024
     modules: str = "all-linear"
-    dropout: float = 0.0
-    learning_rate: float = 1e-5
-    warm_up: int = 0
+    dropout: Annotated[Real, Field(ge=0, le=0.9)] = 0.0
+    learning_rate: Annotated[Real, Field(ge=1e-8, le=1)] = 1e-5
+    warm_up: Seed = 0
     decay: bool = True
-    token_rate: float = 0.0
-    weight_decay: float = 0.0
-    batch: int = 64
-    micro_batch: int = 8
-    steps: int = 2_000
-    checkpoint_every: int = 500
-    seed: int = 0
+    token_rate: Share = 0.0
+    weight_decay: Share = 0.0
+    batch: Count = 64
+    micro_batch: Count = 8
+    steps: Seed = 2_000
+    checkpoint_every: Count = 500
+    seed: Seed = 0
 
     def _check(self) -> None:
-        for name in ("rank", "alpha", "batch", "micro_batch", "checkpoint_every"):
-            self._within(name, 1, MOST)
-        for name in ("warm_up", "steps", "seed"):
-            self._within(name, 0, MOST)
-        for name in ("token_rate", "weight_decay"):
-            self._within(name, 0, 1)
-        self._within("learning_rate", 1e-8, 1)
-        self._within("dropout", 0, 0.9)
         if self.batch % self.micro_batch:
             self._refuse("micro_batch", f"must divide batch={self.batch}")
 

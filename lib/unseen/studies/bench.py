@@ -7,7 +7,7 @@ Hugging Face's Trainer, the paper's recipe again; extra ``bench``, imported insi
 A machine shared with others is noisy, so whatever is compared is measured in alternating short blocks, and
 ratios are taken within a round.
 
-    >>> from unseen.model import build
+    >>> from unseen.specs import ModelSpec
     >>> model = build(ModelSpec(), Shape(vocabulary=30, prompt=19, context=29))
     >>> multiply_adds(model, batch=2) == counted_by_torch(model, batch=2)
     True

@@ -122,7 +122,7 @@ def loss_of_answers(model: Transformer, examples: Examples) -> float:
     """The mean loss of whole right answers, in nats per answer."""
     tokens = torch.from_numpy(examples.tokens()).long()
     logits, expected = model(tokens[:, :-1]), tokens[:, model.shape.prompt :]  # (B, O, V), (B, O)
-    padding = (expected == examples.encoding.special("end")).cumsum(1) > 1
+    padding = (expected == examples.layout.special("end")).cumsum(1) > 1
     losses = F.cross_entropy(logits.transpose(1, 2), expected, reduction="none")
     return float(losses.masked_fill(padding, 0.0).sum(1).mean())
 
@@ -151,7 +151,7 @@ def gradient_rows(spec: RunSpec) -> dict[str, np.ndarray]:
     task, chosen, rng = spec.task, spec.task.split(), generator(spec.evaluation.seed, "rows of gradients")
     drawn = [draw(list(OPERATIONS)[i % len(OPERATIONS)], rng, chosen.format) for i in range(_GRADIENT)]
     mixed = task if task.ratio else task.but(ratio=1 + _GRADIENT // task.rows, diverse="reference", source="")
-    diverse = mixed.other_rows(mixed.split(), task_rows(mixed, chosen), mixed.ratio * mixed.rows)
+    diverse = mixed.other_rows(mixed.split(), task_rows(mixed, chosen))
     rows = {
         "task": [conversation(row) for row in task_rows(task, chosen)],
         "diverse": diverse[:_GRADIENT],

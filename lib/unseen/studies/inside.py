@@ -35,7 +35,7 @@ Head = tuple[int, int]  # layer and head, both from 1
 
 def match_places(examples: Examples) -> np.ndarray:
     """Where in z the leftmost match begins, (B,); -1 in a no-op."""
-    x, z = examples.prompts[:, : examples.encoding.pattern_length], examples.inputs
+    x, z = examples.prompts[:, : examples.layout.pattern_length], examples.inputs
     windows = np.lib.stride_tricks.sliding_window_view(z, x.shape[1], axis=1)  # (B, places, |x|)
     found = (windows == x[:, None]).all(-1)
     return np.where(found.any(1), found.argmax(1), -1)
@@ -47,16 +47,15 @@ def kinds_of_letters(examples: Examples) -> dict[str, np.ndarray]:
     The first replaced letter is the one that needs the place: before it a model has only copied, and after it
     its own answer shows that the match has come.
 
-    >>> from unseen.encoding import Layout
-    >>> from unseen.specs import TaskSpec
+    >>> from unseen.worlds.strings import TaskSpec
     >>> kinds = kinds_of_letters(one_example(TaskSpec().layout, Rule("iss", "art"), "kissmeonce"))
     >>> {name: int(mask.sum()) for name, mask in kinds.items()}
     {'copied before': 1, 'first replaced': 1, 'other replaced': 2, 'copied behind': 6}
     """
-    encoding, at = examples.encoding, match_places(examples)[:, None]  # (B, 1)
-    at = np.where(at < 0, encoding.input_length, at)  # in a no-op every letter is before
-    j, letter = np.arange(encoding.answer_length), examples.answers != encoding.special("end")
-    behind = at + encoding.replacement_length
+    layout, at = examples.layout, match_places(examples)[:, None]  # (B, 1)
+    at = np.where(at < 0, layout.input_length, at)  # in a no-op every letter is before
+    j, letter = np.arange(layout.answer_length), examples.answers != layout.special("end")
+    behind = at + layout.replacement_length
     masks = (j < at, j == at, (j > at) & (j < behind), j >= behind)
     return {name: mask & letter for name, mask in zip(LETTERS, masks, strict=True)}
 
@@ -68,9 +67,9 @@ def finds_match(weights: Sequence[np.ndarray], examples: Examples) -> pd.DataFra
     less what other letters of z put there; and what x puts on the match less what it would put there if its
     attention on z were even.  A head that ignores the match scores 0.
     """
-    encoding, at = examples.encoding, match_places(examples)
-    chosen, size, length = at >= 0, encoding.pattern_length, encoding.input_length
-    x, z = slice(size), slice(encoding.prompt_length - 1 - length, encoding.prompt_length - 1)
+    layout, at = examples.layout, match_places(examples)
+    chosen, size, length = at >= 0, layout.pattern_length, layout.input_length
+    x, z = slice(size), slice(layout.prompt_length - 1 - length, layout.prompt_length - 1)
     place, start = np.arange(length), at[chosen, None]
     match = ((place >= start) & (place < start + size))[:, None]  # (B, 1, |z|)
     rows = []
@@ -178,7 +177,7 @@ def ablated(model: Transformer, examples: Examples, heads: list[Head], means: li
 def shares_right(predicted: np.ndarray, examples: Examples) -> dict[str, float]:
     """The share of right letters of each of ``LETTERS`` that occurs, and of whole answers."""
     hits, kinds = predicted == examples.answers, kinds_of_letters(examples)
-    ended = np.cumsum(examples.answers == examples.encoding.special("end"), axis=1) > 1
+    ended = np.cumsum(examples.answers == examples.layout.special("end"), axis=1) > 1
     shares = {name: float(hits[mask].mean()) for name, mask in kinds.items() if mask.any()}
     return shares | {WHOLE: float((hits | ended).all(1).mean())}
 
@@ -187,8 +186,8 @@ def first_letter(predicted: np.ndarray, examples: Examples) -> dict[str, float]:
     """What is predicted for the first replaced letter, where the pattern occurs: the share of each case."""
     rows = np.flatnonzero(examples.applies)
     column = kinds_of_letters(examples)["first replaced"][rows].argmax(1)
-    letter, x = predicted[rows, column], examples.encoding.pattern_length
-    y = examples.prompts[rows, x + 1 : x + 1 + examples.encoding.replacement_length]
+    letter, x = predicted[rows, column], examples.layout.pattern_length
+    y = examples.prompts[rows, x + 1 : x + 1 + examples.layout.replacement_length]
     cases = {
         "right": letter == examples.answers[rows, column],
         "goes on copying": letter == examples.inputs[rows, column],
@@ -261,7 +260,7 @@ def candidates(model: Transformer, example: Examples, answer: np.ndarray, most: 
         "layer": layer,
         "place": place,
         "rank": rank + 1,
-        "letter": np.array(list(example.encoding.vocabulary))[order],
+        "letter": np.array(list(example.layout.vocabulary))[order],
         "probability": np.take_along_axis(chances, order, -1),
         "right": order == example.answers[0][:, None],
     }
@@ -282,7 +281,7 @@ def look(demo: Demo, rule: Rule, text: str, model: str, view: str, layer: int, h
         raise ValueError(f"model {model!r}: there are {', '.join(demo.models)}")
     if view not in VIEWS:
         raise ValueError(f"view {view!r}: there are {', '.join(VIEWS)}")
-    network, example = demo.models[model], one_example(demo.encoding, rule, text)
+    network, example = demo.models[model], one_example(demo.layout, rule, text)
     if (layer, head) not in all_heads(network):
         spec = network.spec
         raise ValueError(f"layer {layer}, head {head}: there are {spec.layers} layers of {spec.heads} heads")
@@ -302,7 +301,7 @@ def _lens(table: pd.DataFrame, example: Examples, model: str, layer: int) -> Fig
     _letters(after.assign(label=after["letter"] + after["probability"].map(" {:.2f}".format)), "rank", below)
     for edge in (layer, layer + 1):
         above.axhline(edge, color="black", lw=2)
-    right = example.encoding.text(example.answers[0])
+    right = example.layout.text(example.answers[0])
     above.set_xticklabels(right, family="monospace")
     above.set(title=f"{model} (blue: right)", xlabel="the right answer", ylabel="after layer (0: embedding)")
     below.set(title=f"after layer {layer}: the likeliest letters", xlabel="", xticks=[])
@@ -320,14 +319,14 @@ def _letters(table: pd.DataFrame, rows: str, ax: Axes) -> None:
 
 def _attention_map(weights: np.ndarray, example: Examples, title: str) -> Figure:
     """Attention (T, T), a row per token that looks; x and y in colour, a line between prompt and answer."""
-    encoding, figure = example.encoding, Figure(figsize=(7, 7), dpi=90, layout="constrained")
-    letters = list(encoding.text(example.tokens()[0]))[: len(weights)]
+    layout, figure = example.layout, Figure(figsize=(7, 7), dpi=90, layout="constrained")
+    letters = list(layout.text(example.tokens()[0]))[: len(weights)]
     options = {"percent": False, "annot": False, "cmap": "Blues", "xticklabels": 1, "yticklabels": 1}
     ax = heat(pd.DataFrame(weights, letters, letters), figure.subplots(), **options)
-    ax.axhline(encoding.prompt_length, color="black", lw=0.8)
-    ax.axvline(encoding.prompt_length, color="black", lw=0.8)
+    ax.axhline(layout.prompt_length, color="black", lw=0.8)
+    ax.axvline(layout.prompt_length, color="black", lw=0.8)
     ax.set(title=title, xlabel="is looked at", ylabel="looks")
-    x, y = encoding.pattern_length, encoding.replacement_length
+    x, y = layout.pattern_length, layout.replacement_length
     colours = x * [COLOURS["pattern"]] + ["black"] + y * [COLOURS["replacement"]]
     for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
         for label, colour in zip(labels, colours, strict=False):

@@ -118,7 +118,7 @@ def classify(answers: np.ndarray, examples: Examples, known: Instructions) -> np
         patterns[rule.replacement].append(rule.pattern)
     places, near, kinds = match_places(examples).tolist(), distances(examples, known).tolist(), []
     for i, answer in enumerate(answers):
-        written, line = examples.encoding.answer(answer), examples.line(i)
+        written, line = examples.layout.answer(answer), examples.line(i)
         kinds.append(_kind(written, line, places[i], patterns, near[i]))
     return np.array(kinds)
 
@@ -145,7 +145,7 @@ def _kind(written: str, line: Line, at: int, patterns: Mapping[str, list[str]], 
 
 def distances(examples: Examples, known: Instructions) -> np.ndarray:
     """In how many letters the nearest known pattern differs from that of each prompt, (N,)."""
-    x = examples.prompts[:, : examples.encoding.pattern_length]
+    x = examples.prompts[:, : examples.layout.pattern_length]
     return np.array([(known.patterns != pattern).sum(1).min() for pattern in x])
 
 

@@ -195,7 +195,7 @@ def mistakes(tuning: Tuning) -> pd.DataFrame:
     answers = greedy_answers(Store().model(spec), test.prompts)
     rows = []
     for i in np.flatnonzero(~exact_match(answers, test)):
-        line, answer = test.line(i), test.encoding.answer(answers[i])
+        line, answer = test.line(i), test.layout.answer(answers[i])
         rows.append((str(line.rule), line.text, answer, letter_by_letter(line.rule, line.text, answer)))
     return pd.DataFrame(rows, columns=["rule", "input", "answer", "letterwise"])
 

@@ -122,9 +122,9 @@ class Reader:
     def __call__(self, questions: Sequence[Question]) -> list[str]:
         """The model's answers; raises ``ValueError`` on what it cannot read."""
         if new := self._new(questions):
-            encoding = self.task.layout
-            answers = greedy_answers(self.model, encoding.prompts([self.task.prompt(*each) for each in new]))
-            self.memory |= {each: encoding.answer(ids) for each, ids in zip(new, answers, strict=True)}
+            layout = self.task.layout
+            answers = greedy_answers(self.model, layout.prompts([self.task.prompt(*each) for each in new]))
+            self.memory |= {each: layout.answer(ids) for each, ids in zip(new, answers, strict=True)}
         return [self.memory[each] for each in questions]
 
     def foresee(self, questions: Iterable[Question]) -> None:

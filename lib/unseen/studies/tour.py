@@ -212,16 +212,16 @@ def sources(examples: Examples) -> np.ndarray:
     ...                 unseen_instructions=1)
     >>> rules = Instructions("ab", np.array([[0, 1]], np.uint8), np.array([[1, 1]], np.uint8))
     >>> one = draw(task, rules, np.array([0]), np.random.default_rng(1))
-    >>> one.encoding.text(one.tokens()[0]), sources(one).tolist()
+    >>> one.layout.text(one.tokens()[0]), sources(one).tolist()
     ('ab→bb|abba=bbba.', [[3, 4, 8, 9, -1]])
     """
-    encoding = examples.encoding
-    x, y = encoding.pattern_length, encoding.replacement_length
+    layout = examples.layout
+    x, y = layout.pattern_length, layout.replacement_length
     lines = map(examples.line, range(len(examples)))
     at = np.array([line.text.find(line.rule.pattern) for line in lines])[:, None]  # (B, 1)
-    at[at < 0] = encoding.input_length  # a no-op: every letter stands before the match
-    j = np.arange(encoding.answer_length)  # (O,)
-    cases = [examples.answers == encoding.special("end"), j < at, j < at + y]
+    at[at < 0] = layout.input_length  # a no-op: every letter stands before the match
+    j = np.arange(layout.answer_length)  # (O,)
+    cases = [examples.answers == layout.special("end"), j < at, j < at + y]
     return np.select(cases, [-1, x + y + 2 + j, x + 1 + j - at], 2 * x + 2 + j)  # z begins at x + y + 2
 
 
@@ -231,9 +231,9 @@ def on_source(weights: Sequence[np.ndarray], examples: Examples) -> pd.DataFrame
     ``weights`` are those of ``attention`` for these examples.  Columns: layer and head (from 1), job
     (``copied`` letters come from z, ``replaced`` ones from y), attention (mean share, 0 to 1).
     """
-    encoding, source = examples.encoding, sources(examples)
-    first = encoding.prompt_length - 1
-    in_z = source >= first - encoding.input_length
+    layout, source = examples.layout, sources(examples)
+    first = layout.prompt_length - 1
+    in_z = source >= first - layout.input_length
     written = {"copied": in_z, "replaced": (source >= 0) & ~in_z}
     found = []
     for layer, part in enumerate(weights, start=1):
@@ -250,12 +250,12 @@ def best_heads(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[frame.groupby("job")["attention"].idxmax()].set_index("job")
 
 
-def rows_of(heads: pd.DataFrame, weights: Sequence[np.ndarray], encoding: Layout) -> dict[str, np.ndarray]:
+def rows_of(heads: pd.DataFrame, weights: Sequence[np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
     """The attention (O, T) of the heads of ``best_heads`` while they write the answer of the first example.
 
     Named after job, layer and head; each row is the attention of the token read before one is written.
     """
-    found, first = {}, encoding.prompt_length - 1
+    found, first = {}, layout.prompt_length - 1
     for job, row in heads.iterrows():
         layer, head = int(row["layer"]), int(row["head"])
         found[f"{job} letters: layer {layer}, head {head}"] = weights[layer - 1][0, head - 1, first:]
@@ -265,22 +265,22 @@ def rows_of(heads: pd.DataFrame, weights: Sequence[np.ndarray], encoding: Layout
 # Questions to a trained model: a rule of one's own, changed instructions, worlds it has never seen
 
 
-def one_example(encoding: Layout, rule: Rule, text: str) -> Examples:
+def one_example(layout: Layout, rule: Rule, text: str) -> Examples:
     """A rule and an input of one's own as examples (B = 1).
 
-    Raises ``ValueError`` where they, or their answer, do not fit the encoding.
+    Raises ``ValueError`` where they, or their answer, do not fit the layout.
 
     >>> one_example(TaskSpec().layout, Rule("iss", "art"), "kissmeonce").line(0).answer
     'kartmeonce'
     """
-    prompt, answer = encoding.prompt(rule, text), rule.apply(text)
-    if len(answer) > encoding.output_length:
+    prompt, answer = layout.prompt(rule, text), rule.apply(text)
+    if len(answer) > layout.output_length:
         raise ValueError(
-            f"answer: {len(answer)} letters, but this model writes at most {encoding.output_length}"
+            f"answer: {len(answer)} letters, but this model writes at most {layout.output_length}"
         )
-    answers = encoding.ids(answer.ljust(encoding.answer_length, SPECIAL["end"]))[None]
+    answers = layout.ids(answer.ljust(layout.answer_length, SPECIAL["end"]))[None]
     rules, applies = np.zeros(1, np.int32), np.array([rule.applies_to(text)])
-    return Examples(encoding, encoding.ids(prompt)[None], answers, rules, applies)
+    return Examples(layout, layout.ids(prompt)[None], answers, rules, applies)
 
 
 def changed_instructions(task: TaskSpec, size: int = 500) -> tuple[Examples, Examples]:
@@ -297,8 +297,8 @@ def changed_instructions(task: TaskSpec, size: int = 500) -> tuple[Examples, Exa
     seen = task.split().seen
     other = Instructions(seen.alphabet, seen.patterns, np.roll(seen.replacements, 1, axis=0))
     now = draw(task, other, np.arange(size) % len(seen), generator(2_000_000, "changed instructions"))
-    encoding, x, y = now.encoding, seen.patterns[now.rule].T, seen.replacements[now.rule].T
-    before = rewrite_columns(x, y, now.inputs.T, encoding.answer_length, encoding.special("end")).T
+    layout, x, y = now.layout, seen.patterns[now.rule].T, seen.replacements[now.rule].T
+    before = rewrite_columns(x, y, now.inputs.T, layout.answer_length, layout.special("end")).T
     return now, replace(now, answers=before)
 
 
@@ -325,6 +325,6 @@ def other_worlds(
         answers = greedy_answers(model, examples.prompts)
         lines = [examples.line(i) for i in range(size)]
         everywhere = [line.text.replace(line.rule.pattern, line.rule.replacement) for line in lines]
-        same = np.array(everywhere) == [examples.encoding.answer(answer) for answer in answers]
+        same = np.array(everywhere) == [examples.layout.answer(answer) for answer in answers]
         found.append((name, exact_match(answers, examples).mean(), same.mean()))
     return pd.DataFrame(found, columns=["world", "exact match", "every x replaced"])

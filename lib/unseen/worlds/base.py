@@ -37,7 +37,7 @@ class Examples:
     ``applies`` (N,) whether the pattern occurs in the input (False: a no-op).
     """
 
-    encoding: Layout
+    layout: Layout
     prompts: np.ndarray
     answers: np.ndarray
     rule: np.ndarray
@@ -61,11 +61,11 @@ class Examples:
 
     def texts(self, index: int) -> tuple[str, str]:
         """Prompt and answer of the example at ``index``, as text without padding."""
-        return self.encoding.text(self.prompts[index]).lstrip(PAD), self.encoding.answer(self.answers[index])
+        return self.layout.text(self.prompts[index]).lstrip(PAD), self.layout.answer(self.answers[index])
 
     def line(self, index: int) -> Line:
         """The example at ``index`` as rule, input and answer, where its prompt is ``x→y|z=``."""
-        prompt, answer = self.encoding.text(self.prompts[index]), self.encoding.answer(self.answers[index])
+        prompt, answer = self.layout.text(self.prompts[index]), self.layout.answer(self.answers[index])
         x, rest = prompt.replace(PAD, "").split("→")
         y, z = rest[:-1].split("|")
         return Line(Rule(x, y), z, answer)
@@ -73,7 +73,7 @@ class Examples:
     @property
     def inputs(self) -> np.ndarray:
         """The letters of the inputs z, shape (N, |z|)."""
-        return self.prompts[:, -1 - self.encoding.input_length : -1]
+        return self.prompts[:, -1 - self.layout.input_length : -1]
 
     def first(self, size: int) -> "Examples":
         """The first ``size`` examples."""
@@ -82,7 +82,7 @@ class Examples:
     def where(self, chosen: slice | np.ndarray) -> "Examples":
         """The examples of a slice or a mask (N,)."""
         parts = (self.prompts, self.answers, self.rule, self.applies)
-        return Examples(self.encoding, *(part[chosen] for part in parts))
+        return Examples(self.layout, *(part[chosen] for part in parts))
 
     def tokens(self) -> np.ndarray:
         """What a model is trained on: prompt and answer side by side, shape (N, P + O)."""
