@@ -26,7 +26,10 @@ from unseen.scales import SCALES
 from unseen.worlds.strings import CIPHER
 
 LARGEST_NOTEBOOK = 8 * 2**20  # bytes; those of this project have 40,000, executed ones up to a million
-_ADDRESS = r"(tcp|tls)://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+_PORT = (
+    r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6([0-4][0-9]{3}|5([0-4][0-9]{2}|5([0-2][0-9]|3[0-5]))))"  # up to 65535
+)
+_ADDRESS = rf"(tcp|tls)://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
 
 
 class BadParameters(Explained, ValueError):
