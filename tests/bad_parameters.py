@@ -31,7 +31,7 @@ FIT = {  # for each known name, values that it may have; the first are the defau
     "diverse_file": ["", "rows.jsonl"],
     "rank": [4, 1, 100_000],
     "cipher": ["shift:3", "substitution:7", "shift:999999999"],
-    "scheduler": ["", "serial", "processes", "local", "tcp://10.0.0.1:8786", "tls://n-7:1", "tcp://[::]:65535"],
+    "scheduler": ["", "serial", "processes", "local", "tcp://10.0.0.1:87", "tls://n-7:1", "tcp://[::]:65535"],
 }  # fmt: skip
 NOT_FIT = {
     "scale": ["fast", 3, "../x", "Smoke", "smoke ", "", None, ["smoke"]],
@@ -50,7 +50,8 @@ NOT_FIT = {
     "rank": [0, 100_001, None],
     "cipher": ["", "rot13", "shift:", "shift:-1", "shift:3\n", "shift:３", "shift:1234567890", 3],
     "scheduler": ["dask", "tcp://", "tcp://host", "tcp://host:", "http://host:1", "tcp://user:word@host:1",
-                  "tcp://host:1/x", "tcp://host:0", "tcp://host:65536", " serial", "tcp://host:8786\n", "tcp://höst:1", "LOCAL", 3, None],
+                  "tcp://host:1/x", "tcp://host:0", "tcp://host:65536", " serial",
+                  "tcp://host:8786\n", "tcp://höst:1", "LOCAL", 3, None],
 }  # fmt: skip
 EVERY_KNOWN = "".join(f"{name}: {type(fit[0]).__name__} = {fit[0]!r}\n" for name, fit in FIT.items())
 
