@@ -371,8 +371,8 @@ def test_a_notebook_shows_this_run_beside_the_committed_ones():
     assert f"| this run (`smoke`) | {NOT_RUN}: " in told("11_no_ops", pd.DataFrame(), "smoke")
 
 
-def test_the_readme_shows_the_verdicts_on_the_committed_results():
+def test_the_readme_of_the_data_shows_the_verdicts_on_the_committed_results():
     root = project_folder()
     table = verdicts({scale: root / "data" / "results" / scale for scale in ("quick", "full")})
     shown = as_markdown(table, ("quick", "full"))
-    assert shown in (root / "README.md").read_text("utf-8"), f"put this into the README:\n{shown}"
+    assert shown in (root / "data" / "README.md").read_text("utf-8"), f"put this into data/README.md:\n{shown}"
