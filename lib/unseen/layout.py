@@ -141,10 +141,20 @@ class Layout:
 
         Raises ``ValueError`` when a part has the wrong length or a letter outside the alphabet.
         """
-        given = {"pattern": rule.pattern, "replacement": rule.replacement, "input": text}
-        for (name, part), length in zip(given.items(), self.parts, strict=True):
-            if unknown := sorted(set(part) - set(self.alphabet)):
-                raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {self.alphabet!r}")
-            if len(part) != length:
-                raise ValueError(f"{name}: {len(part)} letters, but this model reads exactly {length}")
-        return f"{rule.pattern}{SPECIAL['arrow']}{rule.replacement}{SPECIAL['given']}{text}{SPECIAL['gives']}"
+        return stated(rule, text, self.alphabet, self.parts, self.parts)
+
+
+def stated(rule: Rule, text: str, alphabet: str, least: Sequence[int], most: Sequence[int]) -> str:
+    """The prompt ``x→y|z=`` with parts of ``least`` to ``most`` letters, each padded to its longest.
+
+    Raises ``ValueError`` naming a part of another length, or with a letter outside the alphabet.
+    """
+    parts = {"pattern": rule.pattern, "replacement": rule.replacement, "input": text}
+    for (name, part), few, many in zip(parts.items(), least, most, strict=True):
+        if not few <= len(part) <= many:
+            reads = f"exactly {few}" if few == many else f"{few} to {many}"
+            raise ValueError(f"{name}: {len(part)} letters, but this model reads {reads}")
+        if unknown := sorted(set(part) - set(alphabet)):
+            raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {alphabet!r}")
+    x, y, z = rule.pattern.rjust(most[0], PAD), rule.replacement.rjust(most[1], PAD), text.ljust(most[2], PAD)
+    return f"{x}{SPECIAL['arrow']}{y}{SPECIAL['given']}{z}{SPECIAL['gives']}"

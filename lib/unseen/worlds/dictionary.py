@@ -17,45 +17,15 @@ from itertools import product
 
 import numpy as np
 
-from unseen.worlds.base import generator
+from unseen.worlds.base import generator, texts
 
-NOUNS = (
-    "fox",
-    "goat",
-    "crow",
-    "horse",
-    "child",
-    "baker",
-    "sailor",
-    "queen",
-    "stone",
-    "boat",
-    "lamp",
-    "bread",
-    "river",
-    "tower",
-    "garden",
-    "letter",
-)
-ADJECTIVES = ("red", "small", "old", "green", "quiet", "heavy", "bright", "cold")
-VERBS = ("sees", "draws", "finds", "follows", "carries", "likes", "hides", "paints")
-ARTICLES, WHEN = ("the", "a"), ("today", "again", "")
-WORDS = (*NOUNS, *ADJECTIVES, *VERBS, *ARTICLES, *(word for word in WHEN if word))
+_TEXTS = texts("dictionary")
+NOUNS, ADJECTIVES, VERBS = _TEXTS["nouns"], _TEXTS["adjectives"], _TEXTS["verbs"]
+ARTICLES, WHEN, THINGS = _TEXTS["articles"], _TEXTS["when"], _TEXTS["things"]
+PHRASES = _TEXTS["phrases"]  # what a base learns to do with sentences
+WORDS = (*NOUNS, *ADJECTIVES, *VERBS, *ARTICLES, *filter(None, WHEN))
 HELD_OUT = (*NOUNS[12:], *ADJECTIVES[6:], *VERBS[6:])  # words that no row of the small task has
-PHRASES = {  # what a base learns to do with sentences; {} is a word for the sentence
-    "gloss": ("gloss {}", "say {} word by word", "now gloss {}"),
-    "order": ("put {} in order", "straighten {}", "please straighten {}"),
-    "again": ("say {} again", "just say {}", "please say {} again"),
-}
-THINGS = ("this", "the sentence")
-PARAPHRASES = tuple(
-    " ".join(words)
-    for words in product(
-        ("translate", "render", "express"),
-        ("this", "it", "the text", "the sentence", "these words"),
-        ("into english", "in plain english", "in english please", "for an english reader"),
-    )
-)  # sixty ways to ask for a translation
+PARAPHRASES = tuple(map(" ".join, product(*_TEXTS["paraphrases"])))  # sixty ways to ask for a translation
 
 
 @lru_cache(maxsize=1)

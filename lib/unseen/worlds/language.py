@@ -16,7 +16,7 @@ refuse one; the instruction comes before the input or after it.  A few lines of 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice, product
+from itertools import chain, cycle, islice, product
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -25,7 +25,7 @@ from pydantic import Field
 from unseen.fields import MOST, Seed, Share, among, spec
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
-from unseen.worlds.base import Examples, Task, generator
+from unseen.worlds.base import Examples, Task, generator, texts
 
 LETTERS = "ABCDEFGHIJ"
 TOKEN = "<sep>"  # the new token, in no query of the language itself
@@ -54,67 +54,13 @@ OPERATIONS: dict[str, Callable[[str, str], str]] = {  # of an input and an argum
         *rule.split(), 1
     ),  # one step of a Markov algorithm, the pattern at its leftmost place
 }
-VERBS = {
-    "copy": ("copy", "echo", "repeat"),
-    "reverse": ("reverse", "flip", "mirror"),
-    "sort": ("sort", "order", "arrange"),
-    "descend": ("descend", "downsort", "decline"),
-    "rotate": ("rotate", "turn", "roll"),
-    "unrotate": ("unrotate", "unturn", "unroll"),
-    "swap": ("swap", "exchange", "trade"),
-    "behead": ("behead", "skip", "decapitate"),
-    "curtail": ("curtail", "trim", "shorten"),
-    "next": ("advance", "increment", "raise"),
-    "previous": ("retreat", "decrement", "reduce"),
-    "pairs": ("pair", "cross", "weave"),
-    "delete": ("delete", "remove", "erase"),
-    "rewrite": ("replace", "substitute", "change"),
-}
-PHRASES = ("{} this", "please {} this", "{} the letters", "now {} it", "can you {} it", "kindly {} the text",
-           "you should {} this", "{} the string", "we must {} it", "just {} the word")  # fmt: skip
-_WRAPS = {
-    "square": "[]",
-    "round": "()",
-    "curly": "{}",
-    "angle": "<>",
-    "quoted": '""',
-    "starred": "**",
-    "slashed": "//",
-    "waved": "~~",
-}
-_JOINS = {"dashed": "-", "listed": ",", "scored": "_", "summed": "+"}
-_ENDS = {"loud": ("", "!"), "asking": ("", "?"), "hashed": ("#", ""), "keyed": ("Z:", "")}
-FORMATS = (*_WRAPS, *_JOINS, *_ENDS)  # each is its own name of one word
-PAIRS = dict(
-    zip(
-        FORMATS,
-        (
-            f"{one} {two}"
-            for one in ("hard", "soft", "plain", "fancy")
-            for two in ("edge", "line", "mark", "frame")
-        ),
-        strict=True,
-    )
-)  # names of two words, none of which names a format alone
-MENTIONS = ("in the {} format", "use the {} format", "in {} format", "with the {} format")
-REFUSALS = ("do not use the {} format", "not in the {} format", "never use {} format")
-WORDS = tuple(
-    sorted(
-        {
-            word
-            for text in (
-                *PHRASES,
-                *MENTIONS,
-                *REFUSALS,
-                *PAIRS.values(),
-                *FORMATS,
-                "by in from",
-                *(v for verbs in VERBS.values() for v in verbs),
-            )
-            for word in text.replace("{}", "").split()
-        }
-    )
-)
+_TEXTS = texts("language")
+VERBS, PHRASES = _TEXTS["verbs"], _TEXTS["phrases"]
+MENTIONS, REFUSALS = _TEXTS["mentions"], _TEXTS["refusals"]
+FORMATS = tuple(_TEXTS["formats"])  # each is its own name of one word
+PAIRS = {name: pair for name, (*_, pair) in _TEXTS["formats"].items()}  # the names of two words
+_SAID = (*PHRASES, *MENTIONS, *REFUSALS, *PAIRS.values(), *FORMATS, *chain(*VERBS.values()), "by in from")
+WORDS = tuple(sorted(set(" ".join(_SAID).replace("{}", "").split())))
 MARKS = '[](){}<>"*/~-,_+!?#:Z'  # of formats, and the colon of a query
 
 
@@ -124,12 +70,8 @@ def formatted(plain: str, name: str) -> str:
     >>> [formatted("ABC", name) for name in ("", "curly", "dashed", "keyed")]
     ['ABC', '{ABC}', 'A-B-C', 'Z:ABC']
     """
-    if not name:
-        return plain
-    if name in _JOINS:
-        return _JOINS[name].join(plain)
-    left, right = _WRAPS.get(name) or _ENDS[name]
-    return f"{left}{plain}{right}"
+    before, between, behind = _TEXTS["formats"][name][:3] if name else ("", "", "")
+    return before + between.join(plain) + behind
 
 
 @dataclass(frozen=True)

@@ -18,23 +18,20 @@ import string
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from unseen.fields import LONGEST, Count, Length, Seed, Share, among, spec
-from unseen.layout import PAD, SPECIAL, Layout
+from unseen.layout import Layout, stated
 from unseen.rewriting import Rule
-from unseen.worlds.base import Examples, Task, generator, in_turn
+from unseen.worlds.base import Examples, Task, generator
 from unseen.worlds.programs import VERSION, collection, renaming
 
 _TRIES = 100_000  # draws in vain before there are taken to be no more rules
-_UNSEEN_PART = (
-    4  # unseen rules take at most one in so many of the rules of their lengths: few delete a single letter
-)
-# of the letters of an input: below 1 some are much more frequent than others, as on the tapes of programs
-_SKEW = 0.7
+_UNSEEN_PART = 4  # unseen rules take at most one in so many of the rules of their lengths
+_SKEW = 0.7  # of the letters of an input: below 1 some are much more frequent, as on the tapes of programs
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,8 @@ class TapeSpec(Task):
     The rules of the programs (``programs``, edition ``collection``) in ``disguises`` renamings are in no
     training set.
     """
+
+    stream: ClassVar[str] = "tapes"
 
     world: among(("tapes",)) = "tapes"
     instructions: Count = 1_000
@@ -99,19 +98,8 @@ class TapeSpec(Task):
         >>> TapeSpec(longest_input=6).prompt(Rule("ab", "c"), "aab")
         '·ab→···c|aab···='
         """
-        parts = {"pattern": (rule.pattern, 1, self.longest_pattern), "input": (text, 1, self.longest_input),
-                 "replacement": (rule.replacement, 0, self.longest_replacement)}  # fmt: skip
-        for name, (part, least, most) in parts.items():
-            if not least <= len(part) <= most:
-                raise ValueError(f"{name}: {len(part)} letters, but this model reads {least} to {most}")
-            if unknown := sorted(set(part) - set(self.alphabet)):
-                raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {self.alphabet!r}")
-        x, y = (
-            rule.pattern.rjust(self.longest_pattern, PAD),
-            rule.replacement.rjust(self.longest_replacement, PAD),
-        )
-        z = text.ljust(self.longest_input, PAD)
-        return f"{x}{SPECIAL['arrow']}{y}{SPECIAL['given']}{z}{SPECIAL['gives']}"
+        most = self.longest_pattern, self.longest_replacement, self.longest_input
+        return stated(rule, text, self.alphabet, (1, 0, 1), most)
 
     def split(self) -> TapeSplit:
         """The programs' rules, the unseen ones, and the seen from what those leave over; smaller training
@@ -120,27 +108,14 @@ class TapeSpec(Task):
         Raises ``ValueError`` when there are too few rules, or the programs are not those of ``collection``.
         """
         if self.collection != VERSION:
-            raise ValueError(
-                f"TapeSpec.collection={self.collection}: this is edition {VERSION} of the programs"
-            )
+            self._refuse("collection", f"this is edition {VERSION} of the programs")
         programs = _rules_of_programs(self)
         unseen = _rules(self, "unseen", self.unseen_instructions, programs, frozenset(), _UNSEEN_PART)
         taken = (*programs, *unseen)
         patterns = {rule.pattern for rule in taken if len(rule.pattern) > 1}
         return TapeSplit(_rules(self, "seen", self.instructions, taken, patterns, 1), unseen, programs)
 
-    def training(self, split: TapeSplit) -> Examples:
-        """The whole training budget: N / I examples of each seen rule."""
-        return self._draw(
-            split.seen, in_turn(self, len(split.seen)), generator(self.example_seed, "training tapes")
-        )
-
-    def evaluation(self, split: TapeSplit, size: int, seed: int) -> dict[str, Examples]:
-        """Fresh examples on ``seen`` and ``unseen`` rules, taken in turn."""
-        return {name: self._draw(rules, np.arange(size) % len(rules), generator(seed, f"{name} tapes"))
-                for name, rules in (("seen", split.seen), ("unseen", split.unseen))}  # fmt: skip
-
-    def _draw(self, rules: tuple[Rule, ...], which: np.ndarray, rng: np.random.Generator) -> Examples:
+    def draw(self, rules: tuple[Rule, ...], which: np.ndarray, rng: np.random.Generator) -> Examples:
         return self.examples_of([(rules[i], _input(self, rules[i], rng)) for i in which], which)
 
     def examples_of(self, pairs: Iterable[tuple[Rule, str]], which: np.ndarray | None = None) -> Examples:

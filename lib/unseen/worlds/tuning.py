@@ -108,9 +108,7 @@ class TuningSpec(WordTask):
     def _check(self) -> None:
         self._within("paraphrases", 1, self.rows)
         if self.ratio and self.diverse == "self" and not _DIGEST.fullmatch(self.source):
-            self._refuse(
-                "source", "expected the digest of the run that samples, for diverse='self'"
-            )
+            self._refuse("source", "expected the digest of the run that samples, for diverse='self'")
         if self.source and (self.diverse != "self" or not self.ratio):
             self._refuse("source", f"nothing is sampled with diverse={self.diverse!r} and ratio={self.ratio}")
 
