@@ -91,9 +91,7 @@ class Layout:
         return _PIECE.findall(text) if self.words else list(text)
 
     def ids(self, text: str) -> np.ndarray:
-        """Token ids of a text, shape (T,), uint8; raises ``ValueError`` on a character or word without an
-        id.
-        """
+        """Token ids (T,), uint8, of a text; raises ``ValueError`` on a character or word without an id."""
         try:
             return np.array([self._ids[piece] for piece in self.pieces(text)], dtype=np.uint8)
         except KeyError as error:
@@ -105,26 +103,22 @@ class Layout:
         pieces = [self.vocabulary[i] for i in ids]
         if not self.words:
             return "".join(pieces)
-        spaces = [
-            " " if one != PAD and max(len(one), len(other)) > 1 else "" for one, other in pairwise(pieces)
-        ]
-        return "".join(piece + space for piece, space in zip(pieces, [*spaces, ""], strict=True))
+        text = pieces[:1]
+        for one, other in pairwise(pieces):
+            text += [" ", other] if one != PAD and max(len(one), len(other)) > 1 else [other]
+        return "".join(text)
 
     def answer(self, ids: np.ndarray) -> str:
         """The answer in token ids (T,): the text before the first end token."""
         return self.text(ids).split(SPECIAL["end"], 1)[0]
 
     def prompts(self, texts: Sequence[str]) -> np.ndarray:
-        """Token ids (N, P), uint8, of prompts up to and with ``=``; raises ``ValueError`` as ``ids``, or
-        naming one too long.
-        """
+        """Token ids (N, P), uint8, of prompts with their ``=``; raises as ``ids``, or naming one too long."""
         fill = 0 if self.parts else self._ids[PAD]
         return self._table(texts, np.full((len(texts), self.prompt_length), fill, np.uint8), "prompt")
 
     def answers(self, texts: Sequence[str]) -> np.ndarray:
-        """Token ids (N, O), uint8, of answers, each ended and filled up with end tokens; raises as
-        ``prompts`` does.
-        """
+        """Token ids (N, O), uint8, of answers, filled up with end tokens; raises as ``prompts`` does."""
         table = np.full((len(texts), self.answer_length), self.special("end"), np.uint8)
         return self._table([f"{text}{SPECIAL['end']}" for text in texts], table, "answer")
 

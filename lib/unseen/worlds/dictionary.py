@@ -1,5 +1,4 @@
-"""A small made-up language with a dictionary: sentences, their word-by-word gloss, and the translation,
-which has another order.
+"""A small made-up language: sentences, their word-by-word gloss, and the translation in another order.
 
 The made-up language puts adjective and article behind the noun and the verb last; the gloss keeps that order.
 
@@ -12,7 +11,7 @@ True
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -28,29 +27,22 @@ HELD_OUT = (*NOUNS[12:], *ADJECTIVES[6:], *VERBS[6:])  # words that no row of th
 PARAPHRASES = tuple(map(" ".join, product(*_TEXTS["paraphrases"])))  # sixty ways to ask for a translation
 
 
-@lru_cache(maxsize=1)
+@cache
 def dictionary() -> dict[str, str]:
-    """The made-up word for each word, always the same: two or three syllables of consonant and vowel, no two
-    alike.
-    """
+    """The made-up word for each word, always the same: two or three syllables, no two alike."""
     rng, made = generator(0, "dictionary"), {}
     for word in WORDS:
-        while (new := _syllables(rng)) in made.values() or new in WORDS:
-            pass
+        new = word
+        while new in made.values() or new in WORDS:
+            count = rng.integers(2, 4)
+            new = "".join("kvtrslmnpd"[rng.integers(10)] + "aeiou"[rng.integers(5)] for _ in range(count))
         made[word] = new
     return made
 
 
-def _syllables(rng: np.random.Generator) -> str:
-    count = int(rng.integers(2, 4))
-    return "".join("kvtrslmnpd"[int(rng.integers(10))] + "aeiou"[int(rng.integers(5))] for _ in range(count))
-
-
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence: words of the translation, in its order, and the same words in the order of the made-up
-    language.
-    """
+    """A sentence: its translation, and the same words in the order of the made-up language."""
 
     translation: str
     gloss: str
@@ -71,9 +63,8 @@ def sample(rng: np.random.Generator, words: Sequence[str] = WORDS) -> Sentence:
 def _noun_phrase(rng: np.random.Generator, words: Sequence[str]) -> tuple[str, str]:
     noun, article = _among(rng, NOUNS, words), ARTICLES[int(rng.integers(2))]
     adjective = _among(rng, ADJECTIVES, words) if rng.random() < 0.7 else ""
-    return " ".join(f"{article} {adjective} {noun}".split()), " ".join(
-        f"{noun} {adjective} {article}".split()
-    )
+    words = [word for word in (article, adjective, noun) if word]
+    return " ".join(words), " ".join(reversed(words))
 
 
 def _among(rng: np.random.Generator, kind: Sequence[str], words: Sequence[str]) -> str:

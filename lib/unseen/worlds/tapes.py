@@ -36,9 +36,7 @@ _SKEW = 0.7  # of the letters of an input: below 1 some are much more frequent, 
 
 @dataclass(frozen=True)
 class TapeSplit:
-    """The training rules (``seen``), the ``unseen`` ones, and those of the ``programs`` with their symbols
-    renamed.
-    """
+    """Training rules (``seen``), ``unseen`` ones, and those of the renamed ``programs``."""
 
     seen: tuple[Rule, ...]
     unseen: tuple[Rule, ...]
@@ -84,9 +82,7 @@ class TapeSpec(Task):
 
     @property
     def layout(self) -> Layout:
-        """Each part of ``x→y|z=`` is padded to its longest; an answer has at most one letter made into the
-        longest y.
-        """
+        """Each part of ``x→y|z=`` is padded to its longest; an answer may have a longest y for one letter."""
         prompt = self.longest_pattern + self.longest_replacement + self.longest_input + 3
         return Layout(self.alphabet, prompt, self.longest_input + max(0, self.longest_replacement - 1) + 1)
 
@@ -102,8 +98,7 @@ class TapeSpec(Task):
         return stated(rule, text, self.alphabet, (1, 0, 1), most)
 
     def split(self) -> TapeSplit:
-        """The programs' rules, the unseen ones, and the seen from what those leave over; smaller training
-        sets are the first of larger.
+        """Programs' rules, unseen ones, and seen ones from the rest; smaller sets are the first of larger.
 
         Raises ``ValueError`` when there are too few rules, or the programs are not those of ``collection``.
         """
@@ -119,18 +114,14 @@ class TapeSpec(Task):
         return self.examples_of([(rules[i], _input(self, rules[i], rng)) for i in which], which)
 
     def examples_of(self, pairs: Iterable[tuple[Rule, str]], which: np.ndarray | None = None) -> Examples:
-        """Examples of these rules and inputs, answered by the oracle; raises ``ValueError`` as ``prompt``
-        does.
-        """
+        """Examples of rules and inputs, answered by the oracle; raises ``ValueError`` as ``prompt`` does."""
         pairs = list(pairs)
         texts = [(self.prompt(rule, text), rule.apply(text)) for rule, text in pairs]
         return Examples.of(self.layout, texts, which, [rule.applies_to(text) for rule, text in pairs])
 
 
 def _rules_of_programs(task: TapeSpec) -> tuple[Rule, ...]:
-    """The rules of all programs in all their renamings, as far as they are short enough for a
-    model to read.
-    """
+    """The rules of all programs in all their renamings that are short enough for a model to read."""
     found: dict[Rule, None] = {}
     for program in collection().values():
         if len(program.symbols) <= len(task.alphabet):
@@ -145,9 +136,7 @@ def _rules_of_programs(task: TapeSpec) -> tuple[Rule, ...]:
 def _rules(
     task: TapeSpec, name: str, count: int, taken: Collection[Rule], patterns: Collection[str], part: int
 ) -> tuple[Rule, ...]:
-    """``count`` rules that are not ``taken`` and whose pattern is not in ``patterns``; one in ``part`` of
-    each length at most.
-    """
+    """``count`` rules not ``taken``, with no pattern in ``patterns``; at most one in ``part`` of a length."""
     rng, found, sizes, taken = generator(task.rule_seed, f"{name} tape rules"), {}, Counter(), set(taken)
     for _ in range(100 * count + _TRIES):
         if len(found) == count:
@@ -179,16 +168,12 @@ def _text(letters: str, length: int, rng: np.random.Generator, weights: np.ndarr
 
 
 def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
-    """An input over the pattern's letters and a few more, some of them of the replacement; it holds the
-    pattern, or is a no-op.
-    """
+    """An input over the letters of the pattern, and some of the replacement and others; or a no-op."""
     own, length = "".join(sorted(set(rule.pattern))), rng.integers(1, task.longest_input + 1)
     others = "".join(sorted(set(rule.replacement) - set(own))) if rng.random() < 0.5 else ""
     room = rng.integers(0, max(1, task.most_letters - len(own) + 1))
-    more = others + _some(
-        "".join(letter for letter in task.alphabet if letter not in own + others), room, rng
-    )
-    letters = own + more[:room]
+    rest = "".join(letter for letter in task.alphabet if letter not in own + others)
+    letters = own + (others + _some(rest, room, rng))[:room]
     weights = rng.dirichlet(np.full(len(letters), _SKEW))
     if rng.random() < task.no_op_share:
         return _without(task, rule.pattern, _text(letters, length, rng, weights), letters, rng)
@@ -199,8 +184,7 @@ def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
 
 
 def _without(task: TapeSpec, pattern: str, text: str, letters: str, rng: np.random.Generator) -> str:
-    """The text without the pattern: half of the time with it planted first, each place of it then spoilt by
-    one letter.
+    """The text without the pattern: half of the time planted first, then spoilt by a letter at each place.
 
     What is left is often all but the pattern, so that looking at a part of it is not enough.
     """
@@ -215,17 +199,13 @@ def _without(task: TapeSpec, pattern: str, text: str, letters: str, rng: np.rand
 
 
 def leaks(split: TapeSplit) -> int:
-    """How many held-out rules training shows: the pair itself, or a pattern of two letters or more; must be
-    0.
-    """
+    """How many held-out rules training shows, by pair or a pattern of two letters or more; must be 0."""
     pairs, patterns = set(split.seen), {rule.pattern for rule in split.seen if len(rule.pattern) > 1}
     return sum(rule in pairs or rule.pattern in patterns for rule in (*split.unseen, *split.programs))
 
 
 def shown(split: TapeSplit) -> list[dict[str, int | str]]:
-    """How the held-out rules relate to training, as rows: by what is new in them, how many, and how many
-    training shows.
-    """
+    """The held-out rules as rows: by what is new in them, how many, and how many training shows."""
     seen, patterns = set(split.seen), {rule.pattern for rule in split.seen}
     rows: list[dict[str, int | str]] = []
     for name, part in (("unseen rules", split.unseen), ("rules of the programs", split.programs)):
