@@ -78,12 +78,6 @@ def test_impossible_drills_are_refused(changes, told):
         FEW.but(**changes)
 
 
-def test_drills_are_stored_and_read_as_any_task():
-    run = RunSpec(task=FEW)
-    assert RunSpec.from_dict(run.to_dict()) == run
-    assert run.digest() != RunSpec().digest()
-
-
 @pytest.mark.parametrize("lengths", [(3, 3, 10), (2, 4, 8), (4, 2, 8), (1, 1, 1)])
 def test_drills_have_the_layout_of_the_rewriting_that_follows(lengths):
     x, y, z = lengths

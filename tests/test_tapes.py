@@ -8,10 +8,7 @@ import pytest
 from unseen.rewriting import Rule
 from unseen.studies.programs import misfit
 from unseen.worlds.programs import VERSION, collection, renaming
-from unseen.worlds.tapes import (
-    TapeSpec,
-    leaks,
-)
+from unseen.worlds.tapes import TapeSpec, leaks
 
 TASK = TapeSpec(instructions=60, examples=400, unseen_instructions=40)
 
@@ -39,19 +36,15 @@ def test_the_rules_of_every_program_in_every_disguise_are_held_out(split):
                 continue
             worn = program.renamed(renaming(program.symbols, TASK.alphabet, number))
             if not any(misfit(worn.algorithm, given, TASK) for given, _ in worn.cases):
-                assert {Rule(rule.pattern, rule.replacement) for rule in worn.algorithm.rules} <= set(
-                    split.programs
-                )
+                plain = {Rule(rule.pattern, rule.replacement) for rule in worn.algorithm.rules}
+                assert plain <= set(split.programs)
 
 
 def test_a_leak_is_noticed(split):
-    leaky = [*split.seen, Rule(split.programs[0].pattern, "zz")]
     single = next(rule for rule in split.unseen if len(rule.pattern) == 1)
-    for extra, expected in (
-        (leaky[-1], len(leaky[-1].pattern) > 1),
-        (single, True),
-        (Rule(single.pattern, "qqqq"), False),
-    ):
+    longer = next(rule for rule in split.programs if len(rule.pattern) > 1)
+    shown = {Rule(longer.pattern, "zz"): True, single: True, Rule(single.pattern, "qqqq"): False}
+    for extra, expected in shown.items():
         changed = type(split)((*split.seen, extra), split.unseen, split.programs)
         assert (leaks(changed) > 0) == expected
 
