@@ -16,8 +16,8 @@ from unseen.worlds.domains import DOMAINS, KINDS, MOVES, NO_OPS, PRIMITIVES, Cha
 SMALL = DomainSpec(algebra_examples=200, letter_examples=100, list_examples=100, algebra_instructions=20,
                    letter_instructions=30, list_instructions=30)  # fmt: skip
 
-LARGE = DomainSpec(letter_examples=1_000, algebra_examples=5_000, list_examples=450, letter_instructions=1_000,
-                   algebra_instructions=5_000, list_instructions=450)  # fmt: skip
+LARGE = DomainSpec(letter_examples=1_000, algebra_examples=5_000, list_examples=450,
+                   letter_instructions=1_000, algebra_instructions=5_000, list_instructions=450)  # fmt: skip
 
 
 # Algebra
@@ -45,7 +45,7 @@ def test_what_is_no_rule_is_refused(sides):
 
 
 def brute_force(rule, text):
-    """All ways to cut the expression into context, pattern and what metavariables stand for; the leftmost one counts."""
+    """The leftmost of all ways to cut an expression in context, pattern and what metavariables stand for."""
     for start in range(len(text)):
         for sizes in product(range(1, len(text) + 1), repeat=3):
             bound = {name: "" for name in "ABC"}
@@ -90,7 +90,8 @@ def test_patterns_are_in_canonical_form_and_different():
 
 
 @pytest.mark.parametrize(("names", "items", "answer"), [
-    ("rev", "314", "413"), ("srt", "3145", "1345"), ("rot", "314", "143"), ("drp", "314", "14"), ("dbl", "357", "604"),
+    ("rev", "314", "413"), ("srt", "3145", "1345"), ("rot", "314", "143"), ("drp", "314", "14"),
+    ("dbl", "357", "604"),
     ("big", "3145", "345"), ("swp", "3145", "5143"), ("cut", "314", "31"), ("drp rev", "314", "41"),
     ("swp", "3", "3"), ("rot", "", ""), ("big", "", ""), ("drp drp", "3", ""), ("cut swp rot", "3", ""),
 ])  # fmt: skip
@@ -180,10 +181,13 @@ def test_untrained_kinds_can_be_asked():
 
 
 @pytest.mark.parametrize(("changes", "told"), [
-    ({"counts": "chess"}, "known are letters, algebra, lists"), ({"counts": "lists"}, "needs examples of its own"),
+    ({"counts": "chess"}, "known are letters, algebra, lists"),
+    ({"counts": "lists"}, "needs examples of its own"),
     ({"world": ""}, "known are domains"), ({"algebra_examples": 3}, "fewer than algebra_instructions=40"),
-    ({"letter_instructions": 2_000}, "less than or equal to 1000"), ({"unseen_instructions": 101}, "less than or equal to 100"),
-    ({"algebra_examples": -1}, "greater than or equal to 0"), ({"algebra_instructions": 2.5}, "valid integer"),
+    ({"letter_instructions": 2_000}, "less than or equal to 1000"),
+    ({"unseen_instructions": 101}, "less than or equal to 100"),
+    ({"algebra_examples": -1}, "greater than or equal to 0"),
+    ({"algebra_instructions": 2.5}, "valid integer"),
 ])  # fmt: skip
 def test_impossible_divisions_are_refused(changes, told):
     with pytest.raises(ValueError, match=told):

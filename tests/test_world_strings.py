@@ -100,7 +100,8 @@ def test_rules_follow_from_the_rule_seed_alone():
 
 
 @pytest.mark.parametrize(("letters", "x", "y", "seen", "unseen"), [
-    ("ab", 2, 2, 2, 1), ("abcd", 1, 1, 2, 1), ("abcdef", 3, 3, 2, 107), ("abcdef", 3, 3, 214, 1), ("abc", 2, 1, 8, 1),
+    ("ab", 2, 2, 2, 1), ("abcd", 1, 1, 2, 1), ("abcdef", 3, 3, 2, 107), ("abcdef", 3, 3, 214, 1),
+    ("abc", 2, 1, 8, 1),
     ("abc", 1, 2, 2, 1), ("abcde", 1, 2, 1, 3),
 ])  # fmt: skip
 def test_the_tightest_possible_room_is_enough(letters, x, y, seen, unseen):
