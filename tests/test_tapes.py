@@ -84,7 +84,8 @@ def test_examples_follow_from_the_spec(split):
 
 def test_the_smallest_tapes_can_be_drawn():
     task = TapeSpec(alphabet="abcdefghij", longest_pattern=1, longest_replacement=1, longest_input=1,
-                    most_letters=1, disguises=1, instructions=2, unseen_instructions=1, examples=50)  # fmt: skip
+                    most_letters=1, disguises=1,
+                    instructions=2, unseen_instructions=1, examples=50)  # fmt: skip
     examples = task.training(task.split())
     assert {len(examples.line(i).text) for i in range(50)} == {1}
 

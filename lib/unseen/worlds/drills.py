@@ -118,11 +118,8 @@ class DrillSpec(Task):
             self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
         arguments = len(self.alphabet) ** min(self.replacement_length, _ENOUGH)
         if self.instructions + self.unseen_instructions > arguments:
-            self._refuse(
-                "instructions",
-                f"with unseen_instructions={self.unseen_instructions} more arguments than the "
-                f"{arguments} there are",
-            )
+            held_out = f"with unseen_instructions={self.unseen_instructions}"
+            self._refuse("instructions", f"{held_out} more arguments than the {arguments} there are")
 
     @property
     def layout(self) -> Layout:

@@ -114,9 +114,8 @@ class TaskSpec(Task):
         if self.also_occurrences and not _NUMBERS.fullmatch(self.also_occurrences):
             self._refuse("also_occurrences", "expected numbers from 1 on with commas between, as in 5,10")
         if len(set(self.all_occurrences)) < len(self.all_occurrences):
-            self._refuse(
-                "also_occurrences", f"each number once, and not occurrences={self.occurrences} again"
-            )
+            again = f"each number once, and not occurrences={self.occurrences} again"
+            self._refuse("also_occurrences", again)
         most = max(self.all_occurrences)
         if most * self.pattern_length > self.input_length:
             name = "also_occurrences" if most > self.occurrences else "occurrences"
@@ -134,16 +133,12 @@ class TaskSpec(Task):
         needed = max(self.instructions, 2) + self.unseen_instructions * (2 if shared else 1)
         if needed > patterns:
             of_k = f" with k_low={self.k_low}" if self.k_low > 1 else ""
-            self._refuse(
-                "instructions",
-                f"only {patterns} strings of pattern_length={self.pattern_length}{of_k} exist, "
-                f"and {needed} are needed with unseen_instructions={self.unseen_instructions} held out",
-            )
+            room = f"only {patterns} strings of pattern_length={self.pattern_length}{of_k} exist"
+            held_out = f"with unseen_instructions={self.unseen_instructions} held out"
+            self._refuse("instructions", f"{room}, and {needed} are needed {held_out}")
         if self.unseen_instructions + 2 > replacements:
-            self._refuse(
-                "unseen_instructions",
-                f"only {replacements} strings of replacement_length={self.replacement_length} exist",
-            )
+            room = f"only {replacements} strings of replacement_length={self.replacement_length} exist"
+            self._refuse("unseen_instructions", room)
 
 
 def cipher_table(alphabet: str, cipher: str) -> np.ndarray:
