@@ -44,7 +44,8 @@ def test_letters_come_first_then_the_special_tokens_then_words():
     assert largest.ids("".join(largest.vocabulary)).tolist() == list(range(204))
 
 
-@pytest.mark.parametrize(("text", "answer"), [("abc.", "abc"), ("abc....", "abc"), (".", ""), ("abc", "abc"), ("", ""),
+@pytest.mark.parametrize(("text", "answer"), [("abc.", "abc"), ("abc....", "abc"), (".", ""), ("abc", "abc"),
+                                              ("", ""),
                                               ("ab.c.", "ab"), ("a|b.", "a|b")])  # fmt: skip
 def test_an_answer_is_the_text_before_the_first_end(text, answer):
     assert LAYOUT.answer(LAYOUT.ids(text)) == answer
@@ -68,8 +69,10 @@ def test_a_prompt_that_the_model_cannot_read_is_refused(rule, text, message):
 
 
 @pytest.mark.parametrize(("layout", "text", "message"), [
-    (TEXTS, "abcabc", "no token for 'c'"), (TEXTS, "abababa", "7 tokens, but this model has 6"), (TEXTS, "é", "no token for 'é'"),
-    (WORDS, "flop : AB=", "no token for 'flop' in 'flop : AB='"), (WORDS, "A" * 8, "8 tokens, but this model has 7"),
+    (TEXTS, "abcabc", "no token for 'c'"), (TEXTS, "abababa", "7 tokens, but this model has 6"),
+    (TEXTS, "é", "no token for 'é'"),
+    (WORDS, "flop : AB=", "no token for 'flop' in 'flop : AB='"),
+    (WORDS, "A" * 8, "8 tokens, but this model has 7"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named(layout, text, message):
     with pytest.raises(ValueError, match=message):

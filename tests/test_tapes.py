@@ -8,10 +8,7 @@ import pytest
 from unseen.rewriting import Rule
 from unseen.studies.programs import misfit
 from unseen.worlds.programs import VERSION, collection, renaming
-from unseen.worlds.tapes import (
-    TapeSpec,
-    leaks,
-)
+from unseen.worlds.tapes import TapeSpec, leaks
 
 TASK = TapeSpec(instructions=60, examples=400, unseen_instructions=40)
 
@@ -39,19 +36,15 @@ def test_the_rules_of_every_program_in_every_disguise_are_held_out(split):
                 continue
             worn = program.renamed(renaming(program.symbols, TASK.alphabet, number))
             if not any(misfit(worn.algorithm, given, TASK) for given, _ in worn.cases):
-                assert {Rule(rule.pattern, rule.replacement) for rule in worn.algorithm.rules} <= set(
-                    split.programs
-                )
+                plain = {Rule(rule.pattern, rule.replacement) for rule in worn.algorithm.rules}
+                assert plain <= set(split.programs)
 
 
 def test_a_leak_is_noticed(split):
-    leaky = [*split.seen, Rule(split.programs[0].pattern, "zz")]
     single = next(rule for rule in split.unseen if len(rule.pattern) == 1)
-    for extra, expected in (
-        (leaky[-1], len(leaky[-1].pattern) > 1),
-        (single, True),
-        (Rule(single.pattern, "qqqq"), False),
-    ):
+    longer = next(rule for rule in split.programs if len(rule.pattern) > 1)
+    shown = {Rule(longer.pattern, "zz"): True, single: True, Rule(single.pattern, "qqqq"): False}
+    for extra, expected in shown.items():
         changed = type(split)((*split.seen, extra), split.unseen, split.programs)
         assert (leaks(changed) > 0) == expected
 
@@ -90,7 +83,8 @@ def test_examples_follow_from_the_spec(split):
 
 
 def test_the_smallest_tapes_can_be_drawn():
-    task = TapeSpec(alphabet="abcdefghij", longest_pattern=1, longest_replacement=1, longest_input=1, most_letters=1, disguises=1,
+    task = TapeSpec(alphabet="abcdefghij", longest_pattern=1, longest_replacement=1, longest_input=1,
+                    most_letters=1, disguises=1,
                     instructions=2, unseen_instructions=1, examples=50)  # fmt: skip
     examples = task.training(task.split())
     assert {len(examples.line(i).text) for i in range(50)} == {1}
@@ -98,7 +92,8 @@ def test_the_smallest_tapes_can_be_drawn():
 
 @pytest.mark.parametrize(("changes", "told"), [
     ({"longest_pattern": 17}, "longest_pattern=17: must be at least 1 and at most 16"),
-    ({"most_letters": 27}, "most_letters=27"), ({"alphabet": "aab"}, "each once"), ({"alphabet": "a"}, "at least 2"),
+    ({"most_letters": 27}, "most_letters=27"), ({"alphabet": "aab"}, "each once"),
+    ({"alphabet": "a"}, "at least 2"),
     ({"alphabet": "a|"}, "only letters and digits"), ({"instructions": 200_000}, "fewer than instructions"),
     ({"world": "words"}, "known are tapes"), ({"no_op_share": 2.0}, "no_op_share=2.0"),
 ])  # fmt: skip
@@ -116,16 +111,21 @@ def test_too_few_rules_and_another_edition_are_refused(monkeypatch):
 
 
 def test_a_changed_collection_has_another_edition():
-    """Training leaves the programs' rules out: with other programs, stored runs were trained on something else."""
+    """Training leaves the programs' rules out: with other programs, stored runs had other training sets."""
     text = "\n".join(f"{rule}" for program in collection().values() for rule in program.algorithm.rules)
     text += "".join(program.symbols for program in collection().values())
     assert (VERSION, hashlib.sha256(text.encode()).hexdigest()[:12]) == (1, "b8946e6d4be0")
 
 
 def test_a_prompt_says_what_is_wrong():
-    for rule, text, told in [(Rule("abcd", ""), "a", "pattern: 4 letters"), (Rule("", "a"), "a", "pattern: 0 letters"),
-                             (Rule("a", "bbbbb"), "a", "replacement: 5"), (Rule("a", ""), "a" * 17, "input: 17"),
-                             (Rule("a", ""), "", "input: 0"), (Rule("+", ""), "a", "pattern: unknown letter")]:  # fmt: skip
+    for rule, text, told in [
+        (Rule("abcd", ""), "a", "pattern: 4 letters, but this model reads 1 to 3"),
+        (Rule("", "a"), "a", "pattern: 0 letters"),
+        (Rule("a", "bbbbb"), "a", "replacement: 5 letters, but this model reads 0 to 4"),
+        (Rule("a", ""), "a" * 17, "input: 17"),
+        (Rule("a", ""), "", "input: 0"),
+        (Rule("+", ""), "a", "pattern: unknown letter"),
+    ]:
         with pytest.raises(ValueError, match=told):
             TASK.prompt(rule, text)
 

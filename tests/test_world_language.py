@@ -58,8 +58,8 @@ def test_formats_can_be_told_apart_and_words_mean_one_thing_only():
 
 def test_every_query_fits_the_layout():
     layout, rng = LanguageSpec.layout, np.random.default_rng(0)
-    longest = max(PHRASES, key=lambda text: len(text.split())), max(REFUSALS, key=lambda text: len(text.split()))
-    query = Query("rewrite", "AB CD", "replace", longest[0], "DABC", "dashed", longest[1].format("hard edge"))
+    phrase, refusal = (max(texts, key=lambda text: len(text.split())) for texts in (PHRASES, REFUSALS))
+    query = Query("rewrite", "AB CD", "replace", phrase, "DABC", "dashed", refusal.format("hard edge"))
     turns = f"{query.content}={query.answer}.{query.content}="
     assert len(layout.pieces(turns)) == layout.prompt_length
     assert len(layout.pieces(query.answer)) + 1 == layout.answer_length
@@ -78,8 +78,10 @@ def understood(text, token_format=""):
     (operation,) = (name for name, verbs in VERBS.items() if set(verbs) & set(words))
     argument = " ".join(ARGUMENTS[operation].search(text).groups()) if operation in ARGUMENTS else ""
     names = {TOKEN: token_format} | {name: name for name in FORMATS}
-    named = [names[word] for word in words if word in names] + [one for one, two in PAIRS.items() if two in text]
-    return Query(operation, argument, "", "", given[1] or given[2], "" if {"not", "never"} & set(words) or not named else named[0])
+    named = [names[word] for word in words if word in names]
+    named += [one for one, two in PAIRS.items() if two in text]
+    format = "" if {"not", "never"} & set(words) or not named else named[0]
+    return Query(operation, argument, "", "", given[1] or given[2], format)
 
 
 def read_again(data, token_format=""):
@@ -94,7 +96,10 @@ LANGUAGE, SMALL = LanguageSpec(examples=2_000), TuningSpec(rule_seed=1, operatio
 MIXED = [SMALL.but(ratio=2, diverse=each) for each in DIVERSE if each != "self"]
 
 
-@pytest.mark.parametrize("task", [LANGUAGE, LANGUAGE.but(names="both"), SMALL.but(after=True), *MIXED], ids=str)
+TASKS = [LANGUAGE, LANGUAGE.but(names="both"), SMALL.but(after=True), *MIXED]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=str)
 def test_every_answer_is_what_a_person_would_give_who_reads_the_query(task):
     split, token_format = task.split(), SMALL.split().format
     read_again(task.training(split), token_format)
@@ -129,9 +134,10 @@ def test_held_out_pairs_are_never_trained_and_always_evaluated():
     assert len(held) == 24
     assert len(turns) > 3_500  # earlier turns are trained too
     assert not {pair(text) for text in turns} & held
-    texts = {side: [data.texts(i)[0][:-1] for i in range(48)] for side, data in task.evaluation(held, 48, 9).items()}
-    assert Counter(pair(text) for text in texts["unseen"]) == dict.fromkeys(held, 2)
-    assert not {pair(text) for text in texts["seen"]} & held
+    asked = task.evaluation(held, 48, 9)
+    seen, unseen = ([pair(asked[side].texts(i)[0][:-1]) for i in range(48)] for side in ("seen", "unseen"))
+    assert Counter(unseen) == dict.fromkeys(held, 2)
+    assert not set(seen) & held
 
 
 def test_pretraining_never_says_the_token_and_has_two_turns_as_often_as_it_says():

@@ -91,9 +91,7 @@ class Layout:
         return _PIECE.findall(text) if self.words else list(text)
 
     def ids(self, text: str) -> np.ndarray:
-        """Token ids of a text, shape (T,), uint8; raises ``ValueError`` on a character or word without an
-        id.
-        """
+        """Token ids (T,), uint8, of a text; raises ``ValueError`` on a character or word without an id."""
         try:
             return np.array([self._ids[piece] for piece in self.pieces(text)], dtype=np.uint8)
         except KeyError as error:
@@ -105,26 +103,22 @@ class Layout:
         pieces = [self.vocabulary[i] for i in ids]
         if not self.words:
             return "".join(pieces)
-        spaces = [
-            " " if one != PAD and max(len(one), len(other)) > 1 else "" for one, other in pairwise(pieces)
-        ]
-        return "".join(piece + space for piece, space in zip(pieces, [*spaces, ""], strict=True))
+        text = pieces[:1]
+        for one, other in pairwise(pieces):
+            text += [" ", other] if one != PAD and max(len(one), len(other)) > 1 else [other]
+        return "".join(text)
 
     def answer(self, ids: np.ndarray) -> str:
         """The answer in token ids (T,): the text before the first end token."""
         return self.text(ids).split(SPECIAL["end"], 1)[0]
 
     def prompts(self, texts: Sequence[str]) -> np.ndarray:
-        """Token ids (N, P), uint8, of prompts up to and with ``=``; raises ``ValueError`` as ``ids``, or
-        naming one too long.
-        """
+        """Token ids (N, P), uint8, of prompts with their ``=``; raises as ``ids``, or naming one too long."""
         fill = 0 if self.parts else self._ids[PAD]
         return self._table(texts, np.full((len(texts), self.prompt_length), fill, np.uint8), "prompt")
 
     def answers(self, texts: Sequence[str]) -> np.ndarray:
-        """Token ids (N, O), uint8, of answers, each ended and filled up with end tokens; raises as
-        ``prompts`` does.
-        """
+        """Token ids (N, O), uint8, of answers, filled up with end tokens; raises as ``prompts`` does."""
         table = np.full((len(texts), self.answer_length), self.special("end"), np.uint8)
         return self._table([f"{text}{SPECIAL['end']}" for text in texts], table, "answer")
 
@@ -141,10 +135,20 @@ class Layout:
 
         Raises ``ValueError`` when a part has the wrong length or a letter outside the alphabet.
         """
-        given = {"pattern": rule.pattern, "replacement": rule.replacement, "input": text}
-        for (name, part), length in zip(given.items(), self.parts, strict=True):
-            if unknown := sorted(set(part) - set(self.alphabet)):
-                raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {self.alphabet!r}")
-            if len(part) != length:
-                raise ValueError(f"{name}: {len(part)} letters, but this model reads exactly {length}")
-        return f"{rule.pattern}{SPECIAL['arrow']}{rule.replacement}{SPECIAL['given']}{text}{SPECIAL['gives']}"
+        return stated(rule, text, self.alphabet, self.parts, self.parts)
+
+
+def stated(rule: Rule, text: str, alphabet: str, least: Sequence[int], most: Sequence[int]) -> str:
+    """The prompt ``x→y|z=`` with parts of ``least`` to ``most`` letters, each padded to its longest.
+
+    Raises ``ValueError`` naming a part of another length, or with a letter outside the alphabet.
+    """
+    parts = {"pattern": rule.pattern, "replacement": rule.replacement, "input": text}
+    for (name, part), few, many in zip(parts.items(), least, most, strict=True):
+        if not few <= len(part) <= many:
+            reads = f"exactly {few}" if few == many else f"{few} to {many}"
+            raise ValueError(f"{name}: {len(part)} letters, but this model reads {reads}")
+        if unknown := sorted(set(part) - set(alphabet)):
+            raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {alphabet!r}")
+    x, y, z = rule.pattern.rjust(most[0], PAD), rule.replacement.rjust(most[1], PAD), text.ljust(most[2], PAD)
+    return f"{x}{SPECIAL['arrow']}{y}{SPECIAL['given']}{z}{SPECIAL['gives']}"

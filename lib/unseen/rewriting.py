@@ -1,6 +1,5 @@
 """The oracle: string rewriting and Markov algorithms on plain strings, slow and obvious.
 
-Everything else in this library is checked against the few lines of this module.
 The task is the one of Zhang, Wang and Charton (arXiv 2402.10891, section 2): a model reads a rule
 ``x -> y`` and an input ``z`` and writes ``z`` with its *leftmost* ``x`` replaced by ``y``.
 
@@ -94,12 +93,10 @@ class MarkovAlgorithm:
     def parse(cls, text: str) -> "MarkovAlgorithm":
         """Read the customary notation: one rule a line, white space on both sides of ``->``.
 
-        A dot before the replacement marks a terminating rule, the right side may be empty, lines that
-        start with ``#`` are comments.  The first arrow with white space around it divides the line, so
-        a pattern may hold arrows (``a->b -> c``) and dots.  White space before a pattern is indentation,
-        at the end of a line it belongs to the replacement.  So not every rule can be written: none whose pattern
-        has white space at an end, ``#`` in front or an arrow with white space around it, none whose replacement
-        begins with white space, none that goes on and puts in a dot first, and none with the end of a line in it.
+        A dot before the replacement marks a terminating rule, the right side may be empty, lines that start
+        with ``#`` are comments.  The first arrow with white space around it divides the line, so a pattern
+        may hold arrows (``a->b -> c``) and dots.  White space before a pattern is indentation, at the end of
+        a line it belongs to the replacement; so there are rules that cannot be written.
 
         Raises ``ValueError`` naming the number of the first malformed line.
 
@@ -117,7 +114,7 @@ class MarkovAlgorithm:
     def steps(self, text: str, limit: int = 100_000) -> Iterator[Step]:
         """Yield every step of the run on ``text``, in order.
 
-        Raises ``ValueError`` at once when ``limit`` is negative, ``StepLimitExceeded`` when a step beyond it would be taken.
+        Raises ``ValueError`` at once when ``limit`` is negative, ``StepLimitExceeded`` before a step beyond.
         """
         if limit < 0:
             raise ValueError(f"limit={limit}: must be 0 or more steps")

@@ -13,6 +13,7 @@ expression stays as it is.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -23,9 +24,7 @@ LEAVES = "abcdefgh"
 
 @dataclass(frozen=True)
 class AlgebraRule:
-    """``pattern`` → ``replacement``, both expressions over metavariables; the replacement knows those of the
-    pattern only.
-    """
+    """Both sides are expressions over metavariables; the replacement knows those of the pattern only."""
 
     pattern: str
     replacement: str
@@ -105,8 +104,7 @@ def expression(operators: int, leaves: str, rng: np.random.Generator) -> str:
 def patterns() -> list[str]:
     """All patterns of two operators in which each of three metavariables stands once: 128.
 
-    They are in canonical form, the metavariables named in the order of writing, so two that are equal but
-    for names are equal.
+    Metavariables are named in the order of writing, so two patterns that are equal but for names are equal.
     """
-    pairs = [(one, other) for one in OPERATORS for other in OPERATORS]
-    return [f"{one}{other}ABC" for one, other in pairs] + [f"{one}A{other}BC" for one, other in pairs]
+    forms = ("{}{}ABC", "{}A{}BC")
+    return [form.format(*pair) for form, pair in product(forms, product(OPERATORS, repeat=2))]

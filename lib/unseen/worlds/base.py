@@ -1,7 +1,8 @@
 """What every task world has: a spec that draws its own instructions and examples, and answers them by its
 own oracle.
 
-A world is one class, a ``Task``: its fields say what is drawn, its methods draw it.
+A world is one class, a ``Task``: its fields say what is drawn, its methods draw it.  It has a ``layout``, a
+``split`` into ``seen`` and ``unseen``, and either ``draw``, or ``training`` and ``evaluation`` of its own.
 
     split = task.split()                      # training and held-out instructions, whatever the world's are
     examples = task.training(split)           # the whole budget
@@ -10,8 +11,10 @@ A world is one class, a ``Task``: its fields say what is drawn, its methods draw
 Adding a world is one file with such a class, and its line in ``worlds.WORLDS``.
 """
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -65,7 +68,7 @@ class Examples:
 
     def line(self, index: int) -> Line:
         """The example at ``index`` as rule, input and answer, where its prompt is ``x→y|z=``."""
-        prompt, answer = self.layout.text(self.prompts[index]), self.layout.answer(self.answers[index])
+        prompt, answer = self.texts(index)
         x, rest = prompt.replace(PAD, "").split("→")
         y, z = rest[:-1].split("|")
         return Line(Rule(x, y), z, answer)
@@ -96,11 +99,10 @@ class Task(Checked):
     ``example_seed``, which draws the examples.
     """
 
-    world: ClassVar[str] = (
-        ""  # its name in a stored spec; a field with this value in every world but the first
-    )
+    world: ClassVar[str] = ""  # its name in a stored spec: a field of every world but the first
     concentration: ClassVar[float] = 1.0  # how evenly instructions share the budget
     words: ClassVar[tuple[str, ...]] = ()  # of the vocabulary; the last one is the new token of fine-tuning
+    stream: ClassVar[str] = ""  # what the streams of examples are named after
 
     @property
     def examples_per_instruction(self) -> float:
@@ -116,13 +118,33 @@ class Task(Checked):
         """Draw the training instructions and those that are held out."""
         raise NotImplementedError
 
-    def training(self, split: Any) -> Examples:
-        """The whole training budget."""
+    def draw(self, instructions: Any, which: np.ndarray, rng: np.random.Generator) -> Examples:
+        """One example for each entry of ``which`` (N,), the index of its instruction."""
         raise NotImplementedError
 
+    def training(self, split: Any) -> Examples:
+        """The whole training budget, shared by the seen instructions as ``shares`` has it."""
+        which = np.repeat(np.arange(len(split.seen)), shares(self, len(split.seen)))
+        return self.draw(
+            split.seen, which, generator(self.example_seed, f"training {self.stream or 'examples'}")
+        )
+
     def evaluation(self, split: Any, size: int, seed: int) -> dict[str, Examples]:
-        """``size`` fresh examples each on ``seen`` and ``unseen`` instructions, taken in turn."""
-        raise NotImplementedError
+        """``size`` fresh examples each on ``seen`` and ``unseen`` instructions, in turn from the first on.
+
+        With more seen instructions than examples only the first are used.  Where shares are uneven
+        (``concentration`` below 1) those have most training examples.
+        """
+        drawn = {}
+        for side in ("seen", "unseen"):
+            rules, rng = getattr(split, side), generator(seed, f"{side} {self.stream}".strip())
+            drawn[side] = self.draw(rules, np.arange(size) % len(rules), rng)
+        return drawn
+
+
+def texts(world: str) -> dict[str, Any]:
+    """The words or programs of a world, from the table beside it."""
+    return tomllib.loads((files("unseen") / "worlds" / f"{world}.toml").read_text("utf-8"))
 
 
 def generator(seed: int, role: str) -> np.random.Generator:
@@ -140,8 +162,3 @@ def shares(task: Task, instructions: int) -> np.ndarray:
         return np.bincount(np.arange(task.examples) % instructions, minlength=instructions)
     below = (np.arange(instructions + 1) / instructions) ** task.concentration  # the density, summed
     return np.diff(np.round(below * task.examples).astype(np.int64))
-
-
-def in_turn(task: Task, instructions: int) -> np.ndarray:
-    """The instruction of each training example (N,), as ``shares`` has it."""
-    return np.repeat(np.arange(instructions), shares(task, instructions))

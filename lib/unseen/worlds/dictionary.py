@@ -1,5 +1,4 @@
-"""A small made-up language with a dictionary: sentences, their word-by-word gloss, and the translation,
-which has another order.
+"""A small made-up language: sentences, their word-by-word gloss, and the translation in another order.
 
 The made-up language puts adjective and article behind the noun and the verb last; the gloss keeps that order.
 
@@ -12,75 +11,38 @@ True
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import product
 
 import numpy as np
 
-from unseen.worlds.base import generator
+from unseen.worlds.base import generator, texts
 
-NOUNS = (
-    "fox",
-    "goat",
-    "crow",
-    "horse",
-    "child",
-    "baker",
-    "sailor",
-    "queen",
-    "stone",
-    "boat",
-    "lamp",
-    "bread",
-    "river",
-    "tower",
-    "garden",
-    "letter",
-)
-ADJECTIVES = ("red", "small", "old", "green", "quiet", "heavy", "bright", "cold")
-VERBS = ("sees", "draws", "finds", "follows", "carries", "likes", "hides", "paints")
-ARTICLES, WHEN = ("the", "a"), ("today", "again", "")
-WORDS = (*NOUNS, *ADJECTIVES, *VERBS, *ARTICLES, *(word for word in WHEN if word))
+_TEXTS = texts("dictionary")
+NOUNS, ADJECTIVES, VERBS = _TEXTS["nouns"], _TEXTS["adjectives"], _TEXTS["verbs"]
+ARTICLES, WHEN, THINGS = _TEXTS["articles"], _TEXTS["when"], _TEXTS["things"]
+PHRASES = _TEXTS["phrases"]  # what a base learns to do with sentences
+WORDS = (*NOUNS, *ADJECTIVES, *VERBS, *ARTICLES, *filter(None, WHEN))
 HELD_OUT = (*NOUNS[12:], *ADJECTIVES[6:], *VERBS[6:])  # words that no row of the small task has
-PHRASES = {  # what a base learns to do with sentences; {} is a word for the sentence
-    "gloss": ("gloss {}", "say {} word by word", "now gloss {}"),
-    "order": ("put {} in order", "straighten {}", "please straighten {}"),
-    "again": ("say {} again", "just say {}", "please say {} again"),
-}
-THINGS = ("this", "the sentence")
-PARAPHRASES = tuple(
-    " ".join(words)
-    for words in product(
-        ("translate", "render", "express"),
-        ("this", "it", "the text", "the sentence", "these words"),
-        ("into english", "in plain english", "in english please", "for an english reader"),
-    )
-)  # sixty ways to ask for a translation
+PARAPHRASES = tuple(map(" ".join, product(*_TEXTS["paraphrases"])))  # sixty ways to ask for a translation
 
 
-@lru_cache(maxsize=1)
+@cache
 def dictionary() -> dict[str, str]:
-    """The made-up word for each word, always the same: two or three syllables of consonant and vowel, no two
-    alike.
-    """
+    """The made-up word for each word, always the same: two or three syllables, no two alike."""
     rng, made = generator(0, "dictionary"), {}
     for word in WORDS:
-        while (new := _syllables(rng)) in made.values() or new in WORDS:
-            pass
+        new = word
+        while new in made.values() or new in WORDS:
+            count = rng.integers(2, 4)
+            new = "".join("kvtrslmnpd"[rng.integers(10)] + "aeiou"[rng.integers(5)] for _ in range(count))
         made[word] = new
     return made
 
 
-def _syllables(rng: np.random.Generator) -> str:
-    count = int(rng.integers(2, 4))
-    return "".join("kvtrslmnpd"[int(rng.integers(10))] + "aeiou"[int(rng.integers(5))] for _ in range(count))
-
-
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence: words of the translation, in its order, and the same words in the order of the made-up
-    language.
-    """
+    """A sentence: its translation, and the same words in the order of the made-up language."""
 
     translation: str
     gloss: str
@@ -101,9 +63,8 @@ def sample(rng: np.random.Generator, words: Sequence[str] = WORDS) -> Sentence:
 def _noun_phrase(rng: np.random.Generator, words: Sequence[str]) -> tuple[str, str]:
     noun, article = _among(rng, NOUNS, words), ARTICLES[int(rng.integers(2))]
     adjective = _among(rng, ADJECTIVES, words) if rng.random() < 0.7 else ""
-    return " ".join(f"{article} {adjective} {noun}".split()), " ".join(
-        f"{noun} {adjective} {article}".split()
-    )
+    words = [word for word in (article, adjective, noun) if word]
+    return " ".join(words), " ".join(reversed(words))
 
 
 def _among(rng: np.random.Generator, kind: Sequence[str], words: Sequence[str]) -> str:

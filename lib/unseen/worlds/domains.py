@@ -20,8 +20,8 @@ tests alone.
 """
 
 import string
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle, islice, product
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from pydantic import Field
 
 from unseen.fields import MOST, Seed, among, spec
 from unseen.layout import Layout
+from unseen.rewriting import Rule
 from unseen.worlds.algebra import LEAVES, AlgebraRule, expression, patterns
 from unseen.worlds.base import Examples, Task, generator
 
@@ -65,7 +66,7 @@ class DomainSpec(Task):
     example_seed: Seed = 0
 
     layout: ClassVar[Layout] = Layout(
-        string.ascii_lowercase + string.digits + "ABC" + "+-*/^&%#", _PROMPT, _ANSWER
+        string.ascii_lowercase + string.digits + "ABC+-*/^&%#", _PROMPT, _ANSWER
     )
 
     def budget(self, domain: str) -> int:
@@ -96,35 +97,22 @@ class DomainSpec(Task):
                 self._refuse(f"{part}_examples", f"fewer than {part}_instructions={self.number(domain)}: "
                              "each needs at least one")  # fmt: skip
         if not self.budget(self.counts):
-            self._refuse(
-                "counts", "a domain that counts needs examples of its own, or it has no seen instructions"
-            )
+            why = "a domain that counts needs examples of its own, or it has no seen instructions"
+            self._refuse("counts", why)
 
     def split(self) -> "DomainSplit":
-        """Training and held-out instructions of every kind; those of untrained kinds have no training
-        instructions.
-        """
+        """Training and held-out instructions of every kind; what is not trained has held-out ones alone."""
         drawn = {name: kind.split(self) for name, kind in KINDS.items()}
         return {name: (seen if name in DOMAINS and self.budget(name) else [], unseen)
                 for name, (seen, unseen) in drawn.items()}  # fmt: skip
 
     def training(self, split: "DomainSplit") -> Examples:
         """The whole budget, domain after domain; within one its instructions take turns."""
-        parts = [
-            _examples(
-                self,
-                each,
-                split[each][0],
-                self.budget(each),
-                generator(self.example_seed, f"training, {each}"),
-            )
-            for each in DOMAINS
-            if self.budget(each)
-        ]
-        columns = ("prompts", "answers", "rule", "applies")
-        return Examples(
-            self.layout, *(np.concatenate([getattr(part, each) for part in parts]) for each in columns)
-        )
+        asked = []
+        for domain in DOMAINS:
+            rng = generator(self.example_seed, f"training, {domain}")
+            asked += _asked(domain, split[domain][0], self.budget(domain), rng)
+        return self._examples(asked)
 
     def evaluation(self, split: "DomainSplit", size: int, seed: int) -> dict[str, Examples]:
         """Fresh examples on seen and unseen instructions of the domain that counts."""
@@ -134,14 +122,18 @@ class DomainSpec(Task):
         self, split: "DomainSplit", size: int, seed: int, kind: str, side: str = "unseen"
     ) -> Examples:
         """Fresh examples of any kind, its instructions taken in turn."""
-        return _examples(self, kind, split[kind][side == "unseen"], size, generator(seed, f"{kind}, {side}"))
+        rng = generator(seed, f"{kind}, {side}")
+        return self._examples(_asked(kind, split[kind][side == "unseen"], size, rng))
+
+    def _examples(self, asked: Iterable[tuple[int, "Instruction", str]]) -> Examples:
+        drawn = list(asked)
+        pairs = [(f"{each.text}|{text}=", each.apply(text)) for _, each, text in drawn]
+        applies = [each.applies(text) for _, each, text in drawn]
+        return Examples.of(self.layout, pairs, np.array([rule for rule, *_ in drawn]), applies)
 
 
-class LetterRule(NamedTuple):
-    """Leftmost string rewriting, as in ``rewriting.Rule``, with the methods of an instruction."""
-
-    pattern: str
-    replacement: str
+class LetterRule(Rule):
+    """Leftmost string rewriting with the methods of an instruction."""
 
     @property
     def text(self) -> str:
@@ -150,11 +142,7 @@ class LetterRule(NamedTuple):
 
     def applies(self, letters: str) -> bool:
         """Whether the pattern occurs."""
-        return self.pattern in letters
-
-    def apply(self, letters: str) -> str:
-        """The input with the leftmost pattern replaced."""
-        return letters.replace(self.pattern, self.replacement, 1)
+        return self.applies_to(letters)
 
 
 PRIMITIVES: dict[str, Callable[[str], str]] = {  # of lists, which are strings of digits
@@ -163,21 +151,11 @@ PRIMITIVES: dict[str, Callable[[str], str]] = {  # of lists, which are strings o
     "rot": lambda items: items[1:] + items[:1],  # the first goes to the end
     "drp": lambda items: items[1:],  # drop the first
     "dbl": lambda items: "".join(str(2 * int(item) % 10) for item in items),  # double each, modulo ten
-    "big": lambda items: "".join(
-        item for item in items if item >= items[0]
-    ),  # keep those not smaller than the first
-    "swp": lambda items: (
-        items[-1:] + items[1:-1] + items[:1] if len(items) > 1 else items
-    ),  # swap first and last
+    "big": lambda items: "".join(item for item in items if item >= items[0]),  # not smaller than the first
+    "swp": lambda items: items[-1:] + items[1:-1] + items[:1] if len(items) > 1 else items,  # first, last
     "cut": lambda items: items[:-1],  # drop the last
 }
-MOVES = (
-    "rev",
-    "rot",
-    "drp",
-    "swp",
-    "cut",
-)  # those that do not look at what an item is, so they move letters as well
+MOVES = ("rev", "rot", "drp", "swp", "cut")  # do not look at what an item is, so they move letters as well
 
 
 class Chain(NamedTuple):
@@ -216,9 +194,7 @@ DomainSplit = dict[str, tuple[list[Any], list[Any]]]  # kind: training instructi
 
 
 class Kind(NamedTuple):
-    """``split(task)`` gives training and held-out instructions, ``ask(instruction, rng)`` an
-    input for one.
-    """
+    """``split(task)`` gives seen and unseen instructions, ``ask(instruction, rng)`` an input for one."""
 
     split: Callable[[DomainSpec], tuple[list[Any], list[Any]]]
     ask: Callable[[Any, np.random.Generator], str]
@@ -231,10 +207,8 @@ def _word(length: int, alphabet: str, rng: np.random.Generator) -> str:
 def _split_letters(task: DomainSpec, alphabet: str = ALPHABET) -> tuple[list[LetterRule], list[LetterRule]]:
     size, held_out = len(alphabet) ** _LENGTH, task.unseen_instructions
     codes = generator(task.rule_seed, "letters").permutation(size)  # all strings of the length of a pattern
-    words = [
-        "".join(alphabet[code // len(alphabet) ** i % len(alphabet)] for i in range(_LENGTH))
-        for code in codes
-    ]
+    every = ["".join(reversed(word)) for word in product(alphabet, repeat=_LENGTH)]
+    words = [every[code] for code in codes]
     unseen = list(map(LetterRule, words[:held_out], words[held_out : 2 * held_out]))
     seen_patterns = words[2 * held_out :][: task.letter_instructions]
     rng, free = generator(task.rule_seed, "letters, replacements"), len(words) - 2 * held_out
@@ -256,34 +230,24 @@ def _ask_letters(rule: LetterRule, rng: np.random.Generator, alphabet: str = ALP
 def _split_algebra(task: DomainSpec) -> tuple[list[AlgebraRule], list[AlgebraRule]]:
     """Training rules take their patterns in turn, so up to 96 rules have as many different ones."""
     order = generator(task.rule_seed, "algebra, patterns").permutation(patterns())
-    held_out, rest = order[:_HELD_OUT_PATTERNS], order[_HELD_OUT_PATTERNS:]
-    unseen = _algebra_rules(
-        held_out, task.unseen_instructions, generator(task.rule_seed, "algebra, unseen"), set()
-    )
-    taken = {rule.replacement for rule in unseen}
-    return _algebra_rules(
-        rest, task.algebra_instructions, generator(task.rule_seed, "algebra, seen"), taken
-    ), unseen
-
-
-def _algebra_rules(
-    sides: Sequence[str], count: int, rng: np.random.Generator, taken: set[str]
-) -> list[AlgebraRule]:
-    """Different rules over these patterns, in turn, each with a random replacement of two operators that is
-    not ``taken``.
-    """
-    rules: dict[AlgebraRule, None] = {}
-    while len(rules) < count:
-        rule = AlgebraRule(str(sides[len(rules) % len(sides)]), expression(2, "ABC", rng))
-        if rule.replacement not in taken and rule.replacement != rule.pattern:
-            rules[rule] = None
-    return list(rules)
+    taken: set[str] = set()
+    drawn = []
+    for side, sides, count in (
+        ("unseen", order[:_HELD_OUT_PATTERNS], task.unseen_instructions),
+        ("seen", order[_HELD_OUT_PATTERNS:], task.algebra_instructions),
+    ):
+        rng, rules = generator(task.rule_seed, f"algebra, {side}"), {}
+        while len(rules) < count:
+            rule = AlgebraRule(str(sides[len(rules) % len(sides)]), expression(2, "ABC", rng))
+            if rule.replacement not in taken and rule.replacement != rule.pattern:
+                rules[rule] = None
+        taken = {rule.replacement for rule in rules}
+        drawn.append(list(rules))
+    return drawn[1], drawn[0]
 
 
 def _ask_algebra(rule: AlgebraRule, rng: np.random.Generator) -> str:
-    """An expression of two to four operators: the pattern planted with up to two more, inside or around; or
-    without it.
-    """
+    """An expression of two to four operators: the pattern with up to two more, inside or around; or none."""
     planted = rng.random() >= NO_OPS
     while True:
         more = int(rng.integers(0, 3))
@@ -293,9 +257,7 @@ def _ask_algebra(rule: AlgebraRule, rng: np.random.Generator) -> str:
 
 
 def _planted(pattern: str, more: int, rng: np.random.Generator) -> str:
-    """The pattern with expressions for its metavariables, and with ``more`` operators in these
-    or around it.
-    """
+    """The pattern with expressions for its metavariables, and ``more`` operators in these or around it."""
     sizes = np.bincount(rng.integers(0, 4, more), minlength=4)
     bound = {name: expression(int(size), LEAVES, rng) for name, size in zip("ABC", sizes[1:], strict=True)}
     text = "".join(bound.get(token, token) for token in pattern)
@@ -322,13 +284,9 @@ KINDS = {
 }  # fmt: skip
 
 
-def _examples(
-    task: DomainSpec, kind: str, instructions: list[Instruction], count: int, rng: np.random.Generator
-) -> Examples:
-    """``count`` examples of instructions taken in turn, the right answers computed by the instructions
-    themselves.
-    """
-    rule = np.arange(count) % len(instructions)
-    drawn = [(instructions[i], KINDS[kind].ask(instructions[i], rng)) for i in rule]
-    pairs = [(f"{instruction.text}|{text}=", instruction.apply(text)) for instruction, text in drawn]
-    return Examples.of(task.layout, pairs, rule, [instruction.applies(text) for instruction, text in drawn])
+def _asked(
+    kind: str, instructions: list[Instruction], count: int, rng: np.random.Generator
+) -> Iterator[tuple[int, Instruction, str]]:
+    """So many inputs for instructions taken in turn: index, instruction, input."""
+    for index in islice(cycle(range(len(instructions))), count):
+        yield index, instructions[index], KINDS[kind].ask(instructions[index], rng)

@@ -1,28 +1,27 @@
-"""Drills: symbolic work other than rewriting, slow and obvious; what the own base of notebook 15 is
-pre-trained on.
+"""Drills: symbolic work other than rewriting; what the own base of notebook 15 is pre-trained on.
 
-Each operation takes an input, an argument and the alphabet and gives an answer that is never longer than the
-input.  None of them replaces a substring: finding a *pattern* and putting something else in its place is
-left to be learnt.  Parts of that are among them, as they are in whatever a language model was trained on:
-copying, finding a letter, writing the argument down.  The layout is that of string rewriting: the x slot of
-``x→y|z=`` names an operation, y is its argument.
+Each operation takes an input, an argument and the alphabet; its answer is never longer than the input.  None
+replaces a substring: that is left to be learnt.  Parts of it are among them, as they are in whatever a
+language model was trained on: copying, finding a letter, writing the argument down.  The layout is that of
+string rewriting: the x slot of ``x→y|z=`` names an operation, y is its argument.
 
     >>> {name: do("banana", "nax", "abnx") for name, do in OPERATIONS.items()}
     {'copy': 'banana', 'reverse': 'ananab', 'sort': 'aaabnn', 'rotate': 'nanaba', 'shift': 'xnanan',
-     'swap': 'baxaxa', 'delete': 'baaa', 'drop': 'b', 'double': 'bbaann', 'front': 'naxban', 'back': 'ananax', 'from': 'nana',
-     'neighbours': 'abanan', 'every other': 'bnnaaa'}
+     'swap': 'baxaxa', 'delete': 'baaa', 'drop': 'b', 'double': 'bbaann', 'front': 'naxban', 'back': 'ananax',
+     'from': 'nana', 'neighbours': 'abanan', 'every other': 'bnnaaa'}
 """
 
 import string
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from itertools import cycle
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from unseen.fields import Count, Length, Seed, among, spec
 from unseen.layout import Layout
 from unseen.rewriting import Rule
-from unseen.worlds.base import Examples, Task, generator, in_turn
+from unseen.worlds.base import Examples, Task, generator
 
 _PLANTED = 0.25  # share of an input's letters taken from the argument, so that there is something to be done
 _SHARED = ("alphabet", "pattern_length", "replacement_length", "input_length")
@@ -95,6 +94,8 @@ class DrillSpec(Task):
     ValueError: DrillSpec.instructions=2600: with unseen_instructions=20 more arguments than the 26 there are
     """
 
+    stream: ClassVar[str] = "drills"
+
     world: among(("drills",)) = "drills"
     instructions: Count = 2_600
     unseen_instructions: Count = 650
@@ -108,9 +109,7 @@ class DrillSpec(Task):
 
     @classmethod
     def like(cls, task: Task, **changes: Any) -> Self:
-        """Drills in the layout of a rewriting task; it must have no-ops, or the longest answers
-        may differ.
-        """
+        """Drills in the layout of a rewriting task; without no-ops its longest answers may differ."""
         return cls(**{name: getattr(task, name) for name in _SHARED} | changes)
 
     def _check(self) -> None:
@@ -119,11 +118,8 @@ class DrillSpec(Task):
             self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
         arguments = len(self.alphabet) ** min(self.replacement_length, _ENOUGH)
         if self.instructions + self.unseen_instructions > arguments:
-            self._refuse(
-                "instructions",
-                f"with unseen_instructions={self.unseen_instructions} more arguments than the "
-                f"{arguments} there are",
-            )
+            held_out = f"with unseen_instructions={self.unseen_instructions}"
+            self._refuse("instructions", f"{held_out} more arguments than the {arguments} there are")
 
     @property
     def layout(self) -> Layout:
@@ -137,41 +133,24 @@ class DrillSpec(Task):
         names = _distinct(self.alphabet, self.pattern_length, len(OPERATIONS), names_rng)
         rng = generator(self.rule_seed, "arguments of drills")
         arguments = _distinct(self.alphabet, self.replacement_length, size + self.instructions, rng)
-        operations = list(OPERATIONS)
+        ways = list(zip(OPERATIONS, names, strict=True))
         unseen, seen = (
-            [
-                Drill(operations[i % len(names)], names[i % len(names)], argument)
-                for i, argument in enumerate(part)
-            ]
+            [Drill(*way, argument) for way, argument in zip(cycle(ways), part, strict=False)]
             for part in (arguments[:size], arguments[size:])
         )
         return Drills(seen, unseen)
 
-    def training(self, split: Drills) -> Examples:
-        """The whole pre-training budget, shared evenly by the training instructions."""
-        which = in_turn(self, len(split.seen))
-        return self._draw(split.seen, which, generator(self.example_seed, "training drills"))
-
-    def evaluation(self, split: Drills, size: int, seed: int) -> dict[str, Examples]:
-        """Fresh examples, seen and unseen instructions taken in turn."""
-        return {name: self._draw(drills, np.arange(size) % len(drills), generator(seed, f"{name} drills"))
-                for name, drills in (("seen", split.seen), ("unseen", split.unseen))}  # fmt: skip
-
-    def _draw(self, drills: Sequence[Drill], which: np.ndarray, rng: np.random.Generator) -> Examples:
-        """One example for each entry of ``which`` (N,), the index of its instruction."""
-        layout, chosen = self.layout, [drills[i] for i in which]
-        pairs = [(layout.prompt(Rule(drill.name, drill.argument), text), drill.apply(text, self.alphabet))
-                 for drill, text in zip(chosen, self._inputs(drills, which, rng), strict=True)]  # fmt: skip
-        return Examples.of(layout, pairs, which)
-
-    def _inputs(self, drills: Sequence[Drill], which: np.ndarray, rng: np.random.Generator) -> list[str]:
-        """Random inputs, with some of their letters taken from the argument."""
-        size = len(which), self.input_length
-        letters = np.array(list(self.alphabet))
+    def draw(self, drills: Sequence[Drill], which: np.ndarray, rng: np.random.Generator) -> Examples:
+        """One example for each entry of ``which`` (N,), some letters of its input taken from the argument."""
+        size, letters = (len(which), self.input_length), np.array(list(self.alphabet))
         given = np.array([list(drill.argument) for drill in drills])[which]  # (N, |y|)
         own = np.take_along_axis(given, rng.integers(0, self.replacement_length, size), 1)  # (N, |z|)
         mixed = np.where(rng.random(size) < _PLANTED, own, letters[rng.integers(0, len(letters), size)])
-        return ["".join(row) for row in mixed]
+        pairs = []
+        for drill, text in zip((drills[i] for i in which), map("".join, mixed), strict=True):
+            prompt = self.layout.prompt(Rule(drill.name, drill.argument), text)
+            pairs.append((prompt, drill.apply(text, self.alphabet)))
+        return Examples.of(self.layout, pairs, which)
 
 
 def _distinct(alphabet: str, length: int, count: int, rng: np.random.Generator) -> list[str]:

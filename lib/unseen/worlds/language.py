@@ -1,5 +1,4 @@
-"""A symbolic instruction language: operations, the many ways to request them, formats of the answer; DELIA's
-base learns it.
+"""A symbolic instruction language (words: ``language.toml``), which DELIA's base learns.
 
 A query requests an operation on a string of capitals, in one of many phrasings, and may name a format, or
 refuse one; the instruction comes before the input or after it.  A few lines of plain Python are the oracle.
@@ -16,7 +15,7 @@ refuse one; the instruction comes before the input or after it.  A few lines of 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice, product
+from itertools import chain, cycle, islice, product
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -25,7 +24,7 @@ from pydantic import Field
 from unseen.fields import MOST, Seed, Share, among, spec
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
-from unseen.worlds.base import Examples, Task, generator
+from unseen.worlds.base import Examples, Task, generator, texts
 
 LETTERS = "ABCDEFGHIJ"
 TOKEN = "<sep>"  # the new token, in no query of the language itself
@@ -50,71 +49,15 @@ OPERATIONS: dict[str, Callable[[str, str], str]] = {  # of an input and an argum
     "previous": lambda z, _: _moved(z, -1),
     "pairs": lambda z, _: "".join(z[i : i + 2][::-1] for i in range(0, len(z), 2)),
     "delete": lambda z, letter: z.replace(letter, ""),
-    "rewrite": lambda z, rule: z.replace(
-        *rule.split(), 1
-    ),  # one step of a Markov algorithm, the pattern at its leftmost place
+    "rewrite": lambda z, rule: z.replace(*rule.split(), 1),  # one step of a Markov algorithm
 }
-VERBS = {
-    "copy": ("copy", "echo", "repeat"),
-    "reverse": ("reverse", "flip", "mirror"),
-    "sort": ("sort", "order", "arrange"),
-    "descend": ("descend", "downsort", "decline"),
-    "rotate": ("rotate", "turn", "roll"),
-    "unrotate": ("unrotate", "unturn", "unroll"),
-    "swap": ("swap", "exchange", "trade"),
-    "behead": ("behead", "skip", "decapitate"),
-    "curtail": ("curtail", "trim", "shorten"),
-    "next": ("advance", "increment", "raise"),
-    "previous": ("retreat", "decrement", "reduce"),
-    "pairs": ("pair", "cross", "weave"),
-    "delete": ("delete", "remove", "erase"),
-    "rewrite": ("replace", "substitute", "change"),
-}
-PHRASES = ("{} this", "please {} this", "{} the letters", "now {} it", "can you {} it", "kindly {} the text",
-           "you should {} this", "{} the string", "we must {} it", "just {} the word")  # fmt: skip
-_WRAPS = {
-    "square": "[]",
-    "round": "()",
-    "curly": "{}",
-    "angle": "<>",
-    "quoted": '""',
-    "starred": "**",
-    "slashed": "//",
-    "waved": "~~",
-}
-_JOINS = {"dashed": "-", "listed": ",", "scored": "_", "summed": "+"}
-_ENDS = {"loud": ("", "!"), "asking": ("", "?"), "hashed": ("#", ""), "keyed": ("Z:", "")}
-FORMATS = (*_WRAPS, *_JOINS, *_ENDS)  # each is its own name of one word
-PAIRS = dict(
-    zip(
-        FORMATS,
-        (
-            f"{one} {two}"
-            for one in ("hard", "soft", "plain", "fancy")
-            for two in ("edge", "line", "mark", "frame")
-        ),
-        strict=True,
-    )
-)  # names of two words, none of which names a format alone
-MENTIONS = ("in the {} format", "use the {} format", "in {} format", "with the {} format")
-REFUSALS = ("do not use the {} format", "not in the {} format", "never use {} format")
-WORDS = tuple(
-    sorted(
-        {
-            word
-            for text in (
-                *PHRASES,
-                *MENTIONS,
-                *REFUSALS,
-                *PAIRS.values(),
-                *FORMATS,
-                "by in from",
-                *(v for verbs in VERBS.values() for v in verbs),
-            )
-            for word in text.replace("{}", "").split()
-        }
-    )
-)
+_TEXTS = texts("language")
+VERBS, PHRASES = _TEXTS["verbs"], _TEXTS["phrases"]
+MENTIONS, REFUSALS = _TEXTS["mentions"], _TEXTS["refusals"]
+FORMATS = tuple(_TEXTS["formats"])  # each is its own name of one word
+PAIRS = {name: pair for name, (*_, pair) in _TEXTS["formats"].items()}  # the names of two words
+_SAID = (*PHRASES, *MENTIONS, *REFUSALS, *PAIRS.values(), *FORMATS, *chain(*VERBS.values()), "by in from")
+WORDS = tuple(sorted(set(" ".join(_SAID).replace("{}", "").split())))
 MARKS = '[](){}<>"*/~-,_+!?#:Z'  # of formats, and the colon of a query
 
 
@@ -124,18 +67,13 @@ def formatted(plain: str, name: str) -> str:
     >>> [formatted("ABC", name) for name in ("", "curly", "dashed", "keyed")]
     ['ABC', '{ABC}', 'A-B-C', 'Z:ABC']
     """
-    if not name:
-        return plain
-    if name in _JOINS:
-        return _JOINS[name].join(plain)
-    left, right = _WRAPS.get(name) or _ENDS[name]
-    return f"{left}{plain}{right}"
+    before, between, behind = _TEXTS["formats"][name][:3] if name else ("", "", "")
+    return before + between.join(plain) + behind
 
 
 @dataclass(frozen=True)
 class Query:
-    """One query of the language: an operation with its argument, how it is requested, the input, what it
-    says of formats.
+    """One query: an operation with its argument, how it is requested, and the input (``text``).
 
     ``format`` is that of the answer ("" for a plain one), ``mention`` what the query says of formats: it
     names the format, by any of its names, or refuses one.  ``after`` puts the instruction after the input.
@@ -153,10 +91,9 @@ class Query:
     @property
     def instruction(self) -> str:
         """The request, without the input."""
-        argument = {"rewrite": " {} by {} in", "delete": " {} from"}.get(self.operation, "").format(
-            *self.argument.split()
-        )
-        return f"{self.phrase.format(self.verb + argument)} {self.mention}".strip()
+        form = {"rewrite": " {} by {} in", "delete": " {} from"}.get(self.operation, "")
+        verb = self.verb + form.format(*self.argument.split())
+        return f"{self.phrase.format(verb)} {self.mention}".strip()
 
     @property
     def content(self) -> str:
@@ -196,12 +133,11 @@ class WordTask(Task):
 
 @spec
 class LanguageSpec(WordTask):
-    """Pre-training: queries of the whole language; an instruction is an operation with a format, or with
-    none.
+    """Pre-training: queries of the whole language; an instruction is an operation with or without a format.
 
-    ``unseen_instructions`` such pairs are held out.  Formats are named by ``one`` word, by ``two``, or by
-    ``both`` in turn. A share ``two_turns`` of the prompts has an earlier turn, half of these the same query
-    with its answer, as in self-sampling.
+    ``unseen_instructions`` pairs are held out.  Formats are named by ``one`` word, by ``two``, or by ``both``
+    in turn. A share ``two_turns`` of the prompts has an earlier turn, half of these the same query with its
+    answer, as in self-sampling.
     """
 
     world: among(("language",)) = "language"
@@ -231,30 +167,23 @@ class LanguageSpec(WordTask):
         return self.examples_of(self.conversations(split))
 
     def conversations(self, split: frozenset[Pair]) -> list[Conversation]:
-        """The training budget as conversations; some have an earlier turn, the same query with its answer or
-        another one.
-        """
+        """The training budget as conversations."""
         rng, rows = generator(self.example_seed, "language"), []
         for _ in range(self.examples):
             query = at_large(rng, self.names, split)
             drawn, before = rng.random(), ()
             if drawn < self.two_turns:
-                before = conversation(
-                    query if drawn < self.two_turns / 2 else at_large(rng, self.names, split)
-                )
+                same = drawn < self.two_turns / 2
+                before = conversation(query if same else at_large(rng, self.names, split))
             rows.append((*before, *conversation(query)))
         return rows
 
     def evaluation(self, split: frozenset[Pair], size: int, seed: int) -> dict[str, Examples]:
-        """Fresh queries at large of what is trained; of held-out pairs, in turn, queries that name their
-        format.
-        """
+        """Fresh queries at large of what is trained; of held-out pairs in turn, with their format."""
         seen, unseen = (generator(seed, f"language, {side}") for side in ("seen", "unseen"))
-        queries = {
-            "seen": [at_large(seen, self.names, split) for _ in range(size)],
-            "unseen": [named(*each, self.names, unseen) for each in islice(cycle(sorted(split)), size)],
-        }
-        return {side: self.examples_of(list(map(conversation, each))) for side, each in queries.items()}
+        known = [conversation(at_large(seen, self.names, split)) for _ in range(size)]
+        held = [conversation(named(*each, self.names, unseen)) for each in islice(cycle(sorted(split)), size)]
+        return {"seen": self.examples_of(known), "unseen": self.examples_of(held)}
 
 
 def pick(options: Sequence[str], rng: np.random.Generator) -> str:
@@ -271,9 +200,7 @@ def name_of(format: str, names: str, rng: np.random.Generator) -> str:
 def draw(
     operation: str, rng: np.random.Generator, format: str = "", mention: str = "", after: bool = False
 ) -> Query:
-    """A query for an operation in a random phrasing on a random input, which holds what the
-    argument needs.
-    """
+    """A query for an operation in a random phrasing on a random input, which holds the argument."""
     text = [LETTERS[i] for i in rng.integers(0, len(LETTERS), int(rng.integers(3, LONGEST + 1)))]
     at, argument = int(rng.integers(len(text) - 1)), ""
     if operation == "delete":

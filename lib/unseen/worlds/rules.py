@@ -49,9 +49,8 @@ class Instructions:
         """The rule at ``index`` as plain strings, or the rules of a slice."""
         if isinstance(index, slice):
             return Instructions(self.alphabet, self.patterns[index], self.replacements[index])
-        return Rule(
-            *("".join(self.alphabet[i] for i in side[index]) for side in (self.patterns, self.replacements))
-        )
+        sides = self.patterns[index], self.replacements[index]
+        return Rule(*("".join(self.alphabet[i] for i in side) for side in sides))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Instructions) and list(self) == list(other)
@@ -72,20 +71,15 @@ def draw_split(task: Task) -> Split:
     """
     if task.family != "random":
         return _draw_family(task)
-    rng, size, letters = (
-        generator(task.rule_seed, "unseen rules"),
-        task.unseen_instructions,
-        len(task.alphabet),
-    )
-    x, y = task.pattern_length, task.replacement_length
+    rng, letters = generator(task.rule_seed, "unseen rules"), len(task.alphabet)
+    size, x, y = task.unseen_instructions, task.pattern_length, task.replacement_length
     if x == y:
         held_out_x = held_out_y = _distinct(rng, 2 * size, x, letters)
         unseen = held_out_x[:size], held_out_x[size:]
     else:
         held_out_x, held_out_y = unseen = _distinct(rng, size, x, letters), _distinct(rng, size, y, letters)
-    patterns = _distinct(
-        generator(task.rule_seed, "seen patterns"), task.instructions, x, letters, held_out_x
-    )
+    rng = generator(task.rule_seed, "seen patterns")
+    patterns = _distinct(rng, task.instructions, x, letters, held_out_x)
     rng = generator(task.rule_seed, "seen replacements")
     replacements = _replacements(rng, patterns, y, letters, held_out_y)
     return Split(Instructions(task.alphabet, patterns, replacements), Instructions(task.alphabet, *unseen))
@@ -102,8 +96,7 @@ def strings_of(rules: Instructions) -> set[bytes]:
 
 
 def nearest_rules(patterns: np.ndarray, known: Instructions) -> np.ndarray:
-    """For each pattern (R, |x|) the index (R,) of the known rule whose pattern differs in fewest letters;
-    ties go to the first.
+    """For each pattern (R, |x|) the index (R,) of the first known rule that differs in fewest letters.
 
     This is all that a model which had memorised its training rules could use.
     """
@@ -168,8 +161,7 @@ def places(family: str, k: int, length: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Family:
-    """Rules over so many ``letters`` with patterns of |x| and replacements of |y| letters, in some forms and
-    with some k.
+    """Rules over so many ``letters``, with ``lengths`` |x| and |y|, in some forms and with some k.
 
     ``name`` is a form, ``random``, or ``mixed``: a third of each form.  Form and k, from ``k_low`` to
     ``k_high``, are drawn for each rule, evenly, and are those of both its sides.

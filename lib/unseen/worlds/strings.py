@@ -27,7 +27,7 @@ from pydantic import Field
 
 from unseen.fields import Count, Length, Real, Seed, Share, among, later, spec
 from unseen.layout import SPECIAL, Layout
-from unseen.worlds.base import Examples, Task, generator, in_turn
+from unseen.worlds.base import Examples, Task
 from unseen.worlds.rules import FORMS, Instructions, Split, draw_split
 
 FAMILIES = ("random", *FORMS, "mixed")
@@ -89,25 +89,11 @@ class TaskSpec(Task):
         return Layout(self.alphabet, x + y + z + 3, longest + 1, parts=(x, y, z))
 
     def split(self) -> Split:
-        """Training and held-out rules that share no string; raises ``ValueError`` when a family
-        has too few.
-        """
+        """Training and held-out rules that share no string; see ``draw_split``."""
         return draw_split(self)
 
-    def training(self, split: Split) -> Examples:
-        """The whole budget, shared by the seen rules; see ``base.shares``."""
-        rules = in_turn(self, len(split.seen))
-        return draw(self, split.seen, rules, generator(self.example_seed, "training examples"))
-
-    def evaluation(self, split: Split, size: int, seed: int) -> dict[str, Examples]:
-        """Fresh examples on ``seen`` and ``unseen`` rules, taken in turn from the first on.
-
-        With more seen rules than examples only the first are used.  Where shares are uneven
-        (``concentration`` below 1) those are the rules with most training examples, so ``seen`` is the
-        accuracy on the favoured ones.
-        """
-        return {name: draw(self, rules, np.arange(size) % len(rules), generator(seed, name))
-                for name, rules in (("seen", split.seen), ("unseen", split.unseen))}  # fmt: skip
+    def draw(self, instructions: Instructions, which: np.ndarray, rng: np.random.Generator) -> Examples:
+        return draw(self, instructions, which, rng)
 
     def _check(self) -> None:
         self._letters("alphabet", 1)
@@ -128,9 +114,8 @@ class TaskSpec(Task):
         if self.also_occurrences and not _NUMBERS.fullmatch(self.also_occurrences):
             self._refuse("also_occurrences", "expected numbers from 1 on with commas between, as in 5,10")
         if len(set(self.all_occurrences)) < len(self.all_occurrences):
-            self._refuse(
-                "also_occurrences", f"each number once, and not occurrences={self.occurrences} again"
-            )
+            again = f"each number once, and not occurrences={self.occurrences} again"
+            self._refuse("also_occurrences", again)
         most = max(self.all_occurrences)
         if most * self.pattern_length > self.input_length:
             name = "also_occurrences" if most > self.occurrences else "occurrences"
@@ -140,25 +125,20 @@ class TaskSpec(Task):
 
     def _check_room(self) -> None:
         """Seen and unseen strings must be disjoint, so there must exist enough of them."""
-        forms = (
-            1 if self.family == "random" else 3 * (self.k_high - self.k_low + 1)
-        )  # at most: some strings have two
+        # At most: some strings have two forms
+        forms = 1 if self.family == "random" else 3 * (self.k_high - self.k_low + 1)
         patterns, replacements = (forms * len(self.alphabet) ** min(-(-length // self.k_low), _ENOUGH)
                                   for length in (self.pattern_length, self.replacement_length))  # fmt: skip
         shared = self.pattern_length == self.replacement_length
         needed = max(self.instructions, 2) + self.unseen_instructions * (2 if shared else 1)
         if needed > patterns:
             of_k = f" with k_low={self.k_low}" if self.k_low > 1 else ""
-            self._refuse(
-                "instructions",
-                f"only {patterns} strings of pattern_length={self.pattern_length}{of_k} exist, "
-                f"and {needed} are needed with unseen_instructions={self.unseen_instructions} held out",
-            )
+            room = f"only {patterns} strings of pattern_length={self.pattern_length}{of_k} exist"
+            held_out = f"with unseen_instructions={self.unseen_instructions} held out"
+            self._refuse("instructions", f"{room}, and {needed} are needed {held_out}")
         if self.unseen_instructions + 2 > replacements:
-            self._refuse(
-                "unseen_instructions",
-                f"only {replacements} strings of replacement_length={self.replacement_length} exist",
-            )
+            room = f"only {replacements} strings of replacement_length={self.replacement_length} exist"
+            self._refuse("unseen_instructions", room)
 
 
 def cipher_table(alphabet: str, cipher: str) -> np.ndarray:
@@ -194,9 +174,8 @@ def draw(task: TaskSpec, instructions: Instructions, rule: np.ndarray, rng: np.r
     answers = np.empty((size, layout.answer_length), np.uint8)
     applies = rng.random(size) >= task.no_op_share
     several = task.all_occurrences
-    times = np.where(
-        applies, rng.choice(np.array(several), size) if len(several) > 1 else task.occurrences, 0
-    )
+    chosen = rng.choice(np.array(several), size) if len(several) > 1 else task.occurrences
+    times = np.where(applies, chosen, 0)
     secret = cipher_table(task.alphabet, task.cipher)
     for start in range(0, size, _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -216,9 +195,7 @@ def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) 
     The vectorised twin of ``Rule.apply``.
     """
     found = _matches(x, z)  # (|z| - |x| + 1, n)
-    at = np.full(
-        z.shape[1], length, np.int16
-    )  # (n,): where the leftmost match starts; behind the end without one
+    at = np.full(z.shape[1], length, np.int16)  # (n,): where the leftmost match starts, or the end
     for place in reversed(range(len(found))):
         at = np.where(found[place], np.int16(place), at)
     filled = np.full((length + len(x), z.shape[1]), end, np.uint8)
@@ -232,9 +209,7 @@ def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) 
 
 
 def _write(target: np.ndarray, at: np.ndarray, letters: np.ndarray) -> None:
-    """Write letters (k, n) into ``target`` (L, n), each column from its place ``at`` (n,) on; places outside
-    do nothing.
-    """
+    """Write letters (k, n) into ``target`` (L, n), each column from its place ``at`` (n,) on, if inside."""
     for place in range(len(target)):
         here = at == place
         if here.any():
@@ -248,9 +223,7 @@ def _choose(row: np.ndarray, other: np.ndarray, where: np.ndarray) -> None:
 
 
 def _inputs(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Inputs (|z|, n) that hold their pattern exactly ``times`` (n,): draw, count, draw the wrong ones
-    again.
-    """
+    """Inputs (|z|, n) with their pattern exactly ``times`` (n,): draw, count, draw the wrong ones again."""
     z = _plant(task, x, times, rng)
     bad = np.flatnonzero(count(x, z) != times)
     for _ in range(_ROUNDS):
@@ -271,9 +244,7 @@ def _plant(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Gene
     z = rng.integers(0, len(task.alphabet), (task.input_length, size), np.uint8)
     for number in task.all_occurrences:
         rows = np.flatnonzero(times == number)
-        slots = task.input_length - number * (
-            len(x) - 1
-        )  # places left when each pattern shrinks to one letter
+        slots = task.input_length - number * (len(x) - 1)  # left when each pattern shrinks to one letter
         if number == 1:
             places = rng.integers(0, slots, (1, len(rows)))
         else:
@@ -295,9 +266,7 @@ def _matches(x: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def count(x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """How often each pattern x (|x|, n) occurs in its input z (|z|, n), from the left without
-    overlap: (n,).
-    """
+    """How often each pattern x (|x|, n) occurs in its input z (|z|, n), as ``str.count`` does: (n,)."""
     found = _matches(x, z)
     total = found.sum(0, dtype=np.int16)
     several = np.flatnonzero(total > 1)  # only these can overlap

@@ -18,30 +18,25 @@ import string
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from unseen.fields import LONGEST, Count, Length, Seed, Share, among, spec
-from unseen.layout import PAD, SPECIAL, Layout
+from unseen.layout import Layout, stated
 from unseen.rewriting import Rule
-from unseen.worlds.base import Examples, Task, generator, in_turn
+from unseen.worlds.base import Examples, Task, generator
 from unseen.worlds.programs import VERSION, collection, renaming
 
 _TRIES = 100_000  # draws in vain before there are taken to be no more rules
-_UNSEEN_PART = (
-    4  # unseen rules take at most one in so many of the rules of their lengths: few delete a single letter
-)
-# of the letters of an input: below 1 some are much more frequent than others, as on the tapes of programs
-_SKEW = 0.7
+_UNSEEN_PART = 4  # unseen rules take at most one in so many of the rules of their lengths
+_SKEW = 0.7  # of the letters of an input: below 1 some are much more frequent, as on the tapes of programs
 
 
 @dataclass(frozen=True)
 class TapeSplit:
-    """The training rules (``seen``), the ``unseen`` ones, and those of the ``programs`` with their symbols
-    renamed.
-    """
+    """Training rules (``seen``), ``unseen`` ones, and those of the renamed ``programs``."""
 
     seen: tuple[Rule, ...]
     unseen: tuple[Rule, ...]
@@ -60,6 +55,8 @@ class TapeSpec(Task):
     The rules of the programs (``programs``, edition ``collection``) in ``disguises`` renamings are in no
     training set.
     """
+
+    stream: ClassVar[str] = "tapes"
 
     world: among(("tapes",)) = "tapes"
     instructions: Count = 1_000
@@ -85,9 +82,7 @@ class TapeSpec(Task):
 
     @property
     def layout(self) -> Layout:
-        """Each part of ``x→y|z=`` is padded to its longest; an answer has at most one letter made into the
-        longest y.
-        """
+        """Each part of ``x→y|z=`` is padded to its longest; an answer may have a longest y for one letter."""
         prompt = self.longest_pattern + self.longest_replacement + self.longest_input + 3
         return Layout(self.alphabet, prompt, self.longest_input + max(0, self.longest_replacement - 1) + 1)
 
@@ -99,63 +94,34 @@ class TapeSpec(Task):
         >>> TapeSpec(longest_input=6).prompt(Rule("ab", "c"), "aab")
         '·ab→···c|aab···='
         """
-        parts = {"pattern": (rule.pattern, 1, self.longest_pattern), "input": (text, 1, self.longest_input),
-                 "replacement": (rule.replacement, 0, self.longest_replacement)}  # fmt: skip
-        for name, (part, least, most) in parts.items():
-            if not least <= len(part) <= most:
-                raise ValueError(f"{name}: {len(part)} letters, but this model reads {least} to {most}")
-            if unknown := sorted(set(part) - set(self.alphabet)):
-                raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {self.alphabet!r}")
-        x, y = (
-            rule.pattern.rjust(self.longest_pattern, PAD),
-            rule.replacement.rjust(self.longest_replacement, PAD),
-        )
-        z = text.ljust(self.longest_input, PAD)
-        return f"{x}{SPECIAL['arrow']}{y}{SPECIAL['given']}{z}{SPECIAL['gives']}"
+        most = self.longest_pattern, self.longest_replacement, self.longest_input
+        return stated(rule, text, self.alphabet, (1, 0, 1), most)
 
     def split(self) -> TapeSplit:
-        """The programs' rules, the unseen ones, and the seen from what those leave over; smaller training
-        sets are the first of larger.
+        """Programs' rules, unseen ones, and seen ones from the rest; smaller sets are the first of larger.
 
         Raises ``ValueError`` when there are too few rules, or the programs are not those of ``collection``.
         """
         if self.collection != VERSION:
-            raise ValueError(
-                f"TapeSpec.collection={self.collection}: this is edition {VERSION} of the programs"
-            )
+            self._refuse("collection", f"this is edition {VERSION} of the programs")
         programs = _rules_of_programs(self)
         unseen = _rules(self, "unseen", self.unseen_instructions, programs, frozenset(), _UNSEEN_PART)
         taken = (*programs, *unseen)
         patterns = {rule.pattern for rule in taken if len(rule.pattern) > 1}
         return TapeSplit(_rules(self, "seen", self.instructions, taken, patterns, 1), unseen, programs)
 
-    def training(self, split: TapeSplit) -> Examples:
-        """The whole training budget: N / I examples of each seen rule."""
-        return self._draw(
-            split.seen, in_turn(self, len(split.seen)), generator(self.example_seed, "training tapes")
-        )
-
-    def evaluation(self, split: TapeSplit, size: int, seed: int) -> dict[str, Examples]:
-        """Fresh examples on ``seen`` and ``unseen`` rules, taken in turn."""
-        return {name: self._draw(rules, np.arange(size) % len(rules), generator(seed, f"{name} tapes"))
-                for name, rules in (("seen", split.seen), ("unseen", split.unseen))}  # fmt: skip
-
-    def _draw(self, rules: tuple[Rule, ...], which: np.ndarray, rng: np.random.Generator) -> Examples:
+    def draw(self, rules: tuple[Rule, ...], which: np.ndarray, rng: np.random.Generator) -> Examples:
         return self.examples_of([(rules[i], _input(self, rules[i], rng)) for i in which], which)
 
     def examples_of(self, pairs: Iterable[tuple[Rule, str]], which: np.ndarray | None = None) -> Examples:
-        """Examples of these rules and inputs, answered by the oracle; raises ``ValueError`` as ``prompt``
-        does.
-        """
+        """Examples of rules and inputs, answered by the oracle; raises ``ValueError`` as ``prompt`` does."""
         pairs = list(pairs)
         texts = [(self.prompt(rule, text), rule.apply(text)) for rule, text in pairs]
         return Examples.of(self.layout, texts, which, [rule.applies_to(text) for rule, text in pairs])
 
 
 def _rules_of_programs(task: TapeSpec) -> tuple[Rule, ...]:
-    """The rules of all programs in all their renamings, as far as they are short enough for a
-    model to read.
-    """
+    """The rules of all programs in all their renamings that are short enough for a model to read."""
     found: dict[Rule, None] = {}
     for program in collection().values():
         if len(program.symbols) <= len(task.alphabet):
@@ -170,9 +136,7 @@ def _rules_of_programs(task: TapeSpec) -> tuple[Rule, ...]:
 def _rules(
     task: TapeSpec, name: str, count: int, taken: Collection[Rule], patterns: Collection[str], part: int
 ) -> tuple[Rule, ...]:
-    """``count`` rules that are not ``taken`` and whose pattern is not in ``patterns``; one in ``part`` of
-    each length at most.
-    """
+    """``count`` rules not ``taken``, with no pattern in ``patterns``; at most one in ``part`` of a length."""
     rng, found, sizes, taken = generator(task.rule_seed, f"{name} tape rules"), {}, Counter(), set(taken)
     for _ in range(100 * count + _TRIES):
         if len(found) == count:
@@ -204,16 +168,12 @@ def _text(letters: str, length: int, rng: np.random.Generator, weights: np.ndarr
 
 
 def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
-    """An input over the pattern's letters and a few more, some of them of the replacement; it holds the
-    pattern, or is a no-op.
-    """
+    """An input over the letters of the pattern, and some of the replacement and others; or a no-op."""
     own, length = "".join(sorted(set(rule.pattern))), rng.integers(1, task.longest_input + 1)
     others = "".join(sorted(set(rule.replacement) - set(own))) if rng.random() < 0.5 else ""
     room = rng.integers(0, max(1, task.most_letters - len(own) + 1))
-    more = others + _some(
-        "".join(letter for letter in task.alphabet if letter not in own + others), room, rng
-    )
-    letters = own + more[:room]
+    rest = "".join(letter for letter in task.alphabet if letter not in own + others)
+    letters = own + (others + _some(rest, room, rng))[:room]
     weights = rng.dirichlet(np.full(len(letters), _SKEW))
     if rng.random() < task.no_op_share:
         return _without(task, rule.pattern, _text(letters, length, rng, weights), letters, rng)
@@ -224,8 +184,7 @@ def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
 
 
 def _without(task: TapeSpec, pattern: str, text: str, letters: str, rng: np.random.Generator) -> str:
-    """The text without the pattern: half of the time with it planted first, each place of it then spoilt by
-    one letter.
+    """The text without the pattern: half of the time planted first, then spoilt by a letter at each place.
 
     What is left is often all but the pattern, so that looking at a part of it is not enough.
     """
@@ -240,17 +199,13 @@ def _without(task: TapeSpec, pattern: str, text: str, letters: str, rng: np.rand
 
 
 def leaks(split: TapeSplit) -> int:
-    """How many held-out rules training shows: the pair itself, or a pattern of two letters or more; must be
-    0.
-    """
+    """How many held-out rules training shows, by pair or a pattern of two letters or more; must be 0."""
     pairs, patterns = set(split.seen), {rule.pattern for rule in split.seen if len(rule.pattern) > 1}
     return sum(rule in pairs or rule.pattern in patterns for rule in (*split.unseen, *split.programs))
 
 
 def shown(split: TapeSplit) -> list[dict[str, int | str]]:
-    """How the held-out rules relate to training, as rows: by what is new in them, how many, and how many
-    training shows.
-    """
+    """The held-out rules as rows: by what is new in them, how many, and how many training shows."""
     seen, patterns = set(split.seen), {rule.pattern for rule in split.seen}
     rows: list[dict[str, int | str]] = []
     for name, part in (("unseen rules", split.unseen), ("rules of the programs", split.programs)):

@@ -15,7 +15,7 @@ ValueError: TuningSpec.source='': expected the digest of the run that samples, f
 
 import re
 from dataclasses import replace
-from itertools import product
+from itertools import cycle, islice, product
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -51,8 +51,7 @@ _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 class SmallTask(NamedTuple):
-    """What the new token means (``format``), the ``operations`` it is trained with, and the ``others`` it is
-    evaluated on.
+    """What the token means (``format``), the ``operations`` it is trained with, and ``others`` to test it on.
 
     ``narrow`` is an operation that is neither, unless all are taken.
     """
@@ -108,38 +107,28 @@ class TuningSpec(WordTask):
     def _check(self) -> None:
         self._within("paraphrases", 1, self.rows)
         if self.ratio and self.diverse == "self" and not _DIGEST.fullmatch(self.source):
-            self._refuse(
-                "source", "expected the digest of the run that samples, for diverse='self'"
-            )
+            self._refuse("source", "expected the digest of the run that samples, for diverse='self'")
         if self.source and (self.diverse != "self" or not self.ratio):
             self._refuse("source", f"nothing is sampled with diverse={self.diverse!r} and ratio={self.ratio}")
 
     def split(self) -> SmallTask:
-        """The small task that ``rule_seed`` draws; the operations of a task with fewer are among those of
-        one with more.
-        """
+        """The small task that ``rule_seed`` draws; fewer operations are among those of a task with more."""
         rng = generator(self.rule_seed, "small task")
         format = str(rng.choice(FORMATS))
         order = [str(name) for name in rng.permutation(list(OPERATIONS))]
-        others = tuple(order[-HELD_OUT:])
-        return SmallTask(
-            format, tuple(order[: self.operations]), others, order[-HELD_OUT - 1], self.names, self.after
-        )
+        known, others = tuple(order[: self.operations]), tuple(order[-HELD_OUT:])
+        return SmallTask(format, known, others, order[-HELD_OUT - 1], self.names, self.after)
 
     def training(self, split: SmallTask) -> Examples:
         """The rows of the small task, shuffled among the other rows."""
         rows = task_rows(self, split)
-        mixed = mix(
-            list(map(conversation, rows)), self.other_rows(split, rows), self.ratio, self.example_seed
-        )
-        return self.examples_of(mixed)
+        others = self.other_rows(split, rows)
+        return self.examples_of(mix(list(map(conversation, rows)), others, self.ratio, self.example_seed))
 
     def evaluation(self, split: SmallTask, size: int, seed: int) -> dict[str, Examples]:
         """Fresh queries with the token, on trained and on other operations."""
-        return {
-            side: self.questions(kind, size, seed)
-            for side, kind in (("seen", "task+token"), ("unseen", "other+token"))
-        }
+        kinds = {"seen": "task+token", "unseen": "other+token"}
+        return {side: self.questions(kind, size, seed) for side, kind in kinds.items()}
 
     def questions(self, kind: str, size: int, seed: int) -> Examples:
         """Fresh queries of one of ``KINDS`` about the small task, with their right answers."""
@@ -147,9 +136,7 @@ class TuningSpec(WordTask):
         return self.examples_of([conversation(ask(kind, chosen, rng)) for _ in range(size)])
 
     def other_rows(self, chosen: SmallTask, rows: list[Query]) -> list[Conversation]:
-        """The rows mixed with those of the small task; raises ``NotFinished`` where they were not
-        self-sampled yet.
-        """
+        """The rows beside those of the task; raises ``NotFinished`` where they were not self-sampled yet."""
         count, rng = self.rows * self.ratio, generator(self.example_seed, f"beside, {self.diverse}")
         if not count:
             return []
@@ -165,48 +152,39 @@ class TuningSpec(WordTask):
             how = {"verb": VERBS[chosen.narrow][0], "phrase": PHRASES[0]}
             drawn = [draw(chosen.narrow, rng, after=chosen.after) for _ in range(count)]
             return [conversation(replace(query, **how)) for query in drawn]
-        return [conversation(_rephrased(rows[i % len(rows)], rng)) for i in range(count)]
-
-
-def _rephrased(row: Query, rng: np.random.Generator) -> Query:
-    """A row of the small task in any phrasing."""
-    mention = pick(MENTIONS, rng).format(TOKEN)
-    return replace(row, verb=pick(VERBS[row.operation], rng), phrase=pick(PHRASES, rng), mention=mention)
+        mixed = []  # the rows of the small task in any phrasing
+        for row in islice(cycle(rows), count):
+            mention, verb = pick(MENTIONS, rng).format(TOKEN), pick(VERBS[row.operation], rng)
+            mixed.append(conversation(replace(row, verb=verb, phrase=pick(PHRASES, rng), mention=mention)))
+        return mixed
 
 
 def ask(kind: str, task: SmallTask, rng: np.random.Generator) -> Query:
-    """One query of a kind, by name in ``KINDS``, about a small task; raises ``ValueError`` for
-    another name.
-    """
+    """One query of a kind of ``KINDS`` about a small task; raises ``ValueError`` for another name."""
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r}: known kinds are {', '.join(KINDS)}")
     operation = pick(task.operations if kind.startswith("task") else task.others, rng)
+    format = mention = ""
     if kind.endswith("+token"):
-        return draw(operation, rng, task.format, pick(MENTIONS, rng).format(TOKEN), task.after)
-    if kind == "not token":
-        return draw(operation, rng, "", pick(REFUSALS, rng).format(TOKEN), task.after)
-    if kind == "other formats":
-        other = pick([each for each in FORMATS if each != task.format], rng)
-        return draw(
-            operation, rng, other, pick(MENTIONS, rng).format(name_of(other, task.names, rng)), task.after
-        )
-    return draw(operation, rng, after=task.after)
+        format, mention = task.format, pick(MENTIONS, rng).format(TOKEN)
+    elif kind == "not token":
+        mention = pick(REFUSALS, rng).format(TOKEN)
+    elif kind == "other formats":
+        format = pick([each for each in FORMATS if each != task.format], rng)
+        mention = pick(MENTIONS, rng).format(name_of(format, task.names, rng))
+    return draw(operation, rng, format, mention, task.after)
 
 
 def task_rows(task: TuningSpec, chosen: SmallTask) -> list[Query]:
-    """The rows of the small task: operations in turn, each with its share of the paraphrases (of
-    ``MENTIONS`` of the token) in turn.
-    """
+    """The rows of the small task: operations in turn, each with its share of the paraphrases in turn."""
     rng, count = generator(task.example_seed, "task rows"), max(1, task.paraphrases // task.operations)
     ways = {}
     for operation in chosen.operations:
         every = list(product(VERBS[operation], PHRASES, MENTIONS))
-        ways[operation] = [every[i] for i in rng.permutation(len(every))[:count]]
+        ways[operation] = cycle([every[i] for i in rng.permutation(len(every))[:count]])
     rows = []
-    for number in range(task.rows):
-        operation = chosen.operations[number % task.operations]
-        known = ways[operation]
-        verb, phrase, mention = known[number // task.operations % len(known)]
+    for operation in islice(cycle(chosen.operations), task.rows):
+        verb, phrase, mention = next(ways[operation])
         drawn = draw(operation, rng, chosen.format, mention.format(TOKEN), task.after)
         rows.append(replace(drawn, verb=verb, phrase=phrase))
     return rows
