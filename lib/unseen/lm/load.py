@@ -7,8 +7,7 @@ Nothing is downloaded, no code in the folder runs, and weights are read from saf
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from unseen.errors import Explained
 from unseen.files import brief, hash_of
+from unseen.model import seeded
 from unseen.process_group import best_device
 
 PACKAGES = {"adapters": ("transformers", "peft", "tokenizers")}
@@ -173,11 +173,3 @@ def with_token(loaded: Loaded, token: str, seed: int = 0) -> Loaded:
         table = model.get_input_embeddings().weight
         table[number] = (torch.randn(table.shape[1]) * table.float().std().item()).to(table)
     return replace(loaded, token=number)
-
-
-@contextmanager
-def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
-    """Random numbers of a seed, without a trace in the global generators."""
-    with torch.random.fork_rng(devices=[0] if device == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
