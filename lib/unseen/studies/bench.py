@@ -305,7 +305,7 @@ class HuggingFace:
         return ((guesses == labels[:, 1:]) | (labels[:, 1:] == _IGNORED)).all(1).float().mean().item()
 
     def _train(self, steps: int, every: int, check: Callable[[int, float], bool]) -> None:
-        """Train; every few steps, with the clock stopped, ``check`` of step and seconds says whether to stop."""
+        """Train, and every few steps, with the clock stopped, ``check`` whether that is enough."""
         from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
         class Watch(TrainerCallback):
