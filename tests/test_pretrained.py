@@ -144,7 +144,6 @@ def test_the_own_base_is_pre_trained_once_and_everything_is_fine_tuned_from_it(r
     drills = own.drills(Serial())
     assert drills["operation"].tolist() == list(OPERATIONS)
     assert drills["accuracy"].between(0, 1).all()
-    assert own.grown()[["q", "k", "v", "up"]].stack().between(0.5, 2).all()  # twelve steps change little
     wrong = pretraining.mistakes(tunings[0])
     assert len(wrong) > 0  # twelve steps teach nothing
     assert (wrong["input"] != wrong["answer"]).all()

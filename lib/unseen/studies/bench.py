@@ -21,11 +21,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
-from timeit import repeat, timeit
+from timeit import repeat
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -124,16 +123,6 @@ def contenders(modern: RunSpec, data: Data, steps: int) -> "dict[str, Library | 
     return {**found, "transformers": HuggingFace(paper, data)}
 
 
-def rounds(contenders: "dict[str, Library | HuggingFace]", number: int, steps: int) -> pd.DataFrame:
-    """One row per round and contender: seconds per step, and the machine's peak just before."""
-    rows = []
-    for each in range(number):
-        for name in list(contenders)[:: (-1) ** each]:
-            fastest, seconds = peak(), contenders[name].block(steps) / steps
-            rows.append({"round": each, "contender": name, "seconds": seconds, "peak": fastest})
-    return pd.DataFrame(rows)
-
-
 def multiply_adds(model: Transformer, batch: int) -> int:
     """Multiply-adds of all matrix products in one step's forward and backward pass, from the shapes alone.
 
@@ -188,18 +177,6 @@ def oracle_loop(task: TaskSpec, rules: list, size: int) -> tuple[np.ndarray, np.
     return np.array(prompts, np.uint8), np.array(answers, np.uint8)
 
 
-def generator_speed(data: Data, task: TaskSpec, number: int, loop: int, fast: int) -> pd.DataFrame:
-    """Examples a second of the generator (``fast`` of them) in turn with ``oracle_loop`` (``loop`` of them),
-    a row per round.
-    """
-    rules, larger, rows = list(data.split.seen), task.but(examples=fast), []
-    for _ in range(number):
-        speed = fast / timeit(lambda: larger.training(data.split), number=1)
-        rate = loop / timeit(lambda: oracle_loop(task, rules, loop), number=1)
-        rows.append({"generator": speed, "loop": rate, "ratio": speed / rate})
-    return pd.DataFrame(rows)
-
-
 # The other side: Hugging Face's GPT-2, trained by Hugging Face's own Trainer
 
 
@@ -230,8 +207,7 @@ def _ours(spec: RunSpec) -> Transformer:
 
 @torch.no_grad()
 def difference(spec: RunSpec, examples: Examples) -> float:
-    """The largest difference of logits and loss between our ``gpt2`` and Hugging Face's with the same
-    weights.
+    """The largest difference of logits and loss between our ``gpt2`` and theirs with the same weights.
 
     Every weight is drawn wide, biases and norms included, so that no part can hide behind a zero.
     """
