@@ -122,9 +122,8 @@ def test_all_starts_get_the_same_budget_and_a_half_says_which_half_it_is():
 
 
 def test_the_cipher_is_that_of_encrypted_rewriting():
-    ciphers = {
-        tuning.work: tuning.setting.base.task.cipher for tuning in pretraining.tunings("smoke", "shift:2")
-    }
+    tunings = pretraining.tunings("smoke", "shift:2")
+    ciphers = {tuning.work: tuning.setting.base.task.cipher for tuning in tunings}
     assert ciphers == {"plain": "", "encrypted": "shift:2"}
     with pytest.raises(ValueError, match=r"cipher='rot13'"):
         pretraining.tunings("smoke", "rot13")

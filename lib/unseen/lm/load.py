@@ -102,8 +102,7 @@ def memory_needed(folder: Path, device: str) -> int:
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, "pt") as file:
-                names = list(file.keys())
-                count += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+                count += sum(math.prod(file.get_slice(name).get_shape()) for name in list(file.keys()))
         except Exception as error:
             raise BadBase(f"{path} cannot be loaded: {brief(error)}") from error
     return int(count * (2 if device == "cuda" else 4) * (1 + SPARE)) + WORK
@@ -114,9 +113,8 @@ def memory_free(device: str) -> int:
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
+        return 1024 * int(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0])
+    except (OSError, IndexError):
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
