@@ -68,8 +68,7 @@ def needed(extra: str) -> None:
 def checked(folder: str | Path, chat: bool = False, device: str = "") -> Path:
     """The folder of a local model, if it can be tuned here; with ``chat`` it needs a chat template too.
 
-    Raises ``BadBase``, before weights are read, when a package or file is missing, the tokenizer has no end
-    token, or there is too little memory.
+    Raises ``BadBase``, before weights are read, for a missing package, file or end token, or little memory.
     """
     needed("llm" if chat else "adapters")
     folder = Path(folder).expanduser().absolute()

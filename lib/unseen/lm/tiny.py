@@ -161,5 +161,5 @@ def train(loaded: Loaded, spec: TinySpec, say: Callable[[str], Any]) -> float:
 def _drawn(loaded: Loaded, spec: TinySpec, rng: np.random.Generator, count: int) -> list[list[Row]]:
     """So many batches of new conversations, each of rows of about the same length, in random order."""
     rows = rows_of(loaded, [conversation(rng) for _ in range(count * spec.batch)])
-    rows.sort(key=lambda row: len(row[0]) + len(row[1]))
+    rows.sort(key=lambda row: len(row[0] + row[1]))
     return [rows[at * spec.batch : (at + 1) * spec.batch] for at in rng.permutation(count)]

@@ -108,10 +108,9 @@ def learn(contender: "Library | HuggingFace", scored: Examples, every: int) -> d
 
 
 def contenders(modern: RunSpec, data: Data, steps: int) -> "dict[str, Library | HuggingFace]":
-    """Everybody who can take part; without the extra, ``transformers`` cannot.
+    """Everybody who can take part (``transformers`` with the extra alone); the paper's recipe runs ``steps``.
 
-    The paper's recipe (section 2: AdamW 1e-3, linear schedule) runs over ``steps``.  Raises ``ValueError``
-    when our ``gpt2`` with Hugging Face's weights answers otherwise than theirs.
+    Raises ``ValueError`` when our ``gpt2`` with Hugging Face's weights answers otherwise than theirs.
     """
     paper = modern.but(model=GPT2.but(seed=modern.model.seed), training=GPT2_TRAINING.but(steps=steps))
     found = {"modern": Library(modern, data), "gpt2": Library(paper, data)}

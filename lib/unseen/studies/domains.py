@@ -144,9 +144,8 @@ def scores(spec: RunSpec, store: Store) -> list[dict[str, object]]:
 def worth(results: pd.DataFrame) -> pd.DataFrame:
     """What an example of the other domain is worth in own ones: a row per mixture that has a control.
 
-    ``as own`` is the number of own examples that alone would reach the mixture's mean accuracy, read off the
-    line through the controls and the pure set; ``worth`` is what that has more than the mixture, per other
-    example in it.
+    ``as own`` own examples alone would reach the mixture's mean accuracy, read off the line through the
+    controls and the pure set; ``worth`` is what they are more than in the mixture, per other example in it.
 
     >>> rows = [("7", 1.0, 100, 0.4), ("7", 0.5, 100, 0.3), ("7 alone", 1.0, 50, 0.2)]
     >>> frame = pd.DataFrame(rows, columns=["experiment", "own_share", "budget", "accuracy"]).assign(

@@ -134,9 +134,9 @@ class LocalBase:
 
     def measure(self, tunings: Sequence[Tuning], executor: Executor | None = None) -> pd.DataFrame:
         """As ``OwnBase.measure``, from the base only: its budget from scratch is out of reach."""
-        chosen = [each for each in tunings if each.start == "pre-trained"]
-        pairs = [(each.setting, spec) for each in chosen for spec in each.setting.runs()]
-        return labelled(pd.DataFrame([row for pair in pairs for row in self._rows(*pair)]), chosen)
+        settings = [each.setting for each in tunings if each.start == "pre-trained"]
+        rows = [row for each in settings for spec in each.runs() for row in self._rows(each, spec)]
+        return labelled(pd.DataFrame(rows), tunings)
 
     def _rows(self, setting: Setting, spec: RunSpec) -> list[dict[str, object]]:
         task, adapter = spec.task, self.adapter.but(seed=spec.model.seed)
