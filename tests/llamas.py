@@ -1,6 +1,6 @@
 """A tiny random Llama with a tokenizer of single characters, written to disk as any local model is."""
 
-import torch
+from unseen.model import seeded
 
 SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789:->\n ROuleIntp"  # what the prompts and answers hold
 
@@ -23,7 +23,6 @@ def write_llama(folder, signs=SIGNS, width=16):
     shape = {"hidden_size": width, "intermediate_size": 2 * width, "max_position_embeddings": 128}
     layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "bos_token_id": 0, "eos_token_id": 1}
     config = LlamaConfig(vocab_size=len(vocabulary), **shape, **layers)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         LlamaForCausalLM(config).save_pretrained(folder)
     return folder

@@ -73,18 +73,14 @@ def test_its_pre_training_holds_neither_the_token_nor_a_translation():
 def test_new_words_and_held_out_paraphrases_are_in_no_row_of_the_translation():
     task = study.demo("translation", seed=0, rows=100, examples=20)
     trained = set(texts_of(row[1:] for row in task.rows).split())
-    new = set(texts_of(row[1:] for row in task.questions["new words"]).split()) - {
-        "the",
-        "a",
-        "today",
-        "again",
-    }
+    new = set(texts_of(row[1:] for row in task.questions["new words"]).split())
+    new -= {"the", "a", "today", "again"}
     assert new
     assert not trained & new
-    inputs = [
+    known, asked = (
         {row[0].content.split(" : ")[0] for row in rows} for rows in (task.rows, task.questions["task"])
-    ]
-    assert not inputs[0] & inputs[1]
+    )
+    assert not known & asked
 
 
 def test_the_settings_are_the_published_ones():
@@ -123,11 +119,7 @@ def test_a_file_that_is_no_task_is_refused_before_the_model_is_made(tmp_path, mo
 def test_a_finished_tuning_is_kept_with_its_answers(base, task, monkeypatch):
     found = study.ensure(base, task, ratio=1, seed=0)
     assert (found["updates"], len(study.answers(found, "other"))) == (3, 2)
-    others = [
-        study.ensure(base, task, None, 0),
-        study.ensure(base, task, 0, 0),
-        study.ensure(base, task, 1, 1),
-    ]
+    others = [study.ensure(base, task, *ratio_and_seed) for ratio_and_seed in ((None, 0), (0, 0), (1, 1))]
     assert len({each["digest"] for each in [found, *others]}) == 4
     assert others[0]["updates"] == 0
     monkeypatch.setattr(study, "load", never)

@@ -16,6 +16,7 @@ from unseen.lm.load import BadBase
 from unseen.lm.rules import AdapterRun
 from unseen.lm.tune import AdapterSpec
 from unseen.messages import Message, pair, self_sample
+from unseen.model import seeded
 from unseen.specs import EvaluationSpec
 from unseen.studies import pretraining
 from unseen.worlds.strings import TaskSpec
@@ -380,7 +381,7 @@ def test_bleurt_is_read_from_a_local_checkpoint_with_one_output(tmp_path):
 
     tokenizer = tiny.tokenizer()
     shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
-    with load.seeded(0):
+    with seeded(0):
         config = BertConfig(vocab_size=len(tokenizer), num_labels=1, **shape)
         BertForSequenceClassification(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)

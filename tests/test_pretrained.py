@@ -117,9 +117,8 @@ def test_all_starts_get_the_same_budget_and_a_half_says_which_half_it_is():
 
 
 def test_the_cipher_is_that_of_encrypted_rewriting():
-    ciphers = {
-        tuning.work: tuning.setting.base.task.cipher for tuning in pretraining.tunings("smoke", "shift:2")
-    }
+    tunings = pretraining.tunings("smoke", "shift:2")
+    ciphers = {tuning.work: tuning.setting.base.task.cipher for tuning in tunings}
     assert ciphers == {"plain": "", "encrypted": "shift:2"}
     with pytest.raises(ValueError, match=r"cipher='rot13'"):
         pretraining.tunings("smoke", "rot13")
@@ -139,7 +138,6 @@ def test_the_own_base_is_pre_trained_once_and_everything_is_fine_tuned_from_it(r
     drills = own.drills(Serial())
     assert drills["operation"].tolist() == list(OPERATIONS)
     assert drills["accuracy"].between(0, 1).all()
-    assert own.grown()[["q", "k", "v", "up"]].stack().between(0.5, 2).all()  # twelve steps change little
     wrong = pretraining.mistakes(tunings[0])
     assert len(wrong) > 0  # twelve steps teach nothing
     assert (wrong["input"] != wrong["answer"]).all()

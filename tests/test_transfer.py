@@ -38,10 +38,8 @@ def evaluated(task, seed, tests):
 
 def test_rules_of_a_test_have_its_form_and_k_and_no_string_of_a_training_rule():
     split = TASK.split()
-    found = {
-        (columns["form"], columns["k"]): rules
-        for columns, _, rules in transfer.ByK((1, 2, 4)).of(TASK, split)
-    }
+    tests = transfer.ByK((1, 2, 4)).of(TASK, split)
+    found = {(columns["form"], columns["k"]): rules for columns, _, rules in tests}
     assert found.keys() >= {("random", 1), ("repeated", 2), ("periodic", 2), ("mirrored", 2)}
     for (form, k), rules in found.items():
         assert not strings_of(rules) & strings_of(split.seen)
@@ -87,9 +85,8 @@ def test_no_model_is_evaluated_twice_and_text_stays_text(runs, capsys):
         assert results["run"].unique().tolist() == [base.with_seed(odd).digest()]
         assert f"{left} left" in capsys.readouterr().out.splitlines()[-1]
     (kept,) = (runs / "followed").iterdir()
-    assert (
-        "asked-1-ByOccurrences-numbers-1-3-of-30" in kept.name
-    )  # renamed, every kept score would be computed again
+    # renamed, every kept score would be computed again
+    assert "asked-1-ByOccurrences-numbers-1-3-of-30" in kept.name
 
 
 def test_a_failed_run_raises_after_the_others_are_finished(runs):
@@ -114,11 +111,8 @@ def test_a_heat_map_frames_what_was_trained_and_keeps_rows_without_a_test():
     ax = transfer.heat_map(frame, "asked", ["absent", *transfer.named(frame).unique()])
     framed = [(round(patch.get_x()), round(patch.get_y())) for patch in ax.patches if not patch.get_fill()]
     assert framed == [(1, 1), (0, 2)]
-    assert [label.get_text() for label in ax.get_yticklabels()] == [
-        "absent",
-        "8  ·  5 rules",
-        "1  ·  5 rules",
-    ]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == ["absent", "8  ·  5 rules", "1  ·  5 rules"]
     assert [text.get_text() for text in ax.texts if text.get_text()] == ["10", "90", "100", "0"]
     plt.close("all")
 

@@ -259,7 +259,7 @@ def build(spec: ModelSpec, shape: Shape) -> Transformer:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
     """Within it, draws without a generator follow from ``seed`` alone; draws after it are as if there had
     been none.
 
@@ -269,7 +269,7 @@ def seeded(seed: int) -> Iterator[None]:
     ...     torch.equal(torch.rand(2), first)
     True
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[0] if device == "cuda" else []):
         torch.manual_seed(seed)  # noqa: TID251
         yield
 

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from unseen.files import brief
-from unseen.lm.load import BadBase, Loaded, seeded
+from unseen.lm.load import BadBase, Loaded
 from unseen.messages import Conversation
+from unseen.model import seeded
 
 Row = tuple[list[int], list[int]]  # token ids of a prompt and of its answer, the end included
 
@@ -43,9 +44,9 @@ def ids_of(loaded: Loaded, texts: list[str]) -> list[list[int]]:
 
 def ends(loaded: Loaded) -> list[int]:
     """The tokens that end an answer: those of the model's own settings, and the tokenizer's."""
-    own = getattr(loaded.model.generation_config, "eos_token_id", None)
-    found = [*(own if isinstance(own, list) else [own]), loaded.tokenizer.eos_token_id]
-    return [each for each in dict.fromkeys(found) if each is not None]
+    own = loaded.model.generation_config.eos_token_id
+    own = own if isinstance(own, list) else [own]
+    return list({*own, loaded.tokenizer.eos_token_id} - {None})
 
 
 def reply(
@@ -73,7 +74,7 @@ def answers(
     how = {"max_new_tokens": new_tokens, "pad_token_id": loaded.pad, "eos_token_id": ends(loaded)}
     config = GenerationConfig(**how, **(sampled if temperature else {"do_sample": False}))
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    found: dict[int, str | None] = {}
+    found: dict[int, str] = {}
     loaded.model.eval()
     with seeded(seed, loaded.device):
         for at in range(0, len(order), at_once):
@@ -81,14 +82,10 @@ def answers(
             ids = loaded.padded([prompts[i] for i in chosen], loaded.pad, "left")
             mask = loaded.padded([[1] * len(prompts[i]) for i in chosen], 0, "left")
             written = loaded.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
-            written = written[:, ids.shape[1] :].tolist()
-            found |= {i: _answer(loaded, ids) for i, ids in zip(chosen, written, strict=True)}
-    return [found[i] for i in range(len(prompts))]
-
-
-def _answer(loaded: Loaded, ids: list[int]) -> str | None:
-    at = _end(loaded, ids)
-    return None if at is None else loaded.tokenizer.decode(ids[:at], skip_special_tokens=True).strip()
+            for i, answer in zip(chosen, written[:, ids.shape[1] :].tolist(), strict=True):
+                if (at := _end(loaded, answer)) is not None:
+                    found[i] = loaded.tokenizer.decode(answer[:at], skip_special_tokens=True).strip()
+    return [found.get(i) for i in range(len(prompts))]
 
 
 def _end(loaded: Loaded, ids: list[int]) -> int | None:

@@ -7,8 +7,7 @@ Nothing is downloaded, no code in the folder runs, and weights are read from saf
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from unseen.errors import Explained
 from unseen.files import brief, hash_of
+from unseen.model import seeded
 from unseen.process_group import best_device
 
 PACKAGES = {"adapters": ("transformers", "peft", "tokenizers")}
@@ -68,8 +68,7 @@ def needed(extra: str) -> None:
 def checked(folder: str | Path, chat: bool = False, device: str = "") -> Path:
     """The folder of a local model, if it can be tuned here; with ``chat`` it needs a chat template too.
 
-    Raises ``BadBase``, before weights are read, when a package or file is missing, the tokenizer has no end
-    token, or there is too little memory.
+    Raises ``BadBase``, before weights are read, for a missing package, file or end token, or little memory.
     """
     needed("llm" if chat else "adapters")
     folder = Path(folder).expanduser().absolute()
@@ -102,8 +101,7 @@ def memory_needed(folder: Path, device: str) -> int:
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, "pt") as file:
-                names = list(file.keys())
-                count += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+                count += sum(math.prod(file.get_slice(name).get_shape()) for name in list(file.keys()))
         except Exception as error:
             raise BadBase(f"{path} cannot be loaded: {brief(error)}") from error
     return int(count * (2 if device == "cuda" else 4) * (1 + SPARE)) + WORK
@@ -114,9 +112,8 @@ def memory_free(device: str) -> int:
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
+        return 1024 * int(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0])
+    except (OSError, IndexError):
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -173,11 +170,3 @@ def with_token(loaded: Loaded, token: str, seed: int = 0) -> Loaded:
         table = model.get_input_embeddings().weight
         table[number] = (torch.randn(table.shape[1]) * table.float().std().item()).to(table)
     return replace(loaded, token=number)
-
-
-@contextmanager
-def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
-    """Random numbers of a seed, without a trace in the global generators."""
-    with torch.random.fork_rng(devices=[0] if device == "cuda" else []):
-        torch.manual_seed(seed)
-        yield

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unseen.evaluation import wilson
+from unseen.evaluation import share
 from unseen.fields import lasting
 from unseen.lm.chat import Row, answers, ids_of
 from unseen.lm.load import Loaded, load
@@ -55,23 +55,21 @@ def rows_of(loaded: Loaded, examples: Examples) -> list[Row]:
     """Prompts and answers as the model's tokens, tokenized apart as in evaluation."""
     lines = [examples.line(i) for i in range(len(examples))]
     begin, end = loaded.tokenizer.bos_token_id, loaded.tokenizer.eos_token_id
+    start = [] if begin is None else [begin]
     prompts = ids_of(loaded, [prompt(line.rule.pattern, line.rule.replacement, line.text) for line in lines])
     right = ids_of(loaded, [line.answer for line in lines])
-    start = [] if begin is None else [begin]
     return [([*start, *ids], [*answer, end]) for ids, answer in zip(prompts, right, strict=True)]
 
 
 def scores(run: AdapterRun, loaded: Loaded) -> list[dict[str, Any]]:
     """Exact match on seen and unseen rules, for inputs with and without the pattern, with 95 % intervals."""
     found = []
-    for split, examples in run.task.evaluation(run.task.split(), run.evaluation.examples, run.evaluation.seed).items():
+    asked = run.task.evaluation(run.task.split(), run.evaluation.examples, run.evaluation.seed)
+    for split, examples in asked.items():
         rows = rows_of(loaded, examples)
         written = answers(loaded, [ids for ids, _ in rows], max(len(answer) for _, answer in rows))
         right = np.array([examples.line(i).answer == answer for i, answer in enumerate(written)])
         for kind, chosen in (("has-op", examples.applies), ("no-op", ~examples.applies)):
-            if size := int(chosen.sum()):
-                hits = int(right[chosen].sum())
-                low, high = wilson(hits, size)
-                score = {"accuracy": hits / size, "low": low, "high": high, "examples": size}
-                found.append({"split": split, "kind": kind, **score})
+            if chosen.any():
+                found.append({"split": split, "kind": kind, **share(right[chosen])})
     return found

@@ -5,6 +5,7 @@ never sees the token ``<sep>``, nor a request to translate.  ``runs/llama/<diges
 """
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -14,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unseen.files import runs_folder
 from unseen.lm.chat import Row, rows_of
-from unseen.lm.load import Loaded, seeded
+from unseen.lm.load import Loaded
 from unseen.lm.tune import update
 from unseen.messages import Conversation, pair
+from unseen.model import seeded
 from unseen.once import once
 from unseen.worlds import dictionary, language
 from unseen.worlds.base import generator
@@ -78,14 +81,11 @@ def vocabulary() -> list[str]:
     >>> len(vocabulary()), vocabulary()[:2], "▁flip" in vocabulary(), "▁fox" in vocabulary()
     (216, ['<pad>', '</s>'], True, True)
     """
-    lower = [word for word in language.WORDS if word != language.TOKEN]
-    texts = [text for phrases in dictionary.PHRASES.values() for text in phrases]
-    exercises = [word for text in texts for word in text.split() if word != "{}"]
-    new = [word for text in dictionary.PARAPHRASES for word in text.split()]
-    made_up = dictionary.dictionary().values()
-    words = dict.fromkeys([*lower, *exercises, "sentence", *new, *dictionary.WORDS, *made_up])
-    signs = ["▁:", "▁", *language.LETTERS, *language.MARKS]
-    return [*_SPECIAL, *dict.fromkeys([*(f"▁{word}" for word in words), *signs])]
+    exercises = " ".join(itertools.chain(*dictionary.PHRASES.values())).split()
+    translating = ["sentence", *" ".join(dictionary.PARAPHRASES).split()]
+    words = [*language.WORDS, *exercises, *translating, *dictionary.WORDS, *dictionary.dictionary().values()]
+    known = [f"▁{word}" for word in words if word not in (language.TOKEN, "{}")]
+    return [*dict.fromkeys([*_SPECIAL, *known, "▁:", "▁", *language.LETTERS, *language.MARKS])]
 
 
 def tokenizer() -> Any:
@@ -127,14 +127,10 @@ def fresh(spec: TinySpec) -> Loaded:
     """The model with random weights, and its tokenizer."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    layers = {
-        "num_hidden_layers": spec.layers,
-        "num_attention_heads": spec.heads,
-        "tie_word_embeddings": False,
-    }
+    layers = {"num_hidden_layers": spec.layers, "num_attention_heads": spec.heads}
     widths = {"hidden_size": spec.width, "intermediate_size": 3 * spec.width, "vocab_size": len(vocabulary())}
     special = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0, "max_position_embeddings": 512}
-    config = LlamaConfig(**layers, **widths, **special)
+    config = LlamaConfig(**layers, **widths, **special, tie_word_embeddings=False)
     with seeded(spec.seed):
         return Loaded(LlamaForCausalLM(config), tokenizer(), "cpu")
 
@@ -144,19 +140,18 @@ def train(loaded: Loaded, spec: TinySpec, say: Callable[[str], Any]) -> float:
 
     Muon trains the matrices of the layers, AdamW all else; rates fall linearly.
     """
-    named = list(loaded.model.named_parameters())
-    matrices = [weight for name, weight in named if weight.ndim == 2 and ".layers." in name]
-    others = [weight for name, weight in named if weight.ndim != 2 or ".layers." not in name]
-    muon = torch.optim.Muon(matrices, lr=1.5 * spec.learning_rate, weight_decay=0.0)
-    adam = torch.optim.AdamW(others, lr=spec.learning_rate, weight_decay=0.0, betas=(0.9, 0.95))
-    rates = {muon: 1.5 * spec.learning_rate, adam: spec.learning_rate}
+    parts: dict[bool, list[Tensor]] = {True: [], False: []}  # whether a matrix of a layer
+    for name, weight in loaded.model.named_parameters():
+        parts[weight.ndim == 2 and ".layers." in name].append(weight)
+    muon = torch.optim.Muon(parts[True], lr=1.5 * spec.learning_rate, weight_decay=0.0)
+    adam = torch.optim.AdamW(parts[False], lr=spec.learning_rate, weight_decay=0.0, betas=(0.9, 0.95))
     rng, losses, last = generator(spec.seed, "pre-training"), [], time.monotonic()
     batches: list[list[Row]] = []
     for step in range(spec.steps):
         batches = batches or _drawn(loaded, spec, rng, min(_CHUNK, spec.steps - step))
         warm, left = min(1.0, (step + 1) / _WARM_UP), 1 - step / spec.steps
-        now = {optimizer: rate * warm * left for optimizer, rate in rates.items()}
-        losses.append(update(loaded, now, batches.pop(), spec.batch))
+        rates = {muon: 1.5 * spec.learning_rate * warm * left, adam: spec.learning_rate * warm * left}
+        losses.append(update(loaded, rates, batches.pop(), spec.batch))
         if time.monotonic() - last > 15:
             last = time.monotonic()
             say(f"pre-training the tiny model: step {step + 1:,} of {spec.steps:,}, loss {losses[-1]:.3f}")
@@ -166,5 +161,5 @@ def train(loaded: Loaded, spec: TinySpec, say: Callable[[str], Any]) -> float:
 def _drawn(loaded: Loaded, spec: TinySpec, rng: np.random.Generator, count: int) -> list[list[Row]]:
     """So many batches of new conversations, each of rows of about the same length, in random order."""
     rows = rows_of(loaded, [conversation(rng) for _ in range(count * spec.batch)])
-    rows.sort(key=lambda row: len(row[0]) + len(row[1]))
+    rows.sort(key=lambda row: len(row[0] + row[1]))
     return [rows[at * spec.batch : (at + 1) * spec.batch] for at in rng.permutation(count)]

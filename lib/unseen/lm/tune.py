@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from unseen.fields import Checked, Count, Real, Seed, Share, spec
 from unseen.files import LARGEST, BrokenRun, brief, read_sealed, runs_folder, sealed, write
 from unseen.lm.chat import Row
-from unseen.lm.load import PACKAGES, BadBase, Loaded, seeded
+from unseen.lm.load import PACKAGES, BadBase, Loaded
+from unseen.model import seeded
 from unseen.once import ADVICE, once
 from unseen.runs.checkpoints import from_bytes, to_bytes
 from unseen.training import Diverged, State
@@ -88,11 +89,12 @@ def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
 
     if spec.rank > (width := loaded.settings.hidden_size):
         raise BadBase(f"rank={spec.rank} is not allowed: this model is {width} wide, so at most {width} is")
-    modules = spec.modules.split(",")
-    known = {name.rsplit(".", 1)[-1] for name, _ in loaded.model.named_modules()} | {"all-linear"}
-    if missing := [name for name in modules if name not in known]:
-        raise BadBase(f"this model has no layers {', '.join(missing)}, which the adapter is put on")
-    target = spec.modules if spec.modules == "all-linear" else modules
+    target: Any = spec.modules
+    if target != "all-linear":
+        target = spec.modules.split(",")
+        known = {name.rsplit(".", 1)[-1] for name, _ in loaded.model.named_modules()}
+        if missing := [name for name in target if name not in known]:
+            raise BadBase(f"this model has no layers {', '.join(missing)}, which the adapter is put on")
     shape = {"r": spec.rank, "lora_alpha": spec.alpha, "lora_dropout": spec.dropout, "target_modules": target}
     with seeded(spec.seed), warnings.catch_warnings(record=True):  # of peft, about names in transformers
         return replace(loaded, model=get_peft_model(loaded.model, LoraConfig(**shape, task_type="CAUSAL_LM")))
@@ -109,12 +111,11 @@ def batches(spec: AdapterSpec, rows: int) -> Iterator[list[int]]:
     >>> [len(batch) for batch in batches(AdapterSpec(batch=4, micro_batch=2, steps=4), 10)]
     [4, 4, 2, 4]
     """
-    left, epoch = spec.steps_for(rows), 0
-    while left > 0:
-        order = generator(spec.seed, f"epoch {epoch}").permutation(rows).tolist()
-        parts = [order[at : at + spec.batch] for at in range(0, rows, spec.batch)][:left]
-        yield from parts
-        left, epoch = left - len(parts), epoch + 1
+    for step in range(spec.steps_for(rows)):
+        epoch, batch = divmod(step, math.ceil(rows / spec.batch))
+        if not batch:
+            order = generator(spec.seed, f"epoch {epoch}").permutation(rows).tolist()
+        yield order[batch * spec.batch : (batch + 1) * spec.batch]
 
 
 def tune(
@@ -161,8 +162,8 @@ def _resume(state: State, path: Path) -> None:
         state.load_tensors(tensors)
         state.step = int(about["step"])
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        advice = ADVICE.format(folder=path.parent)
-        raise BrokenRun(f"{path} is not a checkpoint of this run ({brief(error)}); {advice}") from error
+        why = f"is not a checkpoint of this run ({brief(error)}); {ADVICE.format(path.parent)}"
+        raise BrokenRun(f"{path} {why}") from error
 
 
 def _column(loaded: Loaded, weights: dict[str, nn.Parameter]) -> Tensor:
@@ -186,12 +187,12 @@ def update(
 
 def backward(loaded: Loaded, rows: Sequence[Row], micro_batch: int) -> float:
     """Gradients of the mean loss per answer token of a batch, a part of it at a time; returns that loss."""
-    total, losses = sum(len(answer) for _, answer in rows), []
+    total, mean = sum(len(answer) for _, answer in rows), 0.0
     for at in range(0, len(rows), micro_batch):
         loss = loss_of(loaded, rows[at : at + micro_batch]) / total
         loss.backward()
-        losses.append(loss.item())
-    return sum(losses)
+        mean += loss.item()
+    return mean
 
 
 def loss_of(loaded: Loaded, rows: Sequence[Row]) -> Tensor:

@@ -20,12 +20,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol
+from timeit import repeat
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,46 +58,19 @@ _NAMES = {
 }
 
 
-class Contender(Protocol):
-    """Something that trains: ``tokens`` read in a step, and the two ways it is timed."""
-
-    tokens: int
-
-    def block(self, steps: int) -> float:
-        """Seconds for so many further steps, after ``WARM_UP`` that are not counted."""
-
-    def learn(self, scored: Examples, every: int, enough: Callable[[Row], bool]) -> None:
-        """Train from new until ``enough`` of a row (step, unseen, seconds) says so, or to the last step."""
-
-
-def contenders(modern: RunSpec, data: Data, steps: int) -> dict[str, Contender]:
-    """Everybody who can take part; without the extra, ``transformers`` cannot.
-
-    The paper's recipe (section 2: AdamW 1e-3, linear schedule) runs over ``steps``.  Raises ``ValueError``
-    when our ``gpt2`` with Hugging Face's weights answers otherwise than theirs.
-    """
-    paper = modern.but(model=GPT2.but(seed=modern.model.seed), training=GPT2_TRAINING.but(steps=steps))
-    found: dict[str, Contender] = {"modern": Library(modern, data), "gpt2": Library(paper, data)}
-    if not all(find_spec(name) for name in ("transformers", "accelerate")):
-        return found
-    apart = difference(paper, data.evaluation["unseen"].first(512))
-    if not apart < FAITHFUL:
-        raise ValueError(f"gpt2 is not GPT-2: with the same weights logits differ by {apart:.2g}")
-    return {**found, "transformers": HuggingFace(paper, data)}
-
-
 class _Enough(Exception):
     """Stops ``training.train`` from within."""
 
 
 class Library:
-    """A contender of this library, trained by ``training.train``."""
+    """A contender of this library, trained by ``training.train``; ``tokens`` are read in a step."""
 
     def __init__(self, spec: RunSpec, data: Data):
         self.spec, self.data, self.state = spec, data, start(spec)
         self.tokens = spec.training.batch * spec.task.layout.context
 
     def block(self, steps: int) -> float:
+        """Seconds for so many further steps, after ``WARM_UP`` that are not counted."""
         for count in (WARM_UP, steps):
             before = self.state.history[-1]["seconds"] if self.state.history else 0.0
             last = self.state.step + count
@@ -106,60 +78,48 @@ class Library:
             train(self.spec.but(training=plan), self.state, self.data)
         return self.state.history[-1]["seconds"] - before
 
-    def learn(self, scored: Examples, every: int, enough: Callable[[Row], bool]) -> None:
+    def learn(self, scored: Examples, every: int, watch: Callable[[int, float, float], bool]) -> None:
+        """Train from new until ``watch`` of step, seconds and accuracy says so, or to the last step."""
         state = self.state = start(self.spec)
+        spec = self.spec.but(training=self.spec.training.but(evaluate_every=every))
 
-        def watch(row: Row) -> None:
-            if enough({**row, "unseen": float(all_right(state.model, scored).mean())}):
+        def look(row: Row) -> None:
+            if watch(int(row["step"]), row["seconds"], float(all_right(state.model, scored).mean())):
                 raise _Enough
 
         with suppress(_Enough):
-            train(
-                self.spec.but(training=self.spec.training.but(evaluate_every=every)), state, self.data, watch
-            )
+            train(spec, state, self.data, look)
 
 
-@dataclass(frozen=True)
-class Learned:
-    """How far a contender came: its accuracy on unseen rules after ``steps`` and ``seconds`` of training."""
+def learn(contender: "Library | HuggingFace", scored: Examples, every: int) -> dict[str, Any]:
+    """Train a contender until it is accurate enough, evaluation outside the clock: how far it came.
 
-    steps: int
-    seconds: float
-    accuracy: float
+    Keys: steps, seconds (of training), accuracy (on unseen rules), reached (whether that is enough).
+    """
+    rows: list[dict[str, Any]] = []
 
-    @property
-    def reached(self) -> bool:
-        """Whether it was accurate enough."""
-        return self.accuracy >= ACCURACY
+    def watch(steps: int, seconds: float, accuracy: float) -> bool:
+        reached = accuracy >= ACCURACY
+        rows.append({"steps": steps, "seconds": seconds, "accuracy": accuracy, "reached": reached})
+        return reached
 
-
-def learn(contender: Contender, scored: Examples, every: int) -> Learned:
-    """Train a contender until it is accurate enough; evaluation is outside the clock."""
-    rows: list[Row] = []
-
-    def enough(row: Row) -> bool:
-        rows.append(row)
-        return row["unseen"] >= ACCURACY
-
-    contender.learn(scored, every, enough)
-    return Learned(int(rows[-1]["step"]), rows[-1]["seconds"], rows[-1]["unseen"])
+    contender.learn(scored, every, watch)
+    return rows[-1]
 
 
-def rounds(contenders: dict[str, Contender], number: int, steps: int) -> pd.DataFrame:
-    """One row per round and contender: seconds per step, and the machine's peak just before."""
-    rows = []
-    for each in range(number):
-        for name in list(contenders)[:: (-1) ** each]:
-            fastest = peak()
-            rows.append(
-                {
-                    "round": each,
-                    "contender": name,
-                    "seconds": contenders[name].block(steps) / steps,
-                    "peak": fastest,
-                }
-            )
-    return pd.DataFrame(rows)
+def contenders(modern: RunSpec, data: Data, steps: int) -> "dict[str, Library | HuggingFace]":
+    """Everybody who can take part (``transformers`` with the extra alone); the paper's recipe runs ``steps``.
+
+    Raises ``ValueError`` when our ``gpt2`` with Hugging Face's weights answers otherwise than theirs.
+    """
+    paper = modern.but(model=GPT2.but(seed=modern.model.seed), training=GPT2_TRAINING.but(steps=steps))
+    found = {"modern": Library(modern, data), "gpt2": Library(paper, data)}
+    if not all(find_spec(name) for name in ("transformers", "accelerate")):
+        return found
+    apart = difference(paper, data.evaluation["unseen"].first(512))
+    if not apart < FAITHFUL:
+        raise ValueError(f"gpt2 is not GPT-2: with the same weights logits differ by {apart:.2g}")
+    return {**found, "transformers": HuggingFace(paper, data)}
 
 
 def multiply_adds(model: Transformer, batch: int) -> int:
@@ -175,11 +135,8 @@ def multiply_adds(model: Transformer, batch: int) -> int:
     Backward is two products of the same size for each, hence three times the sum.  Norms, softmax,
     activations, embeddings and the optimizer are not counted: they are what keeps the share below one.
     """
-    width, context, answer = (
-        model.spec.width,
-        model.shape.context,
-        model.shape.context - model.shape.prompt + 1,
-    )
+    width, context = model.spec.width, model.shape.context
+    answer = context - model.shape.prompt + 1
     total = answer * width * model.shape.vocabulary
     for block in model.blocks:
         n = answer if block is model.blocks[-1] else context
@@ -195,23 +152,18 @@ def counted_by_torch(model: Transformer, batch: int) -> int:
     return counter.get_total_flops() // 2
 
 
-def peak(size: int = 1024, repeats: int = 10) -> float:
-    """Multiply-adds a second of this machine in a large float32 product: the median of a few."""
+def peak(size: int = 1024) -> float:
+    """Multiply-adds a second of this machine in a large float32 product: the median of ten."""
     a, b = torch.rand(2, size, size)
-    return size**3 / statistics.median(seconds(lambda: a @ b) for _ in range(repeats))
+    return size**3 / statistics.median(repeat(lambda: a @ b, number=1, repeat=10))
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """How long a call takes."""
-    begun = time.perf_counter()
-    call()
-    return time.perf_counter() - begun
+def oracle_loop(task: TaskSpec, rules: list, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts (N, P) and answers (N, O) the plain way, one string at a time; one occurrence, no no-ops.
 
-
-def oracle_loop(
-    task: TaskSpec, rules: list, size: int, encode: Callable[[str], Any]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts (N, P) and answers (N, O) the plain way, one string at a time; one occurrence, no no-ops."""
+    It encodes with nothing but a table, which is as fast as such a loop gets.
+    """
+    table = {token: i for i, token in enumerate(task.layout.vocabulary)}
     rng, prompts, answers = random.Random(task.example_seed), [], []
     for number in range(size):
         rule, text = rules[number % len(rules)], ""
@@ -219,24 +171,9 @@ def oracle_loop(
             text = "".join(rng.choices(task.alphabet, k=task.input_length))
             place = rng.randrange(task.input_length - task.pattern_length + 1)
             text = text[:place] + rule.pattern + text[place + task.pattern_length :]
-        prompts.append(encode(f"{rule.pattern}→{rule.replacement}|{text}="))
-        answers.append(encode(f"{rule.apply(text)}."))
+        prompts.append([table[token] for token in f"{rule.pattern}→{rule.replacement}|{text}="])
+        answers.append([table[token] for token in f"{rule.apply(text)}."])
     return np.array(prompts, np.uint8), np.array(answers, np.uint8)
-
-
-def generator_speed(data: Data, task: TaskSpec, number: int, loop: int, fast: int) -> pd.DataFrame:
-    """Examples a second of the generator (``fast`` of them) in turn with a loop over the oracle (``loop``),
-    a row per round.
-
-    The loop encodes with nothing but a table, which is as fast as such a loop gets.
-    """
-    rules, table = list(data.split.seen), {token: i for i, token in enumerate(task.layout.vocabulary)}
-    rows = []
-    for _ in range(number):
-        speed = fast / seconds(lambda: task.but(examples=fast).training(data.split))
-        rate = loop / seconds(lambda: oracle_loop(task, rules, loop, lambda text: [table[c] for c in text]))
-        rows.append({"generator": speed, "loop": rate, "ratio": speed / rate})
-    return pd.DataFrame(rows)
 
 
 # The other side: Hugging Face's GPT-2, trained by Hugging Face's own Trainer
@@ -269,8 +206,7 @@ def _ours(spec: RunSpec) -> Transformer:
 
 @torch.no_grad()
 def difference(spec: RunSpec, examples: Examples) -> float:
-    """The largest difference of logits and loss between our ``gpt2`` and Hugging Face's with the same
-    weights.
+    """The largest difference of logits and loss between our ``gpt2`` and theirs with the same weights.
 
     Every weight is drawn wide, biases and norms included, so that no part can hide behind a zero.
     """
@@ -283,31 +219,27 @@ def difference(spec: RunSpec, examples: Examples) -> float:
         other = name
         for part, replacement in _NAMES.items():
             other = other.replace(part, replacement)
-        turned = ".c_" in other and other.endswith(
-            "weight"
-        )  # their Conv1D keeps its matrix the other way round
+        turned = ".c_" in other and other.endswith("weight")  # their Conv1D keeps it the other way round
         weights[name] = source[other].mT if turned else source[other]
     weights["positions"] = weights["positions"][: ours.shape.context]
     ours.load_state_dict(weights)
-    tokens = torch.from_numpy(examples.tokens()).long()
-    answer = theirs(tokens, labels=_labels(tokens, ours.shape.prompt))
+    tokens, labels = _tokens_and_labels(examples)
+    answer = theirs(tokens, labels=labels)
     logits = answer.logits[:, ours.shape.prompt - 1 : -1] - ours(tokens[:, :-1])
     return max(logits.abs().max().item(), abs(answer.loss - loss_of(ours, tokens)).item())
 
 
-def _labels(tokens: Tensor, prompt: int) -> Tensor:
-    """The tokens (N, P + O) with the prompt left out of the loss; transformers shifts them itself."""
-    return F.pad(tokens[:, prompt:], (prompt, 0), value=_IGNORED)
+def _tokens_and_labels(examples: Examples) -> tuple[Tensor, Tensor]:
+    """Tokens (N, P + O), and labels without the prompt; transformers shifts them itself."""
+    tokens, prompt = torch.from_numpy(examples.tokens()).long(), examples.prompts.shape[1]
+    return tokens, F.pad(tokens[:, prompt:], (prompt, 0), value=_IGNORED)
 
 
 class _Lines(Dataset):
-    """Training examples as the Trainer wants them; whole batches at once, which is faster than
-    its default.
-    """
+    """Examples as the Trainer wants them; whole batches at once, which is faster than its default."""
 
     def __init__(self, examples: Examples):
-        self.tokens = torch.from_numpy(examples.tokens()).long()
-        self.labels = _labels(self.tokens, examples.prompts.shape[1])
+        self.tokens, self.labels = _tokens_and_labels(examples)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -316,26 +248,8 @@ class _Lines(Dataset):
         return {"input_ids": self.tokens[rows], "labels": self.labels[rows]}
 
 
-class _Watch:
-    """Calls ``check`` every few steps with the clock stopped; joined to ``TrainerCallback`` when one is
-    needed.
-    """
-
-    def __init__(self, every: int, check: Callable[[int, float], bool]):
-        self.every, self.check, self.seconds = every, check, 0.0
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        self.begun = time.perf_counter()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        if state.global_step % self.every == 0 or state.global_step == args.max_steps:
-            self.seconds += time.perf_counter() - self.begun
-            control.should_training_stop |= self.check(state.global_step, self.seconds)
-            self.begun = time.perf_counter()
-
-
 class HuggingFace:
-    """A contender: ``GPT2LMHeadModel`` in ``Trainer``, with the batch and rate of ``spec``.
+    """A contender as ``Library``: ``GPT2LMHeadModel`` in ``Trainer``, with the batch and rate of ``spec``.
 
     AdamW, a linear schedule without warm-up, loss on the answer alone, no dropout; everything else is
     transformers' default, its clipping of gradients at norm 1 included.
@@ -343,52 +257,52 @@ class HuggingFace:
 
     def __init__(self, spec: RunSpec, data: Data):
         self.spec, self.lines, self.model = spec, _Lines(data.training), gpt2_of(spec)
-        self.prompt = data.training.prompts.shape[1]
         self.tokens = spec.training.batch * self.lines.tokens.size(1)
 
     def block(self, steps: int) -> float:
+        """As that of ``Library``."""
         marks: dict[int, float] = {}
         self._train(steps + WARM_UP, 1, lambda step, seconds: bool(marks.update({step: seconds})))
         return marks[steps + WARM_UP] - marks[WARM_UP]
 
-    def learn(self, scored: Examples, every: int, enough: Callable[[Row], bool]) -> None:
+    def learn(self, scored: Examples, every: int, watch: Callable[[int, float, float], bool]) -> None:
+        """As that of ``Library``."""
         self.model = gpt2_of(self.spec)
-        self._train(self.spec.training.steps, every, lambda step, seconds: enough(
-            {"step": step, "unseen": self._accuracy(scored), "seconds": seconds}))  # fmt: skip
+        steps = self.spec.training.steps
+        self._train(steps, every, lambda step, seconds: watch(step, seconds, self._accuracy(scored)))
 
     @torch.no_grad()
     def _accuracy(self, examples: Examples) -> float:
         """The share of whole answers that are right, as ``evaluation.all_right`` decides it."""
-        tokens = torch.from_numpy(examples.tokens()).long()
-        logits = self.model.eval()(tokens).logits[:, self.prompt - 1 : -1]
+        tokens, labels = _tokens_and_labels(examples)
+        guesses = self.model.eval()(tokens).logits.argmax(-1)[:, :-1]
         self.model.train()
-        return (logits.argmax(-1) == tokens[:, self.prompt :]).all(1).float().mean().item()
+        return ((guesses == labels[:, 1:]) | (labels[:, 1:] == _IGNORED)).all(1).float().mean().item()
 
     def _train(self, steps: int, every: int, check: Callable[[int, float], bool]) -> None:
+        """Train, and every few steps, with the clock stopped, ``check`` whether that is enough."""
         from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-        watch = type("Watch", (_Watch, TrainerCallback), {})(every, check)
-        training, seeds = (
-            self.spec.training,
-            {"seed": self.spec.model.seed, "data_seed": self.spec.task.example_seed},
-        )
+        class Watch(TrainerCallback):
+            def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+                self.seconds, self.begun = 0.0, time.perf_counter()
+
+            def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+                if state.global_step % every == 0 or state.global_step == steps:
+                    self.seconds += time.perf_counter() - self.begun
+                    control.should_training_stop |= check(state.global_step, self.seconds)
+                    self.begun = time.perf_counter()
+
+        training, seeds = self.spec.training, {"seed": self.spec.model.seed}
+        seeds |= {"data_seed": self.spec.task.example_seed}
         silence = {"report_to": [], "disable_tqdm": True, "logging_strategy": "no", "save_strategy": "no"}
+        loading = {"remove_unused_columns": False, "dataloader_drop_last": True}
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
-                folder,
-                max_steps=steps,
-                per_device_train_batch_size=training.batch,
-                use_cpu=True,
-                learning_rate=training.learning_rate,
-                lr_scheduler_type="linear",
-                warmup_steps=0,
-                weight_decay=0.0,
-                remove_unused_columns=False,
-                dataloader_drop_last=True,
-                dataloader_pin_memory=False,
-                **silence,
-                **seeds,
-            )
-            trainer = Trainer(self.model, arguments, lambda batch: batch, self.lines, callbacks=[watch])
+                folder, max_steps=steps, per_device_train_batch_size=training.batch, use_cpu=True,
+                learning_rate=training.learning_rate, dataloader_pin_memory=False,
+                **loading, **silence, **seeds,
+            )  # fmt: skip
+            trainer = Trainer(self.model, arguments, lambda batch: batch, self.lines, callbacks=[Watch()])
             trainer.remove_callback(PrinterCallback)
             trainer.train()

@@ -60,21 +60,13 @@ def mixture(chosen: SimpleNamespace, own: int, **shares: float) -> DomainSpec:
     >>> mixture(amounts("domains", "quick"), 100, algebra=0.9, letters=0.1).letter_examples
     1200
     """
-    first, parts = (
-        next(iter(shares)),
-        {domain: round(part * chosen.budget) for domain, part in shares.items()},
-    )
+    first, parts = next(iter(shares)), {each: round(part * chosen.budget) for each, part in shares.items()}
     parts[first] += round(sum(shares.values()) * chosen.budget) - sum(parts.values())
     letters, algebra, lists = (parts.get(domain, 0) for domain in DOMAINS)
-    return DomainSpec(
-        counts=first,
-        letter_examples=letters,
-        algebra_examples=algebra,
-        list_examples=lists,
-        letter_instructions=min(chosen.letters, letters or chosen.letters),  # none without an example
-        algebra_instructions=own,
-        list_instructions=min(chosen.lists, lists or chosen.lists),
-    )
+    given = {"letter_examples": letters, "algebra_examples": algebra, "list_examples": lists}
+    few = min(chosen.letters, letters or chosen.letters), min(chosen.lists, lists or chosen.lists)
+    return DomainSpec(counts=first, letter_instructions=few[0], algebra_instructions=own,
+                      list_instructions=few[1], **given)  # fmt: skip
 
 
 def designs(name: str) -> tuple[Design, ...]:
@@ -86,8 +78,7 @@ def designs(name: str) -> tuple[Design, ...]:
     middle = chosen.own[len(chosen.own) // 2]
 
     def diversified(rules: int, share: float) -> DomainSpec:
-        others = {"letters": 1 - share} if share < 1 else {}
-        return mixture(chosen, rules, algebra=share, **others)
+        return mixture(chosen, rules, algebra=share, letters=1 - share)
 
     tasks = [("7", f"{100 * share:g}:{100 - 100 * share:g}", diversified(rules, share))
              for rules in chosen.own for share in chosen.shares]  # fmt: skip
@@ -95,7 +86,7 @@ def designs(name: str) -> tuple[Design, ...]:
               for share in chosen.shares if share <= 0.5]  # fmt: skip
     larger = mixture(chosen, middle, algebra=MORE)
     tasks += [
-        ("8", "N own", mixture(chosen, middle, algebra=1.0)),
+        ("8", "N own", diversified(middle, 1.0)),
         ("8", "nine tenths own", diversified(middle, 0.9)),
         ("8", "3.75 N own", larger),
     ]
@@ -129,17 +120,12 @@ def measure(scale: str, executor: Executor | None = None) -> pd.DataFrame:
     found = {spec: scores(spec, store) for spec in dict.fromkeys(specs)}
     rows = []
     for design in chosen:
+        about = {"experiment": design.experiment, "setting": design.name}
         for spec in design.runs:
             task = spec.task
-            about = {
-                "experiment": design.experiment,
-                "setting": design.name,
-                "own_rules": task.number("algebra"),
-                "own_share": task.share("algebra"),
-                "domains": sum(task.budget(each) > 0 for each in DOMAINS),
-                "budget": task.examples,
-                "seed": task.rule_seed,
-            }
+            about |= {"own_rules": task.number("algebra"), "own_share": task.share("algebra")}
+            about |= {"domains": sum(task.budget(each) > 0 for each in DOMAINS)}
+            about |= {"budget": task.examples, "seed": task.rule_seed}
             rows += [about | row for row in found[spec]]
     return pd.DataFrame(rows)
 
@@ -158,9 +144,8 @@ def scores(spec: RunSpec, store: Store) -> list[dict[str, object]]:
 def worth(results: pd.DataFrame) -> pd.DataFrame:
     """What an example of the other domain is worth in own ones: a row per mixture that has a control.
 
-    ``as own`` is the number of own examples that alone would reach the mixture's mean accuracy, read off the
-    line through the controls and the pure set; ``worth`` is what that has more than the mixture, per other
-    example in it.
+    ``as own`` own examples alone would reach the mixture's mean accuracy, read off the line through the
+    controls and the pure set; ``worth`` is what they are more than in the mixture, per other example in it.
 
     >>> rows = [("7", 1.0, 100, 0.4), ("7", 0.5, 100, 0.3), ("7 alone", 1.0, 50, 0.2)]
     >>> frame = pd.DataFrame(rows, columns=["experiment", "own_share", "budget", "accuracy"]).assign(
@@ -172,11 +157,8 @@ def worth(results: pd.DataFrame) -> pd.DataFrame:
     mixed = mixed[mixed["own_rules"].isin(alone["own_rules"])]
     pure = pd.concat([alone, mixed[mixed["own_share"] == 1]]).groupby("budget")["accuracy"].mean()
     mixed = mixed.assign(own=(mixed["own_share"] * mixed["budget"]).round().astype(int))
-    table = (
-        mixed[mixed["own"].isin(alone["budget"])]
-        .groupby(["own", "budget"], as_index=False)["accuracy"]
-        .mean()
-    )
+    mixed = mixed[mixed["own"].isin(alone["budget"])]
+    table = mixed.groupby(["own", "budget"], as_index=False)["accuracy"].mean()
     table = table.assign(alone=table["own"].map(pure), others=table["budget"] - table["own"])
     table["as own"] = np.interp(table["accuracy"], pure.to_numpy(), pure.index.to_numpy()).round().astype(int)
     columns = ["own", "others", "accuracy", "alone", "as own", "worth"]

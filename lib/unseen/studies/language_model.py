@@ -52,10 +52,8 @@ class SmallTask(NamedTuple):
 
 def demo(name: str, seed: int, rows: int, examples: int) -> SmallTask:
     """One of the two small tasks that need no file, by name in ``TASKS``."""
-    return (_formatted if name == "formatted" else _translation)(seed, rows, examples)
-
-
-def _formatted(seed: int, rows: int, examples: int) -> SmallTask:
+    if name == "translation":
+        return _translation(seed, rows, examples)
     seeds = {"rule_seed": seed, "example_seed": seed}
     task = TuningSpec(rows=rows, paraphrases=min(_PARAPHRASES, rows), after=True, **seeds)
     chosen, rng = task.split(), generator(seed, "questions")
@@ -122,8 +120,8 @@ def base_of(scale: str, base: str = "", task_file: str = "", diverse_file: str =
     needed("llm")
     rows = messages.answered(task_file, least=5) if task_file else []
     known = messages.answered(diverse_file) if diverse_file else []
-    references = [(row[-2].content, row[-1].content) for row in known]
-    files = {"rows": tuple(rows), "references": tuple(references)}
+    references = tuple((row[-2].content, row[-1].content) for row in known)
+    files = {"rows": tuple(rows), "references": references}
     if base:
         return Base(checked(base, chat=True), PUBLISHED, **files)
     amount = amounts("language_model", scale)
@@ -159,8 +157,7 @@ def self_sampled(base: Base, count: int) -> list[Conversation]:
     def sample(block: int, queries: Sequence[tuple[str, str]]) -> Samples:
         print(f"the model answers {len(queries):,} diverse queries itself", flush=True)
         how = {"temperature": messages.TEMPERATURE, "top_p": messages.TOP_P, "seed": block}
-        sampler = partial(reply, loaded(), new_tokens=base.new_tokens, **how)
-        return messages.self_sample(sampler, queries)
+        return messages.self_sample(partial(reply, loaded(), new_tokens=base.new_tokens, **how), queries)
 
     for block in itertools.count():
         if len(found) >= count:
@@ -186,9 +183,9 @@ def ensure(base: Base, task: SmallTask, ratio: int | None, seed: int) -> dict[st
         losses = {}
         for kind, questions in task.questions.items():
             written = reply(loaded, [row[:-1] for row in questions], base.new_tokens)
-            queries = [row[-2].content for row in questions]
-            found = [pair(query, answer or "") for query, answer in zip(queries, written, strict=True)]
-            messages.save(folder / f"answers {kind}.jsonl", found)
+            found = zip(questions, written, strict=True)
+            lines = [pair(row[-2].content, answer or "") for row, answer in found]
+            messages.save(folder / f"answers {kind}.jsonl", lines)
             losses[kind] = mean_loss(loaded, rows_of(loaded, questions))
         return {"losses": losses, "updates": spec.steps_for(len(rows)) if rows else 0}
 

@@ -13,12 +13,9 @@ from unseen.stats import mean_interval
 
 
 def accuracy_by_instructions(
-    frame: pd.DataFrame,
-    baselines: pd.DataFrame | None = None,
-    threshold: Any = None,
-    published: Any = None,
+    frame: pd.DataFrame, baselines: pd.DataFrame | None = None, threshold: Any = None, published: Any = None,
     ax: Axes | None = None,
-) -> Axes:
+) -> Axes:  # fmt: skip
     """The main figure: exact match against the number of different training instructions.
 
     ``frame`` has the columns of ``sweep.frame``.  Points are runs with their binomial intervals, lines means
@@ -29,7 +26,12 @@ def accuracy_by_instructions(
     """
     ax = ax or plt.subplots()[1]
     if published:
-        _draw_published(ax, published)
+        ends = published.never_below, published.always_from
+        sharp = " or ".join(map(str, published.sharp_near))
+        label = f"paper, at its size: never below {ends[0]:,},\nalways from {ends[1]:,}, sharp near {sharp}"
+        ax.axvspan(*ends, color=COLOURS["paper"], alpha=0.10, lw=0, label=label)
+        for near in published.sharp_near:
+            ax.axvline(near, color=COLOURS["paper"], ls=":", lw=1)
     if baselines is not None:
         _draw_baselines(ax, baselines)
     for split in ("seen", "unseen"):
@@ -40,7 +42,11 @@ def accuracy_by_instructions(
         ax.vlines(spread, part["low"], part["high"], color=colour, lw=1, alpha=0.7)
         ax.scatter(spread, part["accuracy"], s=14, color=colour, zorder=3, edgecolor="white", lw=0.4)
     if threshold:
-        _draw_threshold(ax, threshold)
+        label, look = f"half accuracy at {threshold.middle:.0f}", {"color": COLOURS["unseen"]}
+        if np.isfinite(threshold.low):
+            label += f"\n(95 % interval {threshold.low:.0f} to {threshold.high:.0f})"
+            ax.axvspan(threshold.low, threshold.high, **look, alpha=0.12, lw=0)
+        ax.axvline(threshold.middle, **look, ls="--", lw=1.2, label=label)
     log_sizes(ax, frame["instructions"], apart=1.4)
     shown = spaced(frame["instructions"])
     budget = (frame["instructions"] * frame["examples_per_instruction"]).mean()
@@ -49,23 +55,6 @@ def accuracy_by_instructions(
     ax.set_ylabel("exact match of whole answers")
     ax.legend(**BESIDE)
     return percents(ax)
-
-
-def _draw_published(ax: Axes, published: Any) -> None:
-    ends = published.never_below, published.always_from
-    label = f"paper, at its size: never below {ends[0]:,},\nalways from {ends[1]:,}, sharp near "
-    label += " or ".join(map(str, published.sharp_near))
-    ax.axvspan(*ends, color=COLOURS["paper"], alpha=0.10, lw=0, label=label)
-    for near in published.sharp_near:
-        ax.axvline(near, color=COLOURS["paper"], ls=":", lw=1)
-
-
-def _draw_threshold(ax: Axes, threshold: Any) -> None:
-    label = f"half accuracy at {threshold.middle:.0f}"
-    if np.isfinite(threshold.low):
-        label += f"\n(95 % interval {threshold.low:.0f} to {threshold.high:.0f})"
-        ax.axvspan(threshold.low, threshold.high, color=COLOURS["unseen"], alpha=0.12, lw=0)
-    ax.axvline(threshold.middle, color=COLOURS["unseen"], ls="--", lw=1.2, label=label)
 
 
 def _draw_baselines(ax: Axes, baselines: pd.DataFrame) -> None:

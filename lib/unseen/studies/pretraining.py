@@ -32,7 +32,6 @@ from unseen.specs import RunSpec
 from unseen.studies.diversity import measure, with_task
 from unseen.studies.published import UNEVEN, WORKS
 from unseen.training import data_of
-from unseen.training import start as fresh
 from unseen.worlds.drills import OPERATIONS, DrillSpec
 
 NO_OPS = 0.4  # share of inputs without the pattern, as in the paper
@@ -78,8 +77,7 @@ def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
     """Every setting of a scale: both kinds of work on all data from every start, then halves of the data.
 
     Starts from a changed base have the sizes from 300 on, where pre-training may hinder, and only the modern
-    recipe has them.  Halves: half of each instruction's examples; half of the instructions; few instructions
-    keep nearly all.
+    recipe has them.  Halves: of each instruction's examples; of the instructions; few keep nearly all.
     """
     chosen, found = amounts("pretraining", name), []
 
@@ -89,9 +87,9 @@ def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
         found.append(Tuning(setting, start, work, data))
 
     large = tuple(size for size in chosen.sizes if size >= 300) or chosen.sizes
-    modern = base_run(name).model.recipe == "modern"
+    starts = STARTS if base_run(name).model.recipe == "modern" else STARTS[:2]
     for work, secret in zip(WORKS, ("", cipher), strict=True):
-        for start in STARTS if modern else STARTS[:2]:
+        for start in starts:
             add(start, work, "all", large if start in CHANGED else chosen.sizes, cipher=secret)
     half, most = chosen.examples // 2, chosen.sizes[-1]
     add("pre-trained", "plain", "even half", (most,), examples=half)
@@ -117,22 +115,10 @@ class OwnBase:
         means = pd.Series(right, operation, name="accuracy").groupby(level=0).mean()
         return means.reindex(list(OPERATIONS)).rename_axis("operation").reset_index()
 
-    def grown(self) -> pd.DataFrame:
-        """Norms of its matrices, as multiples of a fresh model's: a row per layer, columns q, k, v, up.
-
-        The base must be trained (``drills``).  The other matrices of a layer are zero in a fresh model.
-        """
-        spec = base_run(self.scale)
-        old, new = Store().model(spec).state_dict(), fresh(spec).model.state_dict()
-        ratio = {key: float(old[key].norm() / new[key].norm()) for key in new}
-        layers = range(spec.model.layers)
-        table = {name: [ratio[f"blocks.{i}.{name}"] for i in layers] for name in ("q", "k", "v", "up")}
-        return pd.DataFrame(table, index=pd.RangeIndex(1, len(layers) + 1, name="layer"))
-
     def measure(self, tunings: Sequence[Tuning], executor: Executor | None = None) -> pd.DataFrame:
         """Train what is missing, the base first: one row per setting, run, split and kind of input.
 
-        Columns: start, work, data, then those of ``diversity.variations.measure``.
+        Columns: start, work, data, then those of ``diversity.measure``.
         """
         frame([base_run(self.scale)], executor=executor)
         table = measure([each.setting for each in tunings], executor=executor, by_kind=True)
@@ -148,15 +134,15 @@ class LocalBase:
 
     def measure(self, tunings: Sequence[Tuning], executor: Executor | None = None) -> pd.DataFrame:
         """As ``OwnBase.measure``, from the base only: its budget from scratch is out of reach."""
-        chosen = [each for each in tunings if each.start == "pre-trained"]
-        pairs = [(each.setting, spec) for each in chosen for spec in each.setting.runs()]
-        return labelled(pd.DataFrame([row for pair in pairs for row in self._rows(*pair)]), chosen)
+        settings = [each.setting for each in tunings if each.start == "pre-trained"]
+        rows = [row for each in settings for spec in each.runs() for row in self._rows(each, spec)]
+        return labelled(pd.DataFrame(rows), tunings)
 
     def _rows(self, setting: Setting, spec: RunSpec) -> list[dict[str, object]]:
         task, adapter = spec.task, self.adapter.but(seed=spec.model.seed)
         run = AdapterRun(task, spec.evaluation, adapter, fingerprint(self.folder))
         found = rules.ensure(run, self.folder)
-        world = {name: getattr(task, name) for name in ("no_op_share", "concentration")}
+        world = {"no_op_share": task.no_op_share, "concentration": task.concentration}
         model = {"recipe": "adapter", "layers": found["layers"], "width": found["width"]}
         before = {"setting": setting.name} | world | about(spec) | model
         after = {"seconds": found["seconds"], "run": found["digest"]}
@@ -180,7 +166,7 @@ def base_of(base: str, scale: str, rank: int = 512) -> OwnBase | LocalBase:
 def labelled(table: pd.DataFrame, tunings: Sequence[Tuning]) -> pd.DataFrame:
     """A table with a column ``setting``, preceded by what each setting is: start, work, data."""
     what = {each.setting.name: each[1:] for each in tunings}
-    columns = pd.DataFrame([what[name] for name in table["setting"]], columns=["start", "work", "data"])
+    columns = pd.DataFrame(table["setting"].map(what).tolist(), columns=["start", "work", "data"])
     return pd.concat([columns, table.reset_index(drop=True)], axis=1)
 
 
@@ -190,10 +176,9 @@ def mistakes(tuning: Tuning) -> pd.DataFrame:
     Columns rule, input (the right answer too), answer, letterwise (see ``letter_by_letter``).
     """
     spec = max(tuning.setting.runs(), key=lambda run: (run.task.instructions, -run.task.rule_seed))
-    test = data_of(spec).evaluation["unseen"]
+    test, rows = data_of(spec).evaluation["unseen"], []
     test = test.where(~test.applies)
     answers = greedy_answers(Store().model(spec), test.prompts)
-    rows = []
     for i in np.flatnonzero(~exact_match(answers, test)):
         line, answer = test.line(i), test.layout.answer(answers[i])
         rows.append((str(line.rule), line.text, answer, letter_by_letter(line.rule, line.text, answer)))

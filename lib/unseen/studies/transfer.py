@@ -1,6 +1,6 @@
 """Notebooks 13 and 14: models evaluated on rules of another form, or with other numbers of occurrences.
 
-Scores are kept in the runs folder, and models are evaluated in several processes: see ``running.following``.
+Scores are kept in the runs folder, and models are evaluated in several processes: see ``runs.following``.
 
 >>> [setting.name for setting in semantics("quick")][-2:], [setting.name for setting in occurrences("quick")]
 (['mixed, k 3-9', 'mixed, k 5-9'], ['1', '8', '1, 2, 4, 6, 8'])
@@ -42,12 +42,11 @@ def semantics(name: str) -> tuple[Setting, ...]:
     chosen = amounts("semantics", name)
     base = with_task(scale(name).main.base, pattern_length=chosen.length, replacement_length=chosen.length,
                      input_length=chosen.input_length, unseen_instructions=chosen.unseen)  # fmt: skip
-    settings = []
-    for family, low, ends, sizes, seeds in chosen.trained:
-        for high in ends:
-            world = with_task(base, family=family, k_low=low, k_high=high)
-            settings.append(Setting(f"{family}, k {low}-{high}", world, sizes, seeds))
-    return tuple(settings)
+    return tuple(
+        Setting(f"{family}, k {low}-{high}", with_task(base, family=family, k_low=low, k_high=high), *axes)
+        for family, low, ends, *axes in chosen.trained
+        for high in ends
+    )
 
 
 def occurrences(name: str) -> tuple[Setting, ...]:
@@ -59,11 +58,10 @@ def occurrences(name: str) -> tuple[Setting, ...]:
     letters = (string.ascii_letters + string.digits)[: chosen.letters]
     base = with_task(scale(name).main.base, alphabet=letters, pattern_length=2, replacement_length=2,
                      input_length=chosen.input_length, unseen_instructions=chosen.unseen)  # fmt: skip
-    worlds = {str(each): with_task(base, occurrences=each) for each in chosen.alone}
-    alone = [Setting(name, world, chosen.sizes, chosen.seeds) for name, world in worlds.items()]
-    first, *others = map(str, chosen.numbers)
-    mix = with_task(base, also_occurrences=",".join(others))
-    return *alone, Setting(", ".join([first, *others]), mix, chosen.mixed, chosen.seeds)
+    axes, names = (chosen.sizes, chosen.seeds), list(map(str, chosen.numbers))
+    alone = [Setting(str(each), with_task(base, occurrences=each), *axes) for each in chosen.alone]
+    mix = with_task(base, also_occurrences=",".join(names[1:]))
+    return *alone, Setting(", ".join(names), mix, chosen.mixed, chosen.seeds)
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def measure(
     """
     pairs = [(setting.name, run) for setting in settings for run in setting.runs()]
     runs, store, parts = [run for _, run in pairs], Store(), []
-    frame(runs, store, executor)  # trains what is missing
+    frame(runs, store, executor)
     kept_as = "asked-1-" + re.sub(r"\W+", "-", f"{tests} of {size}")
     evaluate = partial(scores, tests=tests, size=size, store=store)
     found = followed(runs, evaluate, kept_as, executor, "evaluate")
