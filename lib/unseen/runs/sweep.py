@@ -15,7 +15,7 @@ import pandas as pd
 from unseen.errors import Explained
 from unseen.files import CannotWrite, check_room
 from unseen.process_group import best_device
-from unseen.runs.progress import Board, work
+from unseen.runs.progress import Board
 from unseen.runs.store import Store, ensure
 from unseen.runs.workers import Executor, Serial, Tell, suited
 from unseen.specs import RunSpec
@@ -95,6 +95,12 @@ def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:
         parts.append(sorted(ready, key=lambda spec: -work(spec) if 10 * work(spec) >= total else 0.0))
         left = [spec for spec in left if spec.model.base in absent]
     return parts
+
+
+def work(spec: RunSpec) -> float:
+    """The arithmetic of a run, up to a factor."""
+    size = spec.model.layers * spec.model.width**2 * spec.task.layout.context
+    return spec.training.steps * spec.training.batch * size
 
 
 def train_one(spec: RunSpec, tell: Tell, store: Store) -> None:
