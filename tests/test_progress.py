@@ -46,38 +46,6 @@ def test_the_line_counts_every_run_once(clock):
     assert board.failed == {A: "no"}
 
 
-def test_the_time_left_follows_from_the_work_done(clock):
-    board = Board(SPECS[:2])
-    line(board, ("started", A))
-    clock.now += 10
-    assert "about" not in board.line()  # nothing is done yet
-    assert line(board, ("step", A, 2), ("step", A, 6)).endswith(
-        "about 30 s"
-    )  # half of one of two in ten seconds
-    assert line(board, ("done", A)).endswith("about 10 s")
-    assert "about" not in line(board, ("done", B))
-
-
-def test_steps_of_an_earlier_sweep_are_not_work_of_this_one(clock):
-    board = Board(SPECS[:1])
-    line(board, ("started", A))
-    clock.now += 10
-    assert line(board, ("step", A, 10)).endswith("about 10 s")  # resumed from 8: two steps took ten seconds
-
-
-def test_a_run_that_reports_only_its_end_started_at_zero(clock):
-    rare = SMALL.but(training=SMALL.training.but(evaluate_every=500))
-    board, digest = Board([rare, SPECS[1]]), rare.digest()
-    clock.now += 10
-    assert line(board, ("started", digest), ("step", digest, 12), ("done", digest)).endswith("about 10 s")
-
-
-def test_larger_runs_weigh_more(clock):
-    board = Board([SPECS[0], SPECS[1].but(model=SMALL.model.but(width=32))])
-    clock.now += 10
-    assert line(board, ("step", A, 2), ("done", A)).endswith("about 40 s")
-
-
 def test_headless_there_is_a_line_now_and_then(clock, alone, capsys):
     with Board(SPECS) as board:
         for step in range(2, 13, 2):

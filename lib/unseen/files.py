@@ -31,9 +31,7 @@ class BrokenRun(Explained):
 
 
 class CannotWrite(Explained, OSError):
-    """A file or folder cannot be written; the message says which, why, and that the previous state is
-    intact.
-    """
+    """A file or folder cannot be written; the message says which and why; what was there is intact."""
 
     def __str__(self) -> str:
         return str(self.strerror)
@@ -115,9 +113,7 @@ def check_room(root: Path, needed: int = 0) -> None:
 
 
 def read(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
-    """The bytes of a regular file; raises ``TooLarge`` instead of reading more than ``at_most``, and
-    ``OSError``.
-    """
+    """The bytes of a regular file; raises ``OSError``, and ``TooLarge`` for more than ``at_most`` bytes."""
     if not path.is_file():  # opening a pipe would block
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     with path.open("rb") as file:
@@ -139,9 +135,7 @@ def sealed(content: bytes) -> bytes:
 
 
 def read_sealed(path: Path, at_most: int) -> bytes:
-    """The inverse of ``sealed`` on a file; raises ``ValueError`` when the hash does not match, and as
-    ``read``.
-    """
+    """The inverse of ``sealed`` on a file; raises as ``read``, and ``ValueError`` for another hash."""
     found = read(path, at_most + _SEAL)
     content = found[:-_SEAL]
     if hashlib.sha256(content).digest() != found[-_SEAL:]:
@@ -155,16 +149,12 @@ def seal(manifest: dict[str, Any]) -> str:
 
 
 def read_json(path: Path, at_most: int = LARGEST_NOTE) -> Any:
-    """The content of a JSON file; raises ``ValueError`` as ``parse`` does or when it is too large, and
-    ``OSError``.
-    """
+    """The content of a JSON file; raises as ``read`` and ``parse`` do."""
     return parse(read(path, at_most).decode())
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text; raises ``ValueError`` for anything else, numbers that are not finite
-    included.
-    """
+    """The value of a JSON text; raises ``ValueError`` for anything else, as for numbers not finite."""
     try:
         return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except RecursionError as error:

@@ -65,8 +65,8 @@ def once(
     """The manifest of a folder: read and verified if it is done, else what ``make`` returns, kept.
 
     ``about`` says what the folder holds, as JSON values; a folder that holds something else is refused.
-     ``make`` gets the folder, writes ``files`` there (by default whatever it leaves) and returns what else
-    the manifest should say. Another process that computes the same is waited for up to ``patience``
+    ``make`` gets the folder, writes ``files`` there (by default whatever it leaves) and returns what else
+    the manifest should say.  Another process that computes the same is waited for up to ``patience``
     seconds, then ``Held`` is raised.  Raises ``BrokenRun`` when a file is not what was written,
     ``CannotWrite``, and what ``make`` raises.
     """
@@ -119,9 +119,7 @@ def _leads_out(name: str) -> bool:
 
 
 def content(folder: Path, name: str, manifest: dict[str, Any], at_most: float = math.inf) -> bytes:
-    """A file of a folder that is done, its hash checked; raises ``BrokenRun``, also for more than
-    ``at_most`` bytes.
-    """
+    """A file, of limited size, of a folder that is done; raises ``BrokenRun`` unless its hash matches."""
     size, expected = manifest["bytes"].get(name, 0), manifest["files"].get(name)
     try:
         if size <= at_most and hashlib.sha256(found := read(folder / name, size)).hexdigest() == expected:
@@ -136,9 +134,8 @@ def finish(folder: Path, about: dict[str, Any], files: Sequence[str] | None = No
     names = sorted(_files(folder)) if files is None else files
     hashes = {name: hash_of(folder / name) for name in names}
     sizes = {name: (folder / name).stat().st_size for name in names}
-    manifest = json.loads(
-        json.dumps({**about, **provenance(), "files": hashes, "bytes": sizes}, allow_nan=False)
-    )
+    whole = {**about, **provenance(), "files": hashes, "bytes": sizes}
+    manifest = json.loads(json.dumps(whole, allow_nan=False))
     write(folder / "manifest.json", json.dumps({**manifest, "seal": seal(manifest)}, indent=1))
     with suppress(OSError):
         (folder / "state.json").unlink(missing_ok=True)
@@ -158,8 +155,7 @@ def _files(folder: Path) -> list[str]:
 def hold(folder: Path, patience: float = math.inf, say: Callable[[str], Any] = print) -> Iterator[None]:
     """Hold a folder; the system frees it if the holder dies.
 
-    If another process holds it, ``say`` gets one sentence that names it, and ``Held`` is raised after
-    ``patience`` s.
+    ``say`` gets a sentence that names another holder; ``Held`` is raised after ``patience`` seconds.
     """
     lock = FileLock(folder / ".lock")
     try:
@@ -190,13 +186,12 @@ def held(folder: Path) -> bool:
     """Whether a process holds a folder now."""
     if not (folder / ".lock").is_file():
         return False
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # nothing computes in a folder that cannot be written
-        return False
+    with suppress(OSError):  # nothing computes in a folder that cannot be written
+        lock = FileLock(folder / ".lock")
+        free = _taken(lock, 0)
+        lock.release()
+        return not free
+    return False
 
 
 def holder(folder: Path) -> str:

@@ -43,9 +43,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def check(self, batch: int) -> None:
-        """Raise ``ValueError`` when a batch cannot be shared evenly: the mean of the shares would not be
-        its mean.
-        """
+        """Raise ``ValueError`` when a batch cannot be shared evenly: its mean is not that of the shares."""
         if batch % self.size:
             raise ValueError(f"a batch of {batch} examples cannot be shared evenly by {self.size} processes")
 
@@ -56,9 +54,7 @@ class ProcessGroup:
         return rows[self.rank * part : (self.rank + 1) * part]
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """What to call instead of ``model``, which has equal weights everywhere: ``backward`` leaves mean
-        gradients.
-        """
+        """What to call instead of ``model``, equal everywhere: ``backward`` leaves mean gradients."""
         if self.size == 1:
             return model
         wrapped = DistributedDataParallel(model, init_sync=False)
@@ -74,9 +70,7 @@ class ProcessGroup:
         return total
 
     def same(self, value: Any) -> Any:
-        """The leader's value, at every process; what the others pass is dropped.  Tensors must be on the
-        CPU.
-        """
+        """The leader's value, at every process.  Tensors must be on the CPU."""
         if self.size == 1:
             return value
         box = [value]
@@ -93,8 +87,8 @@ def joined() -> Iterator[ProcessGroup]:
 
     Raises ``ValueError`` when this host has no GPU for it.
     """
-    rank, size, local = (int(os.environ.get(name, usual)) for name, usual in
-                         (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))  # fmt: skip
+    usual = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
+    rank, size, local = (int(os.environ.get(name, value)) for name, value in usual.items())
     if size == 1:
         yield ALONE
         return
@@ -117,9 +111,8 @@ def _device(local: int) -> str:
     if not torch.cuda.is_available():
         return "cpu"
     if local >= (found := torch.cuda.device_count()):
-        raise ValueError(
-            f"LOCAL_RANK={local}: this host has {found} GPU(s), so --nproc-per-node {found} at most"
-        )
+        few = f"this host has {found} GPU(s), so --nproc-per-node {found} at most"
+        raise ValueError(f"LOCAL_RANK={local}: {few}")
     torch.cuda.set_device(local)
     return f"cuda:{local}"
 

@@ -20,12 +20,11 @@ _RAISED = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
 @contextmanager
 def polite_stops(first: Callable[[], Any] = lambda: None) -> Iterator[Callable[[], None]]:
-    """Defer SIGINT and SIGTERM to the next call of the function that this yields; a second signal is not
-    deferred.
+    """Defer a first SIGINT or SIGTERM to the next call of the function that this yields.
 
     The call raises ``KeyboardInterrupt`` or ``Terminated``, between two steps, where a run can write a
-    checkpoint. ``first`` is called at once when the first signal arrives; if it returns False that one is
-    not deferred either. Outside the main thread, which alone gets signals, nothing changes.
+    checkpoint.  ``first`` is called at once when the signal arrives; if it returns False that one is not
+    deferred either.  Outside the main thread, which alone gets signals, nothing changes.
     """
     received: list[int] = []
 

@@ -11,9 +11,7 @@ from deeds import LONG, essence, finished, forked
 from unseen import once
 from unseen.runs import inventory
 from unseen.runs.checkpoints import newest_first
-from unseen.runs.progress import Board
 from unseen.runs.store import Store, ensure, read_progress
-from unseen.runs.workers import Event
 from unseen.signals import Stopped
 
 
@@ -75,15 +73,6 @@ def test_other_time_zones_between_two_goes(undisturbed, tmp_path, promise, zone)
     assert process.exitcode == 0
     assert essence(store.manifest(LONG), store, LONG) == undisturbed
     promise("time zones")
-
-
-def test_the_line_that_tells_the_progress_never_tells_a_negative_time(promise, monkeypatch):
-    board = Board([LONG, LONG.with_seed(1)])
-    monkeypatch.setattr(time, "time", falling(3_600))
-    for step in (3, 30, 60):
-        board.take(Event("step", LONG.digest(), step))
-        assert "-" not in board.line()
-    promise("progress lines")
 
 
 def test_a_history_cut_anywhere_gives_its_whole_rows(tmp_path, promise, amount, rng):

@@ -73,18 +73,14 @@ def largest(spec: RunSpec) -> int:
 
 
 def _check_finite(tensors: dict[str, Tensor]) -> None:
-    """Raise ``ValueError`` unless all numbers are finite; names and shapes are checked by what loads the
-    tensors.
-    """
+    """Raise ``ValueError`` unless all numbers are finite; what loads them checks names and shapes."""
     for name, value in sorted(tensors.items()):
         if value.dtype not in (torch.float32, torch.float16) or not value.isfinite().all():
             raise ValueError(f"{brief(name)} holds numbers that are not finite, or of another type")
 
 
 def model_of(content: bytes, spec: RunSpec, path: Path) -> Transformer:
-    """A model of ``spec`` with the weights in a file's content; raises ``BrokenRun`` when they do not fit
-    it.
-    """
+    """A model of ``spec`` with the weights in a file's content; raises ``BrokenRun`` when they do not fit."""
     try:
         tensors, _ = from_bytes(content)
         _check_finite(tensors)
@@ -109,9 +105,7 @@ def export_model(model: Transformer, spec: RunSpec, path: Path, **more: Any) -> 
 
 
 def import_model(path: Path) -> tuple[Transformer, RunSpec]:
-    """The model and spec that ``export_model`` wrote; raises ``BrokenRun`` when a file is missing or was
-    changed.
-    """
+    """The model and spec that ``export_model`` wrote; raises ``BrokenRun`` for a file missing or changed."""
     about = path.with_suffix(".json")
     try:
         described = read_json(about)
@@ -120,11 +114,10 @@ def import_model(path: Path) -> tuple[Transformer, RunSpec]:
         if numbers > _LARGEST:  # before anything of that size is built, its mask included
             raise ValueError(f"a model of {numbers:,} numbers is too large")
         content = read(path, largest(spec))
-        whole = hashlib.sha256(content).hexdigest() == described["sha256"]
+        if hashlib.sha256(content).hexdigest() != described["sha256"]:
+            raise ValueError("the hash does not match")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BrokenRun(f"{path} and {about.name} are not an exported model: {brief(error)}") from error
-    if not whole:
-        raise BrokenRun(f"{path} is not the file that {about.name} describes")
     return model_of(content, spec, path), spec
 
 
@@ -169,8 +162,7 @@ def resume(folder: Path, spec: RunSpec, state: State) -> list[dict[str, Any]]:
     skipped = []
     for path in newest_first(folder):
         try:
-            tensors, head = _read(path, spec)
-            state.load_tensors(tensors)
+            head = _load(path, spec, state)
             state.step, state.history = head["step"], head["history"]
             this = {"step": state.step, "skipped": skipped, "host": platform.node(), **head["wrote"]}
             return [*head["before"], this]
@@ -187,23 +179,21 @@ def in_words(resumed: dict[str, Any]) -> str:
     """One of the resumes of a run as a sentence, with a warning when versions of libraries changed since."""
     now, then = provenance()["versions"], resumed["versions"]
     odd = [f"{name} {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
-    warning = (
-        [f"warning: other versions ({', '.join(odd)}), so its numbers may differ a little"] if odd else []
-    )
-    return "; ".join([*resumed["skipped"], f"resumes from step {resumed['step']}", *warning])
+    warning = f"warning: other versions ({', '.join(odd)}), so its numbers may differ a little"
+    return "; ".join([*resumed["skipped"], f"resumes from step {resumed['step']}", *[warning] * bool(odd)])
 
 
 def fault(path: Path, spec: RunSpec) -> str:
     """What is wrong with a checkpoint of ``spec``, as a sentence; empty when nothing is."""
     try:
-        tensors, _ = _read(path, spec)
-        start(spec).load_tensors(tensors)
+        _load(path, spec, start(spec))
     except Exception as error:
         return brief(error)
     return ""
 
 
-def _read(path: Path, spec: RunSpec) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _load(path: Path, spec: RunSpec, state: State) -> dict[str, Any]:
+    """Load the tensors of a checkpoint into ``state``; returns what its header says besides."""
     tensors, about = from_bytes(read_sealed(path, 2 * largest(spec)))
     head = parse(about["state"])
     if odd := differences(head["spec"], spec.to_dict()):
@@ -211,22 +201,18 @@ def _read(path: Path, spec: RunSpec) -> tuple[dict[str, Tensor], dict[str, Any]]
     if not 0 <= head["step"] <= spec.training.steps:
         raise ValueError(f"step {brief(head['step'])} is none of this run")
     _check_finite(tensors)
-    return tensors, head
+    state.load_tensors(tensors)
+    return head
 
 
 def same_spec(path: Path, spec: RunSpec) -> None:
-    """Raise ``SpecChanged`` when a folder's ``spec.json`` is of another spec, ``BrokenRun`` when it is of
-    none.
-    """
+    """Raise ``SpecChanged`` when ``spec.json`` is of another spec, ``BrokenRun`` when it is of none."""
+    advice = ADVICE.format(path.parent)
     try:
         odd = differences(read_json(path), spec.to_dict())
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise BrokenRun(
-            f"{path} is not the spec of a run ({brief(error)}); {ADVICE.format(path.parent)}"
-        ) from error
+        raise BrokenRun(f"{path} is not the spec of a run ({brief(error)}); {advice}") from error
     if odd:
-        raise SpecChanged(
-            f"{path.parent} belongs to another spec: {'; '.join(odd)}. {ADVICE.format(path.parent)}"
-        )
+        raise SpecChanged(f"{path.parent} belongs to another spec: {'; '.join(odd)}. {advice}")

@@ -7,11 +7,11 @@ network.  Needs the extra ``cluster``.
 
 import logging
 import queue
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from unseen.errors import Explained
@@ -20,10 +20,7 @@ from unseen.runs.workers import Event, Executor, Report, Trainer
 from unseen.signals import Stopped
 from unseen.specs import RunSpec
 
-SCHEDULERS = "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', or ''"
-_ADDRESS = re.compile(
-    r"(tcp|tls)://([A-Za-z0-9][\w.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII
-)
+_SCHEDULERS = "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', or ''"
 _PATIENCE = 10  # seconds for a scheduler to answer
 
 
@@ -31,35 +28,33 @@ class BadScheduler(Explained, ValueError):
     """There is no such scheduler, or it does not answer."""
 
 
-def is_scheduler(name: str) -> bool:
-    """Whether ``executor`` takes a name.
-
-    >>> is_scheduler("tcp://host:8786"), is_scheduler("tcp://host"), is_scheduler("slurm")
-    (True, False, False)
-    """
-    if address := _ADDRESS.fullmatch(name):
-        return 0 < int(address["port"]) < 2**16
-    return name in ("", "serial", "processes", "local")
-
-
 def executor(scheduler: str = "") -> Executor | None:
-    """The executor of a name: ``serial``, ``processes``, ``local`` (Dask on this machine), or a Dask
-    scheduler's address.
+    """The executor called ``serial``, ``processes``, ``local`` (Dask on this machine), or by a Dask address.
 
     An empty name leaves the choice to ``sweep.frame``.  Raises ``BadScheduler`` for any other name.
 
     >>> type(executor("serial")).__name__, executor("")
     ('Serial', None)
     """
-    if not isinstance(scheduler, str) or not is_scheduler(scheduler):
-        raise BadScheduler(f"scheduler={scheduler!r:.100} must be {SCHEDULERS}")
     chosen = {"": lambda: None, "serial": workers.Serial, "processes": workers.Processes}
-    return chosen[scheduler]() if scheduler in chosen else Dask(scheduler)
+    if scheduler in chosen:
+        return chosen[scheduler]()
+    if scheduler != "local" and not _is_address(scheduler):
+        raise BadScheduler(f"scheduler={scheduler!r:.100} must be {_SCHEDULERS}")
+    return Dask(scheduler)
+
+
+def _is_address(scheduler: object) -> bool:
+    try:
+        parts = urlsplit(scheduler)
+        whole = parts.hostname and parts.port and f"{parts.scheme}://{parts.netloc}" == scheduler
+        return bool(whole) and parts.scheme in ("tcp", "tls")
+    except (ValueError, AttributeError):  # no text, or a port that cannot be
+        return False
 
 
 class Dask:
-    """Runs as tasks of a Dask cluster: ``local`` for one of one-thread workers on this machine, or an
-    address.
+    """Runs as tasks of a Dask cluster: ``local`` for one-thread workers on this machine, or an address.
 
     A dead worker's runs go to others; the store's locks and checkpoints make that safe.
     """
@@ -74,11 +69,7 @@ class Dask:
 
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs on the cluster; returns when all have ended."""
-        topic, events, tasks = (
-            f"unseen-{uuid4().hex}",
-            queue.SimpleQueue[Any](),
-            {},
-        )  # tasks: digest -> future
+        topic, events, tasks = f"unseen-{uuid4().hex}", queue.SimpleQueue[Any](), []
         with self._client() as client:
             client.subscribe_topic(topic, lambda stamped: events.put(Event(**stamped[1]["news"])))
             stop = self.distributed.Event(topic, client=client)
@@ -86,8 +77,8 @@ class Dask:
             def start(spec: RunSpec) -> bool:
                 digest = spec.digest()
                 key = f"{digest}-{uuid4().hex}"
-                tasks[digest] = client.submit(_task, spec, trainer, topic, key=key, pure=False, retries=0)
-                tasks[digest].add_done_callback(lambda future: events.put(self._last(future, digest)))
+                tasks.append(client.submit(_task, spec, trainer, topic, key=key, pure=False, retries=0))
+                tasks[-1].add_done_callback(lambda future: events.put(self._last(future, digest)))
                 return True
 
             def news() -> Iterator[Event]:
@@ -97,19 +88,15 @@ class Dask:
             try:
                 workers.drive(specs, start, news, report)
             except BaseException:
-                with suppress(
-                    Exception
-                ):  # each run writes a checkpoint at its next row; queued ones never start
+                with suppress(Exception):  # runs keep a checkpoint at their next row; queued ones never start
                     stop.set()
-                    self.distributed.wait(list(tasks.values()), timeout=30)
+                    self.distributed.wait(tasks, timeout=30)
                 raise
             finally:
                 client.unsubscribe_topic(topic)
 
     def _last(self, future: Any, digest: str) -> Event:
-        """How a task ended.  Dask blames a worker's death on all tasks that were sent there, so each is
-        tried again.
-        """
+        """How a task ended.  Dask blames a worker's death on all tasks sent there, so each is tried again."""
         try:
             return Event(**future.result())
         except self.distributed.KilledWorker:
@@ -125,12 +112,8 @@ class Dask:
         quiet = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.tick.limit": "1h"}
         with dask.config.set(quiet):
             if self.scheduler == "local":
-                form = {
-                    "n_workers": self.workers,
-                    "threads_per_worker": 1,
-                    "dashboard_address": "127.0.0.1:0",
-                }
-                cluster = self.distributed.LocalCluster(**form, silence_logs=logging.ERROR)
+                form = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+                cluster = self.distributed.LocalCluster(self.workers, silence_logs=logging.ERROR, **form)
                 with cluster, self.distributed.Client(cluster) as client:
                     yield client
                 return
@@ -160,6 +143,5 @@ def _task(spec: RunSpec, trainer: Trainer, topic: str) -> dict[str, Any]:
         with workers.threads(1):
             return asdict(workers.run_one(spec, trainer, report))
     except Stopped:
-        return asdict(
-            Event("failed", spec.digest(), reason="stopped with the driver; its checkpoint is kept")
-        )
+        reason = "stopped with the driver; its checkpoint is kept"
+        return asdict(Event("failed", spec.digest(), reason=reason))

@@ -53,9 +53,8 @@ def followed(
             (executor or suited(missing)).run(missing, trainer, board.report)
         if board.failed:
             digest, reason = next(iter(board.failed.items()))
-            raise BrokenRun(
-                f"{len(board.failed)} of {len(missing)} runs failed; the first, {digest}: {reason}"
-            )
+            failed = f"{len(board.failed)} of {len(missing)} runs failed"
+            raise BrokenRun(f"{failed}; the first, {digest}: {reason}")
     return [_read(folders[spec], _about(spec, name)) for spec in specs]
 
 
@@ -71,9 +70,8 @@ def _keep(spec: RunSpec, tell: Tell, follow: Follow, name: str, place: Path) -> 
         write(folder / "table.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
         return {"rows": len(table)}
 
-    once(
-        place / path_of(spec, name).name, _about(spec, name), make, patience=0, say=lambda note: tell(0, note)
-    )
+    folder = place / path_of(spec, name).name
+    once(folder, _about(spec, name), make, patience=0, say=lambda note: tell(0, note))
 
 
 def _read(folder: Path, about: dict[str, str]) -> pd.DataFrame:

@@ -7,14 +7,17 @@ import re
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
+from itertools import count
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from unseen.files import BrokenRun, leftovers
 from unseen.once import held, holder, state
 from unseen.runs.checkpoints import fault, newest_first
+from unseen.runs.progress import name_of
 from unseen.runs.store import Store, spec_of
 from unseen.specs import RunSpec
 
@@ -24,8 +27,7 @@ _OLD = 3_600  # seconds after which an unfinished file has no writer any more
 _NAMED = {"task.instructions", "task.rule_seed", "task.example_seed", "model.recipe", "model.seed"}
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One run of a store.  ``age`` is seconds since it last wrote something, ``size`` is bytes."""
 
     run: str
@@ -41,51 +43,43 @@ class Entry:
 def folders(store: Store) -> list[Path]:
     """The folders of runs, in order of their digests, without those that hold nothing but a lock."""
     found = sorted(store.root.iterdir()) if store.root.is_dir() else []
-    chosen = [
-        path for path in found if _DIGEST.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
-    ]
+    named = [path for path in found if _DIGEST.fullmatch(path.name)]
+    chosen = [path for path in named if path.is_dir() and not path.is_symlink()]
     return [folder for folder in chosen if {path.name for path in folder.iterdir()} - {".lock"}]
+
+
+def _read(store: Store, folder: Path, whole: bool = True) -> tuple[RunSpec | None, dict[str, Any], str]:
+    """The spec of a run, its manifest (empty if it is not done), and why the two cannot be read."""
+    try:
+        spec = spec_of(folder)
+        return spec, store.manifest(spec, whole) or {}, ""
+    except BrokenRun as error:
+        return None, {}, str(error)
 
 
 def status(store: Store) -> pd.DataFrame:
     """One row per run: the fields of ``Entry``; running first, done last."""
-    found = [asdict(entry(store, folder)) for folder in folders(store)]
-    frame = pd.DataFrame(found, columns=[each.name for each in fields(Entry)])
-    order = frame["state"].map(STANDINGS.index)
-    return (
-        frame.assign(order=order)
-        .sort_values(["order", "what", "run"], ignore_index=True)
-        .drop(columns="order")
-    )
+    found = [entry(store, folder) for folder in folders(store)]
+    found.sort(key=lambda run: (STANDINGS.index(run.state), run.what, run.run))
+    return pd.DataFrame(found, columns=Entry._fields)
 
 
 def entry(store: Store, folder: Path) -> Entry:
     """How one run stands."""
     newest, size = _last_write(folder)
-    about = {
-        "run": folder.name,
-        "age": max(0.0, time.time() - newest),
-        "size": size,
-    }  # a clock may be set back
-    try:
-        spec = spec_of(folder)
-        done = store.manifest(spec, whole=False) is not None
-    except BrokenRun as error:
-        return Entry(what="?", state="failed", step=0, steps=0, reason=str(error), **about)
-    total = spec.training.steps
-    about |= {"what": what(spec), "steps": total}
-    if done:
-        return Entry(state="done", step=total, reason="", **about)
-    found = state(folder)
+    age = max(0.0, time.time() - newest)  # a clock may be set back
+    spec, manifest, why = _read(store, folder, whole=False)
+    if spec is None:
+        return Entry(folder.name, "?", "failed", 0, 0, age, size, why)
+    steps, found = spec.training.steps, state(folder)
+    if manifest:
+        return Entry(folder.name, what(spec), "done", steps, steps, age, size, "")
     standing, reason = found.get("state", "interrupted"), found.get("reason", "")
     if held(folder):
         standing, reason = "running", holder(folder)
     elif standing == "running":  # it says so, but no process holds it
-        standing, reason = (
-            "interrupted",
-            f"its process {found.get('process')} on {found.get('host')} has ended",
-        )
-    return Entry(state=standing, step=_step(store, spec), reason=reason, **about)
+        standing, reason = "interrupted", f"its process {found['process']} on {found['host']} has ended"
+    return Entry(folder.name, what(spec), standing, _step(store, spec), steps, age, size, reason)
 
 
 def _last_write(folder: Path) -> tuple[float, int]:
@@ -98,8 +92,7 @@ def _last_write(folder: Path) -> tuple[float, int]:
 
 
 def what(spec: RunSpec) -> str:
-    """A run in words: its world unless that is string rewriting, recipe, instructions, seed, and what is
-    not default.
+    """A run in words: its world unless that is string rewriting, its name, and what is not default.
 
     >>> run = RunSpec()
     >>> what(run.but(task=run.task.but(instructions=300, no_op_share=0.1), model=run.model.but(width=96)))
@@ -111,8 +104,7 @@ def what(spec: RunSpec) -> str:
         rest += [f" {name}={value}" for name, value in given.items()
                  if value != default[name] and f"{part}.{name}" not in _NAMED]  # fmt: skip
     world = getattr(spec.task, "world", "")  # string rewriting has none
-    start = f"{world}, " if world else ""
-    return f"{start}{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}{''.join(rest)}"
+    return (f"{world}, " if world else "") + name_of(spec) + "".join(rest)
 
 
 def _step(store: Store, spec: RunSpec) -> int:
@@ -127,13 +119,11 @@ def verify(store: Store) -> tuple[int, list[str]]:
     """Check every hash of every run: how many files are whole, and a sentence for each that is not."""
     good, bad = 0, []
     for folder in folders(store):
-        try:
-            spec = spec_of(folder)
-            manifest = store.manifest(spec)
-            good += len(manifest["files"]) + 1 if manifest else 1
-        except BrokenRun as error:
-            bad.append(str(error))
+        spec, manifest, why = _read(store, folder)
+        if spec is None:
+            bad.append(why)
             continue
+        good += len(manifest["files"]) + 1 if manifest else 1
         for path in newest_first(folder):
             if trouble := fault(path, spec):
                 bad.append(f"{path}: {trouble}; the run resumes from the one before")
@@ -148,14 +138,9 @@ def broken(store: Store) -> list[Path]:
 
 
 def _is_broken(store: Store, folder: Path) -> bool:
-    try:
-        spec = spec_of(folder)
-        if store.manifest(spec) is not None:
-            return False
-    except BrokenRun:
-        return True
+    spec, manifest, _ = _read(store, folder)
     kept = newest_first(folder)
-    return bool(kept) and all(fault(path, spec) for path in kept)
+    return spec is None or bool(kept and not manifest and all(fault(path, spec) for path in kept))
 
 
 def litter(store: Store) -> list[Path]:
@@ -164,11 +149,9 @@ def litter(store: Store) -> list[Path]:
     for folder in folders(store):
         if held(folder):
             continue
-        found += leftovers(folder)
-        with suppress(BrokenRun):
-            spec = spec_of(folder)
-            found += store.superseded(spec) if store.manifest(spec) is not None else []
-    return sorted(set(found))
+        spec, manifest, _ = _read(store, folder)
+        found += store.superseded(spec) if manifest else leftovers(folder)
+    return sorted(found)
 
 
 def _old(path: Path) -> bool:
@@ -181,7 +164,5 @@ def put_aside(store: Store, folder: Path) -> Path:
     """Move a broken run out of the store, where it can still be looked at."""
     place = store.root.parent / "broken"
     place.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while (target := place / f"{folder.name}-{number}").exists():
-        number += 1
-    return Path(shutil.move(folder, target))
+    targets = (place / f"{folder.name}-{number}" for number in count(1))
+    return Path(shutil.move(folder, next(target for target in targets if not target.exists())))

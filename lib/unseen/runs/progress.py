@@ -34,8 +34,8 @@ class Board:
     >>> board = Board(runs)
     >>> board.take(Event("started", runs[0].digest()))
     >>> board.take(Event("step", runs[0].digest(), 100))
-    >>> board.line().split(",")[:2]
-    ['0 of 3 runs done', ' 1 running (modern I=1000 seed 0: 100/703)']
+    >>> board.line()
+    '0 of 3 runs done, 1 running (modern I=1000 seed 0: 100/703), 2 left'
     """
 
     def __init__(self, missing: list[RunSpec]):
@@ -43,16 +43,16 @@ class Board:
         self.running: dict[str, int] = {}  # digest -> its step
         self.failed: dict[str, str] = {}  # digest -> reason
         self.done: set[str] = set()
-        self.resumed: dict[str, int] = {}  # digest -> the step it began from in this sweep
         self.held: set[str] = set()  # digests, reported once each
-        self.begun = self.shown = time.monotonic()
+        self.shown = time.monotonic()
         self.bar: tqdm | None = None
 
     def __enter__(self) -> "Board":
         if headless():
             print(self.line(), flush=True)
         else:
-            self.bar = tqdm(total=len(self.specs), bar_format="{l_bar}{bar}| {elapsed}", desc=self.line())
+            form = "{l_bar}{bar}| {elapsed}<{remaining}"
+            self.bar = tqdm(total=len(self.specs), bar_format=form, desc=self.line())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,9 +79,6 @@ class Board:
         digest = event.digest
         if event.kind in ("started", "step"):
             self.running[digest] = event.step
-            if event.kind == "step":
-                begun = max(0, event.step - self.specs[digest].training.evaluate_every)
-                self.resumed.setdefault(digest, begun)
         elif event.kind != "note":
             self.running.pop(digest, None)
         if event.kind == "done":
@@ -95,13 +92,11 @@ class Board:
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
         if self.running:
-            now = ", ".join(f"{_name(self.specs[digest])}: {step}/{self.specs[digest].training.steps}"
-                            for digest, step in self.running.items())  # fmt: skip
+            runs = [(self.specs[digest], step) for digest, step in self.running.items()]
+            now = ", ".join(f"{name_of(spec)}: {step}/{spec.training.steps}" for spec, step in runs)
             parts.append(f"{len(self.running)} running ({now})")
         if left := len(self.specs) - len(self.done) - len(self.failed) - len(self.running):
             parts.append(f"{left} left")
-        if (seconds := self._seconds_left()) is not None:
-            parts.append(f"about {duration(seconds)}")
         return ", ".join(parts)
 
     def _show(self) -> None:
@@ -118,25 +113,7 @@ class Board:
             return 1.0
         return min(1.0, self.running.get(digest, 0) / self.specs[digest].training.steps)
 
-    def _seconds_left(self) -> float | None:
-        """From the work done so far in this sweep and the work left; None before any and at the end."""
-        left = sum(work(spec) * (1 - self._share(digest)) for digest, spec in self.specs.items())
-        gone = 0.0
-        for digest, step in self.resumed.items():
-            spec = self.specs[digest]
-            gone += work(spec) * (self._share(digest) - step / spec.training.steps)
-        return (time.monotonic() - self.begun) * left / gone if gone > 0 and left > 0 else None
 
-
-def _name(spec: RunSpec) -> str:
+def name_of(spec: RunSpec) -> str:
+    """A run in a few words."""
     return f"{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}"
-
-
-def work(spec: RunSpec) -> float:
-    """The arithmetic of a run, up to a factor.
-
-    >>> work(RunSpec().but(training=RunSpec().training.but(steps=1_406))) / work(RunSpec())
-    2.0
-    """
-    size = spec.model.layers * spec.model.width**2 * spec.task.layout.context
-    return spec.training.steps * spec.training.batch * size

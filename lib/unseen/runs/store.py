@@ -62,9 +62,7 @@ class Store:
         return done(self.folder(spec), {"digest": spec.digest()}, whole)
 
     def finished(self, spec: RunSpec) -> dict[str, Any]:
-        """The manifest of a finished run; raises ``NotFinished`` when it is not done, and as ``manifest``
-        does.
-        """
+        """The manifest of a finished run; raises as ``manifest``, and ``NotFinished`` when it is not done."""
         if manifest := self.manifest(spec, whole=False):
             return manifest
         raise NotFinished(f"run {spec.digest()} is not finished in {self.root}; train it first")
@@ -73,17 +71,15 @@ class Store:
         """The training history of a run, finished or so far: step, loss, seen, unseen, seconds."""
         folder = self.folder(spec)
         if manifest := self.manifest(spec, whole=False):
-            return _history(
-                content(folder, "history.csv", manifest, files.LARGEST_TEXT), folder / "history.csv"
-            )
+            whole = content(folder, "history.csv", manifest, files.LARGEST_TEXT)
+            return _history(whole, folder / "history.csv")
         return read_progress(folder / "progress.csv")
 
     def model(self, spec: RunSpec) -> Transformer:
         """The trained model of a finished run; raises ``NotFinished`` when it is not done."""
         manifest, folder, name = self.finished(spec), self.folder(spec), "weights.safetensors"
-        return checkpoints.model_of(
-            content(folder, name, manifest, checkpoints.largest(spec)), spec, folder / name
-        )
+        weights = content(folder, name, manifest, checkpoints.largest(spec))
+        return checkpoints.model_of(weights, spec, folder / name)
 
     def base(self, spec: RunSpec) -> Transformer:
         """The trained model that a run with a base starts from.
@@ -112,22 +108,16 @@ def ensure(
     say: Callable[[str], Any] = print,
     group: ProcessGroup = ALONE,
 ) -> dict[str, Any]:
-    """The manifest of a run: from the store if it is done, else trained now, resumed from its last
-    checkpoint.
+    """The manifest of a run: from the store if it is done, else trained now, from its last checkpoint.
 
     ``watch`` gets each new row of the history; a ``Stopped`` or ``KeyboardInterrupt`` that it raises leaves
-    a checkpoint behind.  Another process that trains the same run is waited for up to ``patience`` seconds,
-    then ``Held`` is raised.  ``say`` gets sentences for the user.  Raises ``CannotWrite``, ``BrokenRun``,
-    ``SpecChanged``, ``Diverged``.
-
-    Every process of a ``group`` calls this for the same run; only the leader uses the store, ``watch`` and
-    ``say``.
+    a checkpoint behind.  ``patience`` and ``say`` are as in ``once``.  Every process of a ``group`` calls
+    this for the same run; only the leader uses the store, ``watch`` and ``say``.  Raises ``CannotWrite``,
+    ``BrokenRun``, ``SpecChanged``, ``Diverged``, ``Held``.
     """
     group.check(batch_size(spec.task, spec.training))
     if group.size > 1 and (spec.training.kl or spec.training.pull or spec.training.smoothing):
-        raise ValueError(
-            "kl, pull and smoothing cannot be shared by several processes: train it with one process"
-        )
+        raise ValueError("kl, pull and smoothing cannot be shared by processes: train it with one process")
     device = group.device or (best_device() if device == "auto" else device)
     if not group.leads:
         return _assisted(spec, device, group)
@@ -145,9 +135,7 @@ def ensure(
 
 
 def _assisted(spec: RunSpec, device: str, group: ProcessGroup) -> dict[str, Any]:
-    """What the other processes of a group do: compute their shares, from the state in which the leader
-    begins.
-    """
+    """What the other processes of a group do: compute their shares, from the leader's first state."""
     if (manifest := group.same(None)) is None:
         ignore = [lambda _: None] * 2
         train(spec, start(spec, device), data_of(spec), *ignore, group, objective_of(spec.training))
@@ -222,26 +210,21 @@ def _scores(model: Transformer, data: Data) -> dict[str, list[dict[str, Any]]]:
 
 
 def begun(spec: RunSpec, store: Store, device: str) -> State:
-    """The state before the first step, with the weights of its base if it has one; raises as ``Store.base``
-    does.
-    """
+    """The state before the first step, with the weights of its base if any; raises as ``Store.base``."""
     state = start(spec, device)
     if spec.model.base:
         base = store.base(spec)
         form = {"seed": 0, "base": "", "inherits": "all"}
         if base.shape != state.model.shape or base.spec.but(**form) != spec.model.but(**form):
-            raise ValueError(
-                f"ModelSpec.base={spec.model.base}: a model of another form, {base.spec} for {base.shape}"
-            )
+            other = f"a model of another form, {base.spec} for {base.shape}"
+            raise ValueError(f"ModelSpec.base={spec.model.base}: {other}")
         weights = inherited(base.state_dict(), state.model.state_dict(), spec.model.inherits)
         state.model.load_state_dict(weights)
     return state
 
 
 def spec_of(folder: Path) -> RunSpec:
-    """The spec of a run's folder; raises ``BrokenRun`` when ``spec.json`` is not the one that the folder is
-    named by.
-    """
+    """The spec of a run's folder; raises ``BrokenRun`` when ``spec.json`` is not of that name."""
     path = folder / "spec.json"
     try:
         spec = RunSpec.from_dict(read_json(path))

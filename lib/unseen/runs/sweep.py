@@ -1,6 +1,4 @@
-"""From many specs to one tidy frame: train what is missing, keep what is done.  ``frame(specs)`` is what
-notebooks call.
-"""
+"""From many specs to one tidy frame: train what is missing, keep what is done."""
 
 import errno
 import os
@@ -15,7 +13,7 @@ import pandas as pd
 from unseen.errors import Explained
 from unseen.files import CannotWrite, check_room
 from unseen.process_group import best_device
-from unseen.runs.progress import Board, work
+from unseen.runs.progress import Board
 from unseen.runs.store import Store, ensure
 from unseen.runs.workers import Executor, Serial, Tell, suited
 from unseen.specs import RunSpec
@@ -47,10 +45,8 @@ def frame(
 
 
 def manifests(specs: list[RunSpec], store: Store) -> dict[RunSpec, dict[str, Any]]:
-    """The manifests of those runs that are finished; read by several threads, as a shared disk answers
-    slowly.
-    """
-    with ThreadPoolExecutor(16) as readers:
+    """The manifests of those runs that are finished."""
+    with ThreadPoolExecutor(16) as readers:  # a shared disk answers slowly
         found = zip(specs, readers.map(partial(store.manifest, whole=False), specs), strict=True)
         return {spec: manifest for spec, manifest in found if manifest}
 
@@ -58,11 +54,7 @@ def manifests(specs: list[RunSpec], store: Store) -> dict[RunSpec, dict[str, Any
 def fill(
     specs: list[RunSpec], store: Store, executor: Executor | None = None, missing: list[RunSpec] | None = None
 ) -> dict[str, str]:
-    """Train the runs that the store lacks, or those ``missing``; returns the reasons of those that failed,
-    by digest.
-
-    They begin in their order, except for those that ``in_order`` puts in front.
-    """
+    """Train the runs that the store lacks, or those ``missing``; why some failed, by digest."""
     specs = list(dict.fromkeys(specs))
     if missing is None:
         known = manifests(specs, store)
@@ -76,14 +68,12 @@ def fill(
         for part in in_order(missing):
             executor.run(part, partial(train_one, store=store), board.report)
     elsewhere = [digest for digest in board.done if not (store.root / digest).is_dir()]
-    return board.failed | dict.fromkeys(
-        elsewhere, f"its worker wrote to another disk than {store.root}; {_SHARED}"
-    )
+    why = f"its worker wrote to another disk than {store.root}; {_SHARED}"
+    return board.failed | dict.fromkeys(elsewhere, why)
 
 
 def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:
-    """The order in which runs begin, in parts that wait for each other: bases before the runs that start
-    from them.
+    """The order in which runs begin, in parts that wait for each other: bases before the runs from them.
 
     A run that takes a tenth of all the work or more goes to the front of its part, the longest first: it
     might else begin when all others are done, and keep one core of many busy for long.
@@ -97,11 +87,16 @@ def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:
     return parts
 
 
-def train_one(spec: RunSpec, tell: Tell, store: Store) -> None:
-    """What a worker does with a run: ensure that it is done and report its steps; ``Held`` when another one
-    trains it.
+def work(spec: RunSpec) -> float:
+    """The arithmetic of a run, up to a factor."""
+    size = spec.model.layers * spec.model.width**2 * spec.task.layout.context
+    return spec.training.steps * spec.training.batch * size
 
-    Raises ``CannotWrite`` when the worker does not see the store, which the driver has created.
+
+def train_one(spec: RunSpec, tell: Tell, store: Store) -> None:
+    """What a worker does with a run: ensure that it is done and report its steps.
+
+    Raises ``CannotWrite`` when it does not see the driver's store, ``Held`` when another one trains the run.
     """
     if not store.root.is_dir():
         who = f"process {os.getpid()} on {platform.node()} does not see the driver's {store.root}"
@@ -134,8 +129,7 @@ def rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def kinds(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFrame:
-    """Scores of finished runs by kind of input: ``has-op`` holds the pattern, ``no-op`` does not; columns
-    of ``frame``.
+    """``frame`` of finished runs by kind of input: ``has-op`` holds the pattern, ``no-op`` does not.
 
     A run without no-ops has one kind only, ``has-op``.  Raises ``NotFinished``.
     """
@@ -156,8 +150,7 @@ def histories(specs: Iterable[RunSpec], store: Store | None = None) -> pd.DataFr
     for spec in specs:
         store.finished(spec)
         which = {name: about(spec)[name] for name in ("recipe", "instructions", "seed")}
-        history = store.history(spec).melt(
-            ["step", "loss", "seconds"], ["seen", "unseen"], "split", "accuracy"
-        )
+        history = store.history(spec)
+        history = history.melt(["step", "loss", "seconds"], ["seen", "unseen"], "split", "accuracy")
         parts.append(history.assign(**which))
     return pd.concat(parts, ignore_index=True)

@@ -83,9 +83,8 @@ def _columns() -> dict[str, Column]:
 
 COLUMNS = _columns()
 _SHORTEST = {column.sets: name for name, column in COLUMNS.items() if "." not in name}
-_KNOWN = (
-    ", ".join(_SHORTEST.get(column.sets, name) for name, column in COLUMNS.items() if "." in name) + ", seed"
-)
+_LONG = {name: column for name, column in COLUMNS.items() if "." in name}
+_KNOWN = ", ".join([*(_SHORTEST.get(column.sets, name) for name, column in _LONG.items()), "seed"])
 
 
 def run_of(values: Mapping[str, str], base: RunSpec) -> RunSpec:
@@ -135,10 +134,12 @@ def read_table(path: Path, base: RunSpec) -> list[RunSpec]:
     if not runs:
         faults = faults or [f"{path}: empty, or a header without rows"]
     if faults:
-        raise BadTable(
-            "\n".join(faults[:SHOWN] + [f"and {len(faults) - SHOWN:,} more"] * (len(faults) > SHOWN))
-        )
+        raise BadTable("\n".join(_shown(faults)))
     return list(runs)
+
+
+def _shown(problems: list[str]) -> list[str]:
+    return problems[:SHOWN] + [f"and {len(problems) - SHOWN:,} more"] * (len(problems) > SHOWN)
 
 
 def _cells(path: Path) -> list[list[str]]:
@@ -215,9 +216,8 @@ def remember(name: str, specs: list[RunSpec]) -> Path:
             raise ValueError("no list of runs")
         odd = _changed([RunSpec.from_dict(each) for each in before], specs)
     except (OSError, ValueError) as error:
-        raise BrokenRun(
-            f"{path} does not list a sweep's runs ({brief(error)}); choose another name"
-        ) from error
+        why = f"{path} does not list a sweep's runs ({brief(error)}); choose another name"
+        raise BrokenRun(why) from error
     if odd:
         changed = f"sweep {name!r} was begun with another table: {'; '.join(odd)}"
         raise SpecChanged(f"{changed}. Choose another --name, or put the rows back; rows may be added")
@@ -234,13 +234,12 @@ def _changed(before: list[RunSpec], now: list[RunSpec]) -> list[str]:
             new = instead is not None and instead not in before
             odd = differences(spec.to_dict(), instead.to_dict()) if new else ["gone"]
             said.append(f"row {row}: {', '.join(odd)}")
-    return said[:SHOWN] + [f"and {len(said) - SHOWN:,} more"] * (len(said) > SHOWN)
+    return _shown(said)
 
 
 def run_sweep(name: str, specs: list[RunSpec], store: Store, executor: Executor | None) -> pd.DataFrame:
     """Train what is missing of a sweep and write ``results.csv`` into its folder, even when interrupted."""
-    folder = remember(name, specs)
-    failed: dict[str, str] = {}
+    folder, failed = remember(name, specs), {}
     try:
         failed = fill(specs, store, executor)
     finally:

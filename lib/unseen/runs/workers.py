@@ -1,9 +1,6 @@
-"""Executors: where the missing runs of a sweep are trained.
+"""Executors: where the missing runs of a sweep are trained."""
 
-An executor has the ``run`` method of ``Executor``: it gets specs and a function that trains one, and
-reports ``Event`` s.
-"""
-
+import math
 import multiprocessing
 import os
 import signal
@@ -24,10 +21,8 @@ from unseen.signals import Stopped, polite_stops
 from unseen.specs import RunSpec
 
 _LITTLE = 2_000_000  # examples read, times layers, times width: a second or two of one core
-RETRIES, AGAIN = (
-    2,
-    2.0,
-)  # more tries of a run whose worker died; seconds until the next try of one that is held
+RETRIES = 2  # more tries of a run whose worker died
+AGAIN = 2.0  # seconds until the next try of one that is held
 ENDS = ("done", "failed", "lost", "held")  # kinds of events after which a run is not running
 
 
@@ -146,18 +141,12 @@ def suited(specs: list[RunSpec]) -> Executor:
     >>> [type(suited(scale(name).runs())).__name__ for name in ("smoke", "quick")]
     ['Serial', 'Processes']
     """
-    work = sum(
-        spec.training.steps * spec.training.batch * spec.model.layers * spec.model.width for spec in specs
-    )
-    return Serial() if work < _LITTLE else Processes()
+    sizes = [(run.training.steps, run.training.batch, run.model.layers, run.model.width) for run in specs]
+    return Serial() if sum(map(math.prod, sizes)) < _LITTLE else Processes()
 
 
 class Processes:
-    """Runs on one-thread worker processes, by default one for each core.
-
-    On two cores two such workers get half as much again done as one worker with two threads.  A worker that
-    dies is replaced.
-    """
+    """Runs on one-thread worker processes, by default one for each core; one that dies is replaced."""
 
     def __init__(self, workers: int | None = None):
         self.workers = workers or cores()
@@ -165,16 +154,14 @@ class Processes:
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs, several at a time, in order; returns when all have ended."""
         size = min(self.workers, len(specs))
-        places = (
-            range(size) if size >= cores() else [None] * size
-        )  # beside others, the system finds the idle cores
-        workers = [_Worker(trainer, place) for place in places]
+        alone = size >= cores()  # beside others, the system finds the idle cores
+        workers = [_Worker(trainer, place if alone else None) for place in range(size)]
 
         def start(spec: RunSpec) -> bool:
-            idle = [worker for worker in workers if worker.spec is None]
+            idle = next((worker for worker in workers if worker.spec is None), None)
             if idle:
-                idle[0].take(spec)
-            return bool(idle)
+                idle.take(spec)
+            return idle is not None
 
         def news() -> Iterator[Event]:
             busy = {worker.connection: worker for worker in workers if worker.spec}
@@ -220,9 +207,8 @@ class _Worker:
             return self.connection.recv()
         except (EOFError, OSError):
             self.process.join(5)
-            return Event(
-                "lost", self.spec.digest(), reason=f"its worker died (exit code {self.process.exitcode})"
-            )
+            why = f"its worker died (exit code {self.process.exitcode})"
+            return Event("lost", self.spec.digest(), reason=why)
 
     def ask(self) -> None:
         """Ask a busy worker for a checkpoint, an idle one to end."""
