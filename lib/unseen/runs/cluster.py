@@ -112,8 +112,12 @@ class Dask:
         quiet = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.tick.limit": "1h"}
         with dask.config.set(quiet):
             if self.scheduler == "local":
-                form = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-                cluster = self.distributed.LocalCluster(self.workers, silence_logs=logging.ERROR, **form)
+                form = {
+                    "n_workers": self.workers,
+                    "threads_per_worker": 1,
+                    "dashboard_address": "127.0.0.1:0",
+                }
+                cluster = self.distributed.LocalCluster(**form, silence_logs=logging.ERROR)
                 with cluster, self.distributed.Client(cluster) as client:
                     yield client
                 return
