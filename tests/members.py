@@ -15,13 +15,11 @@ from unseen.signals import Stopped
 from unseen.specs import RunSpec
 from unseen.training import Diverged, Row, State, data_of, start, train
 
-MODERN = SMALL.but(
-    training=SMALL.training.but(evaluate_every=3)
-)  # the checkpoint at 4 stands between two rows
-GPT2 = MODERN.but(
-    model=SMALL.model.but(recipe="gpt2"), training=MODERN.training.but(matrix_learning_rate=0.0)
-)
-RUNS = {"modern": MODERN, "gpt2": GPT2}
+TRAINING = SMALL.training.but(evaluate_every=3)  # the checkpoint at 4 stands between two rows
+RUNS = {
+    "modern": SMALL.but(training=TRAINING),
+    "gpt2": SMALL.but(model=SMALL.model.but(recipe="gpt2"), training=TRAINING.but(matrix_learning_rate=0.0)),
+}
 
 
 def ignore(_: object) -> None:
@@ -47,9 +45,7 @@ def compare(group: ProcessGroup, folder: Path) -> None:
     out, called = {"rank": group.rank, "size": group.size, "device": group.device}, []
     for name, spec in RUNS.items():
         data = data_of(spec)
-        state = start(
-            spec if group.leads else spec.with_seed(5)
-        )  # the others take over the state of the leader
+        state = start(spec if group.leads else spec.with_seed(5))  # the others take over the leader's state
         out[f"{name} whole"] = kept(train(spec, state, data, called.append, called.append, group))
         early = torch.load(folder / f"{name}.pt", weights_only=True)
         state = restored(spec, early) if group.leads else start(spec)
@@ -62,9 +58,7 @@ def compare(group: ProcessGroup, folder: Path) -> None:
 
 
 def diverge(group: ProcessGroup) -> str:
-    """What each process raises when one weight of one member, not the leader, becomes infinite after step
-    1.
-    """
+    """What each process raises when a weight of a member, not the leader, becomes infinite after step 1."""
     state = start(SMALL)
     step = state.optimizers[0].step
 

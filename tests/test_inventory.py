@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from trainers import SMALL
+from trainers import SMALL, stopped
 from unseen import once
 from unseen.errors import NotFinished
 from unseen.files import runs_folder
@@ -20,14 +20,6 @@ from unseen.worlds import WORLDS
 DONE, STOPPED, DIVERGED, FAILED, DEAD, HELD, ROTTEN = (SMALL.with_seed(seed) for seed in range(7))
 
 
-def stop_at(step, error):
-    def watch(row):
-        if row["step"] == step:
-            raise error
-
-    return watch
-
-
 @pytest.fixture
 def store(runs):
     """A store with a run in every state."""
@@ -35,8 +27,7 @@ def store(runs):
     ensure(DONE, store, device="cpu")
     errors = {STOPPED: Stopped(), DIVERGED: Diverged("the loss is nan"), FAILED: ValueError("no luck")}
     for spec, error in (errors | {DEAD: Stopped(), HELD: Stopped()}).items():
-        with pytest.raises(type(error)):
-            ensure(spec, store, stop_at(6, error), device="cpu")
+        stopped(spec, store, 6, error)
     for spec in (DEAD, HELD):
         once.note(store.folder(spec), "running")
     ensure(ROTTEN, store, device="cpu")
@@ -124,8 +115,7 @@ def test_what_is_not_a_run_is_ignored(runs):
     "text", ["", "[]", '{"state": "done"}', json.dumps({"state": "running", "since": "x" * 9})]
 )
 def test_a_state_that_cannot_be_read_is_an_interrupted_run(runs, text):
-    with pytest.raises(Stopped):
-        ensure(STOPPED, Store(), stop_at(6, Stopped()), device="cpu")
+    stopped(STOPPED, Store(), 6)
     (Store().folder(STOPPED) / "state.json").write_text(text)
     assert inventory.entry(Store(), Store().folder(STOPPED)).state == "interrupted"
 

@@ -1,13 +1,10 @@
-"""One run by several processes: the numbers of one process, and no process left behind when the leader
-ends.
-"""
+"""One run by several processes: the numbers of one process, and no process is left when the leader ends."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -118,9 +115,7 @@ def test_an_error_ends_the_group_unless_that_would_wait_for_the_others(
 def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch, calls):
     environment(monkeypatch, LOCAL_RANK="1")
     gpus(monkeypatch, 1)
-    with pytest.raises(
-        ValueError, match=r"^LOCAL_RANK=1: this host has 1 GPU\(s\), so --nproc-per-node 1 at most"
-    ):
+    with pytest.raises(ValueError, match=r"^LOCAL_RANK=1: this host has 1 GPU\(s\), so --nproc-per-node 1 "):
         joined().__enter__()
     assert calls == []
 
@@ -128,9 +123,7 @@ def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch, calls):
 # Two processes, started by torchrun
 
 
-def launch(
-    task: str, folder: Path, meanwhile: Callable[[subprocess.Popen], object] = lambda process: None
-) -> int:
+def launch(task: str, folder: Path, meanwhile=lambda process: None) -> int:
     """Let two processes do a task of ``members.py`` on CPUs; the exit code of torchrun."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     clean = {name: value for name, value in os.environ.items() if name not in SET}
@@ -201,10 +194,8 @@ def test_both_processes_hold_the_same_bits(results, recipe, way):
 
 
 def test_only_the_leader_watches_and_saves(results):
-    assert [(member["rank"], member["size"], member["device"]) for member in results] == [
-        (0, 2, "cpu"),
-        (1, 2, "cpu"),
-    ]
+    places = [(member["rank"], member["size"], member["device"]) for member in results]
+    assert places == [(0, 2, "cpu"), (1, 2, "cpu")]
     assert [member["calls"] for member in results] == [2 * (4 + 3), 0]
     assert [len(member["modern whole"]["history"]) for member in results] == [4, 0]
 
@@ -229,9 +220,8 @@ def interrupt(process: subprocess.Popen, folder: Path) -> None:
 @pytest.mark.parametrize("task", ENDINGS)
 def test_when_the_leader_raises_every_process_ends_within_seconds(tmp_path, task):
     """At an interrupt the leader still trains to the next row and stops there; the others ignore it."""
-    code = launch(
-        task, tmp_path, lambda process: interrupt(process, tmp_path) if task == "interrupt" else None
-    )
+    meanwhile = [lambda process: interrupt(process, tmp_path)] if task == "interrupt" else []
+    code = launch(task, tmp_path, *meanwhile)
     assert time.time() - float((tmp_path / "raised").read_text()) < SECONDS
     assert code != 0
     for rank in range(2):  # torchrun has waited for both, so no zombie of either is left

@@ -17,11 +17,10 @@ from unseen import files
 from unseen.evaluation import greedy_answers
 from unseen.files import BrokenRun, project_folder, provenance, runs_folder, write
 from unseen.runs import checkpoints
-from unseen.runs.checkpoints import export_model, import_model, resume
+from unseen.runs.checkpoints import export_model, import_model
 from unseen.runs.following import followed, path_of
 from unseen.runs.store import Store, ensure
 from unseen.runs.workers import Serial
-from unseen.signals import Stopped
 from unseen.specs import RECIPES
 from unseen.training import data_of, start, train
 
@@ -140,13 +139,6 @@ def test_no_flipped_bit_of_a_manifest_goes_unnoticed(store):
             store.manifest(SMALL)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "7", "{}", '{"seal": "0", "digest": "0", "files": {}}'])
-def test_other_json_is_no_manifest(store, text):
-    (store.folder(SMALL) / "manifest.json").write_text(text)
-    with pytest.raises(BrokenRun, match="is not the expected manifest"):
-        store.manifest(SMALL)
-
-
 def test_the_folder_of_another_run_is_refused(store):
     other = SMALL.with_seed(1)
     shutil.copytree(store.folder(SMALL), store.folder(other))
@@ -154,49 +146,7 @@ def test_the_folder_of_another_run_is_refused(store):
         store.manifest(other)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_an_interrupted_finish_is_resumed(trained, tmp_path, monkeypatch, name):
-    """Whichever of the last writes fails, there is no manifest, and the checkpoint is still there."""
-    real, store = files.write, Store(tmp_path)
-
-    def full(path, content):
-        if path.name == name and any(store.folder(SMALL).glob("checkpoint-*8.safetensors")):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, content)
-
-    for module in ("unseen.runs.store", "unseen.once"):
-        monkeypatch.setattr(f"{module}.write", full)
-    if name == "spec.json":  # it is written first of all
-        with pytest.raises(Stopped):
-            ensure(SMALL, store, stop_at(8), device="cpu")
-    with pytest.raises(OSError, match="No space"):
-        ensure(SMALL, store, device="cpu")
-    monkeypatch.undo()
-    assert store.manifest(SMALL) is None
-    said = []
-    manifest = ensure(SMALL, store, device="cpu", say=said.append)
-    assert said == [f"run {SMALL.digest()} resumes from step 8"]
-    assert manifest["files"]["weights.safetensors"] == trained[1]["files"]["weights.safetensors"]
-
-
 # Checkpoints
-
-
-def stop_at(step):
-    def watch(row):
-        if row["step"] == step:
-            raise Stopped
-
-    return watch
-
-
-@pytest.fixture
-def stopped(tmp_path):
-    """The folder of SMALL with the checkpoints of steps 4 and 8, stopped in step 8."""
-    store = Store(tmp_path / "stopped")
-    with pytest.raises(Stopped):
-        ensure(SMALL, store, stop_at(8), device="cpu")
-    return store.folder(SMALL)
 
 
 def test_only_the_newest_two_checkpoints_are_kept(tmp_path):
@@ -204,17 +154,6 @@ def test_only_the_newest_two_checkpoints_are_kept(tmp_path):
     for state.step in (2, 900, 10, 1_000):
         checkpoints.keep(tmp_path, SMALL, state, [])
     assert [int(path.stem[-12:]) for path in checkpoints.newest_first(tmp_path)] == [1_000, 900]
-
-
-def test_a_broken_checkpoint_is_skipped_and_reported(trained, stopped):
-    damaged(stopped / "checkpoint-000000000008.safetensors", "bit flipped")
-    state = start(SMALL)
-    said = checkpoints.in_words(resume(stopped, SMALL, state)[-1])
-    assert said == "skipped checkpoint-000000000008.safetensors: its hash does not match; resumes from step 4"
-    assert (state.step, [row["step"] for row in state.history]) == (4, [2, 4])
-    train(SMALL, state, data_of(SMALL))
-    expected = trained[0].model(SMALL).state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in state.model.state_dict().items())
 
 
 # Exported models

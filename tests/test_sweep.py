@@ -2,10 +2,9 @@
 
 import pytest
 
-from trainers import SMALL
+from trainers import SMALL, stopped
 from unseen import once
 from unseen.errors import NotFinished
-from unseen.files import BrokenRun
 from unseen.process_group import ProcessGroup, best_device
 from unseen.runs import sweep
 from unseen.runs.store import Store, ensure
@@ -14,23 +13,9 @@ from unseen.runs.workers import Processes, Serial
 from unseen.signals import Stopped
 
 SPECS = [SMALL.with_seed(seed) for seed in range(3)]
-COLUMNS = [
-    "recipe",
-    "layers",
-    "width",
-    "pattern_length",
-    "input_length",
-    "instructions",
-    "examples_per_instruction",
-    "seed",
-    "split",
-    "accuracy",
-    "low",
-    "high",
-    "examples",
-    "seconds",
-    "run",
-]
+COLUMNS = ["recipe", "layers", "width", "pattern_length", "input_length", "instructions",
+           "examples_per_instruction", "seed", "split", "accuracy", "low", "high", "examples", "seconds",
+           "run"]  # fmt: skip
 
 
 class Nobody:
@@ -111,27 +96,10 @@ def test_a_failed_run_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
     assert executor.got == SPECS[1:2]
 
 
-def test_a_broken_run_is_not_silently_trained_again(tmp_path):
-    store = Store(tmp_path)
-    frame(SPECS[:1], store, Serial())
-    (store.folder(SPECS[0]) / "history.csv").write_text("")
-    with pytest.raises(BrokenRun, match=r"history\.csv"):
-        frame(SPECS, store, Nobody())
-    with pytest.raises(BrokenRun, match=r"history\.csv"):
-        ensure(SPECS[0], store)
-
-
 @pytest.mark.parametrize("stop", [Stopped, KeyboardInterrupt])
 @pytest.mark.parametrize("step", [2, 4, 6, 12])  # before, at and behind a checkpoint, at the end
 def test_a_stopped_run_resumes_to_the_same_bits(serial, tmp_path, capsys, stop, step):
-    store = Store(tmp_path)
-
-    def watch(row):
-        if row["step"] == step:
-            raise stop
-
-    with pytest.raises(stop):
-        ensure(SPECS[0], store, watch, device="cpu")
+    store = stopped(SPECS[0], Store(tmp_path), step, stop())
     assert store.manifest(SPECS[0]) is None
     assert once.state(store.folder(SPECS[0]))["state"] == "interrupted"
     steps = []
@@ -144,12 +112,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(serial, tmp_path, capsys, stop, 
 
 
 def test_an_error_in_the_watcher_leaves_no_checkpoint_and_a_reason(tmp_path):
-    def watch(row):
-        raise ZeroDivisionError("odd")
-
-    store = Store(tmp_path)
-    with pytest.raises(ZeroDivisionError):
-        ensure(SPECS[0], store, watch, device="cpu")
+    store = stopped(SPECS[0], Store(tmp_path), 2, ZeroDivisionError("odd"))
     assert list(store.folder(SPECS[0]).glob("checkpoint-*")) == []
     found = once.state(store.folder(SPECS[0]))
     assert (found["state"], found["reason"]) == ("failed", "ZeroDivisionError: odd")
@@ -165,16 +128,7 @@ def test_the_score_is_of_the_whole_evaluation(serial, monkeypatch, tmp_path):
 
 def test_histories_are_ready_to_plot(serial):
     table = histories(SPECS, serial[0])
-    assert list(table.columns) == [
-        "step",
-        "loss",
-        "seconds",
-        "split",
-        "accuracy",
-        "recipe",
-        "instructions",
-        "seed",
-    ]
+    assert list(table) == ["step", "loss", "seconds", "split", "accuracy", "recipe", "instructions", "seed"]
     assert len(table) == 3 * 6 * 2
     last = table[(table["seed"] == 2) & (table["step"] == 12)].set_index("split")["accuracy"]
     expected = serial[0].history(SPECS[2]).iloc[-1]

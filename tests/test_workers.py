@@ -10,7 +10,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from trainers import DEADLY, GOOD, KILLED, WRONG, slow, wild
+from trainers import DEADLY, GOOD, KILLED, WRONG, wild
 from unseen.once import hold
 from unseen.runs import workers
 from unseen.runs.progress import Board
@@ -167,23 +167,6 @@ def test_a_killed_workers_run_resumes_from_its_checkpoint(lived, tmp_path):
     ]
     alone = ensure(KILLED, Store(tmp_path), device="cpu")
     assert store.manifest(KILLED)["files"]["weights.safetensors"] == alone["files"]["weights.safetensors"]
-
-
-def test_interrupted_workers_leave_checkpoints_and_end(tmp_path):
-    store, spec = Store(tmp_path), SPECS[0]
-
-    def report(event):
-        if event.kind == "step":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Processes(1).run([spec], partial(slow, store=store), report)
-    assert multiprocessing.active_children() == []
-    assert store.manifest(spec) is None
-    assert list(store.folder(spec).glob("checkpoint-*"))
-    steps = []
-    train_one(spec, lambda step, note="": steps.append(step), store)
-    assert steps[1] > 2  # after the note
 
 
 def test_a_worker_that_dies_before_it_gets_a_run_is_noticed():

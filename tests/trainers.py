@@ -4,7 +4,11 @@ import os
 import signal
 import time
 
+import pytest
+
+from unseen.runs.store import ensure
 from unseen.runs.sweep import train_one
+from unseen.signals import Stopped
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.worlds.strings import TaskSpec
 
@@ -34,11 +38,29 @@ def wild(spec, tell, store):
     train_one(spec, told, store)
 
 
-def slow(spec, tell, store):
+def stop_at(step, error):
+    """A watch that raises at the row of a step."""
+
+    def watch(row):
+        if row["step"] == step:
+            raise error
+
+    return watch
+
+
+def stopped(spec, store, step=8, error=None, say=lambda _: None):
+    """The store, once the run is stopped there at a step."""
+    error = error or Stopped()
+    with pytest.raises(type(error)):
+        ensure(spec, store, stop_at(step, error), device="cpu", say=say)
+    return store
+
+
+def slow(spec, tell, store, pause=0.1):
     """Trains with a pause after each row of the history, so that there is time to interrupt."""
 
     def told(step, note=""):
         tell(step, note)
-        time.sleep(0.1)
+        time.sleep(pause)
 
     train_one(spec, told, store)

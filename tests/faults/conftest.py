@@ -1,6 +1,4 @@
-"""Promises kept by doing the deed: real processes, signals and file systems; a line for each when all is
-done.
-"""
+"""Promises kept by doing the deed: real processes, signals and file systems; a line for each at the end."""
 
 import random
 from collections import Counter, defaultdict
@@ -28,15 +26,8 @@ PROMISES = {
 }
 
 
-class Tally:
-    """What was tried for a promise, how often, and what was lost."""
-
-    def __init__(self) -> None:
-        self.tried: dict[int, Counter[str]] = defaultdict(Counter)
-        self.lost: dict[int, list[str]] = defaultdict(list)
-
-
-TALLY = Tally()
+TRIED: dict[int, Counter[str]] = defaultdict(Counter)  # what was tried for a promise, and how often
+LOST: dict[int, list[str]] = defaultdict(list)  # the tests that failed
 
 
 @pytest.fixture
@@ -45,12 +36,12 @@ def promise(request):
     number = int(request.node.path.stem.split("_")[2])
 
     def tried(what: str, times: int = 1) -> None:
-        TALLY.tried[number][what] += times
+        TRIED[number][what] += times
 
     yield tried
     report = getattr(request.node, "report", None)
     if report is None or report.failed:
-        TALLY.lost[number].append(request.node.name)
+        LOST[number].append(request.node.name)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -79,12 +70,10 @@ def rng(request):
 
 
 def pytest_terminal_summary(terminalreporter):
-    if AMOUNT == "short" or not TALLY.tried:
+    if AMOUNT == "short" or not TRIED:
         return
     terminalreporter.section(f"promises, {AMOUNT}")
     for number, name in PROMISES.items():
-        tried = (
-            ", ".join(f"{count:,} {what}" for what, count in TALLY.tried[number].items()) or "nothing tried"
-        )
-        lost = "; ".join(TALLY.lost[number]) or "nothing"
-        terminalreporter.write_line(f"{number:>2}  {name}: {tried}. Lost: {lost}")
+        tried = ", ".join(f"{count:,} {what}" for what, count in TRIED[number].items())
+        lost = "; ".join(LOST[number]) or "nothing"
+        terminalreporter.write_line(f"{number:>2}  {name}: {tried or 'nothing tried'}. Lost: {lost}")

@@ -59,9 +59,7 @@ def train_slowly(spec, root, pause=0.05):
 
 
 def train_until_told(spec, root, go):
-    """Train to the row of step 18 and wait there for a file, so that others find the run held as long as
-    they like.
-    """
+    """Train to the row of step 18 and wait there for a file; until then others find the run held."""
 
     def pause(row):
         if row["step"] == 18:

@@ -45,9 +45,7 @@ def test_killed_at_random_moments_until_done(undisturbed, seconds, tmp_path, pro
                 kills += 1
             process.join()
             assert process.exitcode in (0, -9)
-        ensure(
-            LONG, store, device="cpu"
-        )  # the last kill may have come behind the manifest, before what it superseded was deleted
+        ensure(LONG, store, device="cpu")  # the last kill may have left what the manifest supersedes
         resumed = check_done(store, undisturbed)["resumed"]
         assert resumed
         assert [each["step"] for each in resumed] == sorted(each["step"] for each in resumed)
@@ -56,9 +54,7 @@ def test_killed_at_random_moments_until_done(undisturbed, seconds, tmp_path, pro
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "unlink"])
 def test_killed_inside_a_write(undisturbed, tmp_path, promise, amount, call):
-    """In every call that makes a file whole or drops one: checkpoints, the end of epochs, the last files of
-    all.
-    """
+    """In every call that makes a file whole or drops one: checkpoints, ends of epochs, the last files."""
     kills, number = 0, 1
     while True:
         store = Store(tmp_path / f"{call}-{number}")
@@ -79,17 +75,3 @@ def test_killed_inside_a_write(undisturbed, tmp_path, promise, amount, call):
         number += amount(13, 3, 1)
     promise(f"kills inside {call}", kills)
     assert kills
-
-
-def test_killed_behind_the_last_step(undisturbed, tmp_path, promise, monkeypatch):
-    """The model is trained, its scores are not yet written."""
-    store = Store(tmp_path)
-    monkeypatch.setattr("unseen.runs.store.score", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    process = forked(train, LONG, store.root)
-    process.join()
-    monkeypatch.undo()
-    assert process.exitcode == -9
-    assert store.manifest(LONG) is None
-    ensure(LONG, store, device="cpu", say=lambda _: None)
-    check_done(store, undisturbed)
-    promise("kills behind the last step")

@@ -1,12 +1,11 @@
-"""Truncated, emptied, bit-flipped or lengthened files are noticed and named; a run goes on from the
-checkpoint before.
-"""
+"""Truncated, emptied, bit-flipped or lengthened files are noticed; a run resumes from the one before."""
 
 import shutil
 
 import pytest
 from deeds import LONG, essence, finished
 
+from trainers import stopped
 from unseen.cli import main
 from unseen.files import BrokenRun
 from unseen.runs import inventory
@@ -14,22 +13,15 @@ from unseen.runs.checkpoints import newest_first
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Serial
-from unseen.signals import Stopped
 
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
     """A store with the run finished, one with it stopped at step 30, and what it must come to."""
-    done, stopped = (tmp_path_factory.mktemp(name) for name in ("done", "stopped"))
+    done, begun = (tmp_path_factory.mktemp(name) for name in ("done", "begun"))
     expected = finished(LONG, done)
-
-    def stop(row):
-        if row["step"] == 30:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        ensure(LONG, Store(stopped), stop, device="cpu")
-    return done, stopped, expected
+    stopped(LONG, Store(begun), 30)
+    return done, begun, expected
 
 
 def rot(content, rng):
@@ -99,8 +91,9 @@ def test_what_is_read_is_checked_when_it_is_read(roots, tmp_path, promise):
         with pytest.raises(BrokenRun, match=name):
             getattr(store, reads)(LONG)
         path.write_bytes(path.read_bytes()[:-1])
-        with pytest.raises(BrokenRun, match=name):
-            frame([LONG], store, Serial())
+        for use in (lambda: frame([LONG], store, Serial()), lambda: ensure(LONG, store)):  # noqa: B023
+            with pytest.raises(BrokenRun, match=name):
+                use()
         promise("rotten files read")
 
 

@@ -54,19 +54,22 @@ def can_mount():
     return tried.returncode == 0
 
 
-@pytest.mark.skipif(
+needs_mounts = pytest.mark.skipif(
     shutil.which("unshare") is None or not can_mount(),
     reason="needs a Linux that lets this user mount in a namespace (unshare -rm)",
 )
+
+
+def mounted(how, *arguments):
+    """A process in a namespace of its own, in which ``how`` was mounted before."""
+    command = ["unshare", "-rm", "sh", "-c", f'{how} && exec "$@"', "sh", sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": PATHS})
+
+
+@needs_mounts
 def test_on_a_disk_that_is_really_full(undisturbed, tmp_path, promise, amount, rng):
     rooms = [str(rng.randrange(5, 130) * 1024) for _ in range(amount(3, 30, 300))]
-    command = f'mount -t tmpfs -o size=1m none "{tmp_path}" && exec "{sys.executable}" -c "$CODE" "$@"'
-    ran = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", command, "sh", tmp_path, *rooms],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "CODE": SMALL_DISK, "PYTHONPATH": PATHS},
-    )
+    ran = mounted(f'mount -t tmpfs -o size=1m none "{tmp_path}"', "-c", SMALL_DISK, tmp_path, *rooms)
     assert ran.returncode == 0, ran.stderr
     outcomes = [json.loads(line) for line in ran.stdout.splitlines()]
     assert [(each["litter"], each["weights"]) for each in outcomes] == [(0, undisturbed[0])] * len(rooms)
@@ -108,10 +111,7 @@ def test_too_little_room_is_told_before_anything_starts(tmp_path, promise, monke
     promise("starts with too little room")
 
 
-@pytest.mark.skipif(
-    shutil.which("unshare") is None or not can_mount(),
-    reason="needs a Linux that lets this user mount in a namespace (unshare -rm)",
-)
+@needs_mounts
 def test_a_read_only_store_is_read_and_not_written(tmp_path, promise, undisturbed):
     finished(LONG, tmp_path / "store")
     other = LONG.with_seed(3)
@@ -121,13 +121,8 @@ def test_a_read_only_store_is_read_and_not_written(tmp_path, promise, undisturbe
         "store = Store(Path(sys.argv[1])); print(len(frame([LONG], store, Serial())));"
         "store.model(LONG); frame([LONG.with_seed(3)], store, Serial())"
     )
-    command = f'mount --bind "{tmp_path}" "{tmp_path}" && mount -o remount,ro,bind "{tmp_path}" && exec "$@"'
-    ran = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", command, "sh", sys.executable, "-c", code, tmp_path / "store"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": PATHS},
-    )
+    how = f'mount --bind "{tmp_path}" "{tmp_path}" && mount -o remount,ro,bind "{tmp_path}"'
+    ran = mounted(how, "-c", code, tmp_path / "store")
     assert "2\n" in ran.stdout, ran.stderr
     assert "cannot be used (Read-only file system); UNSEEN_RUNS chooses another place" in ran.stderr
     assert not Store(tmp_path / "store").folder(other).exists()

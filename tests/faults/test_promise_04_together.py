@@ -87,14 +87,6 @@ def test_a_waiter_goes_on_where_a_killed_holder_stopped(held, undisturbed, promi
     promise("waiters that took over")
 
 
-def test_the_same_spec_twice_is_trained_once(tmp_path, promise, capsys):
-    store = Store(tmp_path)
-    table = frame([LONG, LONG.but(), LONG], store, Serial())
-    assert len(table) == 2
-    assert "1 runs: 0 in the store, 1 to train" in capsys.readouterr().out
-    promise("specs submitted twice")
-
-
 def sweep(specs, root, executor):
     frame(specs, Store(root), executor)
 

@@ -5,50 +5,43 @@ import json
 import pytest
 from deeds import LONG, essence, finished
 
+from trainers import stopped
 from unseen.cli import main
 from unseen.files import provenance
 from unseen.runs import checkpoints, tables
 from unseen.runs.checkpoints import SpecChanged, newest_first
 from unseen.runs.store import Store, ensure
-from unseen.signals import Stopped
 
 
 @pytest.fixture
-def stopped(tmp_path):
-    def stop(row):
-        if row["step"] == 30:
-            raise Stopped
-
-    store = Store(tmp_path / "stopped")
-    with pytest.raises(Stopped):
-        ensure(LONG, store, stop, device="cpu")
-    return store
+def begun(tmp_path):
+    return stopped(LONG, Store(tmp_path / "begun"), 30)
 
 
 @pytest.mark.parametrize("field", ["task.alphabet", "task.examples", "model.width", "training.pull"])
-def test_a_changed_field_is_shown(stopped, promise, field):
+def test_a_changed_field_is_shown(begun, promise, field):
     """Whoever edits spec.json of a run does not get another run under the old one's name."""
     part, name = field.split(".")
-    path = stopped.folder(LONG) / "spec.json"
+    path = begun.folder(LONG) / "spec.json"
     written = json.loads(path.read_text())
     was = written[part][name]
     written[part][name] = f"{was}?" if isinstance(was, str) else was + 1
     path.write_text(json.dumps(written))
-    before = {each.name: each.read_bytes() for each in newest_first(stopped.folder(LONG))}
+    before = {each.name: each.read_bytes() for each in newest_first(begun.folder(LONG))}
     with pytest.raises(SpecChanged, match=rf"{field}: .* before, {was!r} now"):
-        ensure(LONG, stopped, device="cpu", say=lambda _: None)
-    assert {each.name: each.read_bytes() for each in newest_first(stopped.folder(LONG))} == before
+        ensure(LONG, begun, device="cpu", say=lambda _: None)
+    assert {each.name: each.read_bytes() for each in newest_first(begun.folder(LONG))} == before
     promise("changed fields")
 
 
-def test_a_checkpoint_of_another_spec_is_refused(stopped, promise):
+def test_a_checkpoint_of_another_spec_is_refused(begun, promise):
     other = LONG.but(training=LONG.training.but(learning_rate=0.5))
-    folder = stopped.folder(other)
+    folder = begun.folder(other)
     folder.mkdir()
-    for path in newest_first(stopped.folder(LONG)):
+    for path in newest_first(begun.folder(LONG)):
         (folder / path.name).write_bytes(path.read_bytes())
     with pytest.raises(SpecChanged, match=r"training\.learning_rate: 0\.015 before, 0\.5 now"):
-        ensure(other, stopped, device="cpu", say=lambda _: None)
+        ensure(other, begun, device="cpu", say=lambda _: None)
     promise("checkpoints of other specs")
 
 
@@ -76,13 +69,13 @@ def test_a_shorter_table_says_which_row_is_gone(runs, promise):
     promise("shortened tables")
 
 
-def test_other_versions_are_a_warning_and_recorded(stopped, promise, monkeypatch, tmp_path):
+def test_other_versions_are_a_warning_and_recorded(begun, promise, monkeypatch, tmp_path):
     then = provenance()
     newer = {**then, "versions": {**then["versions"], "torch": "9.9"}}
     monkeypatch.setattr(checkpoints, "provenance", lambda: newer)
     said = []
-    manifest = ensure(LONG, stopped, device="cpu", say=said.append)
+    manifest = ensure(LONG, begun, device="cpu", say=said.append)
     assert f"warning: other versions (torch {then['versions']['torch']} then, 9.9 now)" in said[0]
     assert manifest["resumed"][0]["versions"] == then["versions"]
-    assert essence(manifest, stopped, LONG) == finished(LONG, tmp_path / "undisturbed")
+    assert essence(manifest, begun, LONG) == finished(LONG, tmp_path / "undisturbed")
     promise("changed versions")

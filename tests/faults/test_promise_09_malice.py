@@ -1,6 +1,4 @@
-"""Whatever lies in a file's place: nothing in it runs, huge claims are refused unread, and the error is
-ours.
-"""
+"""Whatever lies in a file's place: nothing in it runs, huge claims are refused unread, the error is ours."""
 
 import io
 import json
@@ -14,53 +12,30 @@ import pytest
 import torch
 from deeds import LONG, essence, finished
 
+from trainers import stopped
 from unseen import cli, once, widgets
 from unseen.cli import main
 from unseen.errors import Explained
 from unseen.files import BrokenRun, seal, sealed
-from unseen.runs import inventory
-from unseen.runs.checkpoints import (
-    export_model,
-    fault,
-    from_bytes,
-    import_model,
-    newest_first,
-    resume,
-    to_bytes,
-)
+from unseen.runs import checkpoints, inventory
+from unseen.runs.checkpoints import export_model, from_bytes, import_model, newest_first, to_bytes
 from unseen.runs.store import Store, ensure, spec_of
-from unseen.signals import Stopped
 from unseen.specs import ModelSpec, RunSpec
 from unseen.training import start
 from unseen.worlds.strings import TaskSpec
 
-FOLDERS = {
-    "checkpoint": "stopped",
-    "spec": "stopped",
-    "state": "stopped",
-    "progress": "stopped",
-    "weights": "done",
-    "history": "done",
-    "manifest": "done",
-    "model": "",
-    "description": "",
-}
-FILES = {
+STOPPED = {
     "checkpoint": "checkpoint-000000000030.safetensors",
-    "weights": "weights.safetensors",
     "spec": "spec.json",
     "state": "state.json",
     "progress": "progress.csv",
-    "history": "history.csv",
-    "manifest": "manifest.json",
-    "model": "m.safetensors",
-    "description": "m.json",
 }
+DONE = {"weights": "weights.safetensors", "history": "history.csv", "manifest": "manifest.json"}
+EXPORTED = {"model": "m.safetensors", "description": "m.json"}
+FILES = STOPPED | DONE | EXPORTED
 TENSORS = ("checkpoint", "weights", "model")
-every_file, every_tensor_file = (
-    pytest.mark.parametrize("name", FILES),
-    pytest.mark.parametrize("name", TENSORS),
-)
+every_file = pytest.mark.parametrize("name", FILES)
+every_tensor_file = pytest.mark.parametrize("name", TENSORS)
 
 
 class World:
@@ -68,8 +43,8 @@ class World:
 
     def __init__(self, root):
         self.root, self.done, self.stopped = root, Store(root / "done"), Store(root / "stopped")
-        runs = {"done": self.done.folder(LONG), "stopped": self.stopped.folder(LONG), "": root}
-        self.paths = {name: runs[FOLDERS[name]] / file for name, file in FILES.items()}
+        runs = ((STOPPED, self.stopped.folder(LONG)), (DONE, self.done.folder(LONG)), (EXPORTED, root))
+        self.paths = {name: folder / file for files, folder in runs for name, file in files.items()}
 
     def content(self, name):
         """A file's content, without its seal."""
@@ -96,14 +71,14 @@ class World:
 
     def _read(self, name):
         folder = self.stopped.folder(LONG)
-        if FOLDERS[name]:
-            store = getattr(self, FOLDERS[name])
+        if name not in EXPORTED:
+            store = self.done if name in DONE else self.stopped
             assert len(inventory.status(store)) == 1
             inventory.verify(store)
         match name:
             case "checkpoint":
-                resumes = resume(folder, LONG, start(LONG))
-                assert bool(resumes[-1]["skipped"]) == bool(fault(self.paths[name], LONG))
+                resumes = checkpoints.resume(folder, LONG, start(LONG))
+                assert bool(resumes[-1]["skipped"]) == bool(checkpoints.fault(self.paths[name], LONG))
                 return not resumes[-1]["skipped"]
             case "spec":
                 return spec_of(folder)
@@ -129,14 +104,8 @@ def resealed(manifest):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("built"))
-
-    def stop(row):
-        if row["step"] == 30:
-            raise Stopped
-
     finished(LONG, world.done.root)
-    with pytest.raises(Stopped):
-        ensure(LONG, world.stopped, stop, device="cpu")
+    stopped(LONG, world.stopped, 30)
     export_model(start(LONG).model, LONG, world.paths["model"])
     return world
 
@@ -162,17 +131,8 @@ def test_no_payload_runs(world, tmp_path, promise, name):
     pickle.loads(payloads[0])
     canary.rmdir()  # so they are live
     text = f"__import__('os').mkdir({str(canary)!r})".encode()
-    for content in [
-        *payloads,
-        box.getvalue(),
-        text,
-        b"",
-        b"\0" * 99,
-        b"\xff\xfe{}",
-        b"[" * 10**5,
-        b"1e999",
-        b"NaN",
-    ]:
+    rubbish = [b"", b"\0" * 99, b"\xff\xfe{}", b"[" * 10**5, b"1e999", b"NaN", b"[]", b"null", b"{}"]
+    for content in [*payloads, box.getvalue(), text, *rubbish]:
         world.put(name, content)
         assert not world.believed(name)
         assert not canary.exists()
@@ -234,14 +194,8 @@ def test_headers_that_lie_are_refused(world, promise, name):
 def test_checkpoints_with_impossible_words_are_refused(world, promise):
     tensors, about = from_bytes(world.content("checkpoint"))
     head = json.loads(about["state"])
-    for odd in (
-        {"step": -1},
-        {"step": 61},
-        {"step": "3"},
-        {"step": None},
-        {"spec": None},
-        {"spec": {"task": 3}},
-    ):
+    words = {"step": (-1, 61, "3", None), "spec": (None, {"task": 3})}
+    for odd in [{name: value} for name, values in words.items() for value in values]:
         world.put("checkpoint", to_bytes(tensors, {"state": json.dumps(head | odd)}))
         try:
             assert not world.believed("checkpoint")
@@ -315,13 +269,7 @@ def test_files_named_like_later_checkpoints_do_not_cost_any(world, tmp_path, pro
         (folder / f"checkpoint-{number}.safetensors").write_bytes(sealed(b"x"))
     (folder / "checkpoint-x.safetensors").write_bytes(b"x")
     (folder / "checkpoint-000000000001.safetensors").mkdir()
-
-    def stop(row):
-        if row["step"] == 45:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        ensure(LONG, world.stopped, stop, device="cpu", say=said.append)
+    stopped(LONG, world.stopped, 45, say=said.append)
     assert [int(path.stem[-12:]) for path in newest_first(folder)][2:4] == [45, 44]
     manifest = ensure(LONG, world.stopped, device="cpu", say=said.append)
     assert essence(manifest, world.stopped, LONG) == finished(LONG, tmp_path / "undisturbed")

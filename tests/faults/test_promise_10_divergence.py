@@ -1,6 +1,4 @@
-"""A loss or weight that is not finite stops the run as diverged; the last finite state and valid tables
-stay.
-"""
+"""A loss or weight that is not finite stops the run as diverged; the last finite state stays."""
 
 import json
 
@@ -56,9 +54,8 @@ def test_the_last_finite_state_is_kept(tmp_path, promise, monkeypatch, value, st
 
 def test_a_weight_that_is_not_finite_is_not_saved(tmp_path, promise, monkeypatch):
     store, real = Store(tmp_path), training.schedule
-    monkeypatch.setattr(
-        training, "schedule", lambda spec, step: float("inf") if step == 29 else real(spec, step)
-    )
+    rates = {29: float("inf")}
+    monkeypatch.setattr(training, "schedule", lambda spec, step: rates.get(step) or real(spec, step))
     with pytest.raises(Diverged):
         ensure(LONG, store, device="cpu")
     assert int(newest_first(store.folder(LONG))[0].stem[-12:]) == 28

@@ -1,6 +1,4 @@
-"""A killed worker's run is tried again; one that always dies fails alone; a killed driver leaves no
-orphans.
-"""
+"""A killed worker's run is tried again; one that always dies fails alone; no orphans are left."""
 
 import os
 import random
@@ -17,10 +15,11 @@ import pytest
 from deeds import DONE, LONG, PATHS, essence, files, finished
 
 from processes import gone, until
+from trainers import slow
 from unseen import once
 from unseen.runs.progress import Board
 from unseen.runs.store import Store
-from unseen.runs.sweep import fill, train_one
+from unseen.runs.sweep import fill
 from unseen.runs.workers import Processes
 
 SPECS = [LONG.with_seed(seed) for seed in range(4)]
@@ -34,16 +33,6 @@ def undisturbed(tmp_path_factory):
 
 def is_running(store, spec):
     return once.state(store.folder(spec)).get("state") == "running"
-
-
-def slow_one(spec, tell, store):
-    """Train with pauses, so that there is time to be killed."""
-
-    def told(step, note=""):
-        tell(step, note)
-        time.sleep(0.03)
-
-    train_one(spec, told, store)
 
 
 def test_workers_are_killed_at_random_moments(undisturbed, tmp_path, promise, amount, rng):
@@ -64,7 +53,7 @@ def test_workers_are_killed_at_random_moments(undisturbed, tmp_path, promise, am
         board = Board(specs)
         thread = threading.Thread(target=killer)
         thread.start()
-        Processes(2).run(specs, partial(slow_one, store=store), board.take)
+        Processes(2).run(specs, partial(slow, store=store, pause=0.03), board.take)
         over.set()
         thread.join()
         assert kills
@@ -81,12 +70,12 @@ from functools import partial
 from pathlib import Path
 from unseen.runs.store import Store
 from unseen.runs.workers import Processes
-from test_promise_11_workers import SPECS, slow_one
+from test_promise_11_workers import SPECS, slow
 
 if __name__ == "__main__":
     store = Store(Path(sys.argv[1]))
     missing = [spec for spec in SPECS if store.manifest(spec) is None]
-    Processes(2).run(missing, partial(slow_one, store=store), print)
+    Processes(2).run(missing, partial(slow, store=store, pause=0.03), print)
 """
 
 
@@ -113,11 +102,8 @@ def test_a_killed_driver_leaves_no_orphans_and_its_finished_runs(undisturbed, tm
         until(lambda: all(map(gone, children)))  # noqa: B023
         assert known <= {spec for spec in SPECS if store.folder(spec).is_dir()}
         promise("drivers killed")
-    done = {
-        spec: (store.folder(spec) / "manifest.json").stat().st_mtime_ns
-        for spec in SPECS
-        if store.manifest(spec)
-    }
+    paths = [store.folder(spec) / "manifest.json" for spec in SPECS if store.manifest(spec)]
+    done = {path: path.stat().st_mtime_ns for path in paths}
     assert fill(SPECS, store, Processes(1)) == {}
-    assert {spec: (store.folder(spec) / "manifest.json").stat().st_mtime_ns for spec in done} == done
+    assert {path: path.stat().st_mtime_ns for path in paths} == done
     assert {spec: essence(store.manifest(spec), store, spec) for spec in SPECS} == undisturbed

@@ -28,9 +28,10 @@ both_signals = pytest.mark.parametrize("number", CODES, ids=lambda number: numbe
 
 def command(*arguments, runs, **environment):
     """The ``unseen`` command as a process, in a group of its own."""
-    return subprocess.Popen([sys.executable, "-m", "unseen", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, start_new_session=True,
-                            env={**os.environ, "UNSEEN_RUNS": str(runs), **environment})  # fmt: skip
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    environment = {**os.environ, "UNSEEN_RUNS": str(runs), **environment}
+    command = [sys.executable, "-m", "unseen", *arguments]
+    return subprocess.Popen(command, **pipes, text=True, start_new_session=True, env=environment)
 
 
 def base(steps):

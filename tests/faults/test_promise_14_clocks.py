@@ -1,6 +1,4 @@
-"""A clock set back, daylight saving, files cut in mid-line: order by step, no negative durations, partial
-rows dropped.
-"""
+"""A clock set back, time zones, cut files: order by step, no negative durations, whole rows only."""
 
 import os
 import time
@@ -8,20 +6,11 @@ import time
 import pytest
 from deeds import LONG, essence, finished, forked
 
+from trainers import stopped
 from unseen import once
 from unseen.runs import inventory
 from unseen.runs.checkpoints import newest_first
 from unseen.runs.store import Store, ensure, read_progress
-from unseen.signals import Stopped
-
-
-def stopped_at(store, step):
-    def stop(row):
-        if row["step"] == step:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        ensure(LONG, store, stop, device="cpu", say=lambda _: None)
 
 
 def falling(jump):
@@ -39,7 +28,7 @@ def falling(jump):
 def test_a_clock_that_goes_back(undisturbed, tmp_path, promise, monkeypatch, jump):
     store = Store(tmp_path)
     monkeypatch.setattr(time, "time", falling(jump))
-    stopped_at(store, 30)
+    stopped(LONG, store, 30)
     for age, path in enumerate(newest_first(store.folder(LONG))):
         os.utime(path, (1e9 + age * 1e6, 1e9 + age * 1e6))  # the older step is the newer file
     said = []
@@ -67,7 +56,7 @@ def with_zone(zone, root):
 )
 def test_other_time_zones_between_two_goes(undisturbed, tmp_path, promise, zone):
     store = Store(tmp_path)
-    stopped_at(store, 30)
+    stopped(LONG, store, 30)
     process = forked(with_zone, zone, tmp_path)
     process.join()
     assert process.exitcode == 0
@@ -77,7 +66,7 @@ def test_other_time_zones_between_two_goes(undisturbed, tmp_path, promise, zone)
 
 def test_a_history_cut_anywhere_gives_its_whole_rows(tmp_path, promise, amount, rng):
     store = Store(tmp_path)
-    stopped_at(store, 30)
+    stopped(LONG, store, 30)
     path = store.folder(LONG) / "progress.csv"
     content, whole = path.read_bytes(), store.history(LONG)
     assert len(whole) == 10
@@ -96,7 +85,7 @@ def test_a_history_cut_anywhere_gives_its_whole_rows(tmp_path, promise, amount, 
 
 def test_a_cut_history_does_not_disturb_the_run(undisturbed, tmp_path, promise):
     store = Store(tmp_path)
-    stopped_at(store, 30)
+    stopped(LONG, store, 30)
     path = store.folder(LONG) / "progress.csv"
     path.write_bytes(path.read_bytes()[:-7] + b"\xff\x00,,\n")
     assert essence(ensure(LONG, store, device="cpu"), store, LONG) == undisturbed

@@ -69,7 +69,7 @@ class Dask:
 
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
         """Train the specs on the cluster; returns when all have ended."""
-        topic, events, tasks = f"unseen-{uuid4().hex}", queue.SimpleQueue[Any](), []
+        topic, events, tasks = f"unseen-{uuid4().hex}", queue.SimpleQueue[Any](), {}
         with self._client() as client:
             client.subscribe_topic(topic, lambda stamped: events.put(Event(**stamped[1]["news"])))
             stop = self.distributed.Event(topic, client=client)
@@ -77,8 +77,8 @@ class Dask:
             def start(spec: RunSpec) -> bool:
                 digest = spec.digest()
                 key = f"{digest}-{uuid4().hex}"
-                tasks.append(client.submit(_task, spec, trainer, topic, key=key, pure=False, retries=0))
-                tasks[-1].add_done_callback(lambda future: events.put(self._last(future, digest)))
+                tasks[digest] = client.submit(_task, spec, trainer, topic, key=key, pure=False, retries=0)
+                tasks[digest].add_done_callback(lambda future: events.put(self._last(future, digest)))
                 return True
 
             def news() -> Iterator[Event]:
@@ -90,7 +90,7 @@ class Dask:
             except BaseException:
                 with suppress(Exception):  # runs keep a checkpoint at their next row; queued ones never start
                     stop.set()
-                    self.distributed.wait(tasks, timeout=30)
+                    self.distributed.wait(list(tasks.values()), timeout=30)
                 raise
             finally:
                 client.unsubscribe_topic(topic)
@@ -112,8 +112,12 @@ class Dask:
         quiet = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.tick.limit": "1h"}
         with dask.config.set(quiet):
             if self.scheduler == "local":
-                form = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-                cluster = self.distributed.LocalCluster(self.workers, silence_logs=logging.ERROR, **form)
+                form = {
+                    "n_workers": self.workers,
+                    "threads_per_worker": 1,
+                    "dashboard_address": "127.0.0.1:0",
+                }
+                cluster = self.distributed.LocalCluster(**form, silence_logs=logging.ERROR)
                 with cluster, self.distributed.Client(cluster) as client:
                     yield client
                 return

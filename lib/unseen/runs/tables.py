@@ -82,9 +82,8 @@ def _columns() -> dict[str, Column]:
 
 
 COLUMNS = _columns()
-_SHORTEST = {column.sets: name for name, column in COLUMNS.items() if "." not in name}
-_LONG = {name: column for name, column in COLUMNS.items() if "." in name}
-_KNOWN = ", ".join([*(_SHORTEST.get(column.sets, name) for name, column in _LONG.items()), "seed"])
+_KNOWN = ", ".join(name for name, column in COLUMNS.items() if COLUMNS.get(name.split(".")[-1]) != column
+                   or "." not in name)  # fmt: skip
 
 
 def run_of(values: Mapping[str, str], base: RunSpec) -> RunSpec:

@@ -28,9 +28,8 @@ ENDS = ("done", "failed", "lost", "held")  # kinds of events after which a run i
 
 @dataclass(frozen=True)
 class Event:
-    """News of one run: ``started``, ``note`` (in ``reason``), ``step``, ``done``, ``failed`` (with the
-    reason), ``lost`` (its worker died) or ``held`` (another process trains it); the last two are tried
-    again."""
+    """News of one run: started, note (in ``reason``), step, done, failed (why in ``reason``), lost (its
+    worker died) or held (another process trains it); the last two are tried again."""
 
     kind: str
     digest: str
@@ -39,27 +38,17 @@ class Event:
 
 
 Report = Callable[[Event], Any]
-
-
-class Tell(Protocol):
-    """How a trainer reports its step now and then, or a note for the user."""
-
-    def __call__(self, step: int, note: str = "") -> Any: ...
-
-
+Tell = Callable[..., Any]  # (step, note=""): how a trainer reports its step, or a note for the user
 Trainer = Callable[[RunSpec, Tell], Any]  # trains one run; raises ``Held`` when another process does
+Start = Callable[[RunSpec], bool]  # starts a run somewhere, or returns False where no worker is free
+News = Callable[[], Iterable[Event]]  # what has happened, after at most half a second
 
 
 class Executor(Protocol):
-    """Trains specs somewhere and reports events; returns when all have ended."""
+    """Trains specs somewhere."""
 
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
-        """Train all specs; ``trainer`` can be sent to another process."""
-        ...
-
-
-Start = Callable[[RunSpec], bool]  # starts a run somewhere, or returns False where no worker is free
-News = Callable[[], Iterable[Event]]  # what has happened, after at most half a second
+        """Train all specs, report events, return when all have ended; ``trainer`` can be pickled."""
 
 
 def drive(specs: list[RunSpec], start: Start, news: News, report: Report) -> None:
