@@ -39,13 +39,6 @@ def changed_outputs(read, tokens, position):
 
 @both
 @short_and_long
-def test_logits_are_those_of_the_answer(recipe, shape):
-    model = shaken(recipe, shape)
-    assert model(some_tokens(shape)).shape == (3, shape.context - shape.prompt + 1, shape.vocabulary)
-
-
-@both
-@short_and_long
 def test_decoding_with_a_cache_gives_the_same_logits(recipe, shape):
     model, tokens = shaken(recipe, shape), some_tokens(shape)
     cache = Cache(len(model.blocks))

@@ -18,7 +18,7 @@ Objective = Callable[[nn.Module, Tensor], Tensor]  # of a model and examples (B,
 
 def loss_of(model: nn.Module, tokens: Tensor) -> Tensor:
     """Mean cross-entropy over the answer positions of examples (B, P + O); ``model`` may be wrapped by a
-    ``Crew``.
+    group of processes.
     """
     logits = model(tokens[:, :-1])  # (B, O, V)
     return F.cross_entropy(logits.flatten(0, 1), tokens[:, -logits.size(1) :].flatten())

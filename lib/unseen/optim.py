@@ -6,7 +6,6 @@ a training step at these sizes.  This one does the same arithmetic (Jordan et al
 parameters' own precision, for all matrices of one shape at once; the tests hold the two against each other.
 """
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -22,25 +21,6 @@ from unseen.specs import TrainingSpec
 _ADAPTED = {"embedding", "before", "q", "k", "v", "out", "inputs.weight", "output.weight"}
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # what torch's Adam remembers of a parameter
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the quintic iteration, from the same source
-
-
-def _adapted(name: str) -> bool:
-    return re.sub(r"blocks\.\d+\.", "", name) in _ADAPTED
-
-
-def remembered(shapes: dict[str, tuple[int, ...]], training: TrainingSpec) -> list[tuple[int, ...]]:
-    """The shapes of the tensors that the optimizers of a run keep state for, from the shapes of its weights
-    by name.
-
-    >>> remembered({"embedding": (30, 8), "blocks.0.q": (8, 8), "blocks.0.up": (8, 8)}, TrainingSpec())
-    [(30, 8), (8, 8), (8, 8)]
-    """
-    if training.trains == "token":
-        return [shape for name, shape in shapes.items() if name in ("embedding", "before")]
-    if training.trains == "all":
-        return list(shapes.values())
-    tables = [(math.prod(shape[:-1]), shape[-1]) for name, shape in shapes.items() if _adapted(name)]
-    return [shape for rows, columns in tables for shape in ((rows, training.rank), (training.rank, columns))]
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -99,10 +79,9 @@ class Muon(torch.optim.Optimizer):
             p.mul_(1 - lr * weight_decay).add_(update, alpha=-lr * scale)
 
     def _buffer(self, p: nn.Parameter) -> Tensor:
-        state = self.state[p]
-        if not state:
-            state["momentum"] = torch.zeros_like(p)
-        return state["momentum"]
+        if not self.state[p]:
+            self.state[p]["momentum"] = torch.zeros_like(p)
+        return self.state[p]["momentum"]
 
 
 class TokenAdamW(torch.optim.AdamW):
@@ -147,11 +126,10 @@ class LowRankAdamW(torch.optim.AdamW):
     memory = (*ADAM, "value")  # of B and of A each
 
     def __init__(self, model: Transformer, training: TrainingSpec):
-        weights = [p for name, p in model.named_parameters() if _adapted(name)]
-        self.model, self.tables = (
-            model,
-            [p.detach().flatten(0, -2) for p in weights],
-        )  # (R, C), the same memory
+        named = model.named_parameters()
+        weights = [p for name, p in named if re.sub(r"blocks\.\d+\.", "", name) in _ADAPTED]
+        self.model = model
+        self.tables = [p.detach().flatten(0, -2) for p in weights]  # (R, C), the same memory
         self.weights, self.pairs = weights, []
         draw = torch.Generator().manual_seed(model.spec.seed)
         for table in self.tables:
@@ -186,6 +164,3 @@ class LowRankAdamW(torch.optim.AdamW):
         super().load_state_dict(state_dict)
         for factor, memory in self.state.items():
             factor.copy_(memory["value"])
-
-
-MEMORY = {*ADAM, *Muon.memory, *LowRankAdamW.memory}  # the names of all that any of them remembers

@@ -158,14 +158,10 @@ def optimizers_of(model: Transformer, training: TrainingSpec) -> list[torch.opti
     rest = [p for p in model.parameters() if id(p) not in taken]
     betas = (0.9, 0.95) if matrices else (0.9, 0.999)
     adamw = torch.optim.AdamW(rest, lr=training.learning_rate, betas=betas, weight_decay=0.0, fused=True)
-    return (
-        [
-            adamw,
-            Muon(matrices, lr=training.matrix_learning_rate, ns_steps=4, weight_decay=training.weight_decay),
-        ]
-        if matrices
-        else [adamw]
-    )
+    if not matrices:
+        return [adamw]
+    rate, decay = training.matrix_learning_rate, training.weight_decay
+    return [adamw, Muon(matrices, lr=rate, ns_steps=4, weight_decay=decay)]
 
 
 def schedule(training: TrainingSpec, step: int) -> float:
