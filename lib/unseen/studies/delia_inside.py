@@ -101,7 +101,10 @@ def _measured(
 
 def follow_prompts(spec: RunSpec, tell: Tell) -> pd.DataFrame:
     """The rows of one run in ``learning_curves``, for a worker."""
-    examples = {kind: spec.task.questions(kind, spec.evaluation.examples, spec.evaluation.seed).first(_PROMPTS) for kind in KINDS}
+    examples = {
+        kind: spec.task.questions(kind, spec.evaluation.examples, spec.evaluation.seed).first(_PROMPTS)
+        for kind in KINDS
+    }
 
     def measure(model: Transformer) -> list[dict]:
         return [
