@@ -261,7 +261,7 @@ def renamed(query: Query, against: str, chosen: SmallTask, rng: np.random.Genera
 
 @torch.no_grad()
 def _read(spec: RunSpec, model: Transformer, queries: list[Query]) -> tuple[Tensor, Tensor]:
-    """Hidden states (L + 1, N, C) where the answers begin; probabilities (N, O, V) along the right answers."""
+    """Hidden states (L + 1, N, C) where answers begin; probabilities (N, O, V) along the right answers."""
     examples = spec.task.examples_of([conversation(query) for query in queries])
     x = model.embed(torch.from_numpy(examples.prompts).long())  # (N, P, C)
     states = [x[:, -1]]
