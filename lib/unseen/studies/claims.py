@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from unseen.files import project_folder
-from unseen.stats import mean_interval
+from unseen.stats import half_at, mean_interval
 from unseen.studies.published import (
     DOMAINS,
     INSTRUCTION_DIVERSITY,
@@ -124,25 +124,6 @@ def as_markdown(table: pd.DataFrame, scales: Iterable[str]) -> str:
 
 
 # Readings
-
-
-def half_at(accuracy: pd.Series) -> float:
-    """The number of instructions (the index) at which a curve first reaches half of its maximum.
-
-    Interpolated in log I; infinity if it never rises above a quarter.
-
-    >>> round(half_at(pd.Series([0.0, 0.4, 0.8], index=[100, 200, 400])))
-    200
-    """
-    top = accuracy.max()
-    if top < 0.25:
-        return inf
-    above = accuracy[accuracy >= top / 2].index[0]
-    before = accuracy.index[accuracy.index < above]
-    if not len(before):
-        return float(above)
-    low, high = accuracy[before[-1]], accuracy[above]
-    return float(before[-1] * (above / before[-1]) ** ((top / 2 - low) / (high - low)))
 
 
 def _means(results: pd.DataFrame, by: str | list[str], value: str = "accuracy", **where: object) -> pd.Series:

@@ -44,21 +44,16 @@ KIND_LABELS = {
     "other formats": "other formats, by name",
     "not token": "“do not use <sep>”",
 }
-RATE, SLOW, FAST = (
-    1e-3,
-    1e-4,
-    1e-2,
-)  # learning rates: of all weights; of the rest and of the token where they differ
+# learning rates: of all weights; of the rest and of the token where they differ
+RATE, SLOW, FAST = 1e-3, 1e-4, 1e-2
 REGIMES = {  # both learn at one rate, the token ever faster, the token alone
     "equal": {},
     "token 10 x": {"learning_rate": RATE, "token_rate": FAST},
     "token 100 x": {"learning_rate": SLOW, "token_rate": FAST},
     "token alone": {"trains": "token", "learning_rate": FAST},
 }
-ADAPTER = {
-    "trains": "adapter",
-    "learning_rate": 3e-3,
-}  # the middle one of three rates tried on an unreported seed
+# the middle one of three rates tried on an unreported seed
+ADAPTER = {"trains": "adapter", "learning_rate": 3e-3}
 
 
 # What is trained
@@ -269,7 +264,9 @@ def evaluate(run: RunSpec, tell: Tell) -> pd.DataFrame:
 
 def accuracies(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
     """Exact match of a model on prompts of every kind about the task of a run."""
-    examples = {kind: run.task.questions(kind, run.evaluation.examples, run.evaluation.seed) for kind in KINDS}
+    examples = {
+        kind: run.task.questions(kind, run.evaluation.examples, run.evaluation.seed) for kind in KINDS
+    }
     return [{"prompts": kind, **share(all_right(model, each))} for kind, each in examples.items()]
 
 

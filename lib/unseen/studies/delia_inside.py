@@ -101,7 +101,10 @@ def _measured(
 
 def follow_prompts(spec: RunSpec, tell: Tell) -> pd.DataFrame:
     """The rows of one run in ``learning_curves``, for a worker."""
-    examples = {kind: spec.task.questions(kind, spec.evaluation.examples, spec.evaluation.seed).first(_PROMPTS) for kind in KINDS}
+    examples = {
+        kind: spec.task.questions(kind, spec.evaluation.examples, spec.evaluation.seed).first(_PROMPTS)
+        for kind in KINDS
+    }
 
     def measure(model: Transformer) -> list[dict]:
         return [
@@ -258,7 +261,7 @@ def renamed(query: Query, against: str, chosen: SmallTask, rng: np.random.Genera
 
 @torch.no_grad()
 def _read(spec: RunSpec, model: Transformer, queries: list[Query]) -> tuple[Tensor, Tensor]:
-    """Hidden states (L + 1, N, C) where the answers begin; probabilities (N, O, V) along the right answers."""
+    """Hidden states (L + 1, N, C) where answers begin; probabilities (N, O, V) along the right answers."""
     examples = spec.task.examples_of([conversation(query) for query in queries])
     x = model.embed(torch.from_numpy(examples.prompts).long())  # (N, P, C)
     states = [x[:, -1]]

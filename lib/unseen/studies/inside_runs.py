@@ -19,7 +19,7 @@ from unseen.runs import following
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import RunSpec
-from unseen.stats import NoThreshold, crosses, fit_threshold, mean_interval
+from unseen.stats import NoThreshold, crosses, fit_threshold, interval
 from unseen.studies.inside import jobs_of_heads, kinds_of_letters, match_places
 from unseen.studies.tour import changed_instructions
 from unseen.training import Row, data_of, start
@@ -75,18 +75,6 @@ def _middle(curve: pd.DataFrame) -> float:
         return fit_threshold(curve.assign(split="unseen")).middle
     except NoThreshold:
         return np.nan
-
-
-def interval(values: pd.Series) -> tuple[float, float, float]:
-    """The geometric mean of positive numbers and its 95 % interval (Student's t on logarithms).
-
-    >>> [round(value, 1) for value in interval(pd.Series([90.0, 100.0, 110.0]))]
-    [99.7, 77.7, 127.9]
-    """
-    logs = np.log(values)
-    ends = mean_interval(logs, -np.inf, np.inf) if len(logs) > 1 else (np.nan, np.nan)
-    middle, low, high = np.exp([logs.mean(), *ends])
-    return float(middle), float(low), float(high)
 
 
 def summary(crossed: pd.DataFrame, against: str = "unseen exact match") -> pd.DataFrame:
