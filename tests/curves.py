@@ -37,30 +37,62 @@ def results(
         for size in sizes:
             for split, right in (("seen", 0.98), ("unseen", unseen(size))):
                 accuracy = float(np.clip(right + noise * rng.standard_normal(), 0, 1))
-                rows.append({
-                    "setting": setting, "recipe": "modern", "layers": 4, "width": 64, "pattern_length": 3,
-                    "input_length": 10, "instructions": size, "examples_per_instruction": 54_000 / size, "seed": seed,
-                    "split": split, "accuracy": accuracy, "low": max(0.0, accuracy - 0.02),
-                    "high": min(1.0, accuracy + 0.02), "examples": 2_000, "seconds": 20.0,
-                    "run": f"{setting}-{size}-{seed}",
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "setting": setting,
+                        "recipe": "modern",
+                        "layers": 4,
+                        "width": 64,
+                        "pattern_length": 3,
+                        "input_length": 10,
+                        "instructions": size,
+                        "examples_per_instruction": 54_000 / size,
+                        "seed": seed,
+                        "split": split,
+                        "accuracy": accuracy,
+                        "low": max(0.0, accuracy - 0.02),
+                        "high": min(1.0, accuracy + 0.02),
+                        "examples": 2_000,
+                        "seconds": 20.0,
+                        "run": f"{setting}-{size}-{seed}",
+                    }
+                )
     return pd.DataFrame(rows)
 
 
 def baselines(sizes: Sequence[int] = SIZES, seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
     """The frame of ``curve.baselines``."""
-    shares = {("oracle", "seen"): 1.0, ("oracle", "unseen"): 1.0, ("copy", "seen"): 0.0, ("copy", "unseen"): 0.0,
-              ("nearest rule", "seen"): 1.0, ("nearest rule", "unseen"): 0.0}  # fmt: skip
-    return pd.DataFrame([
-        {"baseline": name, "instructions": size, "seed": seed, "split": split, "accuracy": share, "examples": 2_000}
-        for (name, split), share in shares.items() for size in sizes for seed in seeds
-    ])  # fmt: skip
+    shares = {
+        ("oracle", "seen"): 1.0,
+        ("oracle", "unseen"): 1.0,
+        ("copy", "seen"): 0.0,
+        ("copy", "unseen"): 0.0,
+        ("nearest rule", "seen"): 1.0,
+        ("nearest rule", "unseen"): 0.0,
+    }
+    return pd.DataFrame(
+        [
+            {
+                "baseline": name,
+                "instructions": size,
+                "seed": seed,
+                "split": split,
+                "accuracy": share,
+                "examples": 2_000,
+            }
+            for (name, split), share in shares.items()
+            for size in sizes
+            for seed in seeds
+        ]
+    )
 
 
 def on_committed_results(notebook: str, monkeypatch: Any, study: Any, scale: str = "quick") -> dict[str, Any]:
-    """Run the code cells of a notebook with the committed results in place of training; the names that they leave.
+    """Run the code cells of a notebook with the committed results in place of training; the names that they
+    leave.
 
-    At ``smoke``, where the notebooks are run as a whole, nothing is learned, and some figures have little to show.
+    At ``smoke``, where the notebooks are run as a whole, nothing is learned, and some figures have little
+    to show.
     """
     cells = json.loads((project_folder() / "notebooks" / f"{notebook}.ipynb").read_text("utf-8"))["cells"]
     monkeypatch.setattr(study, "measure", lambda *_, **__: diversity.committed(notebook, scale))

@@ -131,6 +131,10 @@ def test_all_of_the_study_is_every_notebook_and_those_that_train_get_the_schedul
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "project_folder", lambda: tmp_path / "project")
+    (tmp_path / "project" / "data").mkdir(parents=True)
+    (tmp_path / "project" / "data" / "README.md").write_text(
+        "a<!-- verdicts --> old <!-- end of verdicts -->b"
+    )
     return tmp_path / "project"
 
 
@@ -145,6 +149,9 @@ def test_keep_copies_results_and_nothing_else(runs, project):
     finished_study(runs, "full")
     assert cli.main(["keep", "--scale", "full"]) == 0
     kept = {str(path.relative_to(project)): path.read_text() for path in project.rglob("*") if path.is_file()}
+    told = kept.pop("data/README.md")
+    assert told.startswith("a<!-- verdicts -->\n| experiment | claim | quick | full |\n")
+    assert told.endswith("| not run | not run |\n<!-- end of verdicts -->b")
     assert kept == {"data/results/full/10_a.csv": "10_a.csv", "data/results/full/10_a.json": "10_a.json"}
 
 

@@ -136,7 +136,11 @@ def test_the_table_shows_rules_inputs_and_answers(trained):
     table = examples_table(model, examples, rows=25)
     assert list(table.columns) == ["rule", "input", "right answer", "model's answer", "right"]
     line = examples.line(24)
-    assert table.loc[24, ["rule", "input", "right answer"]].tolist() == [str(line.rule), line.text, line.answer]
+    assert table.loc[24, ["rule", "input", "right answer"]].tolist() == [
+        str(line.rule),
+        line.text,
+        line.answer,
+    ]
     assert table["right"].tolist() == all_right(model, examples)[:25].tolist()
     assert (table["right"] == (table["right answer"] == table["model's answer"])).all()
     assert len(examples_table(model, examples.first(3))) == 3

@@ -61,8 +61,8 @@ def test_a_pipe_or_a_folder_is_no_notebook(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["smoke", "a/b", "with space", "{scale}", "数据/试验", "première", "字" * 60, "/".join("abcdefgh"), "console",
-     "COM10", "a/store", "stored", "a..b", "x" * 60],
+    ["smoke", "a/b", "with space", "{scale}", "数据/试验", "première", "字" * 60, "/".join("abcdefgh"),
+     "console", "COM10", "a/store", "stored", "a..b", "x" * 60],
 )  # fmt: skip
 def test_a_good_name_is_a_folder_inside(tmp_path, name):
     assert folder_in(tmp_path, name, "folder") == tmp_path / name

@@ -11,12 +11,16 @@ from unseen.specs import ModelSpec
 RECIPES = ("modern", "gpt2")
 SHORT, LONG = Shape(vocabulary=10, prompt=9, context=15), Shape(vocabulary=30, prompt=93, context=143)
 both = pytest.mark.parametrize("recipe", RECIPES)
-short_and_long = pytest.mark.parametrize("shape", [SHORT, LONG], ids=["short", "long"])  # long: the fused attention
+short_and_long = pytest.mark.parametrize(
+    "shape", [SHORT, LONG], ids=["short", "long"]
+)  # long: the fused attention
 
 
 def shaken(recipe, shape=SHORT, **values):
     """A model in which no weight is zero: some are at the start, and would hide what flows through them."""
-    model = build(ModelSpec(recipe, **({"layers": 2, "width": 16, "heads": 2, "mlp_ratio": 3} | values)), shape)
+    model = build(
+        ModelSpec(recipe, **({"layers": 2, "width": 16, "heads": 2, "mlp_ratio": 3} | values)), shape
+    )
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in model.parameters():
@@ -25,7 +29,9 @@ def shaken(recipe, shape=SHORT, **values):
 
 
 def some_tokens(shape=SHORT, size=3, length=None):
-    return torch.randint(shape.vocabulary, (size, length or shape.context), generator=torch.Generator().manual_seed(2))
+    return torch.randint(
+        shape.vocabulary, (size, length or shape.context), generator=torch.Generator().manual_seed(2)
+    )
 
 
 def changed_outputs(read, tokens, position):
@@ -82,7 +88,8 @@ def test_modern_embeddings_look_back_two_tokens():
     model = shaken("modern")
     for position in range(SHORT.context):
         assert (
-            changed_outputs(model.embed, some_tokens(), position) == list(range(SHORT.context))[position : position + 3]
+            changed_outputs(model.embed, some_tokens(), position)
+            == list(range(SHORT.context))[position : position + 3]
         )
 
 
@@ -117,8 +124,14 @@ def test_a_gpt2_block_equals_torchs_encoder_layer():
     theirs = nn.TransformerEncoderLayer(
         16, 2, 64, 0.0, lambda h: F.gelu(h, approximate="tanh"), batch_first=True, norm_first=True
     )
-    weights = {"self_attn.in_proj_": block.inputs, "self_attn.out_proj.": block.output, "linear1.": block.mlp[0],
-               "linear2.": block.mlp[2], "norm1.": block.norm_attention, "norm2.": block.norm_mlp}  # fmt: skip
+    weights = {
+        "self_attn.in_proj_": block.inputs,
+        "self_attn.out_proj.": block.output,
+        "linear1.": block.mlp[0],
+        "linear2.": block.mlp[2],
+        "norm1.": block.norm_attention,
+        "norm2.": block.norm_mlp,
+    }
     theirs.load_state_dict(
         {name + kind: getattr(part, kind) for name, part in weights.items() for kind in ("weight", "bias")}
     )
@@ -182,8 +195,13 @@ def test_gpt2_has_the_parameters_of_the_paper():
 
 @both
 def test_the_mlp_ratio_widens_nothing_but_the_mlp(recipe):
-    shapes = [{name: tuple(p.shape) for name, p in build(ModelSpec(recipe, mlp_ratio=ratio), SHORT).named_parameters()}
-              for ratio in (1, 3)]  # fmt: skip
+    shapes = [
+        {
+            name: tuple(p.shape)
+            for name, p in build(ModelSpec(recipe, mlp_ratio=ratio), SHORT).named_parameters()
+        }
+        for ratio in (1, 3)
+    ]
     other = {name.split(".", 2)[-1] for name in shapes[0] if shapes[0][name] != shapes[1][name]}
     assert other == ({"up", "down"} if recipe == "modern" else {"mlp.0.weight", "mlp.0.bias", "mlp.2.weight"})
     assert {max(shape) for name, shape in shapes[1].items() if name.split(".", 2)[-1] in other} == {3 * 64}
@@ -192,9 +210,14 @@ def test_the_mlp_ratio_widens_nothing_but_the_mlp(recipe):
 def test_gpt2_starts_as_gpt2_does():
     model = build(ModelSpec("gpt2", 6, 256), LONG)
     block = model.blocks[3]
-    for weight, std in [(model.embedding, 0.02), (model.positions, 0.02), (block.inputs.weight, 0.02),
-                        (block.mlp[0].weight, 0.02), (block.output.weight, 0.02 / 12**0.5),
-                        (block.mlp[2].weight, 0.02 / 12**0.5)]:  # fmt: skip
+    for weight, std in [
+        (model.embedding, 0.02),
+        (model.positions, 0.02),
+        (block.inputs.weight, 0.02),
+        (block.mlp[0].weight, 0.02),
+        (block.output.weight, 0.02 / 12**0.5),
+        (block.mlp[2].weight, 0.02 / 12**0.5),
+    ]:
         assert weight.std().item() == pytest.approx(std, rel=0.03)
     assert not any(p.any() for name, p in model.named_parameters() if name.endswith("bias"))
 

@@ -28,7 +28,8 @@ def walk(optimizer, parameters, steps, seed=1):
 def apart(mine, theirs):
     """The largest distance of two walks from one start, as a share of the way gone."""
     return max(
-        ((a - b).norm() / (b - start).norm()).item() for a, b, start in zip(mine, theirs, matrices(), strict=True)
+        ((a - b).norm() / (b - start).norm()).item()
+        for a, b, start in zip(mine, theirs, matrices(), strict=True)
     )
 
 
@@ -56,9 +57,9 @@ def test_orthogonalised_matrices_keep_directions_and_lose_sizes(shape):
 
 
 def test_matrices_in_a_batch_do_not_meet():
-    m = torch.randn(4, 6, 9, generator=torch.Generator().manual_seed(3)) * torch.tensor([1e-4, 1, 10, 1e3]).view(
-        4, 1, 1
-    )
+    m = torch.randn(4, 6, 9, generator=torch.Generator().manual_seed(3)) * torch.tensor(
+        [1e-4, 1, 10, 1e3]
+    ).view(4, 1, 1)
     torch.testing.assert_close(orthogonalise(m), torch.cat([orthogonalise(m[i : i + 1]) for i in range(4)]))
 
 

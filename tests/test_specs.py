@@ -162,7 +162,8 @@ def test_evaluation_and_training_examples_must_have_different_seeds():
 
 
 @pytest.mark.parametrize(("training", "model", "message"), [
-    ({"kl": 1.0}, {}, r"only a run with a ModelSpec\.base has it"), ({}, {"inherits": "softened"}, "no ModelSpec.base"),
+    ({"kl": 1.0}, {}, r"only a run with a ModelSpec\.base has it"),
+    ({}, {"inherits": "softened"}, "no ModelSpec.base"),
     ({"trains": "adapter"}, {}, r"only a run with a ModelSpec\.base has one"),
     ({"token_rate": 0.1}, {"base": BASE}, "this task has no new token"),
     ({"trains": "token"}, {"base": BASE}, "this task has no new token"),
@@ -255,7 +256,8 @@ def test_stored_data_is_checked_field_by_field_and_may_lack_what_was_added_later
     ]
 
 
-@pytest.mark.parametrize("data", [None, 3, "text", [], {"task": []}, [[1, 2]], {**RunSpec().to_dict(), "training": [["steps", 3]]},
+@pytest.mark.parametrize("data", [None, 3, "text", [], {"task": []}, [[1, 2]],
+                                  {**RunSpec().to_dict(), "training": [["steps", 3]]},
                                   {**RunSpec().to_dict(), "colour": {}}])  # fmt: skip
 def test_what_does_not_have_the_form_of_a_spec_is_refused(data):
     for read in (RunSpec.from_dict, lambda data: differences(data, RunSpec().to_dict())):

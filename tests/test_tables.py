@@ -143,7 +143,10 @@ def test_a_table_of_a_scale():
         ("width,steps\n64,9\n64\n", "row 3: 1 cell(s) for 2 column(s)"),
         ("width,steps\n64,9,\n", "row 2: 3 cell(s) for 2 column(s)"),
         ("width,steps\n64,9\n\n64,8\n", "row 3: 0 cell(s) for 2 column(s)"),
-        ("width,steps\n64,9\n64,0\n", "row 3: column 'steps': TrainingSpec.steps=0: Input should be greater than or equal to 1"),
+        (
+            "width,steps\n64,9\n64,0\n",
+            "row 3: column 'steps': TrainingSpec.steps=0: Input should be greater than or equal to 1",
+        ),
         ("width\n64\n 6_4\n", f"row 3: the same run ({BASE.digest()}) as row 2"),
         ("width\n=1+1\n", "row 2: column 'width': '=1+1' is not an integer"),
         ("width\n64".encode("utf-16"), "'utf-8' codec can't decode"),

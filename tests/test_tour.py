@@ -1,4 +1,6 @@
-"""What the tour shows: letters that are marked, sets counted again by brute force, attention, questions to a model."""
+"""What the tour shows: letters that are marked, sets counted again by brute force, attention, questions to
+a model.
+"""
 
 import re
 from itertools import combinations
@@ -39,7 +41,8 @@ def places(cells, look):
 
 @pytest.mark.parametrize(("rule", "text", "above", "below"), [
     (Rule("aa", "bac"), "caaba", ("caa.ba", [1, 2], []), ("cbacba", [1, 2, 3], [])),
-    (Rule("iss", "art"), "mississippi", ("mississippi", [1, 2, 3], [4, 5, 6]), ("martissippi", [1, 2, 3], [])),
+    (Rule("iss", "art"), "mississippi", ("mississippi", [1, 2, 3], [4, 5, 6]),
+     ("martissippi", [1, 2, 3], [])),
     (Rule("iss", "art"), "canada", ("canada", [], []), ("canada", [], [])),
     (Rule("b", ""), "abba", ("abba", [1], [2]), ("a.ba", [], [])),
     (Rule("", "x"), "ab", (".ab", [], []), ("xab", [0], [])),

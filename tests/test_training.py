@@ -15,8 +15,15 @@ from unseen.worlds.strings import TaskSpec
 RECIPES = ("modern", "gpt2")
 
 TASK = TaskSpec(alphabet="abcdef", instructions=8, unseen_instructions=4, examples=64)
-STEPS = TrainingSpec(steps=12, batch=16, learning_rate=0.01, matrix_learning_rate=0.04, decay_share=0.5,
-                     evaluate_every=2, checkpoint_every=6)  # fmt: skip  # 4 steps an epoch: 6 is amid the second
+STEPS = TrainingSpec(
+    steps=12,
+    batch=16,
+    learning_rate=0.01,
+    matrix_learning_rate=0.04,
+    decay_share=0.5,
+    evaluate_every=2,
+    checkpoint_every=6,
+)  # 4 steps an epoch: 6 is amid the second
 
 
 def run_of(recipe, **values):
@@ -170,7 +177,9 @@ def test_a_tiny_dataset_is_learnt_by_heart(recipe):
 
 
 def test_every_epoch_reads_each_example_once_in_another_order():
-    epochs = [np.concatenate([batch_rows(TASK, STEPS, 4 * epoch + i) for i in range(4)]) for epoch in range(3)]
+    epochs = [
+        np.concatenate([batch_rows(TASK, STEPS, 4 * epoch + i) for i in range(4)]) for epoch in range(3)
+    ]
     for epoch in epochs:
         assert sorted(epoch) == list(range(64))
     assert len({tuple(epoch) for epoch in [*epochs, range(64)]}) == 4
@@ -222,7 +231,9 @@ def test_every_weight_is_trained_by_one_optimizer(recipe, rate):
     assert sorted(trained) == sorted(id(p) for p in model.parameters())
     assert len(optimizers) == (2 if rate else 1)
     assert all(p.ndim == 2 for optimizer in optimizers[1:] for p in optimizer.param_groups[0]["params"])
-    assert [optimizer.param_groups[0]["weight_decay"] for optimizer in optimizers] == [0.0, 0.3][: len(optimizers)]
+    assert [optimizer.param_groups[0]["weight_decay"] for optimizer in optimizers] == [0.0, 0.3][
+        : len(optimizers)
+    ]
 
 
 # The loss

@@ -27,6 +27,7 @@ from unseen.runs.tables import read_table, run_of, run_sweep, sweep_folder
 from unseen.runs.workers import threads
 from unseen.scales import SCALES, scale
 from unseen.signals import Terminated, polite_stops, terminable
+from unseen.studies import claims
 
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models
 _MOST_LINES = 200  # of ``unseen status``
@@ -145,7 +146,11 @@ def _sweep(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> None:
     """Train one run, with torchrun on several GPUs or hosts."""
     spec = run_of(_given(options), scale(options.scale).main.base)
-    with process_group.joined() as crew, threads(1), polite_stops() if crew.leads else nullcontext(int) as check:
+    with (
+        process_group.joined() as crew,
+        threads(1),
+        polite_stops() if crew.leads else nullcontext(int) as check,
+    ):
 
         def watch(row: dict[str, float]) -> None:
             print(" ".join(f"{name}={value:g}" for name, value in row.items()), flush=True)
@@ -202,7 +207,7 @@ def _clean(options: argparse.Namespace) -> None:
 
 
 def _keep(options: argparse.Namespace) -> None:
-    """Copy the results of a study, and two models, to data/."""
+    """Copy the results of a study, and two models, to data/, and judge the claims there anew."""
     chosen, data = scale(options.scale), project_folder() / "data"
     folder = runs_folder() / chosen.name
     found = sorted(path for kind in ("csv", "json", "png") for path in folder.glob(f"[0-9][0-9]_*.{kind}"))
@@ -214,6 +219,7 @@ def _keep(options: argparse.Namespace) -> None:
         print(data / "results" / chosen.name / path.name)
     if chosen.name == "quick":
         _keep_models(data / "checkpoints")
+    claims.write_verdicts(data)
 
 
 def _keep_models(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whatever is typed into a widget: a sentence in the answer's place, the kernel alive, nothing interpreted."""
+"""Whatever is typed into a widget: a sentence in place of the answer, the kernel alive."""
 
 import html
 import re
@@ -21,10 +21,29 @@ fuzzed = settings(max_examples={"short": 40, "usual": 1_000, "long": 10_000}[AMO
 FIELDS = ("pattern", "replacement", "text")
 GOOD = ("cat", "dog", "onecatnaps")
 TYPED = [
-    "", " ", "CAT", "123", "cats", "c", "→|=", "a" * 10_000, "<" * 10_000, "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>", "&lt;b&gt;", "\"'`", "😀😀😀", "\0\x07\x1b[31m", "\u202eabc\u202c", "a\u0301bc", "{1/0}", "%s%n",
-    "a\nb\r\n", "$\\input{/etc/passwd}$", "\ud800",
-]  # fmt: skip
+    "",
+    " ",
+    "CAT",
+    "123",
+    "cats",
+    "c",
+    "→|=",
+    "a" * 10_000,
+    "<" * 10_000,
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "&lt;b&gt;",
+    "\"'`",
+    "😀😀😀",
+    "\0\x07\x1b[31m",
+    "\u202eabc\u202c",
+    "a\u0301bc",
+    "{1/0}",
+    "%s%n",
+    "a\nb\r\n",
+    "$\\input{/etc/passwd}$",
+    "\ud800",
+]
 TAGS = re.compile(r"</?(?:table|tr|td|span)\b[^<>]*>")
 
 

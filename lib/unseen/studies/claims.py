@@ -5,6 +5,7 @@ name after an underscore, which returns whether the claim is reproduced, whether
 measured, in words.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import exp, inf, log, nan
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unseen.files import project_folder
+from unseen.files import project_folder, write
 from unseen.stats import half_at, mean_interval
 from unseen.studies.published import (
     DOMAINS,
@@ -27,6 +28,7 @@ from unseen.studies.published import (
 )
 from unseen.worlds.tuning import KINDS
 
+COMMITTED = ("quick", "full")  # scales of which data/results holds tables
 REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not", "not run"
 Judged = tuple[bool, bool, str]
 
@@ -78,7 +80,7 @@ def told(notebook: str, results: pd.DataFrame, scale: str) -> str:
             "criterion": claim.criterion,
             f"this run (`{scale}`)": shown(now),
         }
-        for name in ("quick", "full"):
+        for name in COMMITTED:
             rows[f"committed, `{name}`"] = shown(
                 claim.verdict_in(project_folder() / "data" / "results" / name)
             )
@@ -114,13 +116,21 @@ def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:
 
 
 def as_markdown(table: pd.DataFrame, scales: Iterable[str]) -> str:
-    """The table of verdicts as the README shows it."""
+    """The table of verdicts as ``data/README.md`` shows it."""
     scales = list(scales)
     lines = [f"| experiment | claim | {' | '.join(scales)} |", "|---" * (2 + len(scales)) + "|"]
     for row in table.to_dict("records"):
         cells = [shown(Verdict(row[scale], row[f"measured at {scale}"])) for scale in scales]
         lines.append(f"| {row['experiment']} | {row['published']} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def write_verdicts(data: Path) -> None:
+    """Put the verdicts on the results in a folder ``data/`` between the two marks of its README."""
+    table = as_markdown(verdicts({name: data / "results" / name for name in COMMITTED}), COMMITTED)
+    path, block = data / "README.md", f"<!-- verdicts -->\n{table}\n<!-- end of verdicts -->"
+    text = path.read_text("utf-8")
+    write(path, re.sub("<!-- verdicts -->.*<!-- end of verdicts -->", lambda _: block, text, flags=re.S))
 
 
 # Readings
