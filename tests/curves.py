@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 
 from unseen import report
 from unseen.files import project_folder
-from unseen.studies import diversity
+from unseen.studies.results import committed_table
 
 SIZES = (10, 50, 100, 150, 200, 300, 500, 1_000, 3_000)
 
@@ -95,7 +95,7 @@ def on_committed_results(notebook: str, monkeypatch: Any, study: Any, scale: str
     to show.
     """
     cells = json.loads((project_folder() / "notebooks" / f"{notebook}.ipynb").read_text("utf-8"))["cells"]
-    monkeypatch.setattr(study, "measure", lambda *_, **__: diversity.committed(notebook, scale))
+    monkeypatch.setattr(study, "measure", lambda *_, **__: committed_table(notebook, scale))
     monkeypatch.setattr(report, "write_table", lambda *_: None)
     monkeypatch.setattr(report, "write_figure", lambda *_: None)
     monkeypatch.setenv("UNSEEN_HEADLESS", "1")

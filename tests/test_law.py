@@ -14,7 +14,8 @@ from unseen.runs.store import Store
 from unseen.runs.workers import Serial
 from unseen.scales import SCALES, scale
 from unseen.specs import RunSpec
-from unseen.studies import diversity, law
+from unseen.studies import law
+from unseen.studies.results import committed_table
 from unseen.worlds.rules import leaks
 
 TRUE = dict.fromkeys(law.FACTORS, 0.0) | {"alphabet": 1.3, "width": -1.0, "budget": -1.5}
@@ -111,7 +112,7 @@ def test_steps_follow_the_budget_and_the_passes():
     ([0.45, 0.6, 0.7, 0.8], "below"), ([0.40, 0.6, 0.7, 0.8], ""), ([0.45, 0.45, 0.45, 0.45], "above"),
 ])  # fmt: skip
 def test_inside_means_past_half_of_the_top_and_the_top_above_one_half(accuracy, outside):
-    results = diversity.committed("17_threshold_law", "quick")
+    results = committed_table("17_threshold_law", "quick")
     rows = results.eval("setting == 'width 32' and seed == 0 and split == 'unseen'")
     results.loc[rows, "accuracy"] = accuracy
     seeds = law.by_seed(results.sample(frac=1, random_state=0))
@@ -152,7 +153,7 @@ def test_every_reading_stays_inside_the_sizes(read, accuracy):
 
 
 def test_the_committed_law_is_as_it_was_and_a_reading_without_one_has_no_rows(monkeypatch):
-    results = diversity.committed("17_threshold_law", "quick")
+    results = committed_table("17_threshold_law", "quick")
     found = law.by_reading(results).pivot(index="factor", columns="reading", values="exponent")
     assert found.loc["budget", list(law.READINGS)].to_list() == pytest.approx(
         [-1.09, -1.10, -1.09], abs=0.006

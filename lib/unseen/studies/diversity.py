@@ -18,7 +18,6 @@ import pandas as pd
 
 from unseen.evaluation import baselines as baseline_answers
 from unseen.evaluation import exact_match
-from unseen.files import project_folder
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame, kinds
 from unseen.runs.workers import Executor
@@ -89,11 +88,6 @@ def measure(
         about = {name: getattr(setting.base.task, name) for name in fields}
         parts.append(part.assign(setting=setting.name, **about)[["setting", *fields, *table.columns]])
     return pd.concat(parts, ignore_index=True)
-
-
-def committed(notebook: str, name: str) -> pd.DataFrame:
-    """The results of a notebook at a scale (``quick`` or ``full``) that are part of this project."""
-    return pd.read_csv(project_folder() / "data" / "results" / name / f"{notebook}.csv")
 
 
 def baselines(study: Scale, most: int = 2_000) -> pd.DataFrame:

@@ -5,6 +5,11 @@ import pandas as pd
 from unseen.files import project_folder
 
 
+def committed_table(name: str, scale: str) -> pd.DataFrame:
+    """The committed table of that name at one scale, ``quick`` or ``full``."""
+    return pd.read_csv(project_folder() / "data" / "results" / scale / f"{name}.csv")
+
+
 def committed(name: str, **now: pd.DataFrame) -> pd.DataFrame:
     """The committed table of that name at ``quick`` and ``full``, with a further column ``scale``.
 
@@ -15,6 +20,6 @@ def committed(name: str, **now: pd.DataFrame) -> pd.DataFrame:
     """
     tables = {f"{scale}, this run": table for scale, table in now.items()}
     for scale in ("quick", "full"):
-        tables[scale] = pd.read_csv(project_folder() / "data" / "results" / scale / f"{name}.csv")
+        tables[scale] = committed_table(name, scale)
     found = pd.concat([table.assign(scale=scale) for scale, table in tables.items()], ignore_index=True)
     return found.assign(scale=pd.Categorical(found["scale"], list(tables)))
