@@ -26,6 +26,11 @@ def executed(runs):
     cells = [
         new_markdown_cell("# The question"),
         new_code_cell("secret = 1", outputs=[new_output("stream", text="251 instructions")]),
+        new_code_cell(
+            "train()",
+            metadata={"tags": ["progress"]},
+            outputs=[new_output("stream", text="3 of 27 runs done")],
+        ),
         new_markdown_cell("## The curve\n\nSee:"),
         new_code_cell("draw()", outputs=[figure]),
         new_code_cell("draw()", outputs=[figure], metadata={"alt": "as the cell says"}),
@@ -43,6 +48,7 @@ def test_the_report_is_the_main_notebook_without_code(executed):
     assert "The question" in page
     assert "251 instructions" in page
     assert "secret" not in page
+    assert "runs done" not in page
     assert re.findall('alt="([^"]*)"', page) == ["The curve", "as the cell says"]
     assert re.search(f'href="{report.MAIN}.html">{report.MAIN}</a>, 2 min', page)
     assert "27 trained models, 9 min of training in all" in page

@@ -10,6 +10,7 @@ from typing import Any
 import nbformat
 import pandas as pd
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat.v4 import new_markdown_cell
 
 from unseen.files import provenance, runs_folder, write
@@ -73,6 +74,8 @@ def write_figure(notebook: str, scale: str, figure: Any) -> Path:
 def write_report(scale: str, seconds: dict[str, float]) -> Path:
     """Write ``<runs>/<scale>/report.html``: the executed main notebook without code, then its provenance.
 
+    What cells tagged ``progress`` printed is left out.
+
     ``seconds`` is the time that each notebook of this run took, by its name.
     Raises ``OSError`` when the main notebook has not been executed at this scale.
     """
@@ -80,9 +83,9 @@ def write_report(scale: str, seconds: dict[str, float]) -> Path:
     book = nbformat.read(folder / f"{MAIN}.ipynb", as_version=4)
     book.cells = [*described(book.cells), new_markdown_cell(_origin(scale, seconds))]
     options = {"exclude_input": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
-    body, _ = HTMLExporter(template_name="basic", **options).from_notebook_node(
-        book
-    )  # keeps alt texts; no scripts
+    exporter = HTMLExporter(template_name="basic", **options)  # keeps alt texts; no scripts
+    exporter.register_preprocessor(TagRemovePreprocessor(remove_all_outputs_tags={"progress"}), enabled=True)
+    body, _ = exporter.from_notebook_node(book)
     write(
         folder / "report.html",
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>unseen: {scale}</title>"
