@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 
 from processes import gone, until
 from trainers import DEADLY, GOOD, KILLED, SMALL, WRONG, slow, wild
@@ -94,6 +94,31 @@ def test_a_run_that_another_process_trains_is_tried_again(address, tmp_path):
         until(lambda: "held" in board.kinds(SPECS[0]))
     done.join(300)
     assert board.done == {spec.digest() for spec in SPECS[:2]}
+
+
+def test_results_are_fetched_by_the_driver_itself(address, tmp_path, monkeypatch):
+    """Dask has one thread for all callbacks: one that waited there for a cluster that had gone stopped every
+    later sweep.
+    """
+    threads, result = [], Future.result
+    monkeypatch.setattr(Future, "result", lambda *_: threads.append(threading.current_thread()) or result(*_))
+    frame(SPECS, Store(tmp_path), executor(address))
+    assert threads == [threading.main_thread()] * len(SPECS)
+
+
+def test_no_run_waits_on_a_worker(address, tmp_path, monkeypatch):
+    """Dask blames a worker's death on all tasks that wait there: a run that was thrice unlucky failed."""
+    submitted, waiting, submit = [], [], Client.submit
+
+    def counted(*arguments, **options):
+        waiting.append(sum(task.status == "pending" for task in submitted))
+        submitted.append(submit(*arguments, **options))
+        return submitted[-1]
+
+    monkeypatch.setattr(Client, "submit", counted)
+    frame(SPECS, Store(tmp_path), executor(address))
+    assert len(submitted) == len(SPECS) > 2
+    assert max(waiting) == 1  # beside the new one, on two workers of one thread
 
 
 def test_a_worker_that_does_not_see_the_store_says_so(address, tmp_path):

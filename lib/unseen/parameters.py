@@ -18,18 +18,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import nbformat
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from unseen.errors import Explained
 from unseen.files import read
+from unseen.runs.cluster import is_scheduler
 from unseen.scales import SCALES
 from unseen.worlds.strings import CIPHER
 
 LARGEST_NOTEBOOK = 8 * 2**20  # bytes; those of this project have 40,000, executed ones up to a million
-_PORT = (
-    r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6([0-4][0-9]{3}|5([0-4][0-9]{2}|5([0-2][0-9]|3[0-5]))))"  # up to 65535
-)
-_ADDRESS = rf"(tcp|tls)://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
 
 
 class BadParameters(Explained, ValueError):
@@ -52,6 +49,12 @@ def _integer(low: int, high: int) -> Any:
     return _type(int, f"an integer from {low:,} to {high:,}", ge=low, le=high)
 
 
+def _scheduler(name: str) -> str:
+    if not is_scheduler(name):
+        raise ValueError("no such scheduler")
+    return name
+
+
 _TEXT = _type(str, "text of at most 200 characters", max_length=200)
 _PATH = _type(
     str, "a path of at most 1,000 printable characters, or ''", max_length=1_000, pattern=r"^\P{C}*$"
@@ -72,11 +75,12 @@ KNOWN = {  # by the name of a parameter, in whichever notebook it stands
     "diverse_file": _PATH,
     "rank": _integer(1, 100_000),
     "cipher": _type(str, "shift:NUMBER or substitution:SEED, as in shift:3", pattern=f"^({CIPHER.pattern})$"),
-    "scheduler": _type(
-        str,
-        "'serial', 'processes', 'local', an address as in 'tcp://host:8786', or '' for the default",
-        pattern=f"^(serial|processes|local|{_ADDRESS}|)$",
-    ),
+    "scheduler": Annotated[
+        _type(
+            str, "'serial', 'processes', 'local', an address as in 'tcp://host:8786', or '' for the default"
+        ),
+        AfterValidator(_scheduler),
+    ],
 }
 KINDS = {  # for parameters of other names
     "str": _type(str, "str"),

@@ -7,11 +7,11 @@ network.  Needs the extra ``cluster``.
 
 import logging
 import queue
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from unseen.errors import Explained
@@ -21,6 +21,7 @@ from unseen.signals import Stopped
 from unseen.specs import RunSpec
 
 _SCHEDULERS = "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', or ''"
+_ADDRESS = re.compile(r"(?:tcp|tls)://(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})")
 _PATIENCE = 10  # seconds for a scheduler to answer
 
 
@@ -39,18 +40,19 @@ def executor(scheduler: str = "") -> Executor | None:
     chosen = {"": lambda: None, "serial": workers.Serial, "processes": workers.Processes}
     if scheduler in chosen:
         return chosen[scheduler]()
-    if scheduler != "local" and not _is_address(scheduler):
+    if not is_scheduler(scheduler):
         raise BadScheduler(f"scheduler={scheduler!r:.100} must be {_SCHEDULERS}")
     return Dask(scheduler)
 
 
-def _is_address(scheduler: object) -> bool:
-    try:
-        parts = urlsplit(scheduler)
-        whole = parts.hostname and parts.port and f"{parts.scheme}://{parts.netloc}" == scheduler
-        return bool(whole) and parts.scheme in ("tcp", "tls")
-    except (ValueError, AttributeError):  # no text, or a port that cannot be
-        return False
+def is_scheduler(name: object) -> bool:
+    """Whether ``executor`` knows such a name, or it has the form of an address.
+
+    >>> is_scheduler("tls://head:8786"), is_scheduler("tcp://head:99999")
+    (True, False)
+    """
+    address = _ADDRESS.fullmatch(name) if isinstance(name, str) else None
+    return int(address[1]) < 2**16 if address else name in ("", "serial", "processes", "local")
 
 
 class Dask:
@@ -75,15 +77,19 @@ class Dask:
             stop = self.distributed.Event(topic, client=client)
 
             def start(spec: RunSpec) -> bool:
+                if len(tasks) >= sum(client.nthreads().values()):
+                    return False  # Dask blames a worker's death on all that waits there, so nothing does
                 digest = spec.digest()
                 key = f"{digest}-{uuid4().hex}"
                 tasks[digest] = client.submit(_task, spec, trainer, topic, key=key, pure=False, retries=0)
-                tasks[digest].add_done_callback(lambda future: events.put(self._last(future, digest)))
+                tasks[digest].add_done_callback(lambda _: events.put(digest))
                 return True
 
             def news() -> Iterator[Event]:
                 with suppress(queue.Empty):
-                    yield events.get(timeout=0.5)
+                    item = events.get(timeout=0.5)
+                    # Not in the callback: Dask has one thread for all of them, and one that waits stops all
+                    yield item if isinstance(item, Event) else self._last(tasks.pop(item), item)
 
             try:
                 workers.drive(specs, start, news, report)
@@ -96,7 +102,7 @@ class Dask:
                 client.unsubscribe_topic(topic)
 
     def _last(self, future: Any, digest: str) -> Event:
-        """How a task ended.  Dask blames a worker's death on all tasks sent there, so each is tried again."""
+        """How a task ended; one whose worker died is tried again."""
         try:
             return Event(**future.result())
         except self.distributed.KilledWorker:
