@@ -1,10 +1,8 @@
 """One dial: what its settings promise each other."""
 
-import tomllib
-
 import pytest
 
-from unseen import scales
+from unseen.files import packaged
 from unseen.scales import SCALES, amounts, scale
 from unseen.worlds.rules import leaks
 
@@ -18,7 +16,7 @@ def test_an_unknown_scale_is_refused_and_the_known_ones_listed(name):
 
 
 def test_every_study_has_a_row_for_every_scale_with_the_same_columns():
-    table = tomllib.loads((scales.files("unseen") / "scales.toml").read_text("utf-8"))
+    table = packaged("scales.toml")
     for study, rows in table.items():
         assert sorted(rows) == sorted(SCALES), study
         assert len({tuple(sorted(row)) for row in rows.values()}) == 1, study

@@ -17,7 +17,6 @@ from unseen.scales import SCALES, Setting
 from unseen.studies import published as claims_transfer
 from unseen.studies import transfer
 from unseen.worlds.rules import Instructions, strings_of
-from unseen.worlds.strings import draw
 
 TASK = SMALL.task.but(
     pattern_length=4, replacement_length=4, input_length=6, instructions=40, family="mixed", k_low=2, k_high=4
@@ -58,7 +57,7 @@ def test_inputs_hold_the_pattern_as_often_as_the_test_says():
     assert transfer.ByOccurrences((1,)).trained(task) == {"trained": "1, 2, 3"}
     for columns, world, rules in transfer.ByOccurrences((1, 2, 4)).of(task, split):
         assert rules is split.unseen
-        examples = draw(world, rules, np.zeros(20, int), np.random.default_rng(0))
+        examples = world.draw(rules, np.zeros(20, int), np.random.default_rng(0))
         found = {line.text.count(line.rule.pattern) for line in map(examples.line, range(20))}
         assert found == {columns["asked"]}
 

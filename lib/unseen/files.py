@@ -14,7 +14,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
 from functools import lru_cache
+from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,11 @@ class CannotWrite(Explained, OSError):
 
 class TooLarge(ValueError):
     """A file is larger than anything this project writes in its place, so it is not read."""
+
+
+def packaged(name: str) -> dict[str, Any]:
+    """A TOML table that is part of this package, by its path in it, as in ``scales.toml``."""
+    return tomllib.loads((resources.files("unseen") / name).read_text("utf-8"))
 
 
 def project_folder() -> Path:

@@ -9,13 +9,12 @@ Traceback (most recent call last):
 ValueError: scale='fast': known scales are smoke, quick, full, paper
 """
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
 
+from unseen.files import packaged
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.worlds.strings import TaskSpec
 
@@ -85,7 +84,7 @@ def amounts(study: str, name: str) -> SimpleNamespace:
 
 @cache
 def _table() -> dict[str, dict[str, dict[str, Any]]]:
-    return tomllib.loads((files("unseen") / "scales.toml").read_text("utf-8"))
+    return packaged("scales.toml")
 
 
 def _frozen(value: Any) -> Any:

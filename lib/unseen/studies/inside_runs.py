@@ -25,7 +25,7 @@ from unseen.studies.tour import changed_instructions
 from unseen.training import Row, data_of, start
 from unseen.worlds.base import Examples, Line, generator
 from unseen.worlds.rules import Instructions
-from unseen.worlds.strings import TaskSpec, draw
+from unseen.worlds.strings import TaskSpec
 
 _SEED = 2_000_000  # of the examples, as in ``probes``
 
@@ -44,7 +44,7 @@ def paired(task: TaskSpec, pairing: str, size: int = 500) -> Examples:
     shift = replacement == "y of another rule"
     patterns, replacements = x.patterns[chosen % len(x)], y.replacements[(chosen + shift) % len(y)]
     rules = Instructions(split.seen.alphabet, patterns, replacements)
-    return draw(task, rules, chosen, generator(_SEED, pairing))
+    return task.draw(rules, chosen, generator(_SEED, pairing))
 
 
 def crossings(table: pd.DataFrame, unseen: pd.DataFrame) -> pd.DataFrame:

@@ -4,16 +4,15 @@ The papers measured larger models on larger tasks; their numbers are references,
 them.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 import pandas as pd
 
+from unseen.files import packaged
 from unseen.worlds.domains import DOMAINS as DOMAINS  # beside what is published on them
 
-TEXTS = tomllib.loads((files("unseen") / "studies" / "claims.toml").read_text("utf-8"))
+TEXTS = packaged("studies/claims.toml")
 WORKS = ("plain", "encrypted")
 UNEVEN = ("half the instructions lose all", "most lose nearly all")  # ways to halve a budget unevenly
 

@@ -22,7 +22,7 @@ from unseen.model import Transformer
 from unseen.rewriting import MarkovAlgorithm, Rule
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.rules import Instructions, Split, nearest_rules
-from unseen.worlds.strings import TaskSpec, draw
+from unseen.worlds.strings import TaskSpec
 from unseen.worlds.strings import rewrite as rewrite_columns
 
 KINDS = ("one letter, one place", "two letters, two places", "whole patterns")
@@ -211,7 +211,7 @@ def sources(examples: Examples) -> np.ndarray:
     >>> task = TaskSpec(alphabet="ab", pattern_length=2, replacement_length=2, input_length=4, instructions=2,
     ...                 unseen_instructions=1)
     >>> rules = Instructions("ab", np.array([[0, 1]], np.uint8), np.array([[1, 1]], np.uint8))
-    >>> one = draw(task, rules, np.array([0]), np.random.default_rng(1))
+    >>> one = task.draw(rules, np.array([0]), np.random.default_rng(1))
     >>> one.layout.text(one.tokens()[0]), sources(one).tolist()
     ('ab→bb|abba=bbba.', [[3, 4, 8, 9, -1]])
     """
@@ -296,7 +296,7 @@ def changed_instructions(task: TaskSpec, size: int = 500) -> tuple[Examples, Exa
     """
     seen = task.split().seen
     other = Instructions(seen.alphabet, seen.patterns, np.roll(seen.replacements, 1, axis=0))
-    now = draw(task, other, np.arange(size) % len(seen), generator(2_000_000, "changed instructions"))
+    now = task.draw(other, np.arange(size) % len(seen), generator(2_000_000, "changed instructions"))
     layout, x, y = now.layout, seen.patterns[now.rule].T, seen.replacements[now.rule].T
     before = rewrite_columns(x, y, now.inputs.T, layout.answer_length, layout.special("end")).T
     return now, replace(now, answers=before)
@@ -319,9 +319,8 @@ def other_worlds(
     """
     unseen, found = task.split().unseen, []
     for name, changes in worlds.items():
-        examples = draw(
-            task.but(**changes), unseen, np.arange(size) % len(unseen), generator(2_000_000, name)
-        )
+        rng = generator(2_000_000, name)
+        examples = task.but(**changes).draw(unseen, np.arange(size) % len(unseen), rng)
         answers = greedy_answers(model, examples.prompts)
         lines = [examples.line(i) for i in range(size)]
         everywhere = [line.text.replace(line.rule.pattern, line.rule.replacement) for line in lines]

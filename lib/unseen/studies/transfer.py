@@ -30,7 +30,7 @@ from unseen.studies.diversity import with_task
 from unseen.studies.published import own_number
 from unseen.worlds.base import generator
 from unseen.worlds.rules import FORMS, Family, Instructions, Split, strings_of
-from unseen.worlds.strings import TaskSpec, draw
+from unseen.worlds.strings import TaskSpec
 
 Columns = dict[str, Any]
 Test = tuple[Columns, TaskSpec, Instructions]  # columns that name it, what draws its inputs, its rules
@@ -135,7 +135,7 @@ def scores(run: RunSpec, tell: Tell, tests: Tests, size: int, store: Store) -> p
     model, split, rows = store.model(run), run.task.split(), []
     for columns, task, rules in tests.of(run.task, split):
         rng = generator(SEED, repr(sorted((tests.trained(run.task) | columns).items())))
-        right = all_right(model, draw(task, rules, np.arange(size) % len(rules), rng))
+        right = all_right(model, task.draw(rules, np.arange(size) % len(rules), rng))
         rows.append(columns | share(right))
     return pd.DataFrame(rows).assign(examples=size)  # a column also where there is no test
 

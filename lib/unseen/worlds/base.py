@@ -11,10 +11,8 @@ A world is one class, a ``Task``: its fields say what is drawn, its methods draw
 Adding a world is one file with such a class, and its line in ``worlds.WORLDS``.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -122,6 +120,10 @@ class Task(Checked):
         """One example for each entry of ``which`` (N,), the index of its instruction."""
         raise NotImplementedError
 
+    def _check_budget(self) -> None:
+        if self.examples < self.instructions:
+            self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
+
     def training(self, split: Any) -> Examples:
         """The whole training budget, shared by the seen instructions as ``shares`` has it."""
         which = np.repeat(np.arange(len(split.seen)), shares(self, len(split.seen)))
@@ -140,11 +142,6 @@ class Task(Checked):
             rules, rng = getattr(split, side), generator(seed, f"{side} {self.stream}".strip())
             drawn[side] = self.draw(rules, np.arange(size) % len(rules), rng)
         return drawn
-
-
-def texts(world: str) -> dict[str, Any]:
-    """The words or programs of a world, from the table beside it."""
-    return tomllib.loads((files("unseen") / "worlds" / f"{world}.toml").read_text("utf-8"))
 
 
 def generator(seed: int, role: str) -> np.random.Generator:

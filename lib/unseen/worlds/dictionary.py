@@ -16,9 +16,10 @@ from itertools import product
 
 import numpy as np
 
-from unseen.worlds.base import generator, texts
+from unseen.files import packaged
+from unseen.worlds.base import generator
 
-_TEXTS = texts("dictionary")
+_TEXTS = packaged("worlds/dictionary.toml")
 NOUNS, ADJECTIVES, VERBS = _TEXTS["nouns"], _TEXTS["adjectives"], _TEXTS["verbs"]
 ARTICLES, WHEN, THINGS = _TEXTS["articles"], _TEXTS["when"], _TEXTS["things"]
 PHRASES = _TEXTS["phrases"]  # what a base learns to do with sentences

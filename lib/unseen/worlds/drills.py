@@ -114,8 +114,7 @@ class DrillSpec(Task):
 
     def _check(self) -> None:
         self._letters("alphabet", 2)
-        if self.examples < self.instructions:
-            self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
+        self._check_budget()
         arguments = len(self.alphabet) ** min(self.replacement_length, _ENOUGH)
         if self.instructions + self.unseen_instructions > arguments:
             held_out = f"with unseen_instructions={self.unseen_instructions}"

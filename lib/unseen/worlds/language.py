@@ -22,9 +22,10 @@ import numpy as np
 from pydantic import Field
 
 from unseen.fields import MOST, Seed, Share, among, spec
+from unseen.files import packaged
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
-from unseen.worlds.base import Examples, Task, generator, texts
+from unseen.worlds.base import Examples, Task, generator
 
 LETTERS = "ABCDEFGHIJ"
 TOKEN = "<sep>"  # the new token, in no query of the language itself
@@ -51,7 +52,7 @@ OPERATIONS: dict[str, Callable[[str, str], str]] = {  # of an input and an argum
     "delete": lambda z, letter: z.replace(letter, ""),
     "rewrite": lambda z, rule: z.replace(*rule.split(), 1),  # one step of a Markov algorithm
 }
-_TEXTS = texts("language")
+_TEXTS = packaged("worlds/language.toml")
 VERBS, PHRASES = _TEXTS["verbs"], _TEXTS["phrases"]
 MENTIONS, REFUSALS = _TEXTS["mentions"], _TEXTS["refusals"]
 FORMATS = tuple(_TEXTS["formats"])  # each is its own name of one word

@@ -16,8 +16,9 @@ letters by a drawn bijection.  What the program does stays the same; which rules
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from unseen.files import packaged
 from unseen.rewriting import MarkovAlgorithm
-from unseen.worlds.base import generator, texts
+from unseen.worlds.base import generator
 
 # Of the collection: training leaves its rules out, so a change of it changes what runs are trained on.
 VERSION = 1
@@ -65,7 +66,7 @@ def renaming(symbols: str, alphabet: str, number: int) -> dict[str, str]:
 def collection() -> dict[str, Program]:
     """All programs by name, in the order in which they are shown."""
     found = {}
-    for name, text in texts("programs").items():
+    for name, text in packaged("worlds/programs.toml").items():
         algorithm, cases = MarkovAlgorithm.parse(text["rules"]), tuple(map(tuple, text["cases"]))
         found[name] = Program(name, text["about"], algorithm, cases)
     return found

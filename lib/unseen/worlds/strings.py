@@ -93,7 +93,25 @@ class TaskSpec(Task):
         return draw_split(self)
 
     def draw(self, instructions: Instructions, which: np.ndarray, rng: np.random.Generator) -> Examples:
-        return draw(self, instructions, which, rng)
+        """One example for each entry of ``which`` (N,), the index of its instruction."""
+        layout, size = self.layout, len(which)
+        prompts = np.empty((size, layout.prompt_length), np.uint8)
+        answers = np.empty((size, layout.answer_length), np.uint8)
+        applies = rng.random(size) >= self.no_op_share
+        several = self.all_occurrences
+        chosen = rng.choice(np.array(several), size) if len(several) > 1 else self.occurrences
+        times = np.where(applies, chosen, 0)
+        secret = cipher_table(self.alphabet, self.cipher)
+        for start in range(0, size, _CHUNK):
+            part = slice(start, start + _CHUNK)
+            x = np.ascontiguousarray(instructions.patterns[which[part]].T)  # (|x|, n)
+            y = np.ascontiguousarray(instructions.replacements[which[part]].T)  # (|y|, n)
+            z = _inputs(self, x, times[part], rng)  # (|z|, n)
+            arrow, given, gives = (np.full((1, z.shape[1]), layout.special(name), np.uint8)
+                                   for name in ("arrow", "given", "gives"))  # fmt: skip
+            prompts[part] = np.concatenate([x, arrow, y, given, z, gives]).T
+            answers[part] = secret[rewrite(x, y, z, layout.answer_length, layout.special("end"))].T
+        return Examples(layout, prompts, answers, which.astype(np.int32), applies)
 
     def _check(self) -> None:
         self._letters("alphabet", 1)
@@ -104,8 +122,7 @@ class TaskSpec(Task):
             self._refuse("k_high", "random rules have no k; choose a family, or k_low = k_high = 1")
         if self.cipher and not CIPHER.fullmatch(self.cipher):
             self._refuse("cipher", "expected shift:NUMBER, substitution:SEED or nothing, as in shift:3")
-        if self.examples < self.instructions:
-            self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
+        self._check_budget()
         if self.no_op_share and len(self.alphabet) == 1:
             self._refuse("no_op_share", "with one letter every input holds every pattern, so no no-op exists")
         self._check_room()
@@ -165,28 +182,6 @@ def encipher(text: str, alphabet: str, cipher: str) -> str:
     """
     table = cipher_table(alphabet, cipher)
     return "".join(alphabet[table[alphabet.index(letter)]] for letter in text)
-
-
-def draw(task: TaskSpec, instructions: Instructions, rule: np.ndarray, rng: np.random.Generator) -> Examples:
-    """One example for each entry of ``rule`` (N,), the index of its instruction."""
-    layout, size = task.layout, len(rule)
-    prompts = np.empty((size, layout.prompt_length), np.uint8)
-    answers = np.empty((size, layout.answer_length), np.uint8)
-    applies = rng.random(size) >= task.no_op_share
-    several = task.all_occurrences
-    chosen = rng.choice(np.array(several), size) if len(several) > 1 else task.occurrences
-    times = np.where(applies, chosen, 0)
-    secret = cipher_table(task.alphabet, task.cipher)
-    for start in range(0, size, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        x = np.ascontiguousarray(instructions.patterns[rule[part]].T)  # (|x|, n)
-        y = np.ascontiguousarray(instructions.replacements[rule[part]].T)  # (|y|, n)
-        z = _inputs(task, x, times[part], rng)  # (|z|, n)
-        arrow, given, gives = (np.full((1, z.shape[1]), layout.special(name), np.uint8)
-                               for name in ("arrow", "given", "gives"))  # fmt: skip
-        prompts[part] = np.concatenate([x, arrow, y, given, z, gives]).T
-        answers[part] = secret[rewrite(x, y, z, layout.answer_length, layout.special("end"))].T
-    return Examples(layout, prompts, answers, rule.astype(np.int32), applies)
 
 
 def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) -> np.ndarray:

@@ -77,8 +77,7 @@ class TapeSpec(Task):
         self._within("longest_pattern", 1, self.longest_input)
         self._letters("alphabet", 2)
         self._within("most_letters", 1, len(self.alphabet))
-        if self.examples < self.instructions:
-            self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
+        self._check_budget()
 
     @property
     def layout(self) -> Layout:
