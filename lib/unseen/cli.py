@@ -147,17 +147,17 @@ def _train(options: argparse.Namespace) -> None:
     """Train one run, with torchrun on several GPUs or hosts."""
     spec = run_of(_given(options), scale(options.scale).main.base)
     with (
-        process_group.joined() as crew,
+        process_group.joined() as group,
         threads(1),
-        polite_stops() if crew.leads else nullcontext(int) as check,
+        polite_stops() if group.leads else nullcontext(int) as check,
     ):
 
         def watch(row: dict[str, float]) -> None:
             print(" ".join(f"{name}={value:g}" for name, value in row.items()), flush=True)
             check()
 
-        manifest = ensure(spec, Store(), watch, say=partial(print, flush=True), group=crew)
-        if crew.leads:
+        manifest = ensure(spec, Store(), watch, say=partial(print, flush=True), group=group)
+        if group.leads:
             scores = ", ".join(f"{line['split']} {line['accuracy']:.1%}" for line in manifest["scores"])
             print(f"run {spec.digest()}: {scores}; {Store().folder(spec)}")
 

@@ -79,9 +79,7 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     target, marker = folder / path.name, folder / f"{path.stem}.success.json"
     content = json.dumps({"notebook": path.name, "parameters": values, "token": secrets.token_hex(8)})
     book = _prepared(path, values, marker, content)
-    write(
-        target, nbformat.writes(book)
-    )  # papermill would write through a link in its place, and wait for a pipe
+    write(target, nbformat.writes(book))  # papermill would write through a link there, and wait for a pipe
     marker.unlink(missing_ok=True)
     try:
         _execute(book, target, path.parent)
@@ -100,10 +98,8 @@ def _prepared(path: Path, values: Mapping[str, Any], marker: Path, content: str)
 
     Values become ASCII literals of Python's own making, never text that is pasted into code.
     """
-    book, lines = (
-        read_notebook(path),
-        ["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())],
-    )
+    book = read_notebook(path)
+    lines = ["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())]
     last = [
         "from pathlib import Path",
         f"from {write.__module__} import write",
@@ -143,9 +139,7 @@ def _execute(book: nbformat.NotebookNode, target: Path, folder: Path) -> None:
             return client.execute(env=environment)
 
     papermill_engines.register("unseen", Engine)
-    output = (
-        str(target).replace("{", "{{").replace("}", "}}")
-    )  # papermill puts parameters where it finds braces
+    output = str(target).replace("{", "{{").replace("}", "}}")  # papermill puts parameters in braces
     with polite_stops(lambda: _interrupt(clients)) as check:
         try:
             papermill.execute_notebook(

@@ -18,9 +18,7 @@ def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
     """
     low, high = stats.binomtest(right, total).proportion_ci(level, method="wilson")
     share = right / total
-    return min(share, float(low)), max(
-        share, float(high)
-    )  # against rounding: an error bar has no negative length
+    return min(share, float(low)), max(share, float(high))  # rounding must not make an error bar negative
 
 
 def half_width(*variances: tuple[float, int]) -> float:

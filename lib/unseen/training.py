@@ -113,9 +113,8 @@ class State:
             for name, value in tensors.items():
                 if name.startswith(f"optimizer.{number}."):
                     _, _, parameter, key = name.split(".")
-                    state.setdefault(int(parameter), {})[key] = (
-                        value.clone()
-                    )  # load_state_dict would share it
+                    copy = value.clone()  # load_state_dict would share it
+                    state.setdefault(int(parameter), {})[key] = copy
             _check_memory(optimizer, state)
             optimizer.load_state_dict(
                 {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
@@ -207,9 +206,8 @@ def _update(state: State, loss: Tensor, factor: float) -> None:
     """One step down the gradient of a loss: every optimizer at its own learning rate times a factor."""
     for optimizer in state.optimizers:
         group = optimizer.param_groups[0]
-        group["lr"] = factor * group.setdefault(
-            "initial_lr", group["lr"]
-        )  # the name that torch's schedulers use
+        full = group.setdefault("initial_lr", group["lr"])  # the name that torch's schedulers use
+        group["lr"] = factor * full
         optimizer.zero_grad()
     loss.backward()
     for optimizer in state.optimizers:

@@ -26,9 +26,9 @@ from unseen.studies.published import (
     own,
     widest,
 )
+from unseen.studies.results import COMMITTED
 from unseen.worlds.tuning import KINDS
 
-COMMITTED = ("quick", "full")  # scales of which data/results holds tables
 REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not", "not run"
 Judged = tuple[bool, bool, str]
 
@@ -363,9 +363,8 @@ def _translation(results: pd.DataFrame) -> Judged:
 
 
 def _formats(results: pd.DataFrame) -> Judged:
-    diverse = _means(
-        results[results["prompts"].isin(KINDS[:5])], "ratio", study="ratio"
-    )  # not the sixth: refusals
+    results = results[results["prompts"].isin(KINDS[:5])]  # not the sixth: refusals
+    diverse = _means(results, "ratio", study="ratio")
     plain = diverse.pop(0)
     gain = diverse.max() / plain - 1
     means = f"{plain:.1%} by plain tuning, {diverse.max():.1%} at {diverse.idxmax()} ({gain:+.0%})"

@@ -28,7 +28,6 @@ from unseen.studies.published import PublishedThreshold
 from unseen.worlds.base import shares
 from unseen.worlds.strings import TaskSpec
 
-SEEDS = {"smoke": (0, 1), "quick": (0, 1, 2), "full": (0, 1, 2), "paper": (0,)}
 ORDERS = (0.0, 0.5, 1.0, 2.0)  # of Hill numbers: 0 counts instructions, 1 is the exponential of the entropy
 _TRIED = np.arange(0, 3.001, 0.02)  # the misfit can have several minima, so all of these orders are tried
 
@@ -209,9 +208,8 @@ def effective(counts: np.ndarray, order: float) -> float:
 @cache
 def effective_number(concentration: float, instructions: int, examples: int, order: float) -> float:
     """``effective`` of a training set of this shape."""
-    task = TaskSpec(
-        instructions=1, examples=examples, concentration=concentration
-    )  # its shares are of any number
+    # The shares of a task are of any number of instructions
+    task = TaskSpec(instructions=1, examples=examples, concentration=concentration)
     return effective(shares(task, instructions), order)
 
 

@@ -4,6 +4,8 @@ import pandas as pd
 
 from unseen.files import project_folder
 
+COMMITTED = ("quick", "full")  # scales of which data/results holds tables
+
 
 def committed_table(name: str, scale: str) -> pd.DataFrame:
     """The committed table of that name at one scale, ``quick`` or ``full``."""
@@ -19,7 +21,7 @@ def committed(name: str, **now: pd.DataFrame) -> pd.DataFrame:
     ['quick', 'full']
     """
     tables = {f"{scale}, this run": table for scale, table in now.items()}
-    for scale in ("quick", "full"):
+    for scale in COMMITTED:
         tables[scale] = committed_table(name, scale)
     found = pd.concat([table.assign(scale=scale) for scale, table in tables.items()], ignore_index=True)
     return found.assign(scale=pd.Categorical(found["scale"], list(tables)))
