@@ -5,6 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+define CHECK
+import sys
+version = sys.version.split()[0]
+if sys.version_info < (3, 11):
+    sys.exit("unseen needs Python 3.11 or newer; $(PYTHON) is %s.  Name another: make PYTHON=/path/to/python3.11" % version)
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("$(PYTHON) (%s) cannot make an environment: its module venv or ensurepip is missing.  Debian, Ubuntu: "
+             "apt install python%d.%d-venv" % ((version,) + sys.version_info[:2]))
+endef
+export CHECK
+FAILED := The installation failed; pip says why above.  Usual reasons: no package index within reach, a full disk, \
+	or a Python newer than the wheels of constraints.txt (3.11 to 3.14 have them): a package without one needs a compiler.
+
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -22,7 +37,7 @@ test-faults: $(READY)  ## break everything on purpose, a line per promise; LONG=
 	FAULTS=$(if $(LONG),long,usual) $(BIN)/python -m pytest tests/faults
 
 lab: $(READY)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
 
 lint: $(READY)  ## format the code, strip the notebooks, report the rest
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -33,8 +48,11 @@ bench: $(READY)  ## speed, side by side in one run (installs the bench extra)
 	$(BIN)/unseen run 91 -p scale=full
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@test -n "$(PYTHON)" || { echo "No Python found.  Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c "$$CHECK"
+	"$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' || \
+		{ echo "$(FAILED)" >&2; exit 1; }
 	@touch $@
 
 .PHONY: help study study-all test test-faults lab lint bench

@@ -6,12 +6,15 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,7 +76,7 @@ def pip_arguments(line: str) -> list[str]:
 def test_conda_installs_what_make_installs():
     environment = yaml.safe_load(read("environment.yml"))
     (recipe,) = re.findall(r"^\$\(READY\):.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)
-    (made,) = [pip_arguments(line) for line in recipe.splitlines() if "pip install" in line]
+    (made,) = [pip_arguments(line.split("||")[0]) for line in recipe.splitlines() if "pip install" in line]
     (pip,) = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]
     assert pip_arguments(" ".join(pip)) == made
     assert environment["dependencies"][:-1] == ["python=3.11", "pip"]
@@ -98,6 +101,44 @@ def test_every_requirement_is_pinned_within_its_range(requirement):
     assert wanted.specifier.contains(pinned, prereleases=True), (
         f"{wanted} is not satisfied by the pin {pinned}"
     )
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.14.0"])
+def test_no_pin_excludes_a_python_that_the_project_admits(python):
+    """Debian 12's own Python is 3.11.2: a package that needed 3.11.5 made the first command fail."""
+    limits = {name: distribution(name).metadata["Requires-Python"] for name in pins() if installed(name)}
+    assert len(limits) > 100
+    assert [name for name, limit in limits.items() if limit and python not in SpecifierSet(limit)] == []
+
+
+def installed(name: str) -> bool:
+    try:
+        return bool(distribution(name))
+    except PackageNotFoundError:  # of an extra, or for another system
+        return False
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("sys.version_info = (3, 10)", "needs Python 3.11 or newer"),
+        ("sys.modules['ensurepip'] = None", "apt install"),
+    ],
+)
+def test_a_python_that_cannot_be_used_is_named_before_anything_is_made(python, said, tmp_path):
+    stand_in = tmp_path / "python"
+    stand_in.write_text(
+        f'#!/bin/sh\nexec \'{sys.executable}\' -c "import sys; {python}; exec(sys.argv[1])" "$2"\n'
+    )
+    stand_in.chmod(0o755)
+    made = ["make", "-f", str(ROOT / "Makefile"), "study", f"PYTHON={stand_in}"]
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "constraints.txt").touch()
+    done = subprocess.run(made, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert said in done.stderr
+    assert str(stand_in) in done.stderr
+    assert not (tmp_path / ".venv").exists()
 
 
 def ignores(pattern: str, path: str) -> bool:
