@@ -37,9 +37,9 @@ _PIECE = re.compile(r"<[a-z]+>|[a-z]+|\S")
 class Layout:
     """A vocabulary (letters, special tokens, words) and the lengths of prompts and answers in tokens.
 
-    ``parts`` are the letters of x, y and z where every prompt is ``x→y|z=`` with the same lengths; without
-    parts, prompts of any length are filled up on the left.  The last of the ``words`` is the new token of
-    fine-tuning.
+    ``parts`` are the letters of x, y and z where every prompt is ``x→y|z=``.  They are the same in every
+    prompt, or with ``least`` between that and ``parts``, each padded to its longest.  Without parts, prompts
+    of any length are filled up on the left.  The last of the ``words`` is the new token of fine-tuning.
     """
 
     alphabet: str
@@ -47,11 +47,13 @@ class Layout:
     answer_length: int
     words: tuple[str, ...] = ()
     parts: tuple[int, int, int] | None = None
+    least: tuple[int, int, int] | None = None
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """All tokens in the order of their ids."""
-        return (*self.alphabet, *SPECIAL.values(), *([] if self.parts else [PAD]), *self.words)
+        pad = [] if self.parts and not self.least else [PAD]
+        return (*self.alphabet, *SPECIAL.values(), *pad, *self.words)
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -114,8 +116,8 @@ class Layout:
 
     def prompts(self, texts: Sequence[str]) -> np.ndarray:
         """Token ids (N, P), uint8, of prompts with their ``=``; raises as ``ids``, or naming one too long."""
-        fill = 0 if self.parts else self._ids[PAD]
-        return self._table(texts, np.full((len(texts), self.prompt_length), fill, np.uint8), "prompt")
+        table = np.full((len(texts), self.prompt_length), self._ids.get(PAD, 0), np.uint8)
+        return self._table(texts, table, "prompt")
 
     def answers(self, texts: Sequence[str]) -> np.ndarray:
         """Token ids (N, O), uint8, of answers, filled up with end tokens; raises as ``prompts`` does."""
@@ -131,24 +133,20 @@ class Layout:
         return table
 
     def prompt(self, rule: Rule, text: str) -> str:
-        """The prompt for one rule and one input, where all prompts have the same lengths.
+        """The prompt ``x→y|z=`` for one rule and one input, padded so that each part has the same place.
 
-        Raises ``ValueError`` when a part has the wrong length or a letter outside the alphabet.
+        Raises ``ValueError`` naming a part of a wrong length, or with a letter outside the alphabet.
+
+        >>> Layout("abc", 13, 7, parts=(3, 4, 6), least=(1, 0, 1)).prompt(Rule("ab", "c"), "aab")
+        '·ab→···c|aab···='
         """
-        return stated(rule, text, self.alphabet, self.parts, self.parts)
-
-
-def stated(rule: Rule, text: str, alphabet: str, least: Sequence[int], most: Sequence[int]) -> str:
-    """The prompt ``x→y|z=`` with parts of ``least`` to ``most`` letters, each padded to its longest.
-
-    Raises ``ValueError`` naming a part of another length, or with a letter outside the alphabet.
-    """
-    parts = {"pattern": rule.pattern, "replacement": rule.replacement, "input": text}
-    for (name, part), few, many in zip(parts.items(), least, most, strict=True):
-        if not few <= len(part) <= many:
-            reads = f"exactly {few}" if few == many else f"{few} to {many}"
-            raise ValueError(f"{name}: {len(part)} letters, but this model reads {reads}")
-        if unknown := sorted(set(part) - set(alphabet)):
-            raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {alphabet!r}")
-    x, y, z = rule.pattern.rjust(most[0], PAD), rule.replacement.rjust(most[1], PAD), text.ljust(most[2], PAD)
-    return f"{x}{SPECIAL['arrow']}{y}{SPECIAL['given']}{z}{SPECIAL['gives']}"
+        parts = {"pattern": rule.pattern, "replacement": rule.replacement, "input": text}
+        for (name, part), few, many in zip(parts.items(), self.least or self.parts, self.parts, strict=True):
+            if not few <= len(part) <= many:
+                reads = f"exactly {few}" if few == many else f"{few} to {many}"
+                raise ValueError(f"{name}: {len(part)} letters, but this model reads {reads}")
+            if unknown := sorted(set(part) - set(self.alphabet)):
+                raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {self.alphabet!r}")
+        x, y, z = self.parts
+        rule = Rule(rule.pattern.rjust(x, PAD), rule.replacement.rjust(y, PAD))
+        return f"{rule.text}|{text.ljust(z, PAD)}="

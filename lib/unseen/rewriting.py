@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_ARROW = re.compile(r"^(?P<pattern>.*?\S)[ \t]+->(?:[ \t]+(?P<replacement>.*))?$")
-_ARROW_FIRST = re.compile(r"^->(?:[ \t]+(?P<replacement>.*))?$")
+_RULE = re.compile(r"(?:(?P<pattern>.*?\S)[ \t]+)?->(?:[ \t]+(?P<dot>\.)?(?P<replacement>.*))?")
 _LINE_END = re.compile(r"\r\n|\n|\r")  # of a text file; str.splitlines knows others, which a string may hold
 
 
@@ -31,6 +30,11 @@ class Rule:
     pattern: str
     replacement: str
     terminating: bool = False
+
+    @property
+    def text(self) -> str:
+        """The instruction as a model reads it."""
+        return f"{self.pattern}→{self.replacement}"
 
     def applies_to(self, text: str) -> bool:
         """Whether the pattern occurs in ``text``."""
@@ -107,23 +111,24 @@ class MarkovAlgorithm:
         ...
         ValueError: line 1: no '->' with white space around it in 'ab = c'
         """
-        lines = enumerate(_LINE_END.split(text.removeprefix("\ufeff")), start=1)
-        rules = (_parse_line(number, line.lstrip(" \t")) for number, line in lines)
-        return cls(tuple(rule for rule in rules if rule is not None))
+        rules = []
+        for number, line in enumerate(_LINE_END.split(text.removeprefix("\ufeff")), start=1):
+            line = line.lstrip(" \t")
+            if not line.strip() or line.startswith("#"):
+                continue
+            if not (found := _RULE.fullmatch(line)):
+                raise ValueError(f"line {number}: no '->' with white space around it in {line!r}")
+            rules.append(Rule(found["pattern"] or "", found["replacement"] or "", bool(found["dot"])))
+        return cls(tuple(rules))
 
     def steps(self, text: str, limit: int = 100_000) -> Iterator[Step]:
         """Yield every step of the run on ``text``, in order.
 
-        Raises ``ValueError`` at once when ``limit`` is negative, ``StepLimitExceeded`` before a step beyond.
+        Raises ``StepLimitExceeded`` before a step beyond ``limit``.
         """
-        if limit < 0:
-            raise ValueError(f"limit={limit}: must be 0 or more steps")
-        return self._steps(text, limit)
-
-    def _steps(self, text: str, limit: int) -> Iterator[Step]:
         number = 0
         while rule := next((rule for rule in self.rules if rule.applies_to(text)), None):
-            if number == limit:
+            if number >= limit:
                 raise StepLimitExceeded(limit, text)
             number += 1
             position, text = text.index(rule.pattern), rule.apply(text)
@@ -136,17 +141,3 @@ class MarkovAlgorithm:
         for step in self.steps(text, limit):
             text = step.text
         return text
-
-
-def _parse_line(number: int, line: str) -> Rule | None:
-    if not line.strip() or line.startswith("#"):
-        return None
-    match = _ARROW.match(line) or _ARROW_FIRST.match(line)
-    if match is None:
-        raise ValueError(f"line {number}: no '->' with white space around it in {line!r}")
-    replacement = match["replacement"] or ""
-    return Rule(
-        pattern=match.groupdict().get("pattern") or "",
-        replacement=replacement.removeprefix("."),
-        terminating=replacement.startswith("."),
-    )

@@ -123,7 +123,7 @@ class Reader:
         """The model's answers; raises ``ValueError`` on what it cannot read."""
         if new := self._new(questions):
             layout = self.task.layout
-            answers = greedy_answers(self.model, layout.prompts([self.task.prompt(*each) for each in new]))
+            answers = greedy_answers(self.model, layout.prompts([layout.prompt(*each) for each in new]))
             self.memory |= {each: layout.answer(ids) for each, ids in zip(new, answers, strict=True)}
         return [self.memory[each] for each in questions]
 

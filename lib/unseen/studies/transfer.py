@@ -9,7 +9,7 @@ Scores are kept in the runs folder, and models are evaluated in several processe
 import re
 import string
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ from unseen.specs import RunSpec
 from unseen.studies.diversity import with_task
 from unseen.studies.published import own_number
 from unseen.worlds.base import generator
-from unseen.worlds.rules import FORMS, Family, Instructions, Split, strings_of
+from unseen.worlds.rules import FORMS, Instructions, Split, family_rules, strings_of
 from unseen.worlds.strings import TaskSpec
 
 Columns = dict[str, Any]
@@ -84,8 +84,8 @@ class ByK:
         taken = strings_of(split.seen)
         for k in self.ks:
             for form in FORMS if k > 1 else ("random",):
-                family = replace(Family.of(task), name=form, k_low=k, k_high=k)
-                found = family.rules(self.rules, generator(SEED, f"{form} {k}"), taken)
+                of_form = task.but(family=form, k_low=k, k_high=k, instructions=1, unseen_instructions=1)
+                found = family_rules(of_form, self.rules, generator(SEED, f"{form} {k}"), taken)
                 if len(found[0]):
                     yield {"form": form, "k": k}, task, Instructions(task.alphabet, *found)
 

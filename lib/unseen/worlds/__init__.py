@@ -10,12 +10,7 @@ from unseen.worlds.strings import TaskSpec
 from unseen.worlds.tapes import TapeSpec
 from unseen.worlds.tuning import TuningSpec
 
-# By the ``world`` that a stored task names; string rewriting names none.  A new world is one more line.
+# By the ``world`` that a stored task names; string rewriting names none.  A new world is one more name here.
 WORLDS: dict[str, type[Task]] = {
-    "": TaskSpec,
-    "domains": DomainSpec,
-    "drills": DrillSpec,
-    "language": LanguageSpec,
-    "tapes": TapeSpec,
-    "tuning": TuningSpec,
+    each.world: each for each in (TaskSpec, DomainSpec, DrillSpec, LanguageSpec, TapeSpec, TuningSpec)
 }

@@ -17,9 +17,18 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from unseen.fields import Checked, spec
+from unseen.fields import Checked, Seed, spec
 from unseen.layout import PAD, Layout
 from unseen.rewriting import Rule
+
+
+class Split(NamedTuple):
+    """The instructions of a task: those of training (``seen``) and those held out for the test
+    (``unseen``).
+    """
+
+    seen: Any
+    unseen: Any
 
 
 class Line(NamedTuple):
@@ -92,10 +101,13 @@ class Examples:
 
 @spec
 class Task(Checked):
-    """A task world and its budget: every one has the fields (or properties) ``instructions`` I,
-    ``unseen_instructions``, ``examples`` N, ``rule_seed``, which draws the instructions, and
-    ``example_seed``, which draws the examples.
+    """A task world and its budget: ``rule_seed`` draws the instructions, ``example_seed`` the examples.
+
+    Every world has fields (or properties) ``instructions`` I, ``unseen_instructions`` and ``examples`` N.
     """
+
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
 
     world: ClassVar[str] = ""  # its name in a stored spec: a field of every world but the first
     concentration: ClassVar[float] = 1.0  # how evenly instructions share the budget
@@ -120,7 +132,7 @@ class Task(Checked):
         """One example for each entry of ``which`` (N,), the index of its instruction."""
         raise NotImplementedError
 
-    def _check_budget(self) -> None:
+    def _check(self) -> None:
         if self.examples < self.instructions:
             self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
 
@@ -138,8 +150,8 @@ class Task(Checked):
         (``concentration`` below 1) those have most training examples.
         """
         drawn = {}
-        for side in ("seen", "unseen"):
-            rules, rng = getattr(split, side), generator(seed, f"{side} {self.stream}".strip())
+        for side, rules in (("seen", split.seen), ("unseen", split.unseen)):
+            rng = generator(seed, f"{side} {self.stream}".strip())
             drawn[side] = self.draw(rules, np.arange(size) % len(rules), rng)
         return drawn
 
@@ -147,6 +159,21 @@ class Task(Checked):
 def generator(seed: int, role: str) -> np.random.Generator:
     """An independent random stream for one role of a seed (``unseen rules``, ``order``, ...)."""
     return np.random.default_rng([seed, *role.encode()])
+
+
+def pick(options: Sequence[Any], rng: np.random.Generator) -> Any:
+    """One of the options, evenly."""
+    return options[int(rng.integers(len(options)))]
+
+
+def word(letters: str, length: int, rng: np.random.Generator) -> str:
+    """A random string of so many letters."""
+    return "".join(letters[i] for i in rng.integers(0, len(letters), length))
+
+
+def power(letters: str, length: int) -> int:
+    """How many strings of so many letters there are; beyond 64 letters, which nobody needs, those of 64."""
+    return len(letters) ** min(length, 64)
 
 
 def shares(task: Task, instructions: int) -> np.ndarray:

@@ -18,14 +18,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from unseen.fields import Count, Length, Seed, among, spec
+from unseen.fields import Count, Length, among, spec
 from unseen.layout import Layout
 from unseen.rewriting import Rule
-from unseen.worlds.base import Examples, Task, generator
+from unseen.worlds.base import Examples, Split, Task, generator, power
 
 _PLANTED = 0.25  # share of an input's letters taken from the argument, so that there is something to be done
 _SHARED = ("alphabet", "pattern_length", "replacement_length", "input_length")
-_ENOUGH = 64  # letters: longer powers take long, and nobody needs as many
 
 
 def _shift(z: str, y: str, alphabet: str) -> str:
@@ -70,13 +69,6 @@ class Drill(NamedTuple):
         return OPERATIONS[self.operation](text, self.argument, alphabet)
 
 
-class Drills(NamedTuple):
-    """The training instructions (``seen``) and those with held-out arguments."""
-
-    seen: list[Drill]
-    unseen: list[Drill]
-
-
 @spec
 class DrillSpec(Task):
     """An instruction is an operation with an argument; held-out ones have arguments that no training
@@ -104,8 +96,6 @@ class DrillSpec(Task):
     pattern_length: Length = 3
     replacement_length: Length = 3
     input_length: Length = 10
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     @classmethod
     def like(cls, task: Task, **changes: Any) -> Self:
@@ -114,8 +104,8 @@ class DrillSpec(Task):
 
     def _check(self) -> None:
         self._letters("alphabet", 2)
-        self._check_budget()
-        arguments = len(self.alphabet) ** min(self.replacement_length, _ENOUGH)
+        super()._check()
+        arguments = power(self.alphabet, self.replacement_length)
         if self.instructions + self.unseen_instructions > arguments:
             held_out = f"with unseen_instructions={self.unseen_instructions}"
             self._refuse("instructions", f"{held_out} more arguments than the {arguments} there are")
@@ -126,7 +116,7 @@ class DrillSpec(Task):
         x, y, z = self.pattern_length, self.replacement_length, self.input_length
         return Layout(self.alphabet, x + y + z + 3, max(z, z - x + y) + 1, parts=(x, y, z))
 
-    def split(self) -> Drills:
+    def split(self) -> Split:
         """Names for the operations, and arguments, unseen ones first; operations are taken in turn."""
         size, names_rng = self.unseen_instructions, generator(self.rule_seed, "names of drills")
         names = _distinct(self.alphabet, self.pattern_length, len(OPERATIONS), names_rng)
@@ -137,7 +127,7 @@ class DrillSpec(Task):
             [Drill(*way, argument) for way, argument in zip(cycle(ways), part, strict=False)]
             for part in (arguments[:size], arguments[size:])
         )
-        return Drills(seen, unseen)
+        return Split(seen, unseen)
 
     def draw(self, drills: Sequence[Drill], which: np.ndarray, rng: np.random.Generator) -> Examples:
         """One example for each entry of ``which`` (N,), some letters of its input taken from the argument."""
@@ -145,11 +135,11 @@ class DrillSpec(Task):
         given = np.array([list(drill.argument) for drill in drills])[which]  # (N, |y|)
         own = np.take_along_axis(given, rng.integers(0, self.replacement_length, size), 1)  # (N, |z|)
         mixed = np.where(rng.random(size) < _PLANTED, own, letters[rng.integers(0, len(letters), size)])
-        pairs = []
+        layout, pairs = self.layout, []
         for drill, text in zip((drills[i] for i in which), map("".join, mixed), strict=True):
-            prompt = self.layout.prompt(Rule(drill.name, drill.argument), text)
+            prompt = layout.prompt(Rule(drill.name, drill.argument), text)
             pairs.append((prompt, drill.apply(text, self.alphabet)))
-        return Examples.of(self.layout, pairs, which)
+        return Examples.of(layout, pairs, which)
 
 
 def _distinct(alphabet: str, length: int, count: int, rng: np.random.Generator) -> list[str]:

@@ -22,7 +22,7 @@ from functools import cache
 import numpy as np
 
 from unseen.rewriting import Rule
-from unseen.worlds.base import Task, generator
+from unseen.worlds.base import Split, Task, generator
 
 FORMS = ("repeated", "periodic", "mirrored")
 _ENUMERABLE = 1 << 22  # up to this many strings a permutation of all of them is cheap
@@ -54,14 +54,6 @@ class Instructions:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Instructions) and list(self) == list(other)
-
-
-@dataclass(frozen=True)
-class Split:
-    """The training rules (``seen``) and the held-out ones (``unseen``)."""
-
-    seen: Instructions
-    unseen: Instructions
 
 
 def draw_split(task: Task) -> Split:
@@ -159,67 +151,50 @@ def places(family: str, k: int, length: int) -> np.ndarray:
     }[family]
 
 
-@dataclass(frozen=True)
-class Family:
-    """Rules over so many ``letters``, with ``lengths`` |x| and |y|, in some forms and with some k.
+def family_rules(
+    task: Task, count: int, rng: np.random.Generator, taken: set[bytes]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Up to ``count`` patterns (R, |x|) of a task's family, all different, and replacements (R, |y|).
 
-    ``name`` is a form, ``random``, or ``mixed``: a third of each form.  Form and k, from ``k_low`` to
-    ``k_high``, are drawn for each rule, evenly, and are those of both its sides.
+    The form of a rule, of ``mixed`` any of the three, and its k, from ``k_low`` to ``k_high``, are drawn
+    evenly and are those of both its sides.  No string is in ``taken`` (as bytes of letter ids), and none
+    replaces itself.  Where a large k has too few strings smaller ones fill up; R is below ``count`` only when
+    there are hardly any more.
     """
-
-    name: str
-    letters: int
-    lengths: tuple[int, int]
-    k_low: int = 1
-    k_high: int = 1
-
-    @classmethod
-    def of(cls, task: Task) -> "Family":
-        """The family of a task's rules."""
-        lengths = task.pattern_length, task.replacement_length
-        return cls(task.family, len(task.alphabet), lengths, task.k_low, task.k_high)
-
-    def rules(self, count: int, rng: np.random.Generator, taken: set[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Up to ``count`` patterns (R, |x|), all different, and replacements (R, |y|), as letter ids.
-
-        No string is in ``taken`` (as bytes), and none replaces itself.  Where a large k has too few strings
-        smaller ones fill up; R is below ``count`` only when there are hardly any more.
-        """
-        found: dict[bytes, bytes] = {}
-        barren = 0
-        while len(found) < count and barren < _BARREN:
-            before = len(found)
-            for pattern, replacement in self._block(rng):
-                if pattern != replacement and not {pattern, replacement} & taken:
-                    found.setdefault(pattern, replacement)
-            barren = 0 if len(found) > before else barren + 1
-        sides = (b"".join(list(side)[:count]) for side in (found, found.values()))
-        patterns, replacements = (np.frombuffer(side, np.uint8).reshape(-1, length)
-                                  for side, length in zip(sides, self.lengths, strict=True))  # fmt: skip
-        return patterns, replacements
-
-    def _block(self, rng: np.random.Generator) -> list[tuple[bytes, bytes]]:
-        forms, size = FORMS if self.name == "mixed" else (self.name,), _FAMILY_BLOCK
-        chosen, ks = rng.integers(0, len(forms), size), rng.integers(self.k_low, self.k_high + 1, size)
+    forms = FORMS if task.family == "mixed" else (task.family,)
+    lengths, letters = (task.pattern_length, task.replacement_length), len(task.alphabet)
+    found: dict[bytes, bytes] = {}
+    barren = 0
+    while len(found) < count and barren < _BARREN:
+        before = len(found)
+        chosen = rng.integers(0, len(forms), _FAMILY_BLOCK)
+        ks = rng.integers(task.k_low, task.k_high + 1, _FAMILY_BLOCK)
         sides = []
-        for length in self.lengths:
-            base = rng.integers(0, self.letters, (size, length), np.uint8)
+        for length in lengths:
+            base = rng.integers(0, letters, (_FAMILY_BLOCK, length), np.uint8)
             at = np.stack([places(forms[form], int(k), length) for form, k in zip(chosen, ks, strict=True)])
-            sides.append(np.take_along_axis(base, at, 1))
-        return [(x.tobytes(), y.tobytes()) for x, y in zip(*sides, strict=True)]
+            sides.append(map(bytes, np.take_along_axis(base, at, 1)))
+        for pattern, replacement in zip(*sides, strict=True):
+            if pattern != replacement and not {pattern, replacement} & taken:
+                found.setdefault(pattern, replacement)
+        barren = 0 if len(found) > before else barren + 1
+    sides = (b"".join(list(side)[:count]) for side in (found, found.values()))
+    patterns, replacements = (np.frombuffer(side, np.uint8).reshape(-1, length)
+                              for side, length in zip(sides, lengths, strict=True))  # fmt: skip
+    return patterns, replacements
 
 
 def _draw_family(task: Task) -> Split:
-    family, sides = Family.of(task), []
+    drawn: dict[str, Instructions] = {}
     taken: set[bytes] = set()
-    for name, count in (("unseen", task.unseen_instructions), ("seen", task.instructions)):
-        rules = family.rules(count, generator(task.rule_seed, f"{name} rules"), taken)
-        if len(rules[0]) < count:
-            field = "unseen_instructions" if name == "unseen" else "instructions"
+    for side, field in (("unseen", "unseen_instructions"), ("seen", "instructions")):
+        count = getattr(task, field)
+        found = family_rules(task, count, generator(task.rule_seed, f"{side} rules"), taken)
+        if len(found[0]) < count:
             raise ValueError(
-                f"TaskSpec.{field}={count}: only {len(rules[0])} {name} rules of family={task.family!r} "
+                f"TaskSpec.{field}={count}: only {len(found[0])} {side} rules of family={task.family!r} "
                 f"with k from {task.k_low} to {task.k_high} found"
             )
-        taken |= strings_of(rules := Instructions(task.alphabet, *rules))
-        sides.append(rules)
-    return Split(seen=sides[1], unseen=sides[0])
+        drawn[side] = Instructions(task.alphabet, *found)
+        taken |= strings_of(drawn[side])
+    return Split(**drawn)

@@ -25,15 +25,14 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Length, Real, Seed, Share, among, later, spec
+from unseen.fields import Count, Length, Real, Share, among, later, spec
 from unseen.layout import SPECIAL, Layout
-from unseen.worlds.base import Examples, Task
-from unseen.worlds.rules import FORMS, Instructions, Split, draw_split
+from unseen.worlds.base import Examples, Split, Task, power
+from unseen.worlds.rules import FORMS, Instructions, draw_split
 
 FAMILIES = ("random", *FORMS, "mixed")
 CIPHER = re.compile(r"(shift|substitution):[0-9]{1,9}")
 _NUMBERS = re.compile(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,99}")
-_ENOUGH = 64  # letters: there are more strings of so many than anybody needs, and longer powers take long
 _CHUNK = 1 << 14  # examples drawn at a time: their arrays stay in the processor's cache
 _ROUNDS = 10_000  # draws before inputs of the intended kind are taken to be too rare to find
 
@@ -63,8 +62,6 @@ class TaskSpec(Task):
     occurrences: Length = 1
     no_op_share: Share = 0.0
     unseen_instructions: Count = 1_000
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
     concentration: Annotated[Real, Field(ge=0.001, le=100)] = later(1.0)
     family: among(FAMILIES) = later("random")
     k_low: Length = later(1)
@@ -122,7 +119,7 @@ class TaskSpec(Task):
             self._refuse("k_high", "random rules have no k; choose a family, or k_low = k_high = 1")
         if self.cipher and not CIPHER.fullmatch(self.cipher):
             self._refuse("cipher", "expected shift:NUMBER, substitution:SEED or nothing, as in shift:3")
-        self._check_budget()
+        super()._check()
         if self.no_op_share and len(self.alphabet) == 1:
             self._refuse("no_op_share", "with one letter every input holds every pattern, so no no-op exists")
         self._check_room()
@@ -144,7 +141,7 @@ class TaskSpec(Task):
         """Seen and unseen strings must be disjoint, so there must exist enough of them."""
         # At most: some strings have two forms
         forms = 1 if self.family == "random" else 3 * (self.k_high - self.k_low + 1)
-        patterns, replacements = (forms * len(self.alphabet) ** min(-(-length // self.k_low), _ENOUGH)
+        patterns, replacements = (forms * power(self.alphabet, -(-length // self.k_low))
                                   for length in (self.pattern_length, self.replacement_length))  # fmt: skip
         shared = self.pattern_length == self.replacement_length
         needed = max(self.instructions, 2) + self.unseen_instructions * (2 if shared else 1)

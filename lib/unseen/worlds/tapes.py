@@ -17,16 +17,15 @@ the rules of all programs under the renamings in which models run them.
 import string
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from unseen.fields import LONGEST, Count, Length, Seed, Share, among, spec
-from unseen.layout import Layout, stated
+from unseen.layout import Layout
 from unseen.rewriting import Rule
-from unseen.worlds.base import Examples, Task, generator
+from unseen.worlds.base import Examples, Task, generator, word
 from unseen.worlds.programs import VERSION, collection, renaming
 
 _TRIES = 100_000  # draws in vain before there are taken to be no more rules
@@ -34,8 +33,7 @@ _UNSEEN_PART = 4  # unseen rules take at most one in so many of the rules of the
 _SKEW = 0.7  # of the letters of an input: below 1 some are much more frequent, as on the tapes of programs
 
 
-@dataclass(frozen=True)
-class TapeSplit:
+class TapeSplit(NamedTuple):
     """Training rules (``seen``), ``unseen`` ones, and those of the renamed ``programs``."""
 
     seen: tuple[Rule, ...]
@@ -70,31 +68,19 @@ class TapeSpec(Task):
     unseen_instructions: Count = 300
     disguises: Count = 3
     collection: Seed = 1
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     def _check(self) -> None:
         self._within("longest_pattern", 1, self.longest_input)
         self._letters("alphabet", 2)
         self._within("most_letters", 1, len(self.alphabet))
-        self._check_budget()
+        super()._check()
 
     @property
     def layout(self) -> Layout:
         """Each part of ``x→y|z=`` is padded to its longest; an answer may have a longest y for one letter."""
-        prompt = self.longest_pattern + self.longest_replacement + self.longest_input + 3
-        return Layout(self.alphabet, prompt, self.longest_input + max(0, self.longest_replacement - 1) + 1)
-
-    def prompt(self, rule: Rule, text: str) -> str:
-        """What a model reads: ``x→y|z=``, each part padded so that it always has the same place.
-
-        Raises ``ValueError`` naming a part that is too long, an empty pattern or input, or an unknown letter.
-
-        >>> TapeSpec(longest_input=6).prompt(Rule("ab", "c"), "aab")
-        '·ab→···c|aab···='
-        """
-        most = self.longest_pattern, self.longest_replacement, self.longest_input
-        return stated(rule, text, self.alphabet, (1, 0, 1), most)
+        parts = self.longest_pattern, self.longest_replacement, self.longest_input
+        answer = self.longest_input + max(0, self.longest_replacement - 1) + 1
+        return Layout(self.alphabet, sum(parts) + 3, answer, parts=parts, least=(1, 0, 1))
 
     def split(self) -> TapeSplit:
         """Programs' rules, unseen ones, and seen ones from the rest; smaller sets are the first of larger.
@@ -110,13 +96,14 @@ class TapeSpec(Task):
         return TapeSplit(_rules(self, "seen", self.instructions, taken, patterns, 1), unseen, programs)
 
     def draw(self, rules: tuple[Rule, ...], which: np.ndarray, rng: np.random.Generator) -> Examples:
+        """One example for each entry of ``which`` (N,), the index of its rule."""
         return self.examples_of([(rules[i], _input(self, rules[i], rng)) for i in which], which)
 
     def examples_of(self, pairs: Iterable[tuple[Rule, str]], which: np.ndarray | None = None) -> Examples:
-        """Examples of rules and inputs, answered by the oracle; raises ``ValueError`` as ``prompt`` does."""
-        pairs = list(pairs)
-        texts = [(self.prompt(rule, text), rule.apply(text)) for rule, text in pairs]
-        return Examples.of(self.layout, texts, which, [rule.applies_to(text) for rule, text in pairs])
+        """Examples of rules and inputs, answered by the oracle; raises as ``Layout.prompt``."""
+        pairs, layout = list(pairs), self.layout
+        texts = [(layout.prompt(rule, text), rule.apply(text)) for rule, text in pairs]
+        return Examples.of(layout, texts, which, [rule.applies_to(text) for rule, text in pairs])
 
 
 def _rules_of_programs(task: TapeSpec) -> tuple[Rule, ...]:
@@ -154,16 +141,12 @@ def _rules(
 def _rule(task: TapeSpec, rng: np.random.Generator) -> Rule:
     some = _some(task.alphabet, rng.integers(1, task.most_letters + 1), rng)
     x, y = rng.integers(1, task.longest_pattern + 1), rng.integers(0, task.longest_replacement + 1)
-    text = _text(some, x + y, rng)
+    text = word(some, x + y, rng)
     return Rule(text[:x], text[x:])
 
 
 def _some(letters: str, count: int, rng: np.random.Generator) -> str:
     return "".join(letters[i] for i in rng.permutation(len(letters))[:count])
-
-
-def _text(letters: str, length: int, rng: np.random.Generator, weights: np.ndarray | None = None) -> str:
-    return "".join(letters[i] for i in rng.choice(len(letters), length, p=weights))
 
 
 def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
@@ -174,10 +157,11 @@ def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
     rest = "".join(letter for letter in task.alphabet if letter not in own + others)
     letters = own + (others + _some(rest, room, rng))[:room]
     weights = rng.dirichlet(np.full(len(letters), _SKEW))
-    if rng.random() < task.no_op_share:
-        return _without(task, rule.pattern, _text(letters, length, rng, weights), letters, rng)
-    length = max(length, len(rule.pattern))
-    text = _text(letters, length - len(rule.pattern), rng, weights)
+    holds = rng.random() >= task.no_op_share
+    length = max(0, length - len(rule.pattern)) if holds else length
+    text = "".join(letters[i] for i in rng.choice(len(letters), length, p=weights))
+    if not holds:
+        return _without(task, rule.pattern, text, letters, rng)
     place = rng.integers(0, len(text) + 1)
     return text[:place] + rule.pattern + text[place:]
 
@@ -201,17 +185,3 @@ def leaks(split: TapeSplit) -> int:
     """How many held-out rules training shows, by pair or a pattern of two letters or more; must be 0."""
     pairs, patterns = set(split.seen), {rule.pattern for rule in split.seen if len(rule.pattern) > 1}
     return sum(rule in pairs or rule.pattern in patterns for rule in (*split.unseen, *split.programs))
-
-
-def shown(split: TapeSplit) -> list[dict[str, int | str]]:
-    """The held-out rules as rows: by what is new in them, how many, and how many training shows."""
-    seen, patterns = set(split.seen), {rule.pattern for rule in split.seen}
-    rows: list[dict[str, int | str]] = []
-    for name, part in (("unseen rules", split.unseen), ("rules of the programs", split.programs)):
-        for new, single in (("pair and pattern", False), ("pair alone: a pattern of one letter", True)):
-            rules = [rule for rule in part if (len(rule.pattern) == 1) == single]
-            rows.append({"held out": name, "new is the": new, "rules": len(rules),
-                         "of them empty y": sum(not r.replacement for r in rules),
-                         "pairs in training": sum(r in seen for r in rules),
-                         "patterns in training": sum(r.pattern in patterns for r in rules)})  # fmt: skip
-    return rows
