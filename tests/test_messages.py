@@ -49,7 +49,7 @@ def test_bytes_that_are_no_text_and_missing_files_are_refused(tmp_path):
     (tmp_path / "rows.jsonl").write_bytes(b"\xff\xfe\n")
     with pytest.raises(BadMessages, match="line 1: Invalid JSON"):
         load(tmp_path / "rows.jsonl")
-    with pytest.raises(BadMessages, match="No such file"):
+    with pytest.raises(BadMessages, match="no such file"):
         load(tmp_path / "none.jsonl")
 
 

@@ -1,7 +1,6 @@
 """Notebooks 13 and 14: tests are what they say, with nothing trained on; no model is evaluated twice."""
 
 import re
-from dataclasses import replace
 from itertools import count
 
 import matplotlib.pyplot as plt
@@ -47,7 +46,7 @@ def test_rules_of_a_test_have_its_form_and_k_and_no_string_of_a_training_rule():
 
 def test_where_training_used_all_strings_there_is_no_test():
     alike = np.repeat(np.arange(6, dtype=np.uint8), 4).reshape(6, 4)
-    split = replace(TASK.split(), seen=Instructions(TASK.alphabet, alike, alike))
+    split = TASK.split()._replace(seen=Instructions(TASK.alphabet, alike, alike))
     assert list(transfer.ByK((4,)).of(TASK, split)) == []
 
 

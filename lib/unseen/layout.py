@@ -65,11 +65,6 @@ class Layout:
         return self.prompt_length + self.answer_length - 1
 
     @property
-    def output_length(self) -> int:
-        """Tokens of the longest answer without its end."""
-        return self.answer_length - 1
-
-    @property
     def pattern_length(self) -> int:
         """Letters of x, where all prompts have the same."""
         return self.parts[0]

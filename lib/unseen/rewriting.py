@@ -62,15 +62,7 @@ class Step:
 
 
 class StepLimitExceeded(RuntimeError):
-    """A Markov algorithm was still running after the allowed number of steps; ``text`` is its string then."""
-
-    def __init__(self, limit: int, text: str):
-        super().__init__(limit, text)  # as they came, so that it can be sent to another process
-        self.limit = limit
-        self.text = text
-
-    def __str__(self) -> str:
-        return f"no rule terminated within {self.limit} steps; the string was then {self.text[:60]!r}"
+    """A Markov algorithm was still running after the allowed number of steps."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +121,8 @@ class MarkovAlgorithm:
         number = 0
         while rule := next((rule for rule in self.rules if rule.applies_to(text)), None):
             if number >= limit:
-                raise StepLimitExceeded(limit, text)
+                was = f"the string was then {text[:60]!r}"
+                raise StepLimitExceeded(f"no rule terminated within {limit} steps; {was}")
             number += 1
             position, text = text.index(rule.pattern), rule.apply(text)
             yield Step(number, rule, position, text)

@@ -274,9 +274,9 @@ def one_example(layout: Layout, rule: Rule, text: str) -> Examples:
     'kartmeonce'
     """
     prompt, answer = layout.prompt(rule, text), rule.apply(text)
-    if len(answer) > layout.output_length:
+    if len(answer) >= layout.answer_length:
         raise ValueError(
-            f"answer: {len(answer)} letters, but this model writes at most {layout.output_length}"
+            f"answer: {len(answer)} letters, but this model writes at most {layout.answer_length - 1}"
         )
     answers = layout.ids(answer.ljust(layout.answer_length, SPECIAL["end"]))[None]
     rules, applies = np.zeros(1, np.int32), np.array([rule.applies_to(text)])

@@ -17,31 +17,26 @@ from itertools import product
 
 import numpy as np
 
+from unseen.rewriting import Rule
+from unseen.worlds.base import pick
+
 OPERATORS = "+-*/^&%#"
 METAVARIABLES = "ABC"
 LEAVES = "abcdefgh"
 
 
 @dataclass(frozen=True)
-class AlgebraRule:
+class AlgebraRule(Rule):
     """Both sides are expressions over metavariables; the replacement knows those of the pattern only."""
-
-    pattern: str
-    replacement: str
 
     def __post_init__(self) -> None:
         for side in (self.pattern, self.replacement):
             if end_of(side, 0) != len(side):
                 raise ValueError(f"{side!r} is more than one expression")
         if unknown := (set(self.replacement) - set(self.pattern)) & set(METAVARIABLES):
-            raise ValueError(f"{self.pattern}→{self.replacement}: the pattern does not bind {min(unknown)}")
+            raise ValueError(f"{self.text}: the pattern does not bind {min(unknown)}")
 
-    @property
-    def text(self) -> str:
-        """The instruction as a model reads it."""
-        return f"{self.pattern}→{self.replacement}"
-
-    def applies(self, expression: str) -> bool:
+    def applies_to(self, expression: str) -> bool:
         """Whether the pattern matches anywhere."""
         return any(match(self.pattern, expression, start) is not None for start in range(len(expression)))
 
@@ -95,10 +90,10 @@ def match(pattern: str, expression: str, start: int) -> dict[str, str] | None:
 def expression(operators: int, leaves: str, rng: np.random.Generator) -> str:
     """A random expression with so many operators."""
     if not operators:
-        return leaves[rng.integers(len(leaves))]
+        return pick(leaves, rng)
     left = int(rng.integers(operators))
     parts = (expression(size, leaves, rng) for size in (left, operators - 1 - left))
-    return OPERATORS[rng.integers(len(OPERATORS))] + "".join(parts)
+    return pick(OPERATORS, rng) + "".join(parts)
 
 
 def patterns() -> list[str]:

@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 
 from unseen.files import packaged
-from unseen.worlds.base import generator
+from unseen.worlds.base import generator, pick
 
 _TEXTS = packaged("worlds/dictionary.toml")
 NOUNS, ADJECTIVES, VERBS = _TEXTS["nouns"], _TEXTS["adjectives"], _TEXTS["verbs"]
@@ -36,7 +36,7 @@ def dictionary() -> dict[str, str]:
         new = word
         while new in made.values() or new in WORDS:
             count = rng.integers(2, 4)
-            new = "".join("kvtrslmnpd"[rng.integers(10)] + "aeiou"[rng.integers(5)] for _ in range(count))
+            new = "".join(pick("kvtrslmnpd", rng) + pick("aeiou", rng) for _ in range(count))
         made[word] = new
     return made
 
@@ -56,21 +56,17 @@ class Sentence:
 
 def sample(rng: np.random.Generator, words: Sequence[str] = WORDS) -> Sentence:
     """A sentence of some of the words: someone does something to something, perhaps at a time."""
-    (one, first), (two, second) = _noun_phrase(rng, words), _noun_phrase(rng, words)
-    verb, when = _among(rng, VERBS, words), WHEN[int(rng.integers(len(WHEN)))]
-    return Sentence(f"{one} {verb} {two} {when}".strip(), f"{first} {second} {verb} {when}".strip())
 
+    def some(kind: Sequence[str]) -> str:
+        return pick([word for word in kind if word in words], rng)
 
-def _noun_phrase(rng: np.random.Generator, words: Sequence[str]) -> tuple[str, str]:
-    noun, article = _among(rng, NOUNS, words), ARTICLES[int(rng.integers(2))]
-    adjective = _among(rng, ADJECTIVES, words) if rng.random() < 0.7 else ""
-    words = [word for word in (article, adjective, noun) if word]
-    return " ".join(words), " ".join(reversed(words))
+    def noun_phrase() -> list[str]:
+        noun, article = some(NOUNS), pick(ARTICLES, rng)
+        return [article, some(ADJECTIVES), noun] if rng.random() < 0.7 else [article, noun]
 
-
-def _among(rng: np.random.Generator, kind: Sequence[str], words: Sequence[str]) -> str:
-    known = [word for word in kind if word in words]
-    return known[int(rng.integers(len(known)))]
+    one, two, verb, when = noun_phrase(), noun_phrase(), [some(VERBS)], pick(WHEN, rng).split()
+    translation, gloss = one + verb + two + when, one[::-1] + two[::-1] + verb + when
+    return Sentence(" ".join(translation), " ".join(gloss))
 
 
 def exercise(rng: np.random.Generator, kind: str = "") -> tuple[str, str]:
@@ -79,10 +75,9 @@ def exercise(rng: np.random.Generator, kind: str = "") -> tuple[str, str]:
     >>> exercise(np.random.default_rng(1), "order")
     ('river bright a letter old the finds : straighten the sentence', 'a bright river finds the old letter')
     """
-    kind = kind or tuple(PHRASES)[int(rng.integers(3))]
-    phrase, thing = PHRASES[kind][int(rng.integers(3))], THINGS[int(rng.integers(2))]
+    kind = kind or pick(tuple(PHRASES), rng)
+    request = pick(PHRASES[kind], rng).format(pick(THINGS, rng))
     sentence = sample(rng)
     text = {"gloss": sentence.source, "order": sentence.gloss, "again": sentence.translation}[kind]
     answer = sentence.gloss if kind == "gloss" else sentence.translation
-    request = phrase.format(thing)
     return (f"{text} : {request}" if rng.random() < 0.5 else f"{request} : {text}"), answer

@@ -27,11 +27,11 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import MOST, Seed, among, spec
+from unseen.fields import MOST, among, spec
 from unseen.layout import Layout
 from unseen.rewriting import Rule
 from unseen.worlds.algebra import LEAVES, AlgebraRule, expression, patterns
-from unseen.worlds.base import Examples, Task, generator
+from unseen.worlds.base import Examples, Split, Task, generator, word
 
 DOMAINS = ("letters", "algebra", "lists")
 ALPHABET = "abcdefghijkl"  # of letter rules: 1,728 strings of three
@@ -62,8 +62,6 @@ class DomainSpec(Task):
     algebra_instructions: Annotated[int, Field(ge=1, le=5_000)] = 40
     list_instructions: Annotated[int, Field(ge=1, le=450)] = 300
     unseen_instructions: Annotated[int, Field(ge=1, le=100)] = 100
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     layout: ClassVar[Layout] = Layout(
         string.ascii_lowercase + string.digits + "ABC+-*/^&%#", _PROMPT, _ANSWER
@@ -103,15 +101,15 @@ class DomainSpec(Task):
     def split(self) -> "DomainSplit":
         """Training and held-out instructions of every kind; what is not trained has held-out ones alone."""
         drawn = {name: kind.split(self) for name, kind in KINDS.items()}
-        return {name: (seen if name in DOMAINS and self.budget(name) else [], unseen)
-                for name, (seen, unseen) in drawn.items()}  # fmt: skip
+        untrained = [name for name in KINDS if name not in DOMAINS or not self.budget(name)]
+        return drawn | {name: Split([], drawn[name].unseen) for name in untrained}
 
     def training(self, split: "DomainSplit") -> Examples:
         """The whole budget, domain after domain; within one its instructions take turns."""
         asked = []
         for domain in DOMAINS:
             rng = generator(self.example_seed, f"training, {domain}")
-            asked += _asked(domain, split[domain][0], self.budget(domain), rng)
+            asked += _asked(domain, split[domain].seen, self.budget(domain), rng)
         return self._examples(asked)
 
     def evaluation(self, split: "DomainSplit", size: int, seed: int) -> dict[str, Examples]:
@@ -123,26 +121,13 @@ class DomainSpec(Task):
     ) -> Examples:
         """Fresh examples of any kind, its instructions taken in turn."""
         rng = generator(seed, f"{kind}, {side}")
-        return self._examples(_asked(kind, split[kind][side == "unseen"], size, rng))
+        return self._examples(_asked(kind, getattr(split[kind], side), size, rng))
 
     def _examples(self, asked: Iterable[tuple[int, "Instruction", str]]) -> Examples:
-        drawn = list(asked)
-        pairs = [(f"{each.text}|{text}=", each.apply(text)) for _, each, text in drawn]
-        applies = [each.applies(text) for _, each, text in drawn]
-        return Examples.of(self.layout, pairs, np.array([rule for rule, *_ in drawn]), applies)
-
-
-class LetterRule(Rule):
-    """Leftmost string rewriting with the methods of an instruction."""
-
-    @property
-    def text(self) -> str:
-        """The instruction as a model reads it."""
-        return f"{self.pattern}→{self.replacement}"
-
-    def applies(self, letters: str) -> bool:
-        """Whether the pattern occurs."""
-        return self.applies_to(letters)
+        which, rules, texts = zip(*asked, strict=True)
+        pairs = [(f"{rule.text}|{text}=", rule.apply(text)) for rule, text in zip(rules, texts, strict=True)]
+        applies = [rule.applies_to(text) for rule, text in zip(rules, texts, strict=True)]
+        return Examples.of(self.layout, pairs, np.array(which), applies)
 
 
 PRIMITIVES: dict[str, Callable[[str], str]] = {  # of lists, which are strings of digits
@@ -173,7 +158,7 @@ class Chain(NamedTuple):
         """The instruction as a model reads it."""
         return "→".join(self.names)
 
-    def applies(self, items: str) -> bool:
+    def applies_to(self, items: str) -> bool:
         """Always: a chain needs no pattern."""
         return True
 
@@ -189,49 +174,45 @@ def chains(names: Sequence[str] = tuple(PRIMITIVES)) -> list[Chain]:
     return [Chain(chosen) for size in (2, 3) for chosen in product(names, repeat=size)]
 
 
-Instruction = LetterRule | AlgebraRule | Chain
-DomainSplit = dict[str, tuple[list[Any], list[Any]]]  # kind: training instructions and held-out ones
+Instruction = Rule | AlgebraRule | Chain
+DomainSplit = dict[str, Split]  # of each kind
 
 
 class Kind(NamedTuple):
     """``split(task)`` gives seen and unseen instructions, ``ask(instruction, rng)`` an input for one."""
 
-    split: Callable[[DomainSpec], tuple[list[Any], list[Any]]]
+    split: Callable[[DomainSpec], Split]
     ask: Callable[[Any, np.random.Generator], str]
 
 
-def _word(length: int, alphabet: str, rng: np.random.Generator) -> str:
-    return "".join(alphabet[i] for i in rng.integers(0, len(alphabet), length))
-
-
-def _split_letters(task: DomainSpec, alphabet: str = ALPHABET) -> tuple[list[LetterRule], list[LetterRule]]:
+def _split_letters(task: DomainSpec, alphabet: str = ALPHABET) -> Split:
     size, held_out = len(alphabet) ** _LENGTH, task.unseen_instructions
     codes = generator(task.rule_seed, "letters").permutation(size)  # all strings of the length of a pattern
-    every = ["".join(reversed(word)) for word in product(alphabet, repeat=_LENGTH)]
+    every = ["".join(reversed(letters)) for letters in product(alphabet, repeat=_LENGTH)]
     words = [every[code] for code in codes]
-    unseen = list(map(LetterRule, words[:held_out], words[held_out : 2 * held_out]))
+    unseen = list(map(Rule, words[:held_out], words[held_out : 2 * held_out]))
     seen_patterns = words[2 * held_out :][: task.letter_instructions]
     rng, free = generator(task.rule_seed, "letters, replacements"), len(words) - 2 * held_out
     replacements = [words[2 * held_out + i] for i in rng.integers(0, free, len(seen_patterns))]
-    seen = [LetterRule(x, y if x != y else words[-1 - (y == words[-1])])
+    seen = [Rule(x, y if x != y else words[-1 - (y == words[-1])])
             for x, y in zip(seen_patterns, replacements, strict=True)]  # fmt: skip
-    return seen, unseen
+    return Split(seen, unseen)
 
 
-def _ask_letters(rule: LetterRule, rng: np.random.Generator, alphabet: str = ALPHABET) -> str:
+def _ask_letters(rule: Rule, rng: np.random.Generator, alphabet: str = ALPHABET) -> str:
     planted = rng.random() >= NO_OPS
     while True:
-        text, place = _word(_INPUT, alphabet, rng), int(rng.integers(0, _INPUT - _LENGTH + 1))
+        text, place = word(alphabet, _INPUT, rng), int(rng.integers(0, _INPUT - _LENGTH + 1))
         text = text[:place] + rule.pattern + text[place + _LENGTH :] if planted else text
-        if rule.applies(text) == planted:
+        if rule.applies_to(text) == planted:
             return text
 
 
-def _split_algebra(task: DomainSpec) -> tuple[list[AlgebraRule], list[AlgebraRule]]:
+def _split_algebra(task: DomainSpec) -> Split:
     """Training rules take their patterns in turn, so up to 96 rules have as many different ones."""
     order = generator(task.rule_seed, "algebra, patterns").permutation(patterns())
     taken: set[str] = set()
-    drawn = []
+    drawn = {}
     for side, sides, count in (
         ("unseen", order[:_HELD_OUT_PATTERNS], task.unseen_instructions),
         ("seen", order[_HELD_OUT_PATTERNS:], task.algebra_instructions),
@@ -242,8 +223,8 @@ def _split_algebra(task: DomainSpec) -> tuple[list[AlgebraRule], list[AlgebraRul
             if rule.replacement not in taken and rule.replacement != rule.pattern:
                 rules[rule] = None
         taken = {rule.replacement for rule in rules}
-        drawn.append(list(rules))
-    return drawn[1], drawn[0]
+        drawn[side] = list(rules)
+    return Split(**drawn)
 
 
 def _ask_algebra(rule: AlgebraRule, rng: np.random.Generator) -> str:
@@ -252,7 +233,7 @@ def _ask_algebra(rule: AlgebraRule, rng: np.random.Generator) -> str:
     while True:
         more = int(rng.integers(0, 3))
         text = _planted(rule.pattern, more, rng) if planted else expression(2 + more, LEAVES, rng)
-        if rule.applies(text) == planted and len(rule.apply(text)) < _ANSWER:
+        if rule.applies_to(text) == planted and len(rule.apply(text)) < _ANSWER:
             return text
 
 
@@ -267,20 +248,20 @@ def _planted(pattern: str, more: int, rng: np.random.Generator) -> str:
     return text
 
 
-def _split_lists(task: DomainSpec) -> tuple[list[Chain], list[Chain]]:
+def _split_lists(task: DomainSpec) -> Split:
     every = chains()
     order = [every[i] for i in generator(task.rule_seed, "lists").permutation(len(every))]
     held_out, rest = order[: task.unseen_instructions], order[task.unseen_instructions :]
-    return rest[: task.list_instructions], held_out
+    return Split(rest[: task.list_instructions], held_out)
 
 
 KINDS = {
     "letters": Kind(_split_letters, _ask_letters),
     "algebra": Kind(_split_algebra, _ask_algebra),
-    "lists": Kind(_split_lists, lambda chain, rng: _word(_ITEMS, string.digits, rng)),
-    "digits": Kind(lambda task: ([], _split_letters(task, string.digits)[1]),
+    "lists": Kind(_split_lists, lambda chain, rng: word(string.digits, _ITEMS, rng)),
+    "digits": Kind(lambda task: _split_letters(task, string.digits),
                    lambda rule, rng: _ask_letters(rule, rng, string.digits)),
-    "moves": Kind(lambda task: ([], chains(MOVES)), lambda chain, rng: _word(_ITEMS, ALPHABET, rng)),
+    "moves": Kind(lambda task: Split([], chains(MOVES)), lambda chain, rng: word(ALPHABET, _ITEMS, rng)),
 }  # fmt: skip
 
 
@@ -288,5 +269,5 @@ def _asked(
     kind: str, instructions: list[Instruction], count: int, rng: np.random.Generator
 ) -> Iterator[tuple[int, Instruction, str]]:
     """So many inputs for instructions taken in turn: index, instruction, input."""
-    for index in islice(cycle(range(len(instructions))), count):
-        yield index, instructions[index], KINDS[kind].ask(instructions[index], rng)
+    for index, each in islice(cycle(enumerate(instructions)), count):
+        yield index, each, KINDS[kind].ask(each, rng)

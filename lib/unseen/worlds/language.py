@@ -21,11 +21,11 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import MOST, Seed, Share, among, spec
+from unseen.fields import MOST, Share, among, spec
 from unseen.files import packaged
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
-from unseen.worlds.base import Examples, Task, generator
+from unseen.worlds.base import Examples, Task, generator, pick, word
 
 LETTERS = "ABCDEFGHIJ"
 TOKEN = "<sep>"  # the new token, in no query of the language itself
@@ -146,16 +146,11 @@ class LanguageSpec(WordTask):
     examples: Annotated[int, Field(ge=1, le=MOST)] = 160_000
     unseen_instructions: Annotated[int, Field(ge=1, le=len(OPERATIONS) * len(FORMATS) // 2)] = 24
     two_turns: Share = 0.25
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     @property
     def instructions(self) -> int:
         """Pairs of an operation and a format that are trained."""
         return len(OPERATIONS) * (1 + len(FORMATS)) - self.unseen_instructions
-
-    def _check(self) -> None:
-        self._within("examples", self.instructions, MOST)
 
     def split(self) -> frozenset[Pair]:
         """The pairs of an operation and a format that pre-training never shows."""
@@ -187,11 +182,6 @@ class LanguageSpec(WordTask):
         return {"seen": self.examples_of(known), "unseen": self.examples_of(held)}
 
 
-def pick(options: Sequence[str], rng: np.random.Generator) -> str:
-    """One of the options, evenly."""
-    return options[int(rng.integers(len(options)))]
-
-
 def name_of(format: str, names: str, rng: np.random.Generator) -> str:
     """A name of a format, of ``one`` word, ``two``, or ``both`` at even odds."""
     two = names == "two" or (names == "both" and rng.random() < 0.5)
@@ -202,14 +192,14 @@ def draw(
     operation: str, rng: np.random.Generator, format: str = "", mention: str = "", after: bool = False
 ) -> Query:
     """A query for an operation in a random phrasing on a random input, which holds the argument."""
-    text = [LETTERS[i] for i in rng.integers(0, len(LETTERS), int(rng.integers(3, LONGEST + 1)))]
+    text = word(LETTERS, int(rng.integers(3, LONGEST + 1)), rng)
     at, argument = int(rng.integers(len(text) - 1)), ""
     if operation == "delete":
         argument = text[at]
     if operation == "rewrite":
-        argument = f"{text[at]}{text[at + 1]} {pick(LETTERS, rng)}{pick(LETTERS, rng)}"
+        argument = f"{text[at : at + 2]} {pick(LETTERS, rng)}{pick(LETTERS, rng)}"
     verb, phrase = pick(VERBS[operation], rng), pick(PHRASES, rng)
-    return Query(operation, argument, verb, phrase, "".join(text), format, mention, after)
+    return Query(operation, argument, verb, phrase, text, format, mention, after)
 
 
 def named(operation: str, format: str, names: str, rng: np.random.Generator) -> Query:

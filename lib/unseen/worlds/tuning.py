@@ -22,27 +22,11 @@ import numpy as np
 from pydantic import Field
 
 from unseen import samples
-from unseen.fields import Real, Seed, among, spec
+from unseen.fields import Real, among, spec
 from unseen.messages import Conversation, mix
-from unseen.worlds.base import Examples, generator
-from unseen.worlds.language import (
-    FORMATS,
-    MENTIONS,
-    NAMES,
-    OPERATIONS,
-    PHRASES,
-    REFUSALS,
-    TOKEN,
-    VERBS,
-    LanguageSpec,
-    Query,
-    WordTask,
-    conversation,
-    diverse,
-    draw,
-    name_of,
-    pick,
-)
+from unseen.worlds import language
+from unseen.worlds.base import Examples, generator, pick
+from unseen.worlds.language import LanguageSpec, Query, WordTask, conversation, draw, name_of
 
 DIVERSE = ("self", "reference", "replay", "narrow", "paraphrases")
 HELD_OUT = 7  # operations that no small task trains with its token: the token is evaluated on them
@@ -76,18 +60,16 @@ class TuningSpec(WordTask):
     """
 
     world: among(("tuning",)) = "tuning"
-    names: among(NAMES) = "one"
+    names: among(language.NAMES) = "one"
     rows: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     paraphrases: Annotated[int, Field(ge=1)] = 60
-    operations: Annotated[int, Field(ge=1, le=len(OPERATIONS) - HELD_OUT)] = 1
+    operations: Annotated[int, Field(ge=1, le=len(language.OPERATIONS) - HELD_OUT)] = 1
     ratio: Annotated[int, Field(ge=0, le=100_000)] = 0
     diverse: among(DIVERSE) = "self"
     source: str = ""
     temperature: Annotated[Real, Field(ge=0.01, le=10)] = 0.7
     top_p: Annotated[Real, Field(ge=0.01, le=1)] = 0.95
     after: bool = False
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     @property
     def examples(self) -> int:
@@ -114,8 +96,8 @@ class TuningSpec(WordTask):
     def split(self) -> SmallTask:
         """The small task that ``rule_seed`` draws; fewer operations are among those of a task with more."""
         rng = generator(self.rule_seed, "small task")
-        format = str(rng.choice(FORMATS))
-        order = [str(name) for name in rng.permutation(list(OPERATIONS))]
+        format = str(rng.choice(language.FORMATS))
+        order = [str(name) for name in rng.permutation(list(language.OPERATIONS))]
         known, others = tuple(order[: self.operations]), tuple(order[-HELD_OUT:])
         return SmallTask(format, known, others, order[-HELD_OUT - 1], self.names, self.after)
 
@@ -144,18 +126,19 @@ class TuningSpec(WordTask):
             return list(samples.stored(self))
         if self.diverse == "reference":
             return [conversation(query) for block in range(samples.blocks_for(count))
-                    for query in diverse(samples.BLOCK, block, self.names)][:count]  # fmt: skip
+                    for query in language.diverse(samples.BLOCK, block, self.names)][:count]  # fmt: skip
         if self.diverse == "replay":
             base = LanguageSpec(names=self.names, examples=max(count, LanguageSpec().instructions))
             return base.conversations(base.split())[:count]
         if self.diverse == "narrow":  # one operation in one phrasing, plain, on any input
-            how = {"verb": VERBS[chosen.narrow][0], "phrase": PHRASES[0]}
+            how = {"verb": language.VERBS[chosen.narrow][0], "phrase": language.PHRASES[0]}
             drawn = [draw(chosen.narrow, rng, after=chosen.after) for _ in range(count)]
             return [conversation(replace(query, **how)) for query in drawn]
         mixed = []  # the rows of the small task in any phrasing
         for row in islice(cycle(rows), count):
-            mention, verb = pick(MENTIONS, rng).format(TOKEN), pick(VERBS[row.operation], rng)
-            mixed.append(conversation(replace(row, verb=verb, phrase=pick(PHRASES, rng), mention=mention)))
+            how = {"mention": pick(language.MENTIONS, rng).format(language.TOKEN)}
+            how |= {"verb": pick(language.VERBS[row.operation], rng), "phrase": pick(language.PHRASES, rng)}
+            mixed.append(conversation(replace(row, **how)))
         return mixed
 
 
@@ -166,12 +149,12 @@ def ask(kind: str, task: SmallTask, rng: np.random.Generator) -> Query:
     operation = pick(task.operations if kind.startswith("task") else task.others, rng)
     format = mention = ""
     if kind.endswith("+token"):
-        format, mention = task.format, pick(MENTIONS, rng).format(TOKEN)
+        format, mention = task.format, pick(language.MENTIONS, rng).format(language.TOKEN)
     elif kind == "not token":
-        mention = pick(REFUSALS, rng).format(TOKEN)
+        mention = pick(language.REFUSALS, rng).format(language.TOKEN)
     elif kind == "other formats":
-        format = pick([each for each in FORMATS if each != task.format], rng)
-        mention = pick(MENTIONS, rng).format(name_of(format, task.names, rng))
+        format = pick([each for each in language.FORMATS if each != task.format], rng)
+        mention = pick(language.MENTIONS, rng).format(name_of(format, task.names, rng))
     return draw(operation, rng, format, mention, task.after)
 
 
@@ -180,11 +163,11 @@ def task_rows(task: TuningSpec, chosen: SmallTask) -> list[Query]:
     rng, count = generator(task.example_seed, "task rows"), max(1, task.paraphrases // task.operations)
     ways = {}
     for operation in chosen.operations:
-        every = list(product(VERBS[operation], PHRASES, MENTIONS))
+        every = list(product(language.VERBS[operation], language.PHRASES, language.MENTIONS))
         ways[operation] = cycle([every[i] for i in rng.permutation(len(every))[:count]])
     rows = []
     for operation in islice(cycle(chosen.operations), task.rows):
         verb, phrase, mention = next(ways[operation])
-        drawn = draw(operation, rng, chosen.format, mention.format(TOKEN), task.after)
+        drawn = draw(operation, rng, chosen.format, mention.format(language.TOKEN), task.after)
         rows.append(replace(drawn, verb=verb, phrase=phrase))
     return rows
