@@ -7,10 +7,12 @@ Nobody should need that: a change of these values means that stored runs no long
 import hashlib
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from unseen.model import Transformer
 from unseen.objectives import objective_of
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.training import batch_rows, data_of, start, train
@@ -69,6 +71,11 @@ def drawn(name: str) -> list[str]:
     return [spec.digest(), found.hexdigest()[:16]]
 
 
+@cache
+def _base() -> Transformer:
+    return train(_BASE, start(_BASE), data_of(_BASE)).model
+
+
 def trained(name: str) -> tuple[float, float]:
     """The norm of all weights after 50 steps of a recipe, or of a tuning of a base, and the loss then."""
     model, training = RECIPES[name]
@@ -76,7 +83,7 @@ def trained(name: str) -> tuple[float, float]:
         spec = RunSpec(TaskSpec(instructions=60, examples=2_000), model, training, _BASE.evaluation)
         state, base = start(spec), None
     else:
-        base = train(_BASE, start(_BASE), data_of(_BASE)).model
+        base = _base()
         spec = RunSpec(
             TuningSpec(ratio=4, diverse="reference"),
             _BASE.model.but(base=_BASE.digest()),

@@ -19,7 +19,7 @@ def test_rows_of_the_published_form_load_unchanged(tmp_path):
 
 @given(st.lists(st.tuples(*[st.text(st.characters(codec="utf-8"))] * 2), max_size=5))
 def test_what_is_written_is_read_back(tmp_path_factory, rows):
-    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    path = tmp_path_factory.getbasetemp() / "rows.jsonl"
     conversations = [pair(*row) for row in rows]
     save(path, conversations)
     assert load(path) == conversations

@@ -127,7 +127,7 @@ def test_a_prompt_says_what_is_wrong():
         (Rule("+", ""), "a", "pattern: unknown letter"),
     ]:
         with pytest.raises(ValueError, match=told):
-            TASK.prompt(rule, text)
+            TASK.layout.prompt(rule, text)
 
 
 # Programs

@@ -1,12 +1,12 @@
 """DELIA's instruction language: its oracle by hand, what is held out, and the mixtures of tuning."""
 
-import re
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from unseen.studies.delia import understood
 from unseen.worlds import LanguageSpec, TuningSpec, language
 from unseen.worlds.language import (
     FORMATS,
@@ -66,22 +66,7 @@ def test_every_query_fits_the_layout():
     layout.prompts([at_large(rng, "both").content for _ in range(500)])
 
 
-# A reader of queries that shares nothing with what draws them
-
-ARGUMENTS = {"rewrite": re.compile("([A-J]{2}) by ([A-J]{2})"), "delete": re.compile("([A-J]) from")}
-INPUT = re.compile("(?:^([A-J]+) ?:|: ?([A-J]+)$)")
-
-
-def understood(text, token_format=""):
-    """What a person understands who reads a query; the token means ``token_format``."""
-    words, given = re.findall("<sep>|[a-z]+", text), INPUT.search(text.strip())
-    (operation,) = (name for name, verbs in VERBS.items() if set(verbs) & set(words))
-    argument = " ".join(ARGUMENTS[operation].search(text).groups()) if operation in ARGUMENTS else ""
-    names = {TOKEN: token_format} | {name: name for name in FORMATS}
-    named = [names[word] for word in words if word in names]
-    named += [one for one, two in PAIRS.items() if two in text]
-    format = "" if {"not", "never"} & set(words) or not named else named[0]
-    return Query(operation, argument, "", "", given[1] or given[2], format)
+# Read by what the explorer of notebook 20 answers by, which shares nothing with what draws queries
 
 
 def read_again(data, token_format=""):
@@ -127,7 +112,7 @@ def test_held_out_pairs_are_never_trained_and_always_evaluated():
     held = task.split()
 
     def pair(text):
-        query = understood(text)
+        query = understood(text, "")
         return query.operation, query.format
 
     turns = [turn.content for row in task.conversations(held) for turn in row if turn.role == "user"]

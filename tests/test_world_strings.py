@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from strategies import tasks
 from unseen.rewriting import Rule
 from unseen.worlds import TaskSpec, rules, strings
-from unseen.worlds.base import generator, shares
-from unseen.worlds.rules import FORMS, Family, Instructions, Split, leaks, nearest_rules, places
+from unseen.worlds.base import Split, shares
+from unseen.worlds.rules import FORMS, Instructions, family_rules, leaks, nearest_rules, places
 from unseen.worlds.strings import count, encipher, rewrite
 
 TASK = TaskSpec(instructions=50, examples=2_000, unseen_instructions=50)
@@ -80,7 +80,7 @@ def test_the_number_of_instructions_changes_neither_the_unseen_rules_nor_the_fir
         assert patterns(part.seen) == patterns(whole.seen)[:size]
 
 
-@pytest.mark.parametrize("lengths", [(5, 5), (20, 20), (20, 18)])
+@pytest.mark.parametrize("lengths", [(5, 5), (20, 18)])
 def test_large_spaces_keep_the_same_promises(lengths):
     x, y = lengths
     task = LARGE.but(pattern_length=x, replacement_length=y, instructions=9_000, examples=9_000)
@@ -126,26 +126,10 @@ def test_leaks_looks_at_both_sides_of_both(side, held_out):
     assert leaks(Split(seen, one("ab", "ba"))) == 0
 
 
-@given(tasks())
-def test_the_nearest_rule_differs_in_fewest_letters(task):
-    split = task.split()
-    for rule, chosen in zip(split.unseen, nearest_rules(split.unseen.patterns, split.seen), strict=True):
-        distances = [
-            sum(a != b for a, b in zip(rule.pattern, known.pattern, strict=True)) for known in split.seen
-        ]
-        assert chosen == distances.index(min(distances))
-
-
 def test_the_nearest_of_many_rules_is_found_in_parts():
     split = LARGE.but(instructions=9_000, examples=9_000).split()
     expected = [(split.seen.patterns != pattern).sum(1).argmin() for pattern in split.unseen.patterns]
     assert nearest_rules(split.unseen.patterns, split.seen).tolist() == expected
-
-
-def test_every_role_of_a_seed_has_a_stream_of_its_own():
-    draws = [generator(seed, role).random() for seed in (0, 1) for role in ("a", "b", "ab")]
-    assert len(set(draws)) == 6
-    assert draws[0] == generator(0, "a").random()
 
 
 # Families
@@ -182,8 +166,9 @@ def test_families_keep_their_first_rules():
 
 
 def test_a_family_that_runs_out_says_so_before_anything_trains(monkeypatch):
-    all_there_are = Family("repeated", 3, (4, 4), 4, 4).rules(10, np.random.default_rng(0), set())
-    assert len(all_there_are[0]) == 3  # aaaa, bbbb, cccc
+    few = FAMILY.but(alphabet="abc", pattern_length=4, replacement_length=4, family="repeated", k_low=4,
+                     k_high=4, instructions=1, unseen_instructions=1)  # fmt: skip
+    assert len(family_rules(few, 10, np.random.default_rng(0), set())[0]) == 3  # aaaa, bbbb, cccc
     monkeypatch.setattr(rules, "_FAMILY_BLOCK", 16)
     monkeypatch.setattr(rules, "_BARREN", 1)
     tight = FAMILY.but(pattern_length=4, replacement_length=4, input_length=8, family="periodic", k_low=2,
