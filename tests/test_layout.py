@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from strategies import tasks
 from unseen.layout import SPECIAL, Layout
 from unseen.rewriting import Rule
-from unseen.worlds import TaskSpec
+from unseen.worlds import TapeSpec, TaskSpec
 
-LAYOUT = TaskSpec().layout
+LAYOUT, TAPES = TaskSpec().layout, TapeSpec().layout
 TEXTS = Layout("ab", 6, 5)
 WORDS = Layout("ABC:", 7, 3, ("flip", "<sep>"))
 
@@ -56,16 +56,19 @@ def test_texts_are_padded_where_they_are_not_read():
     assert [TEXTS.text(ids) for ids in TEXTS.answers(["a", ""])] == ["a....", "....."]
 
 
-@pytest.mark.parametrize(("rule", "text", "message"), [
-    (Rule("ab", "abc"), "abcdefghij", "^pattern: 2 letters, but this model reads exactly 3"),
-    (Rule("abc", "abcd"), "abcdefghij", "^replacement: 4 letters, .* exactly 3"),
-    (Rule("abc", "abc"), "", "^input: 0 letters, .* exactly 10"),
-    (Rule("aBc", "abc"), "abcdefghij", "^pattern: unknown letter 'B'; the alphabet is 'abc"),
-    (Rule("abc", "abc"), "abcdefghi=", "^input: unknown letter '='"),  # a special token is no letter
+@pytest.mark.parametrize(("layout", "rule", "text", "message"), [
+    (LAYOUT, Rule("ab", "abc"), "abcdefghij", "^pattern: 2 letters, but this model reads exactly 3"),
+    (LAYOUT, Rule("abc", "abcd"), "abcdefghij", "^replacement: 4 letters, .* exactly 3"),
+    (LAYOUT, Rule("abc", "abc"), "", "^input: 0 letters, .* exactly 10"),
+    (LAYOUT, Rule("aBc", "abc"), "abcdefghij", "^pattern: unknown letter 'B'; the alphabet is 'abc"),
+    (LAYOUT, Rule("abc", "abc"), "abcdefghi=", "^input: unknown letter '='"),  # a special token is no letter
+    (TAPES, Rule("", "a"), "a", "^pattern: 0 letters, but this model reads 1 to 3"),
+    (TAPES, Rule("a", "bbbbb"), "a", "^replacement: 5 letters, .* 0 to 4"),
+    (TAPES, Rule("a", ""), "a" * 17, "^input: 17 letters, .* 1 to 16"),
 ])  # fmt: skip
-def test_a_prompt_that_the_model_cannot_read_is_refused(rule, text, message):
+def test_a_prompt_that_the_model_cannot_read_is_refused(layout, rule, text, message):
     with pytest.raises(ValueError, match=message):
-        LAYOUT.prompt(rule, text)
+        layout.prompt(rule, text)
 
 
 @pytest.mark.parametrize(("layout", "text", "message"), [

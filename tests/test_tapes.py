@@ -2,7 +2,6 @@
 
 import hashlib
 
-import numpy as np
 import pytest
 
 from unseen.rewriting import Rule
@@ -34,9 +33,9 @@ def test_the_rules_of_every_program_in_every_disguise_are_held_out(split):
         for number in range(TASK.disguises):
             if len(program.symbols) > len(TASK.alphabet):
                 continue
-            worn = program.renamed(renaming(program.symbols, TASK.alphabet, number))
-            if not any(misfit(worn.algorithm, given, TASK) for given, _ in worn.cases):
-                plain = {Rule(rule.pattern, rule.replacement) for rule in worn.algorithm.rules}
+            renamed = program.renamed(renaming(program.symbols, TASK.alphabet, number))
+            if not any(misfit(renamed.algorithm, given, TASK) for given, _ in renamed.cases):
+                plain = {Rule(rule.pattern, rule.replacement) for rule in renamed.algorithm.rules}
                 assert plain <= set(split.programs)
 
 
@@ -72,14 +71,8 @@ def test_examples_are_right_and_as_asked_for(split):
     assert {len(each.text) for each in lines} == set(range(1, 17))
     assert any(each.text.count(each.rule.pattern) > 1 for each in lines)
     assert max(len(set(each.text)) for each in lines) <= TASK.most_letters
-
-
-def test_examples_follow_from_the_spec(split):
-    first, second = (TASK.training(TASK.split()) for _ in range(2))
-    assert np.array_equal(first.tokens(), second.tokens())
-    scored = TASK.evaluation(split, 80, 0)
-    assert sorted(scored) == ["seen", "unseen"]
-    assert {scored["unseen"].line(i).rule for i in range(80)} == set(split.unseen)
+    scored = TASK.evaluation(split, 80, 0)["unseen"]
+    assert {scored.line(i).rule for i in range(80)} == set(split.unseen)
 
 
 def test_the_smallest_tapes_can_be_drawn():
@@ -117,19 +110,6 @@ def test_a_changed_collection_has_another_edition():
     assert (VERSION, hashlib.sha256(text.encode()).hexdigest()[:12]) == (1, "b8946e6d4be0")
 
 
-def test_a_prompt_says_what_is_wrong():
-    for rule, text, told in [
-        (Rule("abcd", ""), "a", "pattern: 4 letters, but this model reads 1 to 3"),
-        (Rule("", "a"), "a", "pattern: 0 letters"),
-        (Rule("a", "bbbbb"), "a", "replacement: 5 letters, but this model reads 0 to 4"),
-        (Rule("a", ""), "a" * 17, "input: 17"),
-        (Rule("a", ""), "", "input: 0"),
-        (Rule("+", ""), "a", "pattern: unknown letter"),
-    ]:
-        with pytest.raises(ValueError, match=told):
-            TASK.layout.prompt(rule, text)
-
-
 # Programs
 
 
@@ -140,8 +120,8 @@ def test_every_program_halts_on_what_is_expected_in_every_disguise(name):
     for given, wanted in program.cases:
         assert program.algorithm.run(given, limit=1_000) == wanted
     for number in range(3 if len(program.symbols) <= 26 else 0):
-        worn = program.renamed(renaming(program.symbols, TASK.alphabet, number))
-        assert worn.algorithm.run(worn.cases[0][0], limit=1_000) == worn.cases[0][1]
+        renamed = program.renamed(renaming(program.symbols, TASK.alphabet, number))
+        assert renamed.algorithm.run(renamed.cases[0][0], limit=1_000) == renamed.cases[0][1]
 
 
 def test_a_disguise_is_a_bijection_and_needs_letters_enough():

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from unseen.files import packaged
-from unseen.rewriting import MarkovAlgorithm
+from unseen.rewriting import MarkovAlgorithm, Rule
 from unseen.worlds.base import generator
 
 # Of the collection: training leaves its rules out, so a change of it changes what runs are trained on.
@@ -42,14 +42,12 @@ class Program:
     def renamed(self, letters: Mapping[str, str]) -> "Program":
         """The same program with each symbol replaced by a letter; symbols that are not named stay."""
         table = str.maketrans(dict(letters))
-        rules = tuple(
-            replace(
-                rule, pattern=rule.pattern.translate(table), replacement=rule.replacement.translate(table)
-            )
-            for rule in self.algorithm.rules
+        rules = (
+            Rule(each.pattern.translate(table), each.replacement.translate(table), each.terminating)
+            for each in self.algorithm.rules
         )
         cases = tuple((given.translate(table), expected.translate(table)) for given, expected in self.cases)
-        return replace(self, algorithm=MarkovAlgorithm(rules), cases=cases)
+        return replace(self, algorithm=MarkovAlgorithm(tuple(rules)), cases=cases)
 
 
 def renaming(symbols: str, alphabet: str, number: int) -> dict[str, str]:
