@@ -35,7 +35,7 @@ LARGE = DomainSpec(letter_examples=1_000, algebra_examples=5_000, list_examples=
 ])  # fmt: skip
 def test_an_algebra_rule_is_applied_at_the_leftmost_match(rule, asked, answer):
     assert AlgebraRule(*rule).apply(asked) == answer
-    assert AlgebraRule(*rule).applies(asked) or asked == answer
+    assert AlgebraRule(*rule).applies_to(asked) or asked == answer
 
 
 @pytest.mark.parametrize("sides", [("+AB", "+AC"), ("+A", "A"), ("+ABC", "A"), ("", "A"), ("+AB", "")])
@@ -114,7 +114,7 @@ def test_every_answer_is_what_its_instruction_says():
         said, _, text = prompt.removesuffix("=").partition("|")
         assert said == rule.text
         assert answer == rule.apply(text)
-        assert examples.applies[i] == rule.applies(text)
+        assert examples.applies[i] == rule.applies_to(text)
         assert examples.applies[i] or answer == text
 
 
