@@ -84,7 +84,7 @@ MIXED = [SMALL.but(ratio=2, diverse=each) for each in DIVERSE if each != "self"]
 TASKS = [LANGUAGE, LANGUAGE.but(names="both"), SMALL.but(after=True), *MIXED]
 
 
-@pytest.mark.parametrize("task", TASKS, ids=str)
+@pytest.mark.parametrize("task", TASKS)
 def test_every_answer_is_what_a_person_would_give_who_reads_the_query(task):
     split, token_format = task.split(), SMALL.split().format
     read_again(task.training(split), token_format)
@@ -163,11 +163,9 @@ def test_mixtures_hold_the_task_once_and_the_rest_ratio_times(diverse):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"rows": 0}, "TuningSpec.rows=0"), ({"paraphrases": 101}, "TuningSpec.paraphrases=101"),
-    ({"operations": 8}, "TuningSpec.operations=8"), ({"ratio": -1}, "TuningSpec.ratio=-1"),
+    ({"paraphrases": 101}, "TuningSpec.paraphrases=101"), ({"operations": 8}, "TuningSpec.operations=8"),
     ({"diverse": "some"}, "known are self, reference"), ({"names": "three"}, "known are one, two, both"),
     ({"ratio": 5}, "expected the digest of the run that samples"), ({"source": SOURCE}, "nothing is sampled"),
-    ({"temperature": 0.0}, "TuningSpec.temperature=0.0"), ({"world": "language"}, "known are tuning"),
 ])  # fmt: skip
 def test_impossible_tunings_are_refused_by_name(changes, message):
     with pytest.raises(ValueError, match=message):

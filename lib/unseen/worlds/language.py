@@ -21,7 +21,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import MOST, Share, among, spec
+from unseen.fields import Count, Share, among, spec
 from unseen.files import packaged
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
@@ -90,26 +90,17 @@ class Query:
     after: bool = False
 
     @property
-    def instruction(self) -> str:
-        """The request, without the input."""
-        form = {"rewrite": " {} by {} in", "delete": " {} from"}.get(self.operation, "")
-        verb = self.verb + form.format(*self.argument.split())
-        return f"{self.phrase.format(verb)} {self.mention}".strip()
-
-    @property
     def content(self) -> str:
         """The query as a model reads it."""
-        return f"{self.text} : {self.instruction}" if self.after else f"{self.instruction} : {self.text}"
-
-    @property
-    def plain(self) -> str:
-        """The right answer, without a format."""
-        return OPERATIONS[self.operation](self.text, self.argument)
+        form = {"rewrite": " {} by {} in", "delete": " {} from"}.get(self.operation, "")
+        verb = self.verb + form.format(*self.argument.split())
+        request = f"{self.phrase.format(verb)} {self.mention}".strip()
+        return f"{self.text} : {request}" if self.after else f"{request} : {self.text}"
 
     @property
     def answer(self) -> str:
         """The right answer."""
-        return formatted(self.plain, self.format)
+        return formatted(OPERATIONS[self.operation](self.text, self.argument), self.format)
 
 
 _NAMED, _REFUSED = 0.45, 0.1  # shares of queries at large that name a format, that refuse one
@@ -143,7 +134,7 @@ class LanguageSpec(WordTask):
 
     world: among(("language",)) = "language"
     names: among(NAMES) = "one"
-    examples: Annotated[int, Field(ge=1, le=MOST)] = 160_000
+    examples: Count = 160_000
     unseen_instructions: Annotated[int, Field(ge=1, le=len(OPERATIONS) * len(FORMATS) // 2)] = 24
     two_turns: Share = 0.25
 
