@@ -26,6 +26,8 @@ class Echo(Task):
     instructions: int = 2
     unseen_instructions: int = 2
     examples: int = 64
+    rule_seed: int = 0
+    example_seed: int = 0
     layout: ClassVar[Layout] = Layout("ab", 6, 5)
 
     def split(self):

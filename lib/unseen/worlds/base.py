@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from unseen.fields import Checked, Seed, spec
+from unseen.fields import Checked, spec
 from unseen.layout import PAD, Layout
 from unseen.rewriting import Rule
 
@@ -101,13 +101,10 @@ class Examples:
 
 @spec
 class Task(Checked):
-    """A task world and its budget: ``rule_seed`` draws the instructions, ``example_seed`` the examples.
-
-    Every world has fields (or properties) ``instructions`` I, ``unseen_instructions`` and ``examples`` N.
+    """A task world and its budget: every one has the fields (or properties) ``instructions`` I,
+    ``unseen_instructions``, ``examples`` N, ``rule_seed``, which draws the instructions, and
+    ``example_seed``, which draws the examples.
     """
-
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     world: ClassVar[str] = ""  # its name in a stored spec: a field of every world but the first
     concentration: ClassVar[float] = 1.0  # how evenly instructions share the budget
@@ -171,7 +168,7 @@ def word(letters: str, length: int, rng: np.random.Generator) -> str:
     return "".join(letters[i] for i in rng.integers(0, len(letters), length))
 
 
-def power(letters: str, length: int) -> int:
+def possible(letters: str, length: int) -> int:
     """How many strings of so many letters there are; beyond 64 letters, which nobody needs, those of 64."""
     return len(letters) ** min(length, 64)
 

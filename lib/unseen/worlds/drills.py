@@ -18,10 +18,10 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from unseen.fields import Count, Length, among, spec
+from unseen.fields import Count, Length, Seed, among, spec
 from unseen.layout import Layout
 from unseen.rewriting import Rule
-from unseen.worlds.base import Examples, Split, Task, generator, power
+from unseen.worlds.base import Examples, Split, Task, generator, possible
 
 _PLANTED = 0.25  # share of an input's letters taken from the argument, so that there is something to be done
 _SHARED = ("alphabet", "pattern_length", "replacement_length", "input_length")
@@ -96,6 +96,8 @@ class DrillSpec(Task):
     pattern_length: Length = 3
     replacement_length: Length = 3
     input_length: Length = 10
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
 
     @classmethod
     def like(cls, task: Task, **changes: Any) -> Self:
@@ -105,7 +107,7 @@ class DrillSpec(Task):
     def _check(self) -> None:
         self._letters("alphabet", 2)
         super()._check()
-        arguments = power(self.alphabet, self.replacement_length)
+        arguments = possible(self.alphabet, self.replacement_length)
         if self.instructions + self.unseen_instructions > arguments:
             held_out = f"with unseen_instructions={self.unseen_instructions}"
             self._refuse("instructions", f"{held_out} more arguments than the {arguments} there are")

@@ -21,7 +21,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Share, among, spec
+from unseen.fields import Count, Seed, Share, among, spec
 from unseen.files import packaged
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
@@ -137,6 +137,8 @@ class LanguageSpec(WordTask):
     examples: Count = 160_000
     unseen_instructions: Annotated[int, Field(ge=1, le=len(OPERATIONS) * len(FORMATS) // 2)] = 24
     two_turns: Share = 0.25
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
 
     @property
     def instructions(self) -> int:

@@ -25,9 +25,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Length, Real, Share, among, later, spec
+from unseen.fields import Count, Length, Real, Seed, Share, among, later, spec
 from unseen.layout import SPECIAL, Layout
-from unseen.worlds.base import Examples, Split, Task, power
+from unseen.worlds.base import Examples, Split, Task, possible
 from unseen.worlds.rules import FORMS, Instructions, draw_split
 
 FAMILIES = ("random", *FORMS, "mixed")
@@ -62,6 +62,8 @@ class TaskSpec(Task):
     occurrences: Length = 1
     no_op_share: Share = 0.0
     unseen_instructions: Count = 1_000
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
     concentration: Annotated[Real, Field(ge=0.001, le=100)] = later(1.0)
     family: among(FAMILIES) = later("random")
     k_low: Length = later(1)
@@ -141,7 +143,7 @@ class TaskSpec(Task):
         """Seen and unseen strings must be disjoint, so there must exist enough of them."""
         # At most: some strings have two forms
         forms = 1 if self.family == "random" else 3 * (self.k_high - self.k_low + 1)
-        patterns, replacements = (forms * power(self.alphabet, -(-length // self.k_low))
+        patterns, replacements = (forms * possible(self.alphabet, -(-length // self.k_low))
                                   for length in (self.pattern_length, self.replacement_length))  # fmt: skip
         shared = self.pattern_length == self.replacement_length
         needed = max(self.instructions, 2) + self.unseen_instructions * (2 if shared else 1)

@@ -68,6 +68,8 @@ class TapeSpec(Task):
     unseen_instructions: Count = 300
     disguises: Count = 3
     collection: Seed = 1
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
 
     def _check(self) -> None:
         self._within("longest_pattern", 1, self.longest_input)

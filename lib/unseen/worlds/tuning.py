@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from unseen import samples
-from unseen.fields import Real, among, spec
+from unseen.fields import Real, Seed, among, spec
 from unseen.messages import Conversation, mix
 from unseen.worlds import language
 from unseen.worlds.base import Examples, generator, pick
@@ -70,6 +70,8 @@ class TuningSpec(WordTask):
     temperature: Annotated[Real, Field(ge=0.01, le=10)] = 0.7
     top_p: Annotated[Real, Field(ge=0.01, le=1)] = 0.95
     after: bool = False
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
 
     @property
     def examples(self) -> int:
