@@ -1,18 +1,17 @@
-"""Notebook 16: a trained model as the machine that runs a Markov algorithm, its answer to a step the next
-input.
+"""Notebook 16: a trained model as the machine that runs a Markov algorithm, each answer its next input.
 
 Either the oracle picks the rule and the model rewrites (``decides=False``), or the model does both: it tries
 the rules in order and takes an unchanged string for "does not apply" (a rule with x = y aside, which the
-oracle picks). A run ends as
+oracle picks).  How a run ends:
 
-solved         it halted on the right string wrong answer   it halted on another one step limit     it had not
-halted 20 moves after the right run does, or came back to a string that it had before, so that it never will
-unreadable     its string grew too long for it, or holds a character that is no letter does not fit   the
-right computation is more than it can read; it was not started
+* ``solved`` or ``wrong answer``: it halted, on the right string or on another.
+* ``step limit``: it made 20 moves more than the right run, or came back to a string that it had before.
+* ``unreadable``: its string grew too long for the model, or holds a character that is no letter.
+* ``does not fit``: the right computation is more than the model can read; it was not started.
 
     >>> program = MarkovAlgorithm.parse("ba -> ab")
     >>> task = TapeSpec(longest_input=4)
-    >>> (trace,) = run_all(lambda pairs: [rule.apply(text) for rule, text in pairs], [(program, "bba")], task)
+    >>> (trace,) = run_all(oracle, [(program, "bba")], task)
     >>> [move.after for move in trace.moves], trace.outcome, trace.right_moves
     (['bab', 'abb', 'abb'], 'solved', 3)
     >>> misfit(program, "ababa", task)
@@ -20,21 +19,24 @@ right computation is more than it can read; it was not started
 """
 
 import html
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, zip_longest
+from functools import cached_property
+from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from unseen.evaluation import all_right, greedy_answers, wilson
+from unseen.evaluation import all_right, greedy_answers
 from unseen.figures import Tile, tiles
 from unseen.model import Transformer
 from unseen.rewriting import MarkovAlgorithm, Rule, StepLimitExceeded
 from unseen.runs.store import Store
 from unseen.scales import Setting, amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.stats import wilson
+from unseen.studies.tour import marked
 from unseen.worlds.programs import Program, collection, renaming
 from unseen.worlds.tapes import TapeSpec
 
@@ -111,6 +113,11 @@ class Trace:
         return next((i for i, move in enumerate(self.moves) if not move.right), len(self.moves))
 
 
+def oracle(questions: Sequence[Question]) -> list[str]:
+    """The right answers."""
+    return [rule.apply(text) for rule, text in questions]
+
+
 @dataclass
 class Reader:
     """A model and its answers so far: it always gives the same answer to the same question."""
@@ -119,29 +126,20 @@ class Reader:
     task: TapeSpec
     memory: dict[Question, str] = field(default_factory=dict)
 
+    @cached_property
+    def trained(self) -> frozenset[Rule]:
+        """The rules that the model was trained on."""
+        return frozenset(self.task.split().seen)
+
     def __call__(self, questions: Sequence[Question]) -> list[str]:
         """The model's answers; raises ``ValueError`` on what it cannot read."""
-        if new := self._new(questions):
-            layout = self.task.layout
-            answers = greedy_answers(self.model, layout.prompts([layout.prompt(*each) for each in new]))
-            self.memory |= {each: layout.answer(ids) for each, ids in zip(new, answers, strict=True)}
+        if new := [each for each in dict.fromkeys(questions) if each not in self.memory]:
+            examples = self.task.examples_of(new)
+            answers, wrong = examples.answers.copy(), ~all_right(self.model, examples)
+            if wrong.any():  # only these are generated, which takes ten times as long
+                answers[wrong] = greedy_answers(self.model, examples.prompts[wrong])
+            self.memory |= {each: examples.layout.answer(ids) for each, ids in zip(new, answers, strict=True)}
         return [self.memory[each] for each in questions]
-
-    def foresee(self, questions: Iterable[Question]) -> None:
-        """Keep the answers to those questions that the model answers rightly, in a tenth of the time of
-        generating.
-
-        As long as a machine is right, its questions are those of the oracle's own run, which are known
-        beforehand.
-        """
-        if new := self._new(questions):
-            right = all_right(self.model, self.task.examples_of(new))
-            self.memory |= {
-                (rule, text): rule.apply(text) for (rule, text), yes in zip(new, right, strict=True) if yes
-            }
-
-    def _new(self, questions: Iterable[Question]) -> list[Question]:
-        return [each for each in dict.fromkeys(questions) if each not in self.memory]
 
 
 def misfit(program: MarkovAlgorithm, text: str, task: TapeSpec) -> str:
@@ -161,25 +159,8 @@ def misfit(program: MarkovAlgorithm, text: str, task: TapeSpec) -> str:
         longest = max(map(len, [text, *(step.text for step in program.steps(text, STEPS))]))
     except StepLimitExceeded:
         return f"the right computation takes more than {STEPS} steps"
-    return (
-        f"a tape of {longest} letters (at most {task.longest_input})" if longest > task.longest_input else ""
-    )
-
-
-def path(program: MarkovAlgorithm, text: str, decides: bool) -> Iterator[Question]:
-    """Every question that a machine asks on this input as long as it is right."""
-    steps = list(program.steps(text, STEPS))
-    for before, step in zip([text, *(step.text for step in steps)], [*steps, None], strict=True):
-        applied = step.rule if step else None
-        if decides and before:
-            for rule in program.rules:
-                if rule == applied:
-                    break
-                yield _plain(rule), before
-        if applied:
-            yield _plain(applied), before
-            if applied.terminating:
-                return
+    most = task.longest_input
+    return f"a tape of {longest} letters (at most {most})" if longest > most else ""
 
 
 def run_all(
@@ -205,13 +186,16 @@ def _run(
 ) -> Generator[Question, str, Trace]:
     if note := misfit(program, text, task):
         return Trace(text, (), MISFIT, note)
-    moves, tape, seen = [], text, set()
+    moves, tape, seen, halted = [], text, set(), False
     most = MORE + sum(1 for _ in program.steps(text))
-    while tape not in seen and len(moves) < most:
+    while not halted:
+        if tape in seen or len(moves) == most:
+            note = "a string came back" if tape in seen else f"not halted after {most} moves"
+            return Trace(text, tuple(moves), LIMIT, note)
         seen.add(tape)
         right_rule = next((rule for rule in program.rules if rule.applies_to(tape)), None)
         if not tape or (right_rule is None and not decides):  # no pattern occurs in an empty string
-            return _ended(program, text, moves, tape)
+            break
         if len(tape) > task.longest_input:
             note = f"a string of {len(tape)} letters (at most {task.longest_input})"
             return Trace(text, tuple(moves), UNREADABLE, note)
@@ -222,14 +206,7 @@ def _run(
         else:
             rule, after = right_rule, (yield _plain(right_rule), tape)
         moves.append(Move(rule, tape, after, right_rule, right_rule.apply(tape) if right_rule else tape))
-        tape = after
-        if rule is None or rule.terminating:
-            return _ended(program, text, moves, tape)
-    note = "a string came back" if tape in seen else f"not halted after {most} moves"
-    return Trace(text, tuple(moves), LIMIT, note)
-
-
-def _ended(program: MarkovAlgorithm, text: str, moves: list[Move], tape: str) -> Trace:
+        tape, halted = after, rule is None or rule.terminating
     return Trace(text, tuple(moves), SOLVED if tape == program.run(text) else WRONG)
 
 
@@ -280,35 +257,19 @@ def run_programs(settings: Iterable[Setting], store: Store | None = None) -> pd.
     decisions (of the right run), right (decisions before the first wrong one), outcome, note.
     """
     store, rows = store or Store(), []
-    pairs = [(setting.name, run) for setting in settings for run in setting.runs()]
-    for name, run in pairs:
-        model = f"{run.task.instructions:,} rules" + (f", {name}" if name != "main" else "")
-        about = {"setting": name, "model": model, "instructions": run.task.instructions}
+    for setting, run in [(each, run) for each in settings for run in each.runs()]:
+        model = f"{run.task.instructions:,} rules" + (f", {setting.name}" if setting.name != "main" else "")
+        about = {"setting": setting.name, "model": model, "instructions": run.task.instructions}
         about |= {"seed": run.task.rule_seed, "run": run.digest()}
         reader, todo = Reader(store.model(run), run.task), jobs(run.task)
-        fitting = [job for job in todo if not misfit(job.program, job.text, run.task)]
-        right = (path(job.program, job.text, decides) for job in fitting for decides in MACHINES)
-        reader.foresee(chain.from_iterable(right))
+        pairs = [(job.program, job.text) for job in todo]
         for decides, machine in MACHINES.items():
-            traces = run_all(reader, [(job.program, job.text) for job in todo], run.task, decides)
-            for job, trace in zip(todo, traces, strict=True):
-                made = 0 if trace.outcome == MISFIT else decisions(job.program, job.text, decides)
-                score = {"decisions": made, "right": trace.right_moves}
+            best, made = (run_all(answers, pairs, run.task, decides) for answers in (oracle, reader))
+            for job, right, trace in zip(todo, best, made, strict=True):
+                score = {"decisions": len(right.moves), "right": trace.right_moves}
                 score |= {"outcome": trace.outcome, "note": trace.note}
                 rows.append(about | {"machine": machine} | job.about | score)
     return pd.DataFrame(rows)
-
-
-def decisions(program: MarkovAlgorithm, text: str, decides: bool) -> int:
-    """How many decisions the right run takes: its steps and, if the machine must see it, that none is left.
-
-    >>> sort = MarkovAlgorithm.parse("ba -> ab")
-    >>> decisions(sort, "ba", decides=False), decisions(sort, "ba", decides=True)
-    (1, 2)
-    """
-    steps = list(program.steps(text))
-    ended = steps[-1].rule.terminating or not steps[-1].text if steps else not text
-    return len(steps) + int(decides and not ended)
 
 
 def summary(runs: pd.DataFrame, apart: pd.DataFrame) -> pd.DataFrame:
@@ -335,25 +296,15 @@ def summary(runs: pd.DataFrame, apart: pd.DataFrame) -> pd.DataFrame:
 def rates(table: pd.DataFrame, by: Sequence[str] = ("model", "machine")) -> pd.DataFrame:
     """Of a ``summary``, a row for each combination of ``by``, misfits left out: decisions made (to the first
     wrong one of their run), the share that was right, runs, the share solved and its Wilson interval."""
-    rows = []
-    for names, part in table[table["fits"]].groupby(list(by), sort=False, observed=True):
-        made, runs, solved = part["made"].sum(), int(part["disguises"].sum()), int(part["solved"].sum())
-        low, high = wilson(solved, runs)
-        right = part["right"].sum() / made if made else np.nan
-        rows.append((*names, made, right, runs, solved / runs, low, high))
-    columns = [*by, "decisions made", "right decisions", "runs", "solved", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+    grouped = table[table["fits"]].groupby(list(by), sort=False, observed=True)
+    sums = grouped[["made", "right", "disguises", "solved"]].sum().reset_index()
+    shares = {"decisions made": sums["made"], "right decisions": sums["right"] / sums["made"]}
+    shares |= {"runs": sums["disguises"], "solved": sums["solved"] / sums["disguises"]}
+    ends = [wilson(*each) for each in zip(sums["solved"], sums["disguises"], strict=True)]
+    return sums[list(by)].assign(**shares).join(pd.DataFrame(ends, columns=["low", "high"]))
 
 
 # One tape
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A trained model to be tried, and the rules that it was trained on."""
-
-    reader: Reader
-    trained: frozenset[Rule]
 
 
 def as_text(program: Program) -> str:
@@ -375,20 +326,17 @@ def written(text: str, name: str = "") -> Program:
     return Program("typed", "", algorithm, ())
 
 
-def attempt(machine: Machine, program: Program, given: str, decides: bool = True) -> tuple[Trace, int]:
-    """Run a program on a machine in disguise: the run in the program's own symbols, and how many of its
-    rules, in the letters that the model reads, the model was trained on.
+def attempt(reader: Reader, program: Program, given: str, decides: bool = True) -> tuple[Trace, int]:
+    """Run a program in disguise: the run in the program's own symbols, and how many of its rules, in the
+    letters that the model reads, the model was trained on.
 
     Raises ``ValueError`` when there are more symbols than letters.
     """
-    program, task = replace(program, cases=(*program.cases, (given, ""))), machine.reader.task
-    secret = renaming(program.symbols, task.alphabet, 0)
+    program = replace(program, cases=(*program.cases, (given, "")))
+    secret = renaming(program.symbols, reader.task.alphabet, 0)
     hidden = program.renamed(secret)
-    algorithm, text = hidden.algorithm, hidden.cases[-1][0]
-    if not misfit(algorithm, text, task):
-        machine.reader.foresee(path(algorithm, text, decides))
-    (trace,) = run_all(machine.reader, [(algorithm, text)], task, decides)
-    return shown(trace, secret), sum(_plain(rule) in machine.trained for rule in algorithm.rules)
+    (trace,) = run_all(reader, [(hidden.algorithm, hidden.cases[-1][0])], reader.task, decides)
+    return shown(trace, secret), sum(_plain(rule) in reader.trained for rule in hidden.algorithm.rules)
 
 
 def shown(trace: Trace, secret: Mapping[str, str]) -> Trace:
@@ -415,19 +363,18 @@ def rows(trace: Trace) -> list[tuple[str, list[Tile], str]]:
     In the string of the first wrong move the first letter that differs from the right string is marked; where
     it ends too early, a gap stands for the missing letter.
     """
-    found, wrong = [], trace.right_moves + 1
-    for number, text in enumerate([trace.text, *(move.after for move in trace.moves)]):
-        marks, written_by = [""] * len(text), trace.moves[number - 1] if number else None
-        rule = trace.moves[number].rule if number < len(trace.moves) else None
-        if rule and (at := text.find(rule.pattern)) >= 0:
-            marks[at : at + len(rule.pattern)] = ["pattern"] * len(rule.pattern)
-        if number == wrong and text != written_by.right_after:
-            pairs = zip_longest(text, written_by.right_after)
-            place = next(place for place, (mine, best) in enumerate(pairs) if mine != best)
-            text, marks = (text + " ", [*marks, ""]) if place == len(text) else (text, marks)
-            marks[place] = "wrong"
-        note = ("" if text else "(empty)   ") + (_said(written_by) if written_by else "start")
-        found.append((str(number or ""), list(zip(text, marks, strict=True)), note))
+    found, moves = [], [None, *trace.moves, None]
+    for number, (last, move) in enumerate(pairwise(moves)):
+        text, spans = last.after if last else trace.text, []
+        if number == trace.right_moves + 1 and text != last.right_after:
+            pairs = enumerate(zip_longest(text, last.right_after))
+            place = next(place for place, (mine, best) in pairs if mine != best)
+            text += " " * (place == len(text))
+            spans.append(("wrong", place, 1))
+        if move and move.rule and move.rule.applies_to(text):
+            spans.append(("pattern", text.find(move.rule.pattern), len(move.rule.pattern)))
+        note = ("" if text else "(empty)   ") + (_said(last) if last else "start")
+        found.append((str(number or ""), marked(text, *spans), note))
     return found
 
 
