@@ -36,9 +36,7 @@ def test_with_right_answers_every_program_that_fits_is_solved(decides):
             assert (trace.outcome, trace.right_moves) == (SOLVED, len(trace.moves))
             steps = [step.text for step in program.steps(text)]
             assert [move.after for move in trace.moves if move.rule] == steps
-            assert decides or len(trace.moves) == len(
-                steps
-            )  # deciding: that none is left
+            assert decides or len(trace.moves) == len(steps)  # deciding: that none is left
 
 
 def test_what_does_not_fit_is_explained_and_the_rest_fits():
