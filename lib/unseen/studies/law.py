@@ -16,7 +16,8 @@ its misfit, and its intervals hold only if it is exact.
 """
 
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -31,7 +32,6 @@ from unseen.specs import ModelSpec, RunSpec, TrainingSpec
 from unseen.studies import diversity
 from unseen.training import batch_size
 
-Levels = Mapping[str, float | str]  # of each factor, by name, and the name of the recipe
 Reading = Callable[[np.ndarray, np.ndarray], float]
 BASE = "threshold at the base"
 _LETTERS = string.ascii_letters + string.digits
@@ -50,12 +50,8 @@ class Factor:
     of: Callable[[RunSpec], float]
 
 
-def passes(spec: RunSpec) -> float:
-    """How often training reads each example: steps x batch / N, to a tenth.
-
-    >>> passes(RunSpec())
-    1.0
-    """
+def _passes(spec: RunSpec) -> float:
+    """How often training reads each example: steps x batch / N, to a tenth."""
     return round(spec.training.steps * batch_size(spec.task, spec.training) / spec.task.examples, 1)
 
 
@@ -68,7 +64,7 @@ FACTORS = {
     "width": Factor("width of the model", "width {}", lambda spec: spec.model.width),
     "depth": Factor("layers of the model", "{} layers", lambda spec: spec.model.layers),
     "budget": Factor("training examples", "budget {:,}", lambda spec: spec.task.examples),
-    "passes": Factor("passes over the examples", "{:g} times the passes", passes),
+    "passes": Factor("passes over the examples", "{:g} times the passes", _passes),
 }
 LEVELS = ("recipe", *FACTORS)
 
@@ -76,26 +72,30 @@ LEVELS = ("recipe", *FACTORS)
 def levels(spec: RunSpec) -> dict[str, float | str]:
     """The level of every factor of a run, and its recipe.
 
-    >>> levels(RunSpec())["budget"], levels(RunSpec())["recipe"]
-    (45000, 'modern')
+    >>> [levels(RunSpec())[name] for name in ("recipe", "budget", "passes")]
+    ['modern', 45000, 1.0]
     """
     return {"recipe": spec.model.recipe} | {name: factor.of(spec) for name, factor in FACTORS.items()}
 
 
-def varied(settings: Sequence[Levels]) -> list[str]:
-    """What each setting changes of its recipe's base, the first with that recipe; empty for the base.
+def bases(table: pd.DataFrame) -> pd.DataFrame:
+    """The levels of each recipe's base, which is its first setting: a row per recipe, a column per factor."""
+    return table.groupby("recipe", sort=False)[list(FACTORS)].first()
+
+
+def varied(table: pd.DataFrame) -> list[str]:
+    """What each setting (columns ``LEVELS``) changes of its recipe's base, the first with that recipe.
+
+    A recipe other than the first counts as a change; the base changes nothing.
 
     >>> shallow = RunSpec().but(model=RunSpec().model.but(layers=3))
-    >>> varied([levels(RunSpec()), levels(shallow)])
+    >>> varied(pd.DataFrame([levels(RunSpec()), levels(shallow)]))
     ['', 'depth']
     """
-    bases: dict[object, Levels] = {}
-    for each in settings:
-        bases.setdefault(each["recipe"], each)
-    first, found = next(iter(bases), None), []
-    for each in settings:
-        changed = [name for name in FACTORS if each[name] != bases[each["recipe"]][name]]
-        found.append(" and ".join(["recipe"] * (each["recipe"] != first) + changed))
+    home, found = bases(table), []
+    for row in table.to_dict("records"):
+        changed = [name for name in FACTORS if row[name] != home.loc[row["recipe"], name]]
+        found.append(" and ".join(["recipe"] * (row["recipe"] != home.index[0]) + changed))
     return found
 
 
@@ -110,18 +110,6 @@ class Design:
     def settings(self) -> tuple[Setting, ...]:
         """All settings, those to fit first."""
         return self.fitted + self.held_out
-
-    def table(self) -> pd.DataFrame:
-        """A row per setting: setting, used to (fit or test), varied, unseen rules, instructions, seeds."""
-        columns = {
-            "setting": [each.name for each in self.settings],
-            "used to": ["test" if each in self.held_out else "fit" for each in self.settings],
-            "varied": [what or "the base" for what in varied([levels(each.base) for each in self.settings])],
-            "unseen rules": [each.base.task.unseen_instructions for each in self.settings],
-            "instructions": [", ".join(f"{size:,}" for size in each.instructions) for each in self.settings],
-            "seeds": [len(each.seeds) for each in self.settings],
-        }
-        return pd.DataFrame(columns)
 
 
 def design_of(name: str) -> Design:
@@ -186,11 +174,10 @@ def room_of(spec: RunSpec) -> int:
 def measure(design: Design, store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
     """``diversity.measure`` with the level of every factor, and whether a setting is held out."""
     results = diversity.measure(design.settings, store, executor)
-    results["held_out"] = results["setting"].isin({each.name for each in design.held_out})
-    about = {each.name: levels(each.base) for each in design.settings}
-    for name in LEVELS:
-        results[name] = [about[setting][name] for setting in results["setting"]]
-    return results
+    about = {
+        each.name: {"held_out": each in design.held_out, **levels(each.base)} for each in design.settings
+    }
+    return results.assign(**pd.DataFrame([about[setting] for setting in results["setting"]]))
 
 
 # The threshold of every setting
@@ -210,18 +197,16 @@ def by_seed(results: pd.DataFrame, read: Reading = stats.logit_line) -> pd.DataF
     it.  ``outside`` is ``below`` if the smallest size (``size``) is already past half of the top, ``above``
     if no size (the largest is ``size``) gets more than half of the answers right, else empty.
     """
-    unseen, rows = results[results["split"] == "unseen"].sort_values("instructions", kind="stable"), []
-    for (setting, seed), _ in results.groupby(["setting", "seed"], sort=False):
-        part = unseen[(unseen["setting"] == setting) & (unseen["seed"] == seed)]
+    unseen, rows = results[results["split"] == "unseen"], []
+    for (setting, seed), part in unseen.groupby(["setting", "seed"], sort=False):
+        part = part.sort_values("instructions")
         sizes, accuracy = part["instructions"].to_numpy(float), part["accuracy"].to_numpy(float)
-        row = {"setting": setting, "seed": seed, **part[["held_out", *LEVELS]].iloc[0]}
-        if accuracy.max() <= 0.5:
-            row |= {"threshold": np.nan, "outside": "above", "size": sizes[-1]}
-        elif accuracy[0] > accuracy.max() / 2:
-            row |= {"threshold": np.nan, "outside": "below", "size": sizes[0]}
-        else:
-            row |= {"threshold": read(sizes, accuracy), "outside": "", "size": np.nan}
-        rows.append(row)
+        top = accuracy.max()
+        outside = "above" if top <= 0.5 else "below" if accuracy[0] > top / 2 else ""
+        size = {"above": sizes[-1], "below": sizes[0], "": np.nan}[outside]
+        about = {"setting": setting, "seed": seed, **part[["held_out", *LEVELS]].iloc[0]}
+        threshold = np.nan if outside else read(sizes, accuracy)
+        rows.append(about | {"threshold": threshold, "outside": outside, "size": size})
     return pd.DataFrame(rows)
 
 
@@ -247,24 +232,24 @@ def by_setting(seeds: pd.DataFrame) -> pd.DataFrame:
     of its first such seed, and ``note`` describes all of them.
     """
     variance, degrees = seed_variance(seeds)
-    rows = []
-    for _, part in seeds.groupby("setting", sort=False):
-        first = part.iloc[(part["outside"] == "").argmin()]  # the first that is outside, if any
-        logs = np.log(part["threshold"].astype(float))
-        half = stats.half_width((variance / len(part), degrees))
-        middle, low, high = np.exp(logs.mean(skipna=False) + np.array([0, -half, half]))
-        about = {name: first[name] for name in ("setting", "held_out", *LEVELS)} | {"seeds": len(part)}
-        where = {"outside": first["outside"], "size": first["size"], "note": _note(part)}
-        rows.append({**about, "middle": middle, "low": low, "high": high, **where})
-    return pd.DataFrame(rows)
+    by_name = seeds.assign(log=np.log(seeds["threshold"].astype(float))).groupby("setting", sort=False)
+    size, inside = by_name.size(), seeds["outside"] == ""
+    first = pd.concat([seeds[~inside], seeds[inside]]).drop_duplicates("setting")  # outside, if any is
+    first = first.set_index("setting").loc[size.index]
+    half = size.map(lambda number: stats.half_width((variance / number, degrees)))
+    middle = by_name["log"].mean().where(first["outside"] == "")
+    table = first[["held_out", *LEVELS]].assign(seeds=size, middle=np.exp(middle))
+    table = table.assign(low=np.exp(middle - half), high=np.exp(middle + half))
+    return table.join(first[["outside", "size"]]).assign(note=_notes(seeds[~inside], size)).reset_index()
 
 
-def _note(part: pd.DataFrame) -> str:
-    words, seeds = {"above": "never half right up to", "below": "below"}, len(part)
-    counts = part[part["outside"] != ""].groupby(["outside", "size"]).size()
-    return ", ".join(
-        f"{words[side]} {size:,.0f} ({n} of {seeds} seeds)" for (side, size), n in counts.items()
-    )
+def _notes(outside: pd.DataFrame, size: pd.Series) -> pd.Series:
+    """For each setting in ``size`` which of its seeds are outside, as words."""
+    words, notes = {"above": "never half right up to", "below": "below"}, dict.fromkeys(size.index, "")
+    for (name, side, end), number in outside.groupby(["setting", "outside", "size"]).size().items():
+        note = f"{words[side]} {end:,.0f} ({number} of {size[name]} seeds)"
+        notes[name] = ", ".join(filter(None, [notes[name], note]))
+    return pd.Series(notes)
 
 
 # The law
@@ -292,9 +277,9 @@ class Prediction:
 class Law:
     """A fitted law; ``seed_part`` and ``misfit_part`` (p, p) add up to the covariance of its coefficients.
 
-    ``bases`` holds the levels of each recipe's base, ``ranges`` the lowest and highest fitted level of each
-    factor over the base, and ``alone`` the settings that alone determine some coefficient, so that the law
-    passes through them.
+    ``bases`` has a row per recipe with the levels of its base, ``ranges`` the lowest and highest fitted level
+    of each factor over the base.  Each setting in ``alone`` determines some coefficient alone, so that the
+    law passes through it.
     """
 
     names: tuple[str, ...]
@@ -305,7 +290,7 @@ class Law:
     seed_degrees: int
     misfit_variance: float
     misfit_degrees: int
-    bases: Mapping[str, Levels] = field(repr=False)
+    bases: pd.DataFrame = field(repr=False)
     ranges: Mapping[str, tuple[float, float]] = field(repr=False)
     alone: frozenset[str] = frozenset()
 
@@ -316,17 +301,17 @@ class Law:
         runs. Raises ``ValueError`` for a level that is not positive, a factor or recipe that the law does not
         know, and another level of a factor that was not varied in the fit.
         """
-        recipe = recipe or next(iter(self.bases))
+        recipe = recipe or self.bases.index[0]
         self._check(recipe, given)
-        row = _design_row(self.names, {**self.bases[recipe], **given}, self.bases, recipe)
+        logs = {name: np.log(level / self.bases.loc[recipe, name]) for name, level in given.items()}
         noise = self.seed_variance / seeds if seeds and self.seed_degrees else 0.0
-        half = self._half_width(row, noise, self.misfit_variance)
-        ends = np.exp(row @ self.coefficients + np.array([0, -half, half])).tolist()
-        return Prediction(*ends, self._warnings(recipe, given))
+        value, half = self._sum({BASE: 1.0, f"recipe {recipe}": 1.0, **logs}, noise, self.misfit_variance)
+        ends = np.exp(value + np.array([0, -half, half])).tolist()
+        return Prediction(*ends, tuple(self._beyond(recipe, given)))
 
     def range_of(self, name: str, recipe: str = "") -> tuple[float, float]:
         """The lowest and highest fitted level of a factor, relative to a recipe's base."""
-        base = self.bases[recipe or next(iter(self.bases))][name]
+        base = self.bases.loc[recipe or self.bases.index[0], name]
         return base * self.ranges[name][0], base * self.ranges[name][1]
 
     def exponents(self) -> pd.DataFrame:
@@ -339,62 +324,57 @@ class Law:
 
         Budget minus passes is the exponent of different examples in as many steps.
         """
-        row = np.array([weights.get(name, 0.0) for name in self.names])
-        half, value = self._half_width(row), float(row @ self.coefficients)
+        value, half = self._sum(weights)
         return {"exponent": value, "low": value - half, "high": value + half}
 
     def against(self, table: pd.DataFrame) -> pd.DataFrame:
         """Prediction and measurement of every setting of ``by_setting``.
 
-        Adds columns predicted, predicted_low, predicted_high (of a mean over as many seeds), ratio (measured
-        over predicted), inside, beyond (a level outside the fitted range), alone (the ratio is 1 by
-        construction), and unknown: why the law cannot predict a setting, else empty.
+        Adds columns predicted, predicted_low, predicted_high (of a mean over as many seeds), beyond (a level
+        outside the fitted range), unknown (why the law cannot predict a setting, else empty), ratio (measured
+        over predicted), inside, and alone (the ratio is 1 by construction).
         """
-        found = [self._predicted(row) for row in table.to_dict("records")]
-        return table.join(pd.DataFrame(found, index=table.index))
-
-    def _predicted(self, row: dict[str, float | str]) -> dict[str, object]:
-        here = {name: row[name] for name in FACTORS}
-        try:
-            found, unknown = self.predict(row["recipe"], row["seeds"], **here), ""
-        except ValueError as reason:
-            found, unknown = Prediction(np.nan, np.nan, np.nan), str(reason)
-        ends = {"predicted": found.middle, "predicted_low": found.low, "predicted_high": found.high}
-        inside = bool(found.low <= row["middle"] <= found.high)
-        about = {"inside": inside, "beyond": bool(found.warnings), "alone": row["setting"] in self.alone}
-        return {**ends, "ratio": row["middle"] / found.middle, **about, "unknown": unknown}
+        found = []
+        for row in table.to_dict("records"):
+            try:
+                here = {name: row[name] for name in FACTORS}
+                each, unknown = self.predict(row["recipe"], row["seeds"], **here), ""
+            except ValueError as reason:
+                each, unknown = Prediction(np.nan, np.nan, np.nan), str(reason)
+            found.append((each.middle, each.low, each.high, bool(each.warnings), unknown))
+        columns = ["predicted", "predicted_low", "predicted_high", "beyond", "unknown"]
+        found = table.join(pd.DataFrame(found, index=table.index, columns=columns))
+        inside = found["middle"].between(found["predicted_low"], found["predicted_high"])
+        ratio = found["middle"] / found["predicted"]
+        return found.assign(ratio=ratio, inside=inside, alone=found["setting"].isin(self.alone))
 
     def _check(self, recipe: str, given: Mapping[str, float]) -> None:
-        if recipe not in self.bases:
-            raise ValueError(f"recipe {recipe} was not fitted: the law knows {', '.join(self.bases)}")
+        if recipe not in self.bases.index:
+            raise ValueError(f"recipe {recipe} was not fitted: the law knows {', '.join(self.bases.index)}")
         for name, value in given.items():
             if name not in FACTORS:
                 raise ValueError(f"{name}: the factors are {', '.join(FACTORS)}")
             if not value > 0 or not np.isfinite(value):
                 raise ValueError(f"{name}={value}: must be a positive number")
-            if name not in self.names and value != (base := self.bases[recipe][name]):
+            if name not in self.names and value != (base := self.bases.loc[recipe, name]):
                 change = f"{value:,g} instead of {base:,g}"
                 raise ValueError(f"{name} was not fitted: the law does not know what {change} does")
 
-    def _half_width(self, row: np.ndarray, noise: float = 0.0, misfit: float = 0.0) -> float:
-        """Half of the 95 % interval of ``row`` times the coefficients, with these variances added."""
-        seeds, off = row @ self.seed_part @ row + noise, row @ self.misfit_part @ row + misfit
-        variances = [(seeds, self.seed_degrees), (off, self.misfit_degrees)]
-        return stats.half_width(*(each for each in variances if each[0] > 0))
-
-    def _warnings(self, recipe: str, given: Mapping[str, float]) -> tuple[str, ...]:
-        found = []
+    def _beyond(self, recipe: str, given: Mapping[str, float]) -> Iterator[str]:
         for name, value in given.items():
             low, high = self.range_of(name, recipe)
             if not low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
-                found.append(f"{name} {value:,g} lies outside the fitted range, {low:,g} to {high:,g}")
-        return tuple(found)
+                yield f"{name} {value:,g} lies outside the fitted range, {low:,g} to {high:,g}"
 
-
-def _design_row(names: Sequence[str], here: Levels, bases: Mapping[str, Levels], recipe: str) -> np.ndarray:
-    """What multiplies the coefficients: 1, log (level / base of its recipe), 1 for its recipe."""
-    logs = {name: np.log(here[name] / bases[recipe][name]) for name in FACTORS}
-    return np.array([1.0 if name in (BASE, f"recipe {recipe}") else logs.get(name, 0.0) for name in names])
+    def _sum(
+        self, weights: Mapping[str, float], noise: float = 0.0, misfit: float = 0.0
+    ) -> tuple[float, float]:
+        """A weighted sum of coefficients and half of its 95 % interval, with these variances added."""
+        row = np.array([weights.get(name, 0.0) for name in self.names])
+        seeds, off = row @ self.seed_part @ row + noise, row @ self.misfit_part @ row + misfit
+        variances = [(seeds, self.seed_degrees), (off, self.misfit_degrees)]
+        half = stats.half_width(*(each for each in variances if each[0] > 0))
+        return float(row @ self.coefficients), half
 
 
 def fit(seeds: pd.DataFrame) -> Law:
@@ -403,33 +383,26 @@ def fit(seeds: pd.DataFrame) -> Law:
     Held-out and censored settings are left out.  The first setting of each recipe is that recipe's base.
     """
     table, (variance, degrees) = by_setting(seeds), seed_variance(seeds)
-    rows = table[~table["held_out"] & table["middle"].notna()].to_dict("records")
+    chosen = table[~table["held_out"]]
+    rows = chosen[chosen["middle"].notna()]
     if len(rows) < 2:
         raise NoLaw(f"a law needs two settings with a threshold, and {len(rows)} of {len(table)} have one")
-    bases = _bases(table, {row["recipe"] for row in rows})
-    changed = [name for name in FACTORS if any(row[name] != bases[row["recipe"]][name] for row in rows)]
-    names = (BASE, *changed, *(f"recipe {recipe}" for recipe in list(bases)[1:]))
-    x = np.array([_design_row(names, row, bases, row["recipe"]) for row in rows])  # (K, p)
+    home = bases(chosen[chosen["recipe"].isin(rows["recipe"])])  # also a base without a threshold
+    over = rows[list(FACTORS)] / home.loc[rows["recipe"]].to_numpy()
+    recipes = {f"recipe {name}": (rows["recipe"] == name).astype(float) for name in home.index[1:]}
+    factors = np.log(over.loc[:, (over != 1).any()])
+    design = pd.DataFrame({BASE: 1.0}, rows.index).join(factors).assign(**recipes)
+    names, x = tuple(design), design.to_numpy()  # (K, p)
     if (rank := np.linalg.matrix_rank(x)) < len(names):
         raise NoLaw(f"{len(rows)} settings determine {rank} coefficients of {len(names)}: {', '.join(names)}")
-    y = np.log([row["middle"] for row in rows])
-    noise = np.array([max(variance if degrees else 0.0, _TINY) / row["seeds"] for row in rows])
+    y = np.log(rows["middle"].to_numpy())
+    noise = max(variance if degrees else 0.0, _TINY) / rows["seeds"].to_numpy()
     misfit = _misfit(x, y, noise)
     solve = _solver(x, 1 / (noise + misfit))  # (p, K)
-    over = {name: [row[name] / bases[row["recipe"]][name] for row in rows] for name in FACTORS}
-    ranges = {name: (min(its), max(its)) for name, its in over.items()}
     parts = (solve * noise @ solve.T, solve * misfit @ solve.T)
-    alone = {row["setting"] for row, lever in zip(rows, np.diag(x @ solve), strict=True) if lever > 1 - 1e-9}
-    spare = len(rows) - len(names)
-    return Law(names, solve @ y, *parts, variance, degrees, misfit, spare, bases, ranges, frozenset(alone))
-
-
-def _bases(table: pd.DataFrame, recipes: set[str]) -> dict[str, Levels]:
-    """The levels of the first fitted setting of each recipe, censored or not."""
-    bases: dict[str, Levels] = {}
-    for row in table[~table["held_out"] & table["recipe"].isin(recipes)].to_dict("records"):
-        bases.setdefault(row["recipe"], {name: row[name] for name in FACTORS})
-    return bases
+    alone = frozenset(rows["setting"][np.diag(x @ solve) > 1 - 1e-9])
+    spare, ranges = len(rows) - len(names), {name: (its.min(), its.max()) for name, its in over.items()}
+    return Law(names, solve @ y, *parts, variance, degrees, misfit, spare, home, ranges, alone)
 
 
 def _solver(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -449,20 +422,12 @@ def _misfit(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> float:
 
 
 def by_reading(results: pd.DataFrame) -> pd.DataFrame:
-    """The exponents of the law under each of ``READINGS``: reading, factor, exponent, low, high.
+    """The exponents of the law under each of ``READINGS``: factor, exponent, low, high, reading.
 
     A reading under which there is no law has no rows.
     """
-    found = [pd.DataFrame(columns=["reading", "factor", "exponent", "low", "high"])]
+    found = []
     for name, read in READINGS.items():
-        try:
-            found.append(fit(by_seed(results, read)).exponents().assign(reading=name)[found[0].columns])
-        except NoLaw:
-            continue
-    return pd.concat(found[1:] or found, ignore_index=True)
-
-
-def significant(readings: pd.DataFrame) -> pd.Series:
-    """The share of readings under which each factor's exponent is significantly different from zero."""
-    certain = (readings["low"] > 0) | (readings["high"] < 0)
-    return certain.groupby(readings["factor"], sort=False).mean()
+        with suppress(NoLaw):
+            found.append(fit(by_seed(results, read)).exponents().assign(reading=name))
+    return pd.concat(found, ignore_index=True)

@@ -18,25 +18,21 @@ oracle picks).  How a run ends:
     'a tape of 5 letters (at most 4)'
 """
 
-import html
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from unseen.evaluation import all_right, greedy_answers
-from unseen.figures import Tile, tiles
 from unseen.model import Transformer
 from unseen.rewriting import MarkovAlgorithm, Rule, StepLimitExceeded
 from unseen.runs.store import Store
 from unseen.scales import Setting, amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.stats import wilson
-from unseen.studies.tour import marked
 from unseen.worlds.programs import Program, collection, renaming
 from unseen.worlds.tapes import TapeSpec
 
@@ -97,6 +93,16 @@ class Move:
         ends = [rule is None or rule.terminating for rule in (self.rule, self.right_rule)]
         return self.after == self.right_after and ends[0] == ends[1]
 
+    def __str__(self) -> str:
+        """Which rule the machine took, and what it should have done."""
+        rules = self.rule, self.right_rule
+        taken, best = (str(rule).replace("->", "→") if rule else "no rule applies" for rule in rules)
+        if self.right:
+            return taken
+        return (
+            f"{taken}   ✗ should be {best if self.rule != self.right_rule else self.right_after or '(empty)'}"
+        )
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -111,6 +117,12 @@ class Trace:
     def right_moves(self) -> int:
         """How many moves were right before the first wrong one."""
         return next((i for i, move in enumerate(self.moves) if not move.right), len(self.moves))
+
+    def __str__(self) -> str:
+        """How the run ended."""
+        size, note = len(self.moves), f": {self.note}" if self.note else ""
+        where = f", {self.right_moves} right before the first wrong" if self.right_moves < size else ""
+        return f"{self.outcome}{note} ({size} move{'s' * (size != 1)}{where})"
 
 
 def oracle(questions: Sequence[Question]) -> list[str]:
@@ -354,51 +366,3 @@ def shown(trace: Trace, secret: Mapping[str, str]) -> Trace:
 
     moves = tuple(Move(*map(bare, vars(move).values())) for move in trace.moves)
     return replace(trace, text=bare(trace.text), moves=moves)
-
-
-def rows(trace: Trace) -> list[tuple[str, list[Tile], str]]:
-    """A tape for ``figures.tiles``: each string, marked what the machine replaces next, and the rule behind
-    it.
-
-    In the string of the first wrong move the first letter that differs from the right string is marked; where
-    it ends too early, a gap stands for the missing letter.
-    """
-    found, moves = [], [None, *trace.moves, None]
-    for number, (last, move) in enumerate(pairwise(moves)):
-        text, spans = last.after if last else trace.text, []
-        if number == trace.right_moves + 1 and text != last.right_after:
-            pairs = enumerate(zip_longest(text, last.right_after))
-            place = next(place for place, (mine, best) in pairs if mine != best)
-            text += " " * (place == len(text))
-            spans.append(("wrong", place, 1))
-        if move and move.rule and move.rule.applies_to(text):
-            spans.append(("pattern", text.find(move.rule.pattern), len(move.rule.pattern)))
-        note = ("" if text else "(empty)   ") + (_said(last) if last else "start")
-        found.append((str(number or ""), marked(text, *spans), note))
-    return found
-
-
-def _said(move: Move) -> str:
-    """Which rule a move took, and what it should have done."""
-    taken, right = (str(rule).replace("->", "→") if rule else "no rule applies"
-                    for rule in (move.rule, move.right_rule))  # fmt: skip
-    if move.right:
-        return taken
-    return f"{taken}   ✗ should be {right if move.rule != move.right_rule else move.right_after or '(empty)'}"
-
-
-def ended(trace: Trace) -> str:
-    """How a run ended, in words."""
-    size, note = len(trace.moves), f": {trace.note}" if trace.note else ""
-    where = f", {trace.right_moves} right before the first wrong" if trace.right_moves < size else ""
-    return f"{trace.outcome}{note} ({size} move{'s' * (size != 1)}{where})"
-
-
-def tape(trace: Trace, title: str = "", most: int = 40) -> str:
-    """A run as HTML, a row per step: what the next rule replaces is orange, the first wrong letter red.
-
-    Of a run longer than ``most`` steps the first are shown.
-    """
-    lines = rows(trace)
-    rest = f", {len(lines) - most - 1} more steps not shown" if len(lines) > most + 1 else ""
-    return f"<b>{html.escape(title)}</b>{tiles(lines[: most + 1])}<b>{html.escape(ended(trace) + rest)}</b>"
