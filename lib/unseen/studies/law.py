@@ -34,7 +34,7 @@ from unseen.training import batch_size
 
 Reading = Callable[[np.ndarray, np.ndarray], float]
 BASE = "threshold at the base"
-_LETTERS = string.ascii_letters + string.digits
+_LETTERS = string.ascii_letters + string.digits  # every alphabet is a beginning of it
 _TINY = 1e-12  # the variance of seeds that agree, so that weights stay finite
 
 
@@ -145,20 +145,19 @@ def at(base: RunSpec, **given: float) -> RunSpec:
     >>> few.task.unseen_instructions, few.training.steps
     (274, 351)
     """
-    task, model = base.task, base.model
-    letters = _LETTERS[: given["alphabet"]] if "alphabet" in given else task.alphabet
-    pattern, budget = given.get("pattern", task.pattern_length), given.get("budget", task.examples)
-    task = task.but(
+    level = levels(base) | given
+    letters, length = _LETTERS[: level["alphabet"]], level["pattern"]
+    task = base.task.but(
         alphabet=letters,
-        pattern_length=pattern,
-        replacement_length=pattern,
-        input_length=given.get("input", task.input_length),
-        examples=budget,
-        unseen_instructions=min(task.unseen_instructions, len(letters) ** pattern // 8),
+        pattern_length=length,
+        replacement_length=length,
+        input_length=level["input"],
+        examples=level["budget"],
+        unseen_instructions=min(base.task.unseen_instructions, len(letters) ** length // 8),
         instructions=2,
     )
-    model = model.but(width=given.get("width", model.width), layers=given.get("depth", model.layers))
-    steps = int(base.training.steps * budget / base.task.examples * given.get("passes", 1.0))
+    model = base.model.but(width=level["width"], layers=level["depth"])
+    steps = int(base.training.steps * level["budget"] / base.task.examples * given.get("passes", 1.0))
     return base.but(task=task, model=model, training=base.training.but(steps=steps))
 
 
