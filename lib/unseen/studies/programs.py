@@ -319,23 +319,15 @@ def rates(table: pd.DataFrame, by: Sequence[str] = ("model", "machine")) -> pd.D
 # One tape
 
 
-def as_text(program: Program) -> str:
-    """The rules of a program in the customary notation, one a line."""
-    return "\n".join(map(str, program.algorithm.rules))
-
-
 def written(text: str, name: str = "") -> Program:
     """A program as a person writes it down; the one with this name in the collection if its rules are these.
 
     Raises ``ValueError`` naming the malformed line, or saying that there is no rule.
     """
-    picked = collection().get(name)
-    if picked and text == as_text(picked):
-        return picked
-    algorithm = MarkovAlgorithm.parse(text)
+    algorithm, picked = MarkovAlgorithm.parse(text), collection().get(name)
     if not algorithm.rules:
         raise ValueError("no rule: write one a line, as in  ba -> ab")
-    return Program("typed", "", algorithm, ())
+    return picked if picked and picked.algorithm == algorithm else Program("typed", "", algorithm, ())
 
 
 def attempt(reader: Reader, program: Program, given: str, decides: bool = True) -> tuple[Trace, int]:
