@@ -97,11 +97,8 @@ class Move:
         """Which rule the machine took, and what it should have done."""
         rules = self.rule, self.right_rule
         taken, best = (str(rule).replace("->", "→") if rule else "no rule applies" for rule in rules)
-        if self.right:
-            return taken
-        return (
-            f"{taken}   ✗ should be {best if self.rule != self.right_rule else self.right_after or '(empty)'}"
-        )
+        should = best if self.rule != self.right_rule else self.right_after or "(empty)"
+        return taken if self.right else f"{taken}   ✗ should be {should}"
 
 
 @dataclass(frozen=True)
