@@ -8,28 +8,20 @@ Letters for shapes are those of ``model``: B examples, H heads, T tokens read, O
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from unseen.evaluation import greedy_answers
-from unseen.figures import COLOURS, heat
 from unseen.model import Transformer
-from unseen.rewriting import Rule
-from unseen.studies.tour import attention, on_source, one_example
-from unseen.widgets import Demo
+from unseen.studies.tour import attention, on_source
 from unseen.worlds.base import Examples, generator
 
 JOBS = ("finds the match", "copies z", "reads y")
 LETTERS = ("copied before", "first replaced", "other replaced", "copied behind")  # of an answer
 WHOLE = "whole answer"
-VIEWS = ("lens", "attention")
 Head = tuple[int, int]  # layer and head, both from 1
 
 
@@ -47,6 +39,8 @@ def kinds_of_letters(examples: Examples) -> dict[str, np.ndarray]:
     The first replaced letter is the one that needs the place: before it a model has only copied, and after it
     its own answer shows that the match has come.
 
+    >>> from unseen.rewriting import Rule
+    >>> from unseen.studies.tour import one_example
     >>> from unseen.worlds.strings import TaskSpec
     >>> kinds = kinds_of_letters(one_example(TaskSpec().layout, Rule("iss", "art"), "kissmeonce"))
     >>> {name: int(mask.sum()) for name, mask in kinds.items()}
@@ -245,90 +239,3 @@ def after_each_layer(model: Transformer, tokens: np.ndarray) -> np.ndarray:
             hook.remove()
     predicted = [model.unembed(x[:, model.shape.prompt - 1 :]).softmax(-1) for x in streams]
     return torch.stack(predicted).cpu().numpy()
-
-
-def candidates(model: Transformer, example: Examples, answer: np.ndarray, most: int = 4) -> pd.DataFrame:
-    """The likeliest letters after each layer for one example (B = 1), while the model reads ``answer`` (O,).
-
-    Columns: layer (0: embedding), place (from 0), rank (from 1), letter, probability, right (or not).
-    """
-    tokens = np.concatenate([example.prompts, answer[None]], axis=1)
-    chances = after_each_layer(model, tokens)[:, 0]  # (L + 1, O, V)
-    order = np.argsort(-chances, axis=-1, kind="stable")[..., :most]
-    layer, place, rank = np.indices(order.shape)
-    columns = {
-        "layer": layer,
-        "place": place,
-        "rank": rank + 1,
-        "letter": np.array(list(example.layout.vocabulary))[order],
-        "probability": np.take_along_axis(chances, order, -1),
-        "right": order == example.answers[0][:, None],
-    }
-    return pd.DataFrame({name: column.ravel() for name, column in columns.items()})
-
-
-# One example in one model
-
-
-def look(demo: Demo, rule: Rule, text: str, model: str, view: str, layer: int, head: int = 1) -> Figure:
-    """One of the demo's models on one example, reading the prompt and its own answer.
-
-    ``lens`` shows its predictions after each layer and the candidates after ``layer``, ``attention`` those of
-    one head.  Raises ``ValueError`` when the model cannot read the rule or the input, or there is no such
-    model, view, layer or head.
-    """
-    if model not in demo.models:
-        raise ValueError(f"model {model!r}: there are {', '.join(demo.models)}")
-    if view not in VIEWS:
-        raise ValueError(f"view {view!r}: there are {', '.join(VIEWS)}")
-    network, example = demo.models[model], one_example(demo.layout, rule, text)
-    if (layer, head) not in all_heads(network):
-        spec = network.spec
-        raise ValueError(f"layer {layer}, head {head}: there are {spec.layers} layers of {spec.heads} heads")
-    answer = greedy_answers(network, example.prompts)[0]
-    if view == "lens":
-        return _lens(candidates(network, example, answer), example, model, layer)
-    example = replace(example, answers=answer[None])
-    weights = attention(network, example.tokens())[layer - 1][0, head - 1]
-    return _attention_map(weights, example, f"{model}: layer {layer}, head {head}")
-
-
-def _lens(table: pd.DataFrame, example: Examples, model: str, layer: int) -> Figure:
-    figure = Figure(figsize=(7.5, 5.6), dpi=90, layout="constrained")
-    above, below = figure.subplots(2, 1, height_ratios=(6, 4))
-    top, after = table[table["rank"] == 1], table[table["layer"] == layer]
-    _letters(top.assign(label=top["letter"]), "layer", above)
-    _letters(after.assign(label=after["letter"] + after["probability"].map(" {:.2f}".format)), "rank", below)
-    for edge in (layer, layer + 1):
-        above.axhline(edge, color="black", lw=2)
-    right = example.layout.text(example.answers[0])
-    above.set_xticklabels(right, family="monospace")
-    above.set(title=f"{model} (blue: right)", xlabel="the right answer", ylabel="after layer (0: embedding)")
-    below.set(title=f"after layer {layer}: the likeliest letters", xlabel="", xticks=[])
-    return figure
-
-
-def _letters(table: pd.DataFrame, rows: str, ax: Axes) -> None:
-    """Labels on a shade of their probability, a row per value of ``rows``; blue where right, else orange."""
-    wide = table.pivot(index=rows, columns="place", values=["probability", "right", "label"])
-    chance, right = wide["probability"].astype(float), wide["right"].astype(bool)
-    options = {"annot": wide["label"], "fmt": "", "annot_kws": {"size": 9}, "percent": False}
-    heat(chance, ax, mask=right, cmap="Oranges", **options)
-    heat(chance, ax, mask=~right, cmap="Blues", **options)
-
-
-def _attention_map(weights: np.ndarray, example: Examples, title: str) -> Figure:
-    """Attention (T, T), a row per token that looks; x and y in colour, a line between prompt and answer."""
-    layout, figure = example.layout, Figure(figsize=(7, 7), dpi=90, layout="constrained")
-    letters = list(layout.text(example.tokens()[0]))[: len(weights)]
-    options = {"percent": False, "annot": False, "cmap": "Blues", "xticklabels": 1, "yticklabels": 1}
-    ax = heat(pd.DataFrame(weights, letters, letters), figure.subplots(), **options)
-    ax.axhline(layout.prompt_length, color="black", lw=0.8)
-    ax.axvline(layout.prompt_length, color="black", lw=0.8)
-    ax.set(title=title, xlabel="is looked at", ylabel="looks")
-    x, y = layout.pattern_length, layout.replacement_length
-    colours = x * [COLOURS["pattern"]] + ["black"] + y * [COLOURS["replacement"]]
-    for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
-        for label, colour in zip(labels, colours, strict=False):
-            label.set(color=colour, weight="bold")
-    return figure
