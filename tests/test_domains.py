@@ -2,6 +2,7 @@
 
 from itertools import chain, cycle, islice
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -176,12 +177,3 @@ def test_every_model_is_evaluated_on_every_kind(runs):
     assert set(results["kind"]) == set(KINDS)
     assert not results.duplicated(keys).any()
     assert len(results) == sum(len(design.runs) for design in domains.designs("smoke")) * (len(KINDS) + 1)
-
-
-def test_what_another_example_is_worth_stays_within_what_was_measured():
-    rows = [("7", 1.0, 100, 0.4), ("7", 0.5, 100, 0.9), ("7", 0.2, 100, 0.0), ("7 alone", 1.0, 50, 0.2),
-            ("7 alone", 1.0, 20, 0.1)]  # fmt: skip
-    frame = pd.DataFrame(rows, columns=["experiment", "own_share", "budget", "accuracy"])
-    table = domains.worth(frame.assign(own_rules=60, kind="algebra", split="unseen", seed=0)).set_index("own")
-    assert table["as own"].to_dict() == {50: 100, 20: 20}
-    assert table["worth"].to_dict() == {50: 1.0, 20: 0.0}

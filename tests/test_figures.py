@@ -24,18 +24,12 @@ def histories(sizes=(10, 300)):
     return index.to_frame(index=False).assign(accuracy=lambda frame: frame["step"] / 100)
 
 
-def settings():
-    fitted = {"setting": ["far", "near"], "middle": [600, 150], "low": [500, 100], "high": [700, 200]}
-    return pd.DataFrame(fitted)
-
-
 def main_of(frame, **more):
     return main_figure.accuracy_by_instructions(frame, baselines(), HALF, PAPER, **more)
 
 
 FIGURES = {
     "main": (main_of, results),
-    "thresholds": (main_figure.threshold_by_setting, settings),
     "learning curves": (figures.learning_curves, histories),
     "heat": (figures.heat, lambda: pd.DataFrame(np.eye(3))),
 }
@@ -143,10 +137,3 @@ def test_the_main_figure_shows_curves_runs_baselines_threshold_and_paper():
 def test_a_threshold_may_lack_an_interval_or_be_absent(threshold, label):
     labels = legend(main_figure.accuracy_by_instructions(results(), threshold=threshold))
     assert [each for each in labels if "half" in each] == ([label] if label else [])
-
-
-def test_thresholds_of_settings_stay_in_their_order():
-    ax = main_figure.threshold_by_setting(settings())
-    assert tick_labels(ax, "y") == ["far", "near"]
-    places = np.asarray(ax.collections[-1].get_offsets())
-    assert places.tolist() == [[600, 1], [150, 0]]

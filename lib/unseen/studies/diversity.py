@@ -29,7 +29,7 @@ from unseen.worlds.base import shares
 from unseen.worlds.strings import TaskSpec
 
 ORDERS = (0.0, 0.5, 1.0, 2.0)  # of Hill numbers: 0 counts instructions, 1 is the exponential of the entropy
-_TRIED = np.arange(0, 3.001, 0.02)  # the misfit can have several minima, so all of these orders are tried
+_TRIED = np.arange(0, 3.001, 0.02).round(2)  # the misfit can have several minima, so all these are tried
 
 Curve = Callable[[np.ndarray], np.ndarray]  # numbers of instructions to accuracies
 
@@ -115,16 +115,17 @@ def thresholds(results: pd.DataFrame) -> pd.DataFrame:
 
     For a curve without a step the numbers are missing and ``note`` says why.
     """
-    found = []
+    rows = []
     for setting, part in results.groupby("setting", sort=False):
+        row = {"setting": setting}
+        row |= dict.fromkeys(("middle", "low", "high", "steepness", "top"), np.nan)
+        row |= {"seeds": part["seed"].nunique(), "note": ""}
         try:
-            found.append({"setting": setting, **vars(fit_threshold(part)), "note": ""})
+            row |= vars(fit_threshold(part))
         except NoThreshold as reason:
-            missing = dict.fromkeys(("middle", "low", "high", "steepness", "top"), np.nan)
-            found.append(
-                {"setting": setting, **missing, "seeds": part["seed"].nunique(), "note": str(reason)}
-            )
-    return pd.DataFrame(found)
+            row["note"] = str(reason)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def main_threshold(results: pd.DataFrame) -> Threshold | None:
@@ -136,53 +137,26 @@ def main_threshold(results: pd.DataFrame) -> Threshold | None:
 
 
 def readings(results: pd.DataFrame, published: PublishedThreshold) -> list[str]:
-    """Three sentences made from the main curve: its ends, its step, and what the budget explains."""
+    """The main curve in words: its two ends, and its step beside the published range."""
     curve = results[results["setting"] == "main"]
-    means = curve.pivot_table("accuracy", "instructions", "split")
-    each = curve.groupby("instructions")["examples_per_instruction"].first()
-    step = _step(means["unseen"], main_threshold(results), published)
-    return [_ends(means), step, _budget(means["unseen"], each)]
-
-
-def _ends(means: pd.DataFrame) -> str:
-    """What models do that trained on the fewest, and on the most instructions."""
-    parts = []
+    means = curve.pivot_table(["accuracy", "examples_per_instruction"], "instructions", "split")
+    ends = []
     for size, row in means.iloc[[0, -1]].iterrows():
-        verb = "follow" if row["unseen"] > 0.5 else "do not follow"
-        scores = f"{row['unseen']:.1%} exact match, against {row['seen']:.1%} on seen ones"
-        parts.append(f"models that trained on {size:,} different instructions {verb} unseen ones ({scores})")
-    return f"M{'; '.join(parts)[1:]}."
-
-
-def _step(unseen: pd.Series, threshold: Threshold | None, published: PublishedThreshold) -> str:
-    """Where the curve rises, how wide the step is, and whether that is in the published range."""
-    if threshold is None:
-        span = f"{unseen.min():.1%} to {unseen.max():.1%}"
-        return f"There is no step to fit: the mean accuracy on unseen instructions is {span}."
-    low, high = unseen[unseen < 0.1 * threshold.top].index, unseen[unseen > 0.9 * threshold.top].index
-    width = ""
-    if len(low) and len(high) and low.max() < high.min():
-        width = (
-            f", from under a tenth of it at {low.max():,} to over nine tenths at {high.min():,} instructions"
-        )
+        accuracy, each = row["accuracy"], row["examples_per_instruction", "unseen"]
+        ends.append(f"{each:,.0f} examples of each of {size:,} give {accuracy['unseen']:.1%} exact match on "
+                    f"unseen instructions and {accuracy['seen']:.1%} on seen ones")  # fmt: skip
+    both = f"On the same budget, {'; '.join(ends)}."
+    if (threshold := main_threshold(results)) is None:
+        low, high = means["accuracy", "unseen"].agg(["min", "max"])
+        return [both, f"There is no step to fit: unseen instructions stay between {low:.1%} and {high:.1%}."]
     first, last = published.never_below, published.always_from
     where = "below" if threshold.middle < first else "above" if threshold.middle > last else "in"
-    step = f"The fitted curve, {threshold.top:.0%} high, reaches half of its height at {threshold}{width}"
-    paper = (
-        f"the range of {first:,} to {last:,} in which the paper's models, at its size, start to generalise"
-    )
-    return f"{step}; that is {where} {paper}."
-
-
-def _budget(unseen: pd.Series, each: pd.Series) -> str:
-    """Whether more different instructions help although the number of examples stays the same."""
-    fewest, best = unseen.index[0], unseen.idxmax()
-    few, many = (
-        f"{unseen[size]:.1%} with {each[size]:,.0f} examples of each of {size:,}" for size in (fewest, best)
-    )
-    if unseen[best] - unseen[fewest] < 0.05:
-        return f"At this fixed budget more different instructions did not help: at best {many}, and {few}."
-    return f"The budget is the same everywhere, so this is diversity and not amount: {many}, and {few}."
+    factor = 81 ** (1 / threshold.steepness)
+    step = (f"The fitted curve, {threshold.top:.0%} high, reaches half of its height at {threshold} and "
+            f"rises from a tenth to nine tenths of it within a factor of {factor:.1f}. The middle is {where} "
+            f"the range of {first:,} to {last:,} in which the paper's models, at its size, start to "
+            "generalise.")  # fmt: skip
+    return [both, step]
 
 
 # What an uneven training set is worth
@@ -215,60 +189,51 @@ def effective_number(concentration: float, instructions: int, examples: int, ord
 
 def with_effective(results: pd.DataFrame, order: float) -> pd.DataFrame:
     """The results with a column ``effective``: Hill's number of each training set."""
+    return results.assign(effective=[effective_number(*each, order) for each in _sets(results)])
+
+
+def _sets(results: pd.DataFrame) -> list[tuple[float, int, int]]:
+    """Concentration, instructions and budget of the training set of each row."""
     budget = (results["instructions"] * results["examples_per_instruction"]).round().astype(int)
-    sets = zip(results["concentration"], results["instructions"], budget, strict=True)
-    return results.assign(effective=[effective_number(*each, order) for each in sets])
+    return list(zip(results["concentration"], results["instructions"], budget, strict=True))
 
 
 def even_curve(results: pd.DataFrame) -> Curve:
-    """Mean unseen accuracy of the even sets, interpolated in log I; constant beyond the ends.
-
-    Raises ``ValueError`` if there are none (``concentration`` 1, split unseen).
-    """
+    """Mean unseen accuracy of the even sets (``concentration`` 1), interpolated in log I; constant beyond the
+    ends."""
     even = results[(results["split"] == "unseen") & (results["concentration"] == 1)]
-    if even.empty:
-        raise ValueError("no row is of an even set (concentration 1) and unseen instructions")
     means = even.groupby("instructions")["accuracy"].mean()
-    return lambda instructions: np.interp(
-        np.log(instructions), np.log(means.index.to_numpy(float)), means.to_numpy()
-    )
-
-
-def misfit(uneven: pd.DataFrame, even: Curve, order: float) -> float:
-    """Root mean square distance of uneven runs from the even curve at their effective numbers."""
-    at = with_effective(uneven, order)["effective"].to_numpy()
-    return float(np.sqrt(np.mean((uneven["accuracy"].to_numpy() - even(at)) ** 2)))
+    sizes, accuracy = np.log(means.index.to_numpy(float)), means.to_numpy()
+    return lambda instructions: np.interp(np.log(instructions), sizes, accuracy)
 
 
 def orders(results: pd.DataFrame, even: Curve) -> pd.DataFrame:
-    """Is there one order for all?  A row for each number of instructions, and ``all``.
+    """Is there one order for all?  A row for each number of instructions with uneven sets, and ``all``.
 
-    Columns: ``best order``, with the least ``misfit`` between 0 and 3; ``misfit at the order of the others``,
-    that which fits the other numbers of instructions best (for ``all`` the same as ``misfit``); ``seeds``,
-    the root mean square distance of runs from the mean of their setting, a lower bound for every order; the
-    misfit at each of ``ORDERS``. Raises ``ValueError`` if there are no uneven sets.
+    A misfit is the root mean square distance of uneven runs from the ``even`` curve at their effective
+    numbers.  Columns: ``best order``, with the least ``misfit`` between 0 and 3; ``misfit at the order of the
+    others``, that which fits the other numbers of instructions best (for ``all`` the same as ``misfit``);
+    ``seeds``, the root mean square distance of runs from the mean of their setting, a lower bound for every
+    order; the misfit at each of ``ORDERS``.
     """
-    uneven = results[(results["split"] == "unseen") & (results["concentration"] != 1)]
-    if uneven.empty:
-        raise ValueError("no row is of an uneven set (concentration other than 1) and unseen instructions")
-    parts = {f"{size:,}": part for size, part in uneven.groupby("instructions")} | {"all": uneven}
+    uneven = results[(results["split"] == "unseen") & (results["concentration"] != 1)].reset_index(drop=True)
+    accuracy, sizes = uneven["accuracy"], uneven["instructions"]
+    sets = _sets(uneven)
+    at = {order: even(np.array([effective_number(*each, order) for each in sets])) for order in _TRIED}
+    squares = pd.DataFrame({order: (accuracy - expected) ** 2 for order, expected in at.items()})
+    of_seeds = (accuracy - uneven.groupby(["setting", "instructions"])["accuracy"].transform("mean")) ** 2
+    rows = {}
+    for which, here in {f"{size:,}": sizes == size for size in np.unique(sizes)}.items():
+        rows[which] = here, squares[~here] if (~here).any() else squares
+    rows["all"] = sizes > 0, squares
     found = {}
-    for which, part in parts.items():
-        others = uneven[~uneven["instructions"].isin(part["instructions"])]
-        best = _best(part, even)
-        means = part.groupby(["setting", "instructions"])["accuracy"].transform("mean")
+    for which, (here, others) in rows.items():
+        misfit = np.sqrt(squares[here].mean())  # by order
         found[which] = {
-            "best order": best,
-            "misfit": misfit(part, even, best),
-            "misfit at the order of the others": misfit(
-                part, even, best if others.empty else _best(others, even)
-            ),
-            "seeds": float(np.sqrt(((part["accuracy"] - means) ** 2).mean())),
-            **{f"order {order:g}": misfit(part, even, order) for order in ORDERS},
+            "best order": misfit.idxmin(),
+            "misfit": misfit.min(),
+            "misfit at the order of the others": misfit[others.mean().idxmin()],
+            "seeds": np.sqrt(of_seeds[here].mean()),
+            **{f"order {order:g}": misfit[order] for order in ORDERS},
         }
     return pd.DataFrame(found).T.rename_axis("instructions")
-
-
-def _best(uneven: pd.DataFrame, even: Curve) -> float:
-    """The order with the least misfit."""
-    return float(min(_TRIED, key=lambda order: misfit(uneven, even, order)).round(2))

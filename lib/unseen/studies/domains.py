@@ -11,16 +11,14 @@ A run may serve several experiments: the store trains it once.
 from types import SimpleNamespace
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from unseen.evaluation import all_right, share
 from unseen.runs.store import Store
-from unseen.runs.sweep import frame, manifests
+from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor
 from unseen.scales import Setting, amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.published import own
 from unseen.worlds.domains import DOMAINS, KINDS, DomainSpec
 
 MORE = 3.75  # how much larger the pure set of experiment 8 is: 75K against 20K
@@ -107,22 +105,21 @@ def _runs(chosen: SimpleNamespace, task: DomainSpec) -> tuple[RunSpec, ...]:
 
 
 def measure(scale: str, executor: Executor | None = None) -> pd.DataFrame:
-    """One row per experiment, design, seed, kind and split.
+    """Train what is missing: one row per experiment, design, seed, kind and split.
 
     Split ``seen`` is of the domain that counts, ``unseen`` of every kind.  Scored are inputs that hold the
     pattern: a model that copies the input is right on every no-op.  Columns: experiment, setting, own_rules
     (of algebra), own_share (of the budget), domains (trained ones), budget, seed, kind, split, accuracy, low,
     high (95 % interval), examples, seconds (of training), run.
     """
-    store, chosen = Store(), designs(scale)
+    store, chosen, rows = Store(), designs(scale), []
     specs = [spec for design in chosen for spec in design.runs]
     frame(sorted(specs, key=lambda spec: spec.task.examples), store, executor)  # the long ones last
     found = {spec: scores(spec, store) for spec in dict.fromkeys(specs)}
-    rows = []
     for design in chosen:
-        about = {"experiment": design.experiment, "setting": design.name}
         for spec in design.runs:
             task = spec.task
+            about = {"experiment": design.experiment, "setting": design.name}
             about |= {"own_rules": task.number("algebra"), "own_share": task.share("algebra")}
             about |= {"domains": sum(task.budget(each) > 0 for each in DOMAINS)}
             about |= {"budget": task.examples, "seed": task.rule_seed}
@@ -132,34 +129,10 @@ def measure(scale: str, executor: Executor | None = None) -> pd.DataFrame:
 
 def scores(spec: RunSpec, store: Store) -> list[dict[str, object]]:
     """Exact match of a finished run on seen instructions of its own domain and unseen ones of every kind."""
-    model, split = store.model(spec), spec.task.split()
-    after, rows = {"seconds": manifests([spec], store)[spec]["train_seconds"], "run": spec.digest()}, []
+    model, split, rows = store.model(spec), spec.task.split(), []
+    after = {"seconds": store.finished(spec)["train_seconds"], "run": spec.digest()}
     for kind, side in [(spec.task.counts, "seen"), *((kind, "unseen") for kind in KINDS)]:
         drawn = spec.task.questions(split, spec.evaluation.examples, spec.evaluation.seed, kind, side)
         right = all_right(model, drawn.where(drawn.applies))
         rows.append({"kind": kind, "split": side, **share(right), **after})
     return rows
-
-
-def worth(results: pd.DataFrame) -> pd.DataFrame:
-    """What an example of the other domain is worth in own ones: a row per mixture that has a control.
-
-    ``as own`` own examples alone would reach the mixture's mean accuracy, read off the line through the
-    controls and the pure set; ``worth`` is what they are more than in the mixture, per other example in it.
-
-    >>> rows = [("7", 1.0, 100, 0.4), ("7", 0.5, 100, 0.3), ("7 alone", 1.0, 50, 0.2)]
-    >>> frame = pd.DataFrame(rows, columns=["experiment", "own_share", "budget", "accuracy"]).assign(
-    ...     own_rules=60, kind="algebra", split="unseen", seed=0)
-    >>> worth(frame)["worth"].tolist()
-    [0.5]
-    """
-    alone, mixed = own(results, "7 alone"), own(results, "7")
-    mixed = mixed[mixed["own_rules"].isin(alone["own_rules"])]
-    pure = pd.concat([alone, mixed[mixed["own_share"] == 1]]).groupby("budget")["accuracy"].mean()
-    mixed = mixed.assign(own=(mixed["own_share"] * mixed["budget"]).round().astype(int))
-    mixed = mixed[mixed["own"].isin(alone["budget"])]
-    table = mixed.groupby(["own", "budget"], as_index=False)["accuracy"].mean()
-    table = table.assign(alone=table["own"].map(pure), others=table["budget"] - table["own"])
-    table["as own"] = np.interp(table["accuracy"], pure.to_numpy(), pure.index.to_numpy()).round().astype(int)
-    columns = ["own", "others", "accuracy", "alone", "as own", "worth"]
-    return table.assign(worth=(table["as own"] - table["own"]) / table["others"])[columns]

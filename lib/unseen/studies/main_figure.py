@@ -1,4 +1,4 @@
-"""The figures of the main study, which notebooks 00 and 10 and the report draw: accuracy and thresholds."""
+"""The figure of the main study, which notebooks 00 and 10 and the report draw."""
 
 from typing import Any
 
@@ -67,16 +67,3 @@ def _draw_baselines(ax: Axes, baselines: pd.DataFrame) -> None:
             continue
         for split, value in accuracy.items():
             ax.axhline(value, color=COLOURS[split], label=f"baseline: {name}, {split}", **look)
-
-
-def threshold_by_setting(thresholds: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """The fitted thresholds of several settings (columns setting, middle, low, high), one line each."""
-    ax = ax or plt.subplots(figsize=(7, 0.6 * len(thresholds) + 1.2))[1]
-    middles, places = thresholds["middle"], np.arange(len(thresholds))[::-1]
-    ax.hlines(places, thresholds["low"], thresholds["high"], color=COLOURS["unseen"], lw=2, alpha=0.5)
-    ax.scatter(middles, places, color=COLOURS["unseen"], zorder=3)
-    ax.set(xscale="log", xlabel="instructions at half accuracy (95 % interval over seeds)")
-    ax.set(yticks=places, yticklabels=thresholds["setting"], ylim=(-0.6, len(thresholds) - 0.4))
-    marks = [20, 50, 100, 200, 500, 1_000, 2_000]
-    shown = [mark for mark in marks if middles.min() / 3 < mark < middles.max() * 3]
-    return ticks(ax, shown, [f"{mark:,}" for mark in shown])

@@ -140,11 +140,6 @@ def scores(run: RunSpec, tell: Tell, tests: Tests, size: int, store: Store) -> p
     return pd.DataFrame(rows).assign(examples=size)  # a column also where there is no test
 
 
-def with_most(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each setting with its largest number of instructions."""
-    return results[results["instructions"] == results.groupby("setting")["instructions"].transform("max")]
-
-
 def named(results: pd.DataFrame) -> pd.Series:
     """How the model of each row was trained: its setting and number of rules, as a label."""
     return results["setting"] + results["instructions"].map("  ·  {:,} rules".format)
