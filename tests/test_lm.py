@@ -353,11 +353,10 @@ def test_another_base_task_evaluation_or_adapter_is_another_run(run, llama):
 
 
 def test_a_local_base_answers_like_the_own_one(llama, runs):
-    base = pretraining.base_of(str(llama), "smoke", rank=8)
-    assert (base.adapter.rank, base.adapter.alpha, base.adapter.steps) == (8, 16, 12)
     small = {"instructions": (2,), "seeds": (0,)}
     few = [each._replace(setting=replace(each.setting, **small)) for each in pretraining.tunings("smoke")[:2]]
-    table, own = base.measure(few), pretraining.base_of("", "smoke").measure(few)
+    table = pretraining.measure("smoke", few, base=str(llama), rank=8)
+    own = pretraining.measure("smoke", few)
     assert {*own} == {*table}
     assert table["start"].tolist() == ["pre-trained"] * 4
     assert table["width"].unique().tolist() == [16]

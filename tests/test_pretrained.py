@@ -1,5 +1,7 @@
 """Notebook 15: the drills that a base is pre-trained on, what is fine-tuned from it, and what comes out."""
 
+from dataclasses import replace
+
 import pytest
 
 from unseen.model import Shape
@@ -120,24 +122,11 @@ def test_the_cipher_is_that_of_encrypted_rewriting():
 
 
 def test_the_own_base_is_pre_trained_once_and_everything_is_fine_tuned_from_it(runs):
-    own, tunings = pretraining.base_of("", "smoke"), pretraining.tunings("smoke")[:2]
-    table = own.measure(tunings, Serial())
+    tunings = pretraining.tunings("smoke")[:2]
+    few = [each._replace(setting=replace(each.setting, seeds=(0,))) for each in tunings]
+    table = pretraining.measure("smoke", few, Serial())
     manifest = Store().manifest(pretraining.base_run("smoke"))
     assert table["start"].unique().tolist() == ["pre-trained", "from scratch"]
     assert {*table["kind"]} == {"has-op", "no-op"}
-    assert len(table) == 2 * 2 * 2 * 2 * 2  # starts, sizes, seeds, splits, kinds
+    assert len(table) == 2 * 2 * 2 * 2  # starts, sizes, splits, kinds
     assert ensure(pretraining.base_run("smoke"), Store()) == manifest
-    drills = own.drills(Serial())
-    assert drills["operation"].tolist() == list(OPERATIONS)
-    assert drills["accuracy"].between(0, 1).all()
-    wrong = pretraining.mistakes(tunings[0])
-    assert len(wrong) > 0  # twelve steps teach nothing
-    assert (wrong["input"] != wrong["answer"]).all()
-    for rule, text in zip(wrong["rule"], wrong["input"], strict=True):
-        assert rule.split(" -> ")[0] not in text
-
-
-def test_a_rule_taken_letter_by_letter():
-    """On ``aabb``: each a may become x and each b may become y, as the pattern has them in these places."""
-    answers = {"xxyb": True, "aayb": True, "aabb": True, "aaxb": False, "aay": False, "yaba": False}
-    assert {each: pretraining.letter_by_letter(Rule("ab", "xy"), "aabb", each) for each in answers} == answers
