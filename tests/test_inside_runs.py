@@ -10,7 +10,7 @@ from unseen.rewriting import Rule
 from unseen.runs.workers import Serial
 from unseen.scales import SCALES
 from unseen.studies import inside_runs
-from unseen.studies.inside_runs import EXACT, FOLLOWS, PAIRINGS, RECITES
+from unseen.studies.inside_runs import FOLLOWS, PAIRINGS, RECITES
 from unseen.studies.tour import one_example
 from unseen.training import data_of, start, train
 from unseen.worlds.rules import Instructions
@@ -138,16 +138,3 @@ def test_runs_of_a_scale_lie_on_both_sides_of_the_step(name):
     runs = [run for setting in inside_runs.settings(name) for run in setting.runs()]
     assert len({run.digest() for run in runs}) == len(runs)
     assert len({run.task.instructions for run in runs}) > 1
-
-
-def test_a_signal_that_falls_rises_too_and_one_that_stays_does_not():
-    values = {EXACT: [0, 0, 0, 1, 1, 1], "loss, unseen": [3, 1, 1, 1, 1, 1], "recites": [0.01] * 6}
-    frames = [
-        pd.DataFrame({"step": range(0, 60, 10), "signal": name, "value": values[name]}) for name in values
-    ]
-    table = pd.concat(frames).assign(instructions=8, seed=0)
-    found = inside_runs.rises(table).set_index("signal")
-    assert found.loc["loss, unseen", ["step", "lead"]].tolist() == [5, 20]
-    assert np.isnan(found.loc["recites", "step"])
-    never = inside_runs.rises(table.assign(value=table["value"].where(table["signal"] != EXACT, 0.0)))
-    assert never["lead"].isna().all(), "where exact match never rises nothing leads"

@@ -4,7 +4,6 @@
 finished runs.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -48,31 +47,32 @@ def paired(task: TaskSpec, pairing: str, size: int = 500) -> Examples:
 
 
 def crossings(table: pd.DataFrame, unseen: pd.DataFrame) -> pd.DataFrame:
-    """Where each curve passes one half, per seed: columns curve, seed, middle (instructions; may be missing).
+    """At how many instructions each curve passes one half: a row per seed, a column per curve, NaN where not.
 
     ``table`` has the columns instructions, seed, ask (of ``PAIRINGS``), does (``FOLLOWS`` or ``RECITES``) and
     share; ``unseen`` is the accuracy of the same runs (columns of ``sweep.frame``).  Rising curves are fitted
     as the threshold is.  ``recites = follows`` is where the two answers to a swapped replacement are equally
     frequent, ``half of reciting`` where reciting has lost half of its best share; both between two sizes.
     """
-    followed = table[table["does"] == FOLLOWS].rename(columns={"share": "accuracy"})
+    followed = table[table["does"] == FOLLOWS].rename(columns={"share": "accuracy"}).assign(split="unseen")
     rising = {f"follows: {ask}": part for ask, part in followed.groupby("ask", sort=False)}
-    rising["unseen exact match"] = unseen[unseen["split"] == "unseen"]
-    rows = [(name, seed, _middle(one)) for name in rising for seed, one in rising[name].groupby("seed")]
-    swapped = table[table["ask"] == PAIRINGS[1]]
-    swapped = swapped.pivot(index=["seed", "instructions"], columns="does", values="share")
+    rising["unseen exact match"] = unseen
+    found = {
+        name: {seed: _middle(one) for seed, one in part.groupby("seed")} for name, part in rising.items()
+    }
+    found |= {"recites = follows": {}, "half of reciting": {}}
+    swapped = table[table["ask"] == PAIRINGS[1]].pivot_table("share", ["seed", "instructions"], "does")
     for seed, one in swapped.groupby("seed"):
-        sizes = one.index.get_level_values("instructions").to_numpy(float)
-        follows, recites = one[FOLLOWS].to_numpy(), one[RECITES].to_numpy()
-        rows.append(("recites = follows", seed, crosses(sizes, follows - recites)))
-        rows.append(("half of reciting", seed, crosses(sizes, recites.max() / 2 - recites)))
-    return pd.DataFrame(rows, columns=["curve", "seed", "middle"])
+        sizes, follows, recites = one.index.get_level_values(1), one[FOLLOWS].array, one[RECITES].array
+        found["recites = follows"][seed] = crosses(sizes, follows - recites)
+        found["half of reciting"][seed] = crosses(sizes, recites.max() / 2 - recites)
+    return pd.DataFrame(found).rename_axis("seed")
 
 
 def _middle(curve: pd.DataFrame) -> float:
     """The threshold of one seed's curve; NaN where it does not step."""
     try:
-        return fit_threshold(curve.assign(split="unseen")).middle
+        return fit_threshold(curve).middle
     except NoThreshold:
         return np.nan
 
@@ -80,10 +80,10 @@ def _middle(curve: pd.DataFrame) -> float:
 def summary(crossed: pd.DataFrame, against: str = "unseen exact match") -> pd.DataFrame:
     """Each curve of ``crossings`` over seeds: curve, middle, low, high, seeds, and its ratio to ``against``
     within seeds (ratio, ratio_low, ratio_high).  Curves that do not cross in every seed are left out."""
-    wide = crossed.pivot(index="seed", columns="curve", values="middle").dropna(axis=1)
-    order = [name for name in dict.fromkeys(crossed["curve"]) if name in wide and against in wide]
+    known = crossed.dropna(axis=1)
     columns = ["curve", "middle", "low", "high", "seeds", "ratio", "ratio_low", "ratio_high"]
-    rows = [(name, *interval(wide[name]), len(wide), *interval(wide[name] / wide[against])) for name in order]
+    curves = known.items() if against in known else ()
+    rows = [(name, *interval(curve), len(curve), *interval(curve / known[against])) for name, curve in curves]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -198,29 +198,3 @@ def settings(name: str) -> tuple[Setting, ...]:
     found = Setting("generalises", often, row.sizes, row.seeds)
     low = main.instructions[0]
     return (found,) if low in row.sizes else (found, Setting("does not", often, (low,), (0,)))
-
-
-def rises(table: pd.DataFrame, share: float = 0.5) -> pd.DataFrame:
-    """When each signal of each run has gone a ``share`` of its way, and how long before exact match that was.
-
-    ``table`` is that of ``followed``.  The way goes from the first row to the mean of the last three, up or
-    down.  Columns: instructions, seed, signal, start, end, step (on a line between two rows), lead (steps
-    before ``EXACT``; missing where one of the two changes by less than 0.05).
-
-    >>> steps = {"instructions": 8, "seed": 0, "step": range(0, 60, 10)}
-    >>> early = pd.DataFrame({**steps, "signal": "reads y", "value": [0, 0.5, 1, 1, 1, 1]})
-    >>> late = pd.DataFrame({**steps, "signal": EXACT, "value": [0, 0, 0.5, 1, 1, 1]})
-    >>> rises(pd.concat([early, late]))[["signal", "step", "lead"]].values.tolist()
-    [['exact match, unseen', 20.0, 0.0], ['reads y', 10.0, 10.0]]
-    """
-    rows = []
-    for key, part in table.sort_values("step", kind="stable").groupby(["instructions", "seed", "signal"]):
-        values, steps = part["value"].to_numpy(float), part["step"].to_numpy(float)
-        begin, end, at = values[0], values[-3:].mean(), math.nan
-        if abs(end - begin) >= 0.05:
-            at = crosses(steps, (values - begin) / (end - begin) - share, log=False)
-        rows.append((*key, begin, end, at))
-    frame = pd.DataFrame(rows, columns=["instructions", "seed", "signal", "start", "end", "step"])
-    exact = frame[frame["signal"] == EXACT].set_index(["instructions", "seed"])["step"].rename("exact")
-    frame = frame.join(exact, on=["instructions", "seed"])
-    return frame.assign(lead=frame["exact"] - frame["step"]).drop(columns="exact")
