@@ -165,8 +165,8 @@ def test_a_budget_is_divided_without_loss():
 def test_all_designs_of_a_scale_can_be_drawn(scale):
     designs = domains.designs(scale)
     assert {design.experiment for design in designs} == {"7", "7 alone", "8", "9"}
-    assert len({design.setting.name for design in designs}) == len(designs)
-    for spec in (spec for design in designs for spec in design.runs):
+    assert len({design.name for design in designs}) == len(designs)
+    for spec in (spec for design in designs for spec in design.runs()):
         assert specs.RunSpec.from_dict(spec.to_dict()) == spec
         assert spec.training.steps == spec.task.examples // spec.training.batch
 
@@ -176,4 +176,4 @@ def test_every_model_is_evaluated_on_every_kind(runs):
     keys = ["experiment", "setting", "own_rules", "own_share", "seed", "kind", "split"]
     assert set(results["kind"]) == set(KINDS)
     assert not results.duplicated(keys).any()
-    assert len(results) == sum(len(design.runs) for design in domains.designs("smoke")) * (len(KINDS) + 1)
+    assert len(results) == sum(len(design.runs()) for design in domains.designs("smoke")) * (len(KINDS) + 1)

@@ -354,7 +354,7 @@ def test_another_base_task_evaluation_or_adapter_is_another_run(run, llama):
 
 def test_a_local_base_answers_like_the_own_one(llama, runs):
     small = {"instructions": (2,), "seeds": (0,)}
-    few = [each._replace(setting=replace(each.setting, **small)) for each in pretraining.tunings("smoke")[:2]]
+    few = [replace(each, **small) for each in pretraining.tunings("smoke")[:2]]
     table = pretraining.measure("smoke", few, base=str(llama), rank=8)
     own = pretraining.measure("smoke", few)
     assert {*own} == {*table}

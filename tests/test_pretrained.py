@@ -91,19 +91,19 @@ def test_drills_have_the_layout_of_the_rewriting_that_follows(lengths):
 def test_every_fine_tuning_reads_the_layout_of_its_base(name):
     base, tunings = pretraining.base_run(name), pretraining.tunings(name)
     for tuning in tunings:
-        run = tuning.setting.base
+        run = tuning.base
         assert run.model.base == ("" if tuning.start == "from scratch" else base.digest())
         assert Shape.of(run.task.layout) == Shape.of(base.task.layout)
         assert run.model.but(base="", seed=0, inherits="all") == base.model
         assert run.task.no_op_share == pretraining.NO_OPS
-    assert len({tuning.setting.name for tuning in tunings}) == len(tunings)
+    assert len({tuning.name for tuning in tunings}) == len(tunings)
 
 
 def test_all_starts_get_the_same_budget_and_a_half_says_which_half_it_is():
     tunings = pretraining.tunings("quick")
-    assert len({tuning.setting.base.training.steps for tuning in tunings}) == 1
-    assert len({tuning.setting.base.task.examples for tuning in tunings if tuning.data == "all"}) == 1
-    by_data = {tuning.data: tuning.setting for tuning in tunings if tuning.work == "plain"}
+    assert len({tuning.base.training.steps for tuning in tunings}) == 1
+    assert len({tuning.base.task.examples for tuning in tunings if tuning.data == "all"}) == 1
+    by_data = {tuning.data: tuning for tuning in tunings if tuning.work == "plain"}
     whole = by_data.pop("all").base.task
     assert {setting.base.task.examples for setting in by_data.values()} == {whole.examples // 2}
     assert [setting.instructions for setting in by_data.values()] == [(3_000,), (1_500,), (3_000,)]
@@ -112,7 +112,7 @@ def test_all_starts_get_the_same_budget_and_a_half_says_which_half_it_is():
 
 def test_the_cipher_is_that_of_encrypted_rewriting():
     tunings = pretraining.tunings("smoke", "shift:2")
-    ciphers = {tuning.work: tuning.setting.base.task.cipher for tuning in tunings}
+    ciphers = {tuning.work: tuning.base.task.cipher for tuning in tunings}
     assert ciphers == {"plain": "", "encrypted": "shift:2"}
     with pytest.raises(ValueError, match=r"cipher='rot13'"):
         pretraining.tunings("smoke", "rot13")
@@ -123,7 +123,7 @@ def test_the_cipher_is_that_of_encrypted_rewriting():
 
 def test_the_own_base_is_pre_trained_once_and_everything_is_fine_tuned_from_it(runs):
     tunings = pretraining.tunings("smoke")[:2]
-    few = [each._replace(setting=replace(each.setting, seeds=(0,))) for each in tunings]
+    few = [replace(each, seeds=(0,)) for each in tunings]
     table = pretraining.measure("smoke", few, Serial())
     manifest = Store().manifest(pretraining.base_run("smoke"))
     assert table["start"].unique().tolist() == ["pre-trained", "from scratch"]

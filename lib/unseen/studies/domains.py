@@ -2,14 +2,15 @@
 
 A run may serve several experiments: the store trains it once.
 
->>> [design.name for design in designs("quick") if design.experiment == "8"]
+>>> [design.label for design in designs("quick") if design.experiment == "8"]
 ['N own', 'nine tenths own', '3.75 N own']
->>> [round(design.task.share("algebra"), 2) for design in designs("quick") if design.experiment == "7"][:4]
+>>> seven = [design for design in designs("quick") if design.experiment == "7"]
+>>> [design.base.task.share("algebra") for design in seven[:4]]
 [1.0, 0.9, 0.5, 0.2]
 """
 
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -32,24 +33,16 @@ GENERAL = {
 }
 
 
-class Design(NamedTuple):
-    """One mixture of one experiment: its ``name`` within it, and its runs, one per seed."""
+@dataclass(frozen=True)
+class Design(Setting):
+    """One mixture of one ``experiment``, and its ``label`` within it; a run per seed."""
 
     experiment: str
-    name: str
-    runs: tuple[RunSpec, ...]
+    label: str
 
-    @property
-    def task(self) -> DomainSpec:
-        """The task of the first seed."""
-        return self.runs[0].task
-
-    @property
-    def setting(self) -> Setting:
-        """The design as ``report.write_table`` records it with the results."""
-        name = f"{self.experiment}: {self.name}, {self.task.number('algebra')} own rules"
-        seeds = tuple(run.task.rule_seed for run in self.runs)
-        return Setting(name, self.runs[0], (self.task.instructions,), seeds)
+    def runs(self) -> list[RunSpec]:
+        """The runs; the mixture decides their numbers of instructions."""
+        return [self.base.with_seed(seed) for seed in self.seeds]
 
 
 def mixture(chosen: SimpleNamespace, own: int, **shares: float) -> DomainSpec:
@@ -92,16 +85,17 @@ def designs(name: str) -> tuple[Design, ...]:
         tasks.append(("8", "3.75 N own, 3.75 x rules", larger.but(algebra_instructions=int(MORE * middle))))
     tasks += [("9", each, mixture(chosen, middle, **dict.fromkeys(parts, 1 / len(parts))))
               for each, parts in GENERAL.items()]  # fmt: skip
-    return tuple(Design(experiment, each, _runs(chosen, task)) for experiment, each, task in tasks)
+    return tuple(_design(chosen, *each) for each in tasks)
 
 
-def _runs(chosen: SimpleNamespace, task: DomainSpec) -> tuple[RunSpec, ...]:
-    """A run per seed; each reads its budget once."""
+def _design(chosen: SimpleNamespace, experiment: str, label: str, task: DomainSpec) -> Design:
+    """The runs on a mixture: each reads its budget once."""
     steps = max(1, task.examples // BATCH)
     training = TrainingSpec(steps=steps, batch=BATCH, learning_rate=0.01, matrix_learning_rate=0.015,
                             evaluate_every=max(1, steps // 4), checkpoint_every=500)  # fmt: skip
     base = RunSpec(task, ModelSpec(**chosen.model), training, EvaluationSpec(chosen.tests))
-    return tuple(base.with_seed(seed) for seed in chosen.seeds)
+    name = f"{experiment}: {label}, {task.number('algebra')} own rules"
+    return Design(name, base, (task.instructions,), chosen.seeds, experiment, label)
 
 
 def measure(scale: str, executor: Executor | None = None) -> pd.DataFrame:
@@ -113,13 +107,13 @@ def measure(scale: str, executor: Executor | None = None) -> pd.DataFrame:
     high (95 % interval), examples, seconds (of training), run.
     """
     store, chosen, rows = Store(), designs(scale), []
-    specs = [spec for design in chosen for spec in design.runs]
+    specs = [spec for design in chosen for spec in design.runs()]
     frame(sorted(specs, key=lambda spec: spec.task.examples), store, executor)  # the long ones last
     found = {spec: scores(spec, store) for spec in dict.fromkeys(specs)}
     for design in chosen:
-        for spec in design.runs:
+        for spec in design.runs():
             task = spec.task
-            about = {"experiment": design.experiment, "setting": design.name}
+            about = {"experiment": design.experiment, "setting": design.label}
             about |= {"own_rules": task.number("algebra"), "own_share": task.share("algebra")}
             about |= {"domains": sum(task.budget(each) > 0 for each in DOMAINS)}
             about |= {"budget": task.examples, "seed": task.rule_seed}

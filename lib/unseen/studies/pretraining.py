@@ -4,15 +4,15 @@ The base is a small model that is pre-trained here on drills, or any causal lang
 with an adapter per run.  All runs of a scale take the same number of steps, so half of the data is read twice
 as often.
 
->>> [tuning.setting.name for tuning in tunings("smoke")][:3]
+>>> [tuning.name for tuning in tunings("smoke")][:3]
 ['pre-trained, plain: all', 'from scratch, plain: all', 'softened, plain: all']
->>> sum(len(tuning.setting.runs()) for tuning in tunings("quick"))
+>>> sum(len(tuning.runs()) for tuning in tunings("quick"))
 69
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -35,10 +35,10 @@ CHANGED = ("softened", "rescaled")  # starts from the base with changed weights:
 STARTS = ("pre-trained", "from scratch", *CHANGED)
 
 
-class Tuning(NamedTuple):
-    """One setting: where it ``start``s, which ``work`` it learns, on which part of the ``data``."""
+@dataclass(frozen=True)
+class Tuning(Setting):
+    """A setting that says where it ``start``s, which ``work`` it learns, on which part of the ``data``."""
 
-    setting: Setting
     start: str
     work: str
     data: str
@@ -78,8 +78,7 @@ def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
 
     def add(start: str, work: str, data: str, sizes: tuple[int, ...], **changes: float | str) -> None:
         base = with_task(_run(name, start), **changes)
-        setting = Setting(f"{start}, {work}: {data}", base, sizes, chosen.seeds)
-        found.append(Tuning(setting, start, work, data))
+        found.append(Tuning(f"{start}, {work}: {data}", base, sizes, chosen.seeds, start, work, data))
 
     large = tuple(size for size in chosen.sizes if size >= 300) or chosen.sizes
     starts = STARTS if base_run(name).model.recipe == "modern" else STARTS[:2]
@@ -106,15 +105,13 @@ def measure(
     if base:
         folder, steps = checked(base), amounts("pretraining", name).steps
         adapter = AdapterSpec(rank=rank, alpha=2 * rank, steps=steps)
-        settings = [each.setting for each in tunings if each.start == "pre-trained"]
-        pairs = [(setting, spec) for setting in settings for spec in setting.runs()]
+        pairs = [(each, run) for each in tunings if each.start == "pre-trained" for run in each.runs()]
         table = pd.DataFrame([row for pair in pairs for row in _adapted(*pair, folder, adapter)])
     else:
         frame([base_run(name)], executor=executor)
-        table = diversity.measure([each.setting for each in tunings], executor=executor, by_kind=True)
-    what = {each.setting.name: each[1:] for each in tunings}
-    columns = pd.DataFrame(table["setting"].map(what).tolist(), columns=["start", "work", "data"])
-    return pd.concat([columns, table], axis=1)
+        table = diversity.measure(tunings, executor=executor, by_kind=True)
+    which = pd.DataFrame({each.name: vars(each) for each in tunings}).T[["start", "work", "data"]]
+    return pd.concat([which.loc[table["setting"]].reset_index(drop=True), table], axis=1)
 
 
 def _adapted(setting: Setting, spec: RunSpec, folder: Path, adapter: AdapterSpec) -> list[dict[str, object]]:
