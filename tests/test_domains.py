@@ -1,6 +1,7 @@
 """Three domains: what their oracles answer, what is held out, and how a budget is divided."""
 
-from itertools import chain, cycle, islice
+from dataclasses import replace
+from itertools import chain, cycle, islice, product
 
 import numpy as np
 import pandas as pd
@@ -172,8 +173,8 @@ def test_all_designs_of_a_scale_can_be_drawn(scale):
 
 
 def test_every_model_is_evaluated_on_every_kind(runs):
-    results = domains.measure("smoke", Serial())
-    keys = ["experiment", "setting", "own_rules", "own_share", "seed", "kind", "split"]
+    chosen = [replace(each, seeds=(0,)) for each in domains.designs("smoke") if each.experiment == "8"]
+    results = domains.measure(chosen, Serial())
     assert set(results["kind"]) == set(KINDS)
-    assert not results.duplicated(keys).any()
-    assert len(results) == sum(len(design.runs()) for design in domains.designs("smoke")) * (len(KINDS) + 1)
+    assert not results.duplicated(["setting", "own_rules", "seed", "kind", "split"]).any()
+    assert len(results) == len(chosen) * (len(KINDS) + 1)

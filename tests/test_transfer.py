@@ -9,12 +9,10 @@ import pandas as pd
 import pytest
 
 from trainers import SMALL
-from unseen.runs.store import Store
-from unseen.runs.sweep import SweepFailed
 from unseen.runs.workers import Serial
 from unseen.scales import SCALES, Setting
-from unseen.studies import published as claims_transfer
 from unseen.studies import transfer
+from unseen.studies.published import occurrence_table
 from unseen.worlds.rules import Instructions, strings_of
 
 TASK = SMALL.task.but(
@@ -26,12 +24,6 @@ FORM = {  # of strings of four letters, at k = 2
     "periodic": lambda x: x[0] == x[2] and x[1] == x[3],
     "mirrored": lambda x: x[0] == x[3] and x[1] == x[2],
 }
-
-
-def evaluated(task, seed, tests):
-    """The frame of one run."""
-    setting = Setting("one", SMALL.but(task=task), (20,), (seed,))
-    return transfer.measure([setting], tests, Serial(), size=30)
 
 
 def test_rules_of_a_test_have_its_form_and_k_and_no_string_of_a_training_rule():
@@ -67,32 +59,23 @@ def test_every_model_is_evaluated_on_every_test(runs):
     assert len(results) == 2 * 2 * 4
     assert results.groupby(["instructions", "seed"])["run"].nunique().tolist() == [1] * 4
     assert results["accuracy"].between(results["low"], results["high"]).all()
-    assert len(evaluated(TASK, 0, transfer.ByK(()))) == 0
+    assert len(transfer.measure([setting], transfer.ByK(()), Serial())) == 0
 
 
 def test_no_model_is_evaluated_twice_and_text_stays_text(runs, capsys):
     """``2`` is what was trained on, not a number; nor is a digest such as ``1234e567``."""
-    task = SMALL.task.but(
-        pattern_length=2, replacement_length=2, input_length=8, occurrences=2, instructions=20
-    )
+    task = SMALL.task.but(pattern_length=2, replacement_length=2, input_length=8, occurrences=2)
     base = SMALL.but(task=task)
     odd = next(seed for seed in count() if re.fullmatch(r"[0-9]+e[0-9]+", base.with_seed(seed).digest()))
     for left in (1, 0):
-        results = evaluated(task, odd, transfer.ByOccurrences((1, 3)))
+        setting = Setting("one", base, (task.instructions,), (odd,))
+        results = transfer.measure([setting], transfer.ByOccurrences((1, 3)), Serial(), size=30)
         assert results["trained"].tolist() == ["2", "2"]
         assert results["run"].unique().tolist() == [base.with_seed(odd).digest()]
         assert f"{left} left" in capsys.readouterr().out.splitlines()[-1]
     (kept,) = (runs / "followed").iterdir()
     # renamed, every kept score would be computed again
     assert "asked-1-ByOccurrences-numbers-1-3-of-30" in kept.name
-
-
-def test_a_failed_run_raises_after_the_others_are_finished(runs):
-    good, broken = SMALL, SMALL.but(model=SMALL.model.but(base="0" * 16))
-    settings = [Setting("good", good, (3,), (0,)), Setting("broken", broken, (3,), (0,))]
-    with pytest.raises(SweepFailed, match="1 of 2 runs failed"):
-        transfer.measure(settings, transfer.ByK((1,)), Serial())
-    assert Store().manifest(settings[0].runs()[0])
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -118,5 +101,5 @@ def test_a_heat_map_frames_what_was_trained_and_keeps_rows_without_a_test():
 def test_a_model_can_be_evaluated_on_its_own_numbers_alone():
     frame = pd.DataFrame({"trained": ["1", "1", "1, 8", "1, 8"], "asked": [1, 8, 1, 8]})
     frame = frame.assign(instructions=500, seed=0, accuracy=[1.0, 0.0, 0.6, 0.8])
-    assert claims_transfer.occurrence_table(frame)[500].to_dict() == {"1": 0.5, "1, 8": 0.7}
-    assert claims_transfer.occurrence_table(frame, own=True)[500].to_dict() == {"1": 1.0, "1, 8": 0.7}
+    assert occurrence_table(frame)[500].to_dict() == {"1": 0.5, "1, 8": 0.7}
+    assert occurrence_table(frame, own=True)[500].to_dict() == {"1": 1.0, "1, 8": 0.7}

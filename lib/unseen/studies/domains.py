@@ -9,6 +9,7 @@ A run may serve several experiments: the store trains it once.
 [1.0, 0.9, 0.5, 0.2]
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -54,10 +55,15 @@ def mixture(chosen: SimpleNamespace, own: int, **shares: float) -> DomainSpec:
     first, parts = next(iter(shares)), {each: round(part * chosen.budget) for each, part in shares.items()}
     parts[first] += round(sum(shares.values()) * chosen.budget) - sum(parts.values())
     letters, algebra, lists = (parts.get(domain, 0) for domain in DOMAINS)
-    given = {"letter_examples": letters, "algebra_examples": algebra, "list_examples": lists}
-    few = min(chosen.letters, letters or chosen.letters), min(chosen.lists, lists or chosen.lists)
-    return DomainSpec(counts=first, letter_instructions=few[0], algebra_instructions=own,
-                      list_instructions=few[1], **given)  # fmt: skip
+    return DomainSpec(
+        counts=first,
+        letter_examples=letters,
+        algebra_examples=algebra,
+        list_examples=lists,
+        letter_instructions=min(chosen.letters, letters or chosen.letters),
+        algebra_instructions=own,
+        list_instructions=min(chosen.lists, lists or chosen.lists),
+    )
 
 
 def designs(name: str) -> tuple[Design, ...]:
@@ -98,7 +104,7 @@ def _design(chosen: SimpleNamespace, experiment: str, label: str, task: DomainSp
     return Design(name, base, (task.instructions,), chosen.seeds, experiment, label)
 
 
-def measure(scale: str, executor: Executor | None = None) -> pd.DataFrame:
+def measure(chosen: Sequence[Design], executor: Executor | None = None) -> pd.DataFrame:
     """Train what is missing: one row per experiment, design, seed, kind and split.
 
     Split ``seen`` is of the domain that counts, ``unseen`` of every kind.  Scored are inputs that hold the
@@ -106,18 +112,17 @@ def measure(scale: str, executor: Executor | None = None) -> pd.DataFrame:
     (of algebra), own_share (of the budget), domains (trained ones), budget, seed, kind, split, accuracy, low,
     high (95 % interval), examples, seconds (of training), run.
     """
-    store, chosen, rows = Store(), designs(scale), []
-    specs = [spec for design in chosen for spec in design.runs()]
+    store, rows = Store(), []
+    pairs = [(design, spec) for design in chosen for spec in design.runs()]
+    specs = [spec for _, spec in pairs]
     frame(sorted(specs, key=lambda spec: spec.task.examples), store, executor)  # the long ones last
     found = {spec: scores(spec, store) for spec in dict.fromkeys(specs)}
-    for design in chosen:
-        for spec in design.runs():
-            task = spec.task
-            about = {"experiment": design.experiment, "setting": design.label}
-            about |= {"own_rules": task.number("algebra"), "own_share": task.share("algebra")}
-            about |= {"domains": sum(task.budget(each) > 0 for each in DOMAINS)}
-            about |= {"budget": task.examples, "seed": task.rule_seed}
-            rows += [about | row for row in found[spec]]
+    for design, spec in pairs:
+        task, about = spec.task, {"experiment": design.experiment, "setting": design.label}
+        about |= {"own_rules": task.number("algebra"), "own_share": task.share("algebra")}
+        about |= {"domains": sum(task.budget(each) > 0 for each in DOMAINS)}
+        about |= {"budget": task.examples, "seed": task.rule_seed}
+        rows += [about | row for row in found[spec]]
     return pd.DataFrame(rows)
 
 
