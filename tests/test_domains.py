@@ -1,10 +1,8 @@
 """Three domains: what their oracles answer, what is held out, and how a budget is divided."""
 
 from dataclasses import replace
-from itertools import chain, cycle, islice, product
+from itertools import chain, cycle, islice
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from unseen import specs
