@@ -68,7 +68,10 @@ def test_bad_input_is_named_and_nothing_starts(runs, capsys, arguments, message)
     assert not runs.exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["tarin"], ["run"], ["run", "10", "-p"], ["study", "--fast"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["tarin"], ["run"], ["run", "10", "-p"], ["run", "10", "-p", "seed"], ["study", "--fast"]],
+)
 def test_a_bad_command_line_exits_with_two(arguments, capsys):
     with pytest.raises(SystemExit) as exited:
         cli.main(arguments)

@@ -14,6 +14,7 @@ from typing import Any
 
 from unseen import process_group
 from unseen.errors import Explained
+from unseen.fields import short
 from unseen.files import project_folder, provenance, read, runs_folder, write
 from unseen.headless import notebook_path, notebooks, run_notebook
 from unseen.parameters import BadParameters, parameters
@@ -75,39 +76,33 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{short(text)} must be NAME=VALUE")
+    return name, value
+
+
 _OPTIONS: dict[str, dict[str, Any]] = {
     "notebook": {"help": "its number, name or path"},
     "table": {"type": Path, "help": "a CSV file, one run a row, columns named by fields of the spec"},
-    "-p --parameter": {
-        "action": "append",
-        "default": [],
-        "metavar": "NAME=VALUE",
-        "help": "as often as you like",
-    },
+    "-p --parameter": {"action": "append", "default": [], "type": _pair, "metavar": "NAME=VALUE",
+                       "help": "as often as you like"},
     "--into": {"help": "folder under the runs folder (default: the notebook's scale)"},
     "--name": {"help": "folder under runs/sweeps/ (default: the table's)"},
     "--scale": {"default": "quick", "help": ", ".join(SCALES)},
-    "--scheduler": {
-        "default": "",
-        "help": "serial, processes, local (Dask here), or the address of a Dask scheduler",
-    },
+    "--scheduler": {"default": "",
+                    "help": "serial, processes, local (Dask here), or the address of a Dask scheduler"},
     "--all": {"action": "store_true", "help": "every notebook, not the main job alone"},
     "--csv": {"action": "store_true", "help": "all columns, as CSV"},
     "--broken": {"action": "store_true", "help": "also move runs that cannot be read to runs/broken/"},
     "--yes": {"action": "store_true", "help": "do it"},
-}
-
-
-def _given(options: argparse.Namespace) -> dict[str, str]:
-    pairs = [text.partition("=") for text in options.parameter]
-    if bad := [name for name, equals, _ in pairs if not equals]:
-        raise BadParameters(f"-p {bad[0]!r} must be NAME=VALUE")
-    return {name: value for name, _, value in pairs}
+}  # fmt: skip
 
 
 def _run(options: argparse.Namespace) -> None:
     """Run one notebook headless."""
-    print(run_notebook(options.notebook, _given(options), options.into))
+    print(run_notebook(options.notebook, dict(options.parameter), options.into))
 
 
 def study_notebooks(everything: bool = False) -> list[str]:
@@ -145,7 +140,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     """Train one run, with torchrun on several GPUs or hosts."""
-    spec = run_of(_given(options), scale(options.scale).main.base)
+    spec = run_of(dict(options.parameter), scale(options.scale).main.base)
     with (
         process_group.joined() as group,
         threads(1),
@@ -173,10 +168,8 @@ def _status(options: argparse.Namespace) -> None:
     print(f"{store.root}: {counts or 'no runs'}, {table['size'].sum() / 1e6:.1f} MB")
     for line in table.head(_MOST_LINES).itertuples():
         steps, size = f"{line.step:>7,}/{line.steps:<7,}", f"{line.size / 1e6:6.1f} MB"
-        print(
-            f"{line.run}  {line.state:<11}  {steps}  {duration(line.age):>7} ago  {size}  {line.what}",
-            line.reason,
-        )
+        state = f"{line.state:<11}  {steps}  {duration(line.age):>7} ago  {size}"
+        print(f"{line.run}  {state}  {line.what}", line.reason)
     if len(table) > _MOST_LINES:
         print(f"and {len(table) - _MOST_LINES:,} more; --csv shows all")
 
@@ -200,9 +193,8 @@ def _clean(options: argparse.Namespace) -> None:
         if options.yes:
             path.unlink(missing_ok=True)
     for folder in broken:
-        print(
-            f"{will}move {folder} to {inventory.put_aside(store, folder) if options.yes else 'runs/broken/'}"
-        )
+        target = inventory.put_aside(store, folder) if options.yes else "runs/broken/"
+        print(f"{will}move {folder} to {target}")
     print(f"{len(litter):,} files, {len(broken):,} broken runs" + ("" if options.yes else "; --yes does it"))
 
 
@@ -217,21 +209,14 @@ def _keep(options: argparse.Namespace) -> None:
     for path in kept:
         write(data / "results" / chosen.name / path.name, read(path))
         print(data / "results" / chosen.name / path.name)
-    if chosen.name == "quick":
-        _keep_models(data / "checkpoints")
-    claims.write_verdicts(data)
-
-
-def _keep_models(folder: Path) -> None:
-    for which, instructions in DEMO.items():
-        spec = scale("quick").run(instructions)
-        if (manifest := Store().manifest(spec)) is None:
+    for which, instructions in DEMO.items() if chosen.name == "quick" else ():
+        store, spec, path = Store(), chosen.run(instructions), data / "checkpoints" / f"{which}.safetensors"
+        if (manifest := store.manifest(spec)) is None:
             raise BadParameters(
                 f"no run on {instructions:,} instructions in the store: 'unseen study' makes it"
             )
-        trained_by = {key: manifest.get(key) for key in (*provenance(), "device", "threads")}
+        about = {key: manifest.get(key) for key in (*provenance(), "device", "threads")}
         scores = {line["split"]: line["accuracy"] for line in manifest["scores"]}
-        export_model(
-            Store().model(spec), spec, folder / f"{which}.safetensors", accuracy=scores, **trained_by
-        )
-        print(folder / f"{which}.safetensors")
+        export_model(store.model(spec), spec, path, accuracy=scores, **about)
+        print(path)
+    claims.write_verdicts(data)

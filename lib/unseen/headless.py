@@ -3,6 +3,8 @@
 papermill itself only warns of an unknown name, takes any type, and saves a notebook that looks complete when
 its kernel was killed.  So parameters are checked here, and success is a marker that the notebook's last cell
 writes.  A signal interrupts the kernel, so that what it trains writes checkpoints first.
+
+papermill, nbformat and nbconvert take three seconds to import, which only the functions that use them spend.
 """
 
 import json
@@ -14,26 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import papermill
-from nbconvert import HTMLExporter
-from nbformat.v4 import new_code_cell
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine, papermill_engines
-from papermill.log import logger
-from traitlets.config import Config
-
 from unseen.errors import Explained
 from unseen.files import project_folder, read, runs_folder, write
 from unseen.parameters import BadParameters, checked, parameters, read_notebook, tags_of
 from unseen.runs.tables import folder_in
 from unseen.signals import polite_stops
 
-_ADDED = {
-    "injected-parameters",
-    "success-marker",
-}  # tags of the cells that an executed notebook has in addition
-_KERNEL = Config(KernelManager={"transport_encryption": "auto"})  # else every start warns of plain TCP
+_VALUES, _MARKER = "injected-parameters", "success-marker"  # tags of the cells that are added
 
 
 class NotebookFailed(Explained):
@@ -79,7 +68,7 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     target, marker = folder / path.name, folder / f"{path.stem}.success.json"
     content = json.dumps({"notebook": path.name, "parameters": values, "token": secrets.token_hex(8)})
     book = _prepared(path, values, marker, content)
-    write(target, nbformat.writes(book))  # papermill would write through a link there, and wait for a pipe
+    write(target, json.dumps(book))  # papermill would write through a link there, and wait for a pipe
     marker.unlink(missing_ok=True)
     try:
         _execute(book, target, path.parent)
@@ -93,11 +82,13 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     return target
 
 
-def _prepared(path: Path, values: Mapping[str, Any], marker: Path, content: str) -> nbformat.NotebookNode:
+def _prepared(path: Path, values: Mapping[str, Any], marker: Path, content: str) -> Any:
     """The notebook as it will run: values below its parameters cell, and last a cell that writes the marker.
 
     Values become ASCII literals of Python's own making, never text that is pasted into code.
     """
+    from nbformat.v4 import new_code_cell
+
     book = read_notebook(path)
     lines = ["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())]
     last = [
@@ -105,18 +96,24 @@ def _prepared(path: Path, values: Mapping[str, Any], marker: Path, content: str)
         f"from {write.__module__} import write",
         f"_ = write(Path({str(marker)!r}), {content!r})",
     ]
-    cells = [cell for cell in book.cells if not _ADDED & tags_of(cell)]  # of an earlier run
+    cells = [cell for cell in book.cells if not {_VALUES, _MARKER} & tags_of(cell)]  # of an earlier run
     below = 1 + next(place for place, cell in enumerate(cells) if "parameters" in tags_of(cell))
-    cells.insert(below, new_code_cell("\n".join(lines), metadata={"tags": ["injected-parameters"]}))
-    book.cells = [*cells, new_code_cell("\n".join(last), metadata={"tags": ["success-marker"]})]
+    cells.insert(below, new_code_cell("\n".join(lines), metadata={"tags": [_VALUES]}))
+    book.cells = [*cells, new_code_cell("\n".join(last), metadata={"tags": [_MARKER]})]
     return book
 
 
-def _execute(book: nbformat.NotebookNode, target: Path, folder: Path) -> None:
+def _execute(book: Any, target: Path, folder: Path) -> None:
     """Run a notebook in a folder and write what came out to ``target``.
 
     Raises ``KeyboardInterrupt`` when a signal ended it, what papermill raises when it failed.
     """
+    import papermill
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.log import logger
+    from traitlets.config import Config
+
     clients: list[PapermillNotebookClient] = []  # one, once there is a kernel to start
     environment = {**os.environ, "UNSEEN_HEADLESS": "1", "UNSEEN_RUNS": str(runs_folder())}
 
@@ -132,7 +129,7 @@ def _execute(book: nbformat.NotebookNode, target: Path, folder: Path) -> None:
                 startup_timeout=60,
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
-                config=_KERNEL,
+                config=Config(KernelManager={"transport_encryption": "auto"}),  # else it warns of plain TCP
                 on_cell_execute=lambda **_: check(),
             )
             clients.append(client)
@@ -149,7 +146,7 @@ def _execute(book: nbformat.NotebookNode, target: Path, folder: Path) -> None:
             check()
 
 
-def _interrupt(clients: list[PapermillNotebookClient]) -> bool:
+def _interrupt(clients: list[Any]) -> bool:
     """Pass a signal on to the kernel; whether there is one."""
     pids = [getattr(getattr(client.km, "provisioner", None), "pid", None) for client in clients]
     if not any(pids):
@@ -161,7 +158,10 @@ def _interrupt(clients: list[PapermillNotebookClient]) -> bool:
 
 def _write_html(path: Path) -> None:
     """Write an executed notebook as one HTML file beside it, without the cell that wrote the marker."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
     book = nbformat.read(path, as_version=4)
-    book.cells = [cell for cell in book.cells if "success-marker" not in tags_of(cell)]
+    book.cells = [cell for cell in book.cells if _MARKER not in tags_of(cell)]
     page, _ = HTMLExporter().from_notebook_node(book, {"metadata": {"name": path.stem}})
     write(path.with_suffix(".html"), page)

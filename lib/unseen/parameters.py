@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-import nbformat
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from unseen.errors import Explained
-from unseen.files import read
+from unseen.fields import short
+from unseen.files import brief, read
 from unseen.runs.cluster import is_scheduler
 from unseen.scales import SCALES
 from unseen.worlds.strings import CIPHER
@@ -109,7 +109,7 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     problem, and one that lists the parameters of the notebook.
     """
     declared, values = parameters(path), {}
-    faults = [f"{path.name} has no parameter {_shown(name)}" for name in given if name not in declared]
+    faults = [f"{path.name} has no parameter {short(name)}" for name in given if name not in declared]
     for name, (kind, default) in declared.items():
         rule = KNOWN.get(name, KINDS[kind])
         if name in given:
@@ -117,9 +117,7 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         else:
             _value(name, default, rule, faults)
     if faults:
-        exists = ", ".join(
-            f"{name}: {kind} = {_shown(default)}" for name, (kind, default) in declared.items()
-        )
+        exists = ", ".join(f"{name}: {kind} = {short(default)}" for name, (kind, default) in declared.items())
         raise BadParameters("\n".join([*faults, f"the parameters of {path.name}: {exists}"]))
     return values
 
@@ -129,16 +127,8 @@ def _value(name: str, value: Any, rule: Any, faults: list[str], strict: bool = T
     try:
         return TypeAdapter(rule).validate_python(value, strict=strict)
     except ValidationError:
-        faults.append(f"{name}={_shown(value)} must be {get_args(rule)[1].description}")
+        faults.append(f"{name}={short(value)} must be {get_args(rule)[1].description}")
         return None
-
-
-def _shown(value: Any) -> str:
-    """A value as an error shows it, cut at 60 characters."""
-    try:
-        return f"{value!r:.60}"
-    except ValueError:  # an integer of more digits than Python prints
-        return f"a very large {type(value).__name__}"
 
 
 def parameters(path: Path) -> dict[str, Parameter]:
@@ -168,17 +158,18 @@ def _declared(line: ast.stmt) -> tuple[str, Parameter]:
     return target.id, Parameter(kind, default)
 
 
-def tags_of(cell: nbformat.NotebookNode) -> set[str]:
+def tags_of(cell: Any) -> set[str]:
     """The tags of a code cell; none for prose."""
     return set(cell.metadata.get("tags", [])) if cell.cell_type == "code" else set()
 
 
-def read_notebook(path: Path) -> nbformat.NotebookNode:
+def read_notebook(path: Path) -> Any:
     """A notebook file as the newest format 4; raises ``BadParameters`` for a file that is no notebook."""
+    import nbformat  # takes two seconds, which a kernel that only checks its parameters can save
+
     try:
         book = nbformat.reads(read(path, LARGEST_NOTEBOOK).decode("utf-8-sig"), as_version=4)
         nbformat.validate(book)
         return book
     except Exception as error:  # anything may be wrong in a foreign file, and three libraries look at it
-        why = " ".join(f"{error}".split()) or type(error).__name__
-        raise BadParameters(f"{path.name} is not a notebook that can be run: {why:.200}") from error
+        raise BadParameters(f"{path.name} is not a notebook that can be run: {brief(error, 200)}") from error

@@ -3,15 +3,12 @@
 import html
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pandas as pd
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import TagRemovePreprocessor
-from nbformat.v4 import new_markdown_cell
 
 from unseen.files import provenance, runs_folder, write
 from unseen.process_group import best_device
@@ -41,21 +38,17 @@ def write_table(
     Tables of ``others`` become ``NN_<name>.csv``, with the notebook's number; they share its provenance.
     """
     path = runs_folder() / scale / f"{notebook}.csv"
-    for name, frame in {
-        notebook: table,
-        **{f"{notebook[:2]}_{name}": other for name, other in others.items()},
-    }.items():
-        write(
-            path.with_name(f"{name}.csv"), frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-        )
-    axes = {
-        setting.name: {
-            "base": setting.base.to_dict(),
-            "instructions": setting.instructions,
-            "seeds": setting.seeds,
+    tables = {notebook: table} | {f"{notebook[:2]}_{name}": other for name, other in others.items()}
+    for name, frame in tables.items():
+        text = frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        write(path.with_name(f"{name}.csv"), text)
+    axes = {}
+    for each in settings:
+        axes[each.name] = {
+            "base": each.base.to_dict(),
+            "instructions": each.instructions,
+            "seeds": each.seeds,
         }
-        for setting in settings
-    }
     command = command or f"unseen run {notebook[:2]} -p scale={scale}"
     about = {"command": command, "settings": axes, "device": best_device(), **provenance()}
     write(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
@@ -79,9 +72,13 @@ def write_report(scale: str, seconds: dict[str, float]) -> Path:
     ``seconds`` is the time that each notebook of this run took, by its name.
     Raises ``OSError`` when the main notebook has not been executed at this scale.
     """
+    import nbformat  # here, not above: they take seconds, and notebooks write tables alone
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import TagRemovePreprocessor
+
     folder = runs_folder() / scale
     book = nbformat.read(folder / f"{MAIN}.ipynb", as_version=4)
-    book.cells = [*described(book.cells), new_markdown_cell(_origin(scale, seconds))]
+    book.cells = [*described(book.cells), nbformat.v4.new_markdown_cell(_origin(scale, seconds))]
     options = {"exclude_input": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
     exporter = HTMLExporter(template_name="basic", **options)  # keeps alt texts; no scripts
     exporter.register_preprocessor(TagRemovePreprocessor(remove_all_outputs_tags={"progress"}), enabled=True)
@@ -95,33 +92,30 @@ def write_report(scale: str, seconds: dict[str, float]) -> Path:
     return folder / "report.html"
 
 
-def described(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+def described(cells: list[Any]) -> list[Any]:
     """Cells in which each figure without an alternative text has the heading above it as one."""
     heading = ""
     for cell in cells:
         if cell.cell_type == "markdown":
-            heading = next(
-                (line.strip("# ") for line in cell.source.splitlines() if line.startswith("#")), heading
-            )
+            found = re.search(r"^#+ (.*)", cell.source, re.M)
+            heading = found[1] if found else heading
         else:
             cell.metadata.setdefault("alt", heading)
     return cells
 
 
 def _origin(scale: str, seconds: dict[str, float]) -> str:
-    origin = provenance()
+    """Two lists in Markdown: the notebooks of a run, and what produced the numbers."""
+    origin, results = provenance(), pd.read_csv(runs_folder() / scale / f"{MAIN}.csv")
     versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
-    machine = html.escape(
-        f"{versions}; commit {origin['commit']}; {origin['processor']}, {origin['cores']} cores"
-    )
-    took = [f"* [{name}]({name}.html), {duration(time)}" for name, time in seconds.items()]
-    lines = ["## Notebooks of this run", "", *took, "", "## Where the numbers come from", ""]
-    results = pd.read_csv(runs_folder() / scale / f"{MAIN}.csv")
+    machine = f"{versions}; commit {origin['commit']}; {origin['processor']}, {origin['cores']} cores"
     trained = results.drop_duplicates("run")["seconds"]
-    lines += [
-        f"* {len(trained)} trained models, {duration(trained.sum())} of training in all, each scored on "
-        f"{results['examples'].min():,} examples a split",
-        f"* {machine}",
+    amount = f"{len(trained)} trained models, {duration(trained.sum())} of training in all"
+    return "\n".join([
+        "## Notebooks of this run\n",
+        *[f"* [{name}]({name}.html), {duration(time)}" for name, time in seconds.items()],
+        "\n## Where the numbers come from\n",
+        f"* {amount}, each scored on {results['examples'].min():,} examples a split",
+        f"* {html.escape(machine)}",
         f"* every number: [{MAIN}.csv]({MAIN}.csv); what produced it: [{MAIN}.json]({MAIN}.json)",
-    ]
-    return "\n".join(lines)
+    ])  # fmt: skip

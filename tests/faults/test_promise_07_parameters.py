@@ -33,7 +33,6 @@ BAD = {
     "an unknown scale": (["10", "-p", "scale=fast"], "scale='fast' must be one of"),
     "a name that is code": (["04", "-p", "seed;import os=3"], "has no parameter 'seed;import os'"),
     "no name": (["04", "-p", "=3"], "has no parameter ''"),
-    "no value": (["04", "-p", "seed"], "must be NAME=VALUE"),
     "a way out": (["04", "--into", "../out"], "output folder '../out' must be"),
     "no notebook at all": (["README.md"], "nor the path of an .ipynb file"),
 }
