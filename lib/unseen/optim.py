@@ -49,9 +49,8 @@ class Muon(torch.optim.Optimizer):
         ns_steps: int = 5,
         weight_decay: float = 0.1,
     ):
-        super().__init__(
-            parameters, {"lr": lr, "momentum": momentum, "ns_steps": ns_steps, "weight_decay": weight_decay}
-        )
+        defaults = {"lr": lr, "momentum": momentum, "ns_steps": ns_steps, "weight_decay": weight_decay}
+        super().__init__(parameters, defaults)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -62,26 +61,25 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None:
                     same_shape[p.shape].append(p)
             for parameters in same_shape.values():
-                self._update(parameters, group)
+                self._update(
+                    parameters, group["lr"], group["momentum"], group["ns_steps"], group["weight_decay"]
+                )
 
-    def _update(self, parameters: list[nn.Parameter], group: dict[str, float]) -> None:
-        lr, momentum, steps, weight_decay = (
-            group[name] for name in ("lr", "momentum", "ns_steps", "weight_decay")
-        )
+    def _update(
+        self, parameters: list[nn.Parameter], lr: float, momentum: float, steps: int, weight_decay: float
+    ) -> None:
         rows, columns = parameters[0].shape
         gradients = torch.stack([p.grad for p in parameters])  # (K, R, C)
-        buffers = torch.stack([self._buffer(p) for p in parameters]).lerp_(gradients, 1 - momentum)
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        buffers = torch.stack([self.state[p]["momentum"] for p in parameters]).lerp_(gradients, 1 - momentum)
         updates = gradients.lerp_(buffers, momentum)  # Nesterov's look ahead
         updates = orthogonalise(updates.mT, steps).mT if rows > columns else orthogonalise(updates, steps)
         scale = max(1.0, rows / columns) ** 0.5
         for p, buffer, update in zip(parameters, buffers, updates, strict=True):
             self.state[p]["momentum"].copy_(buffer)
             p.mul_(1 - lr * weight_decay).add_(update, alpha=-lr * scale)
-
-    def _buffer(self, p: nn.Parameter) -> Tensor:
-        if not self.state[p]:
-            self.state[p]["momentum"] = torch.zeros_like(p)
-        return self.state[p]["momentum"]
 
 
 class TokenAdamW(torch.optim.AdamW):

@@ -5,8 +5,6 @@ Nothing here draws, trains or reads files.  Impossible settings raise ``ValueErr
 naming the field, the value and the bound, so nothing starts on a bad one.
 """
 
-import hashlib
-import json
 import re
 from dataclasses import asdict, fields
 from typing import Annotated, Any
@@ -28,13 +26,11 @@ from unseen.fields import (
     short,
     spec,
 )
+from unseen.files import brief, seal
 from unseen.worlds import WORLDS, Task, TaskSpec
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
-_SHOWN = 50  # differences between two specs: more than there are fields
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
-
-
 RECIPES = ("modern", "gpt2")
 
 
@@ -197,8 +193,7 @@ class RunSpec(Checked):
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name this run: SHA-256 of its canonical JSON."""
         parts = {part.name: lasting(getattr(self, part.name)) for part in fields(self)}
-        text = json.dumps({"format": FORMAT, **parts}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return seal({"format": FORMAT, **parts})[:16]
 
 
 def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[str]:
@@ -208,36 +203,25 @@ def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]
     >>> differences(RunSpec().to_dict(), RunSpec(training=TrainingSpec(steps=800)).to_dict())
     ['training.steps: 703 before, 800 now']
     """
-    flat = [{f"{name}.{field}": value for name, (part, given) in _parts(data).items()
-             for field, value in (late(part) | given).items()} for data in (before, now)]  # fmt: skip
-    names = sorted(set(flat[0]) | set(flat[1]))
-    said = [[short(each[name]) if name in each else "nothing" for each in flat] for name in names]
-    odd = [
-        f"{ascii(name)[1:-1]:.100}: {old} before, {new} now"
-        for name, (old, new) in zip(names, said, strict=True)
-        if old != new
+    old, new = ({f"{name}.{field}": short(value) for name, (part, given) in _parts(data).items()
+                 for field, value in (late(part) | given).items()} for data in (before, now))  # fmt: skip
+    return [
+        f"{brief(name, 100)}: {old.get(name, 'nothing')} before, {new.get(name, 'nothing')} now"
+        for name in sorted(old | new)
+        if old.get(name) != new.get(name)
     ]
-    return odd[:_SHOWN] + [f"and {len(odd) - _SHOWN:,} more"] * (len(odd) > _SHOWN)
 
 
 def _parts(data: Any) -> dict[str, tuple[type[Checked], dict[str, Any]]]:
     """The parts of a stored spec: the class of each (of the task by the world that it names), and its
     fields.
     """
-    names = [each.name for each in fields(RunSpec)]
-    if (
-        not isinstance(data, dict)
-        or sorted(data) != sorted(names)
-        or not all(isinstance(data[name], dict) for name in names)
-    ):
-        raise ValueError(f"RunSpec: expected the fields {', '.join(names)}, got {short(data)}")
-    world = data["task"].get("world", "")
+    classes = {"task": Task, "model": ModelSpec, "training": TrainingSpec, "evaluation": EvaluationSpec}
+    parts = data if isinstance(data, dict) else {}
+    if parts.keys() != classes.keys() or not all(isinstance(part, dict) for part in parts.values()):
+        raise ValueError(f"RunSpec: expected the fields {', '.join(classes)}, got {short(data)}")
+    world = parts["task"].get("world", "")
     if not isinstance(world, str) or world not in WORLDS:
         raise ValueError(f"task.world={short(world)}: known worlds are {', '.join(filter(None, WORLDS))}")
-    classes = {
-        "task": WORLDS[world],
-        "model": ModelSpec,
-        "training": TrainingSpec,
-        "evaluation": EvaluationSpec,
-    }
-    return {name: (classes[name], data[name]) for name in names}
+    classes["task"] = WORLDS[world]
+    return {name: (part, parts[name]) for name, part in classes.items()}

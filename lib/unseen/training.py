@@ -5,8 +5,8 @@ back for every row of the history and at every checkpoint.  The order of the exa
 and the step alone, so a state that went through ``to_tensors`` and back (``runs`` does that) continues
 exactly as if nothing had happened.  Several processes may train one state together: see ``process_group``.
 
-    >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=64)
-    >>> spec = RunSpec(task=task, training=TrainingSpec(steps=4, batch=32, evaluate_every=2))
+    >>> task = RunSpec().task.but(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=64)
+    >>> spec = RunSpec(task, training=TrainingSpec(steps=4, batch=32, evaluate_every=2))
     >>> state = train(spec, start(spec), data_of(spec))
     >>> state.step, [row["step"] for row in state.history]
     (4, [2, 4])
@@ -14,6 +14,7 @@ exactly as if nothing had happened.  Several processes may train one state toget
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -32,21 +33,6 @@ from unseen.process_group import ALONE, ProcessGroup
 from unseen.specs import RunSpec, TrainingSpec
 from unseen.worlds import Task
 from unseen.worlds.base import Examples, generator
-from unseen.worlds.strings import TaskSpec
-
-__all__ = [
-    "Data",
-    "Diverged",
-    "State",
-    "TaskSpec",
-    "batch_rows",
-    "batch_size",
-    "data_of",
-    "optimizers_of",
-    "schedule",
-    "start",
-    "train",
-]
 
 Row = dict[str, float]  # of the history: step, loss, seen, unseen, seconds
 _MONITOR = 200  # examples of each split behind a row of the history
@@ -66,8 +52,8 @@ class Data:
 def data_of(spec: RunSpec) -> Data:
     """Draw the instructions and examples of a run.
 
-    >>> task = TaskSpec(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=6)
-    >>> data = data_of(RunSpec(task=task))
+    >>> task = RunSpec().task.but(alphabet="abcdef", instructions=3, unseen_instructions=2, examples=6)
+    >>> data = data_of(RunSpec(task))
     >>> len(data.training), sorted(data.evaluation)
     (6, ['seen', 'unseen'])
     """
@@ -104,35 +90,29 @@ class State:
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Load what ``to_tensors`` gave; raises ``RuntimeError`` when names or shapes do not fit."""
-        prefix = "model."
-        self.model.load_state_dict(
-            {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        )
+        self.model.load_state_dict(_under("model.", tensors))
         for number, optimizer in enumerate(self.optimizers):
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, value in tensors.items():
-                if name.startswith(f"optimizer.{number}."):
-                    _, _, parameter, key = name.split(".")
-                    copy = value.clone()  # load_state_dict would share it
-                    state.setdefault(int(parameter), {})[key] = copy
+            state: dict[int, dict[str, Tensor]] = defaultdict(dict)
+            for name, value in _under(f"optimizer.{number}.", tensors).items():
+                parameter, key = name.split(".")
+                state[int(parameter)][key] = value.clone()  # load_state_dict would share it
             _check_memory(optimizer, state)
-            optimizer.load_state_dict(
-                {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
-            )
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         device = next(self.model.parameters()).device
         self.losses = list(tensors["losses"].to(device)) if "losses" in tensors else []
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _check_memory(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Tensor]]) -> None:
     """Raise ``RuntimeError`` unless an optimizer's memory is of its own parameters: torch would take any."""
     names = getattr(optimizer, "memory", ADAM)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    wanted = {
-        i: {name: () if name == "step" else p.shape for name in names} for i, p in enumerate(parameters)
-    }
-    if state and wanted != {
-        i: {name: value.shape for name, value in memory.items()} for i, memory in state.items()
-    }:
+    expected = [{name: () if name == "step" else p.shape for name in names} for p in parameters]
+    shapes = {i: {name: value.shape for name, value in memory.items()} for i, memory in state.items()}
+    if state and shapes != dict(enumerate(expected)):
         raise RuntimeError("what it holds of an optimizer is not of these weights")
 
 
@@ -255,9 +235,7 @@ def train(
                 raise Diverged(f"the loss is {mean} by step {state.step} of {training.steps}")
             spent, state.losses = spent + time.perf_counter() - begun, []
             if group.leads:
-                scores = {
-                    name: float(all_right(model, examples).mean()) for name, examples in monitor.items()
-                }
+                scores = {name: float(all_right(model, few).mean()) for name, few in monitor.items()}
                 state.history.append({"step": state.step, "loss": mean, **scores, "seconds": round(spent, 3)})
                 watch(state.history[-1])
             begun = time.perf_counter()

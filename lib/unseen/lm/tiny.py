@@ -4,9 +4,7 @@ It is pre-trained on the project's two small languages, in one turn and in two, 
 never sees the token ``<sep>``, nor a request to translate.  ``runs/llama/<digest>/model/`` holds it.
 """
 
-import hashlib
 import itertools
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unseen.files import runs_folder
+from unseen.files import runs_folder, seal
 from unseen.lm.chat import Row, rows_of
 from unseen.lm.load import Loaded
 from unseen.lm.tune import update
@@ -53,8 +51,7 @@ class TinySpec:
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name its folder."""
-        text = json.dumps({"llama": FORMAT, **asdict(self)}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return seal({"llama": FORMAT, **asdict(self)})[:16]
 
 
 def ensure(spec: TinySpec, say: Callable[[str], Any] = print) -> Path:

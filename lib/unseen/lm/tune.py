@@ -4,7 +4,6 @@
 trains, ``checkpoint.safetensors`` with the weights of the adapter and the optimizer's state.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -22,7 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unseen.fields import Checked, Count, Real, Seed, Share, spec
-from unseen.files import LARGEST, BrokenRun, brief, read_sealed, runs_folder, sealed, write
+from unseen.files import LARGEST, BrokenRun, brief, read_sealed, runs_folder, seal, sealed, write
 from unseen.lm.chat import Row
 from unseen.lm.load import PACKAGES, BadBase, Loaded
 from unseen.model import seeded
@@ -235,7 +234,7 @@ def kept(
     Raises ``BadBase``, ``BrokenRun``, ``Diverged``, ``CannotWrite``.
     """
     run = json.loads(json.dumps({**about, "adapter": asdict(spec), "format": FORMAT}))
-    digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:16]
+    digest = seal(run)[:16]
 
     def make(folder: Path) -> dict[str, Any]:
         began, loaded = time.monotonic(), adapted(base(), spec)
