@@ -79,40 +79,6 @@ def test_a_bad_name_is_refused_by_name(tmp_path, name):
         folder_in(tmp_path, name, "output folder")
 
 
-def test_no_link_leads_out(tmp_path):
-    runs = tmp_path / "runs"
-    (runs / "store").mkdir(parents=True)
-    for name, target in {
-        "out": tmp_path,
-        "here": runs,
-        "back": runs / "store",
-        "loop": runs / "loop",
-    }.items():
-        (runs / name).symlink_to(target)
-        for text in (name, f"{name}/x/y"):
-            if (name, text) != ("here", "here/x/y"):
-                with pytest.raises(BadName, match=r"must lie in .*; choose another name"):
-                    folder_in(runs, text, "output folder")
-    (runs / "inner").symlink_to(runs / "real")
-    assert folder_in(runs, "inner", "output folder") == runs / "real"
-
-
-@pytest.mark.parametrize(
-    ("given", "into"),
-    [
-        ({"sice": "3"}, None),
-        ({"size": "x"}, None),
-        ({"scale": "../out"}, None),
-        ({}, "../out"),
-        ({}, "store/x"),
-    ],
-)
-def test_nothing_starts_on_bad_input(book, runs, no_kernel, given, into):
-    with pytest.raises((BadParameters, BadName)):
-        run_notebook(book, given, into)
-    assert not runs.exists()
-
-
 def test_nothing_starts_where_nothing_can_be_written(book, runs, no_kernel):
     runs.mkdir()
     (runs / "taken").write_text("a file")
@@ -186,7 +152,7 @@ def test_an_executed_copy_runs_anew(book, runs, monkeypatch):
         ("import sys; sys.exit()", "did not reach its end"),  # for papermill a success
         (
             "from unseen.parameters import check_parameters\ncheck_parameters(scale='fast')",
-            "scale='fast' must be",
+            r":\nBadParameters: scale='fast' must be one of [^\n]*\n\nwhat",  # and no frames
         ),
     ],
 )

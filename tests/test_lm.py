@@ -199,21 +199,6 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(loaded, rows, micro_batc
     assert all(torch.allclose(w.grad, g, atol=1e-5) for w, g in zip(weights, expected, strict=True))
 
 
-def test_every_epoch_reads_each_row_once():
-    batches = list(tune.batches(SPEC.but(steps=0), 20))
-    assert sorted(row for batch in batches for row in batch) == list(range(20))
-    assert [len(batch) for batch in batches] == [8, 8, 4]
-
-
-def test_dropout_follows_from_the_spec_alone(llama, rows):
-    def after(seed):
-        torch.manual_seed(seed)  # what another cell may have done before
-        spec = SPEC.but(dropout=0.5)
-        return tune.tune(tune.adapted(load.load(llama, "cpu"), spec), spec, rows)
-
-    assert after(1) == after(2)
-
-
 # A new token
 
 

@@ -1,4 +1,4 @@
-"""Every notebook runs from its first cell to its last; those that show a person more also run as they do it."""
+"""Every notebook runs from its first cell to its last; those with widgets also as a person sees them."""
 
 import json
 import re

@@ -28,12 +28,6 @@ def tokens(count=6):
     return torch.randint(0, 12, (count, 9), generator=torch.Generator().manual_seed(3))
 
 
-def test_the_plain_objective_is_the_loss_itself(models):
-    assert objective_of(TrainingSpec()) is loss_of
-    logits = models[0](tokens()[:, :-1])
-    assert torch.isclose(smoothed(logits, tokens()[:, -4:], 0.0), loss_of(models[0], tokens()))
-
-
 def test_a_model_is_no_distance_from_itself(models):
     base, other = models
     assert divergence(base(tokens()[:, :-1]), base, tokens()).item() == pytest.approx(0, abs=1e-6)

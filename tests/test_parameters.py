@@ -3,8 +3,6 @@
 import ast
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -144,18 +142,6 @@ def test_a_default_must_be_allowed_unless_it_is_replaced(tmp_path):
         "size": 3,
         "seed": 4,
     }
-
-
-def test_jupyter_shows_the_sentence_and_no_frames(tmp_path):
-    code = "from unseen.parameters import check_parameters\ncheck_parameters(scale='fast', mine=object())"
-    command = [sys.executable, "-m", "IPython", "--quick", "--no-banner", "--colors=nocolor", "-c", code]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "IPYTHONDIR": str(tmp_path)}
-    )
-    assert done.returncode == 1
-    assert (
-        done.stdout.strip() == "BadParameters: scale='fast' must be one of 'smoke', 'quick', 'full', 'paper'"
-    )
 
 
 # The notebooks of this project
