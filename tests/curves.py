@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -33,58 +34,32 @@ def results(
 ) -> pd.DataFrame:
     """The frame of ``curve.measure`` with a given curve on unseen instructions, and 0.98 on seen ones."""
     rng, rows = np.random.default_rng(len(sizes)), []
-    for seed in seeds:
-        for size in sizes:
-            for split, right in (("seen", 0.98), ("unseen", unseen(size))):
-                accuracy = float(np.clip(right + noise * rng.standard_normal(), 0, 1))
-                rows.append(
-                    {
-                        "setting": setting,
-                        "recipe": "modern",
-                        "layers": 4,
-                        "width": 64,
-                        "pattern_length": 3,
-                        "input_length": 10,
-                        "instructions": size,
-                        "examples_per_instruction": 54_000 / size,
-                        "seed": seed,
-                        "split": split,
-                        "accuracy": accuracy,
-                        "low": max(0.0, accuracy - 0.02),
-                        "high": min(1.0, accuracy + 0.02),
-                        "examples": 2_000,
-                        "seconds": 20.0,
-                        "run": f"{setting}-{size}-{seed}",
-                    }
-                )
+    model = {"setting": setting, "recipe": "modern", "layers": 4, "width": 64}
+    task = {"pattern_length": 3, "input_length": 10}
+    for seed, size, (split, right) in product(seeds, sizes, (("seen", lambda _: 0.98), ("unseen", unseen))):
+        accuracy = float(np.clip(right(size) + noise * rng.standard_normal(), 0, 1))
+        drawn = {
+            "instructions": size,
+            "examples_per_instruction": 54_000 / size,
+            "seed": seed,
+            "split": split,
+        }
+        score = {"accuracy": accuracy, "low": max(0.0, accuracy - 0.02), "high": min(1.0, accuracy + 0.02)}
+        cost = {"examples": 2_000, "seconds": 20.0, "run": f"{setting}-{size}-{seed}"}
+        rows.append(model | task | drawn | score | cost)
     return pd.DataFrame(rows)
 
 
 def baselines(sizes: Sequence[int] = SIZES, seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
     """The frame of ``curve.baselines``."""
-    shares = {
-        ("oracle", "seen"): 1.0,
-        ("oracle", "unseen"): 1.0,
-        ("copy", "seen"): 0.0,
-        ("copy", "unseen"): 0.0,
-        ("nearest rule", "seen"): 1.0,
-        ("nearest rule", "unseen"): 0.0,
-    }
-    return pd.DataFrame(
-        [
-            {
-                "baseline": name,
-                "instructions": size,
-                "seed": seed,
-                "split": split,
-                "accuracy": share,
-                "examples": 2_000,
-            }
-            for (name, split), share in shares.items()
-            for size in sizes
-            for seed in seeds
-        ]
+    names = ["baseline", "split", "instructions", "seed"]
+    index = pd.MultiIndex.from_product([["oracle", "copy", "nearest rule"], ["seen", "unseen"], sizes, seeds])
+    frame = pd.DataFrame(index.to_list(), columns=names)
+    right = (frame["baseline"] == "oracle") | (
+        (frame["baseline"] == "nearest rule") & (frame["split"] == "seen")
     )
+    frame = frame[["baseline", "instructions", "seed", "split"]]
+    return frame.assign(accuracy=right.astype(float), examples=2_000)
 
 
 def on_committed_results(notebook: str, monkeypatch: Any, study: Any, scale: str = "quick") -> dict[str, Any]:

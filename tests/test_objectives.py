@@ -95,32 +95,36 @@ def test_an_adapter_moves_attention_and_embeddings_by_its_rank_alone():
         loss_of(model, tokens()).backward()
         optimizer.step()
     changes = {name: (p.detach() - before[name]).flatten(0, -2) for name, p in model.named_parameters()}
-    assert {
-        name.rpartition(".")[2]: int(torch.linalg.matrix_rank(change, rtol=1e-3))
-        for name, change in changes.items()
-    } == {"embedding": 2, "before": 2, "q": 2, "k": 2, "v": 2, "out": 2, "head": 0, "up": 0, "down": 0}
+    ranks = {n.rpartition(".")[2]: int(torch.linalg.matrix_rank(c, rtol=1e-3)) for n, c in changes.items()}
+    assert ranks == {
+        "embedding": 2,
+        "before": 2,
+        "q": 2,
+        "k": 2,
+        "v": 2,
+        "out": 2,
+        "head": 0,
+        "up": 0,
+        "down": 0,
+    }
 
 
 def test_an_adapter_learns_what_automatic_differentiation_through_its_product_would():
     plainly = build(MODEL, SHAPE)
     plainly.head.data.normal_(generator=torch.Generator().manual_seed(0))
     model = copy.deepcopy(plainly)
-    (optimizer,) = optimizers_of(
-        model, TrainingSpec(matrix_learning_rate=0.0, learning_rate=1e-2, trains="adapter")
-    )
+    training = TrainingSpec(matrix_learning_rate=0.0, learning_rate=1e-2, trains="adapter")
+    (optimizer,) = optimizers_of(model, training)
     names = [name for name, p in model.named_parameters() if any(p is weight for weight in optimizer.weights)]
     pairs = [tuple(f.detach().clone().requires_grad_() for f in pair) for pair in optimizer.pairs]
     plain = torch.optim.AdamW([f for pair in pairs for f in pair], lr=1e-2, weight_decay=0.0)
     fixed = dict(plainly.named_parameters())
+
+    def merged():
+        return {n: fixed[n] + (b @ a).view_as(fixed[n]) for n, (b, a) in zip(names, pairs, strict=True)}
+
     for _ in range(4):
-        merged = {
-            name: fixed[name] + (b @ a).view_as(fixed[name])
-            for name, (b, a) in zip(names, pairs, strict=True)
-        }
-        logits = torch.func.functional_call(plainly, merged, (tokens()[:, :-1],))
-        loss = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), tokens()[:, -logits.size(1) :].flatten()
-        )
+        loss = loss_of(lambda read: torch.func.functional_call(plainly, merged(), (read,)), tokens())
         for each in (plain, optimizer):
             each.zero_grad()
         loss.backward()
@@ -129,17 +133,14 @@ def test_an_adapter_learns_what_automatic_differentiation_through_its_product_wo
         assert own.item() == pytest.approx(loss.item(), abs=1e-5)
         plain.step()
         optimizer.step()
-    for name, (b, a) in zip(names, pairs, strict=True):
-        assert torch.allclose(
-            dict(model.named_parameters())[name], fixed[name] + (b @ a).view_as(fixed[name]), atol=1e-5
-        )
+    own = dict(model.named_parameters())
+    assert all(torch.allclose(own[name], weight, atol=1e-5) for name, weight in merged().items())
 
 
 @pytest.mark.parametrize("how", [{"token_rate": 0.01}, {"trains": "token"}, {"trains": "adapter", "rank": 3}])
 def test_a_tuning_resumes_from_its_tensors_as_if_nothing_had_happened(how):
-    training = TrainingSpec(
-        steps=4, batch=8, matrix_learning_rate=0.0, evaluate_every=2, checkpoint_every=2, **how
-    )
+    steps = {"steps": 4, "batch": 8, "evaluate_every": 2, "checkpoint_every": 2}
+    training = TrainingSpec(matrix_learning_rate=0.0, **steps, **how)
     spec = RunSpec(TuningSpec(), MODEL.but(base=16 * "a"), training, EvaluationSpec(4))
     data, saved = data_of(spec), {}
     whole = train(spec, start(spec), data, save=lambda state: saved.update({state.step: copied(state)}))

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import fields, replace
 from typing import get_type_hints
 
 import pytest
@@ -20,33 +20,23 @@ FIELDS = [(part, field) for part, cls in PARTS.items() for field in fields(cls)]
 NAMES = [f"{part}.{field.name}" for part, field in FIELDS]
 BASE = 16 * "a"
 
+COUNTS = {
+    TaskSpec: "instructions examples pattern_length replacement_length input_length occurrences "
+    "unseen_instructions",
+    ModelSpec: "layers width heads mlp_ratio",
+    TrainingSpec: "steps batch evaluate_every checkpoint_every",
+    EvaluationSpec: "examples",
+}
+NAN, MANY = float("nan"), "".join(map(chr, range(0x4E00, 0x4E00 + 201)))
 REFUSED = [
-    *[
-        (TaskSpec, {name: 0}, "greater than or equal to 1")
-        for name in (
-            "instructions",
-            "examples",
-            "pattern_length",
-            "replacement_length",
-            "input_length",
-            "occurrences",
-            "unseen_instructions",
-        )
-    ],
-    *[
-        (cls, {name: -1}, "greater than or equal to 0")
-        for cls, name in (
-            (TaskSpec, "rule_seed"),
-            (TaskSpec, "example_seed"),
-            (ModelSpec, "seed"),
-            (EvaluationSpec, "seed"),
-        )
-    ],
-    *[(TaskSpec, {"no_op_share": value}, "number|equal to") for value in (-0.1, 1.1, float("nan"), 10**400)],
+    *[(cls, {name: 0}, "or equal to 1") for cls, names in COUNTS.items() for name in names.split()],
+    *[(TaskSpec, {name: -1}, "or equal to 0") for name in ("rule_seed", "example_seed")],
+    *[(cls, {"seed": -1}, "or equal to 0") for cls in (ModelSpec, EvaluationSpec)],
+    *[(TaskSpec, {"no_op_share": value}, "number|equal to") for value in (-0.1, 1.1, NAN, 10**400)],
     (TaskSpec, {"alphabet": ""}, "at least 1 letter"),
     (TaskSpec, {"alphabet": "abca"}, "each once"),
     (TaskSpec, {"alphabet": "ab="}, "not '='"),
-    (TaskSpec, {"alphabet": "".join(map(chr, range(0x4E00, 0x4E00 + 201)))}, "at most 200"),
+    (TaskSpec, {"alphabet": MANY}, "at most 200"),
     (TaskSpec, {"pattern_length": 11}, "input_length=10"),
     (TaskSpec, {"occurrences": 4}, "4 pattern.* input_length=10"),
     (TaskSpec, {"examples": 10**13}, "less than or equal to"),
@@ -68,31 +58,17 @@ REFUSED = [
     (TaskSpec, {"also_occurrences": "2,1"}, "each number once, and not occurrences=1 again"),
     (TaskSpec, {"cipher": "rot13"}, "shift:NUMBER"),
     (TaskSpec, {"family": "odd"}, "known are random, repeated, periodic, mirrored, mixed"),
-    (TaskSpec, {"k_low": 4, "family": "mixed"}, "at most 3"),
-    (TaskSpec, {"k_high": 4, "family": "mixed"}, "at most 3"),
+    *[(TaskSpec, {name: 4, "family": "mixed"}, "at most 3") for name in ("k_low", "k_high")],
     (TaskSpec, {"k_high": 2}, "random rules have no k"),
     (TaskSpec, {"instructions": 700, "family": "mixed", "k_low": 3, "k_high": 3}, "only 78 strings"),
     (ModelSpec, {"layers": 10**6}, "1000"),
     (ModelSpec, {"recipe": "gpt3"}, "modern, gpt2"),
-    *[
-        (ModelSpec, {name: 0}, "greater than or equal to 1")
-        for name in ("layers", "width", "heads", "mlp_ratio")
-    ],
     (ModelSpec, {"width": 60, "heads": 4}, "2 x heads=4"),
     (ModelSpec, {"base": "mine"}, "sixteen hexadecimal digits"),
     (ModelSpec, {"inherits": "softened", "recipe": "gpt2"}, "recipe='gpt2' inherits all weights as they are"),
-    *[
-        (TrainingSpec, {name: 0}, "equal to 1")
-        for name in ("steps", "batch", "evaluate_every", "checkpoint_every")
-    ],
     (TrainingSpec, {"learning_rate": 0.0}, "greater than or equal to 0.00000001"),
-    *[
-        (TrainingSpec, {name: float("nan")}, "finite number")
-        for name in ("learning_rate", "matrix_learning_rate", "weight_decay", "decay_share")
-    ],
-    (TrainingSpec, {"learning_rate": float("inf")}, "finite number"),
+    *[(TrainingSpec, {name: NAN}, "finite number") for name in ("learning_rate", "decay_share")],
     (TrainingSpec, {"decay_share": 1.1}, "equal to 1"),
-    (EvaluationSpec, {"examples": 0}, "greater than or equal to 1"),
 ]
 
 
@@ -114,13 +90,6 @@ def test_an_impossible_value_is_refused_by_name_value_and_bound(cls, values, bou
         {"pattern_length": 2, "occurrences": 5, "unseen_instructions": 10, "instructions": 600},
         {"no_op_share": 1.0},
         {"replacement_length": 1, "unseen_instructions": 24},
-        {
-            "alphabet": "ab",
-            "pattern_length": 2,
-            "replacement_length": 2,
-            "instructions": 2,
-            "unseen_instructions": 1,
-        },
     ],
 )
 def test_the_last_possible_value_is_taken(values):
@@ -139,25 +108,15 @@ def test_all_problems_are_told_at_once_and_unknown_fields_by_name():
     with pytest.raises(ValueError, match="width") as refused:
         ModelSpec(width=0, layers="two", colour="red")
     lines = str(refused.value).splitlines()
-    assert [line.split(":")[0] for line in lines] == [
-        "ModelSpec.layers='two'",
-        "ModelSpec.width=0",
-        "ModelSpec.colour",
-    ]
+    named = [line.split(":")[0] for line in lines]
+    assert named == ["ModelSpec.layers='two'", "ModelSpec.width=0", "ModelSpec.colour"]
     assert "unknown field; the fields are recipe, layers" in lines[-1]
     with pytest.raises(ValueError, match=r"^RunSpec\.model=.*instance of ModelSpec"):
         RunSpec(model=TaskSpec())
 
 
-def test_specs_cannot_be_changed_in_place():
-    with pytest.raises(FrozenInstanceError):
-        TaskSpec().examples = 1
-
-
 def test_evaluation_and_training_examples_must_have_different_seeds():
-    with pytest.raises(
-        ValueError, match=r"^EvaluationSpec\.seed=7: must differ from the task's example_seed"
-    ):
+    with pytest.raises(ValueError, match=r"^EvaluationSpec\.seed=7: must differ from the task's"):
         RunSpec(task=TaskSpec(example_seed=7), evaluation=EvaluationSpec(seed=7))
 
 
@@ -175,20 +134,9 @@ def test_what_only_fine_tuning_has_is_refused_elsewhere(training, model, message
 
 def other(field):
     """A possible value that is not the default."""
-    special = {
-        "recipe": "gpt2",
-        "alphabet": "abcdefghijklmnopqrstuvwxyz0",
-        "width": 72,
-        "heads": 2,
-        "also_occurrences": "2",
-        "cipher": "shift:1",
-        "base": BASE,
-        "family": "repeated",
-        "trains": "token",
-        "inherits": "softened",
-        "k_low": 2,
-        "k_high": 3,
-    }
+    special = {"recipe": "gpt2", "alphabet": "abcdefghijklmnopqrstuvwxyz0", "width": 72, "heads": 2,
+               "also_occurrences": "2", "cipher": "shift:1", "family": "repeated", "k_low": 2, "k_high": 3,
+               "trains": "token", "inherits": "softened", "base": BASE}  # fmt: skip
     if field.name in special:
         return special[field.name]
     if isinstance(field.default, float):
@@ -214,10 +162,9 @@ def test_the_digest_depends_on_every_field(part, field):
 def test_the_digest_is_the_same_in_every_process(hash_seed):
     code = "from unseen.specs import RunSpec; print(RunSpec().digest())"
     env = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    said = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-    ).stdout
-    assert said.strip() == RunSpec().digest() == "63e2e3d319c927f3"  # of the first stored runs
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    assert found.strip() == RunSpec().digest() == "63e2e3d319c927f3"  # of the first stored runs
 
 
 def test_equal_specs_have_equal_digests():
@@ -250,10 +197,8 @@ def test_stored_data_is_checked_field_by_field_and_may_lack_what_was_added_later
     del data["training"]["steps"]
     with pytest.raises(ValueError, match="colour") as refused:
         RunSpec.from_dict(data)
-    assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
-        "ModelSpec.colour",
-        "TrainingSpec.steps",
-    ]
+    named = [line.split(":")[0] for line in str(refused.value).splitlines()]
+    assert named == ["ModelSpec.colour", "TrainingSpec.steps"]
 
 
 @pytest.mark.parametrize("data", [None, 3, "text", [], {"task": []}, [[1, 2]],
@@ -261,9 +206,7 @@ def test_stored_data_is_checked_field_by_field_and_may_lack_what_was_added_later
                                   {**RunSpec().to_dict(), "colour": {}}])  # fmt: skip
 def test_what_does_not_have_the_form_of_a_spec_is_refused(data):
     for read in (RunSpec.from_dict, lambda data: differences(data, RunSpec().to_dict())):
-        with pytest.raises(
-            ValueError, match="RunSpec: expected the fields task, model, training, evaluation, got"
-        ):
+        with pytest.raises(ValueError, match="expected the fields task, model, training, evaluation, got"):
             read(data)
 
 
@@ -282,10 +225,8 @@ def test_with_seed_changes_rules_examples_and_weights_but_not_the_evaluation():
 def test_differences_name_fields_and_are_short_whatever_is_compared():
     old, new = RunSpec().to_dict(), RunSpec().but(model=ModelSpec(width=96)).to_dict()
     del old["task"]["occurrences"]
-    assert differences(old, new) == [
-        "model.width: 64 before, 96 now",
-        "task.occurrences: nothing before, 1 now",
-    ]
+    expected = ["model.width: 64 before, 96 now", "task.occurrences: nothing before, 1 now"]
+    assert differences(old, new) == expected
     odd = {**new, "task": {**new["task"], "alphabet": "x" * 10**6, "a\nb" * 99: 1}}
     found = differences(odd, new)
     assert len(found) == 2
@@ -294,11 +235,8 @@ def test_differences_name_fields_and_are_short_whatever_is_compared():
 
 
 def test_giant_values_are_cut_in_the_message():
-    for value in (
-        {"alphabet": "a" * 10_000},
-        {"no_op_share": 10**5_000},
-        {"pattern_length": list(range(10**5))},
-    ):
+    giants = {"alphabet": "a" * 10_000, "no_op_share": 10**5_000, "pattern_length": list(range(10**5))}
+    for value in ({name: giant} for name, giant in giants.items()):
         with pytest.raises(ValueError, match=r"^TaskSpec") as refused:
             TaskSpec(**value)
         assert len(str(refused.value)) < 500
