@@ -82,11 +82,6 @@ def baselines(
     }
 
 
-def score(answers: np.ndarray, examples: Examples) -> dict[str, float]:
-    """Exact match of answers, with its 95 % interval, as columns of a tidy frame."""
-    return share(exact_match(answers, examples))
-
-
 def share(right: np.ndarray) -> dict[str, float]:
     """The share of what is right (N,), with its 95 % interval, as columns of a tidy frame.
 
@@ -97,16 +92,10 @@ def share(right: np.ndarray) -> dict[str, float]:
     return {"accuracy": float(right.mean()), "low": low, "high": high, "examples": len(right)}
 
 
-def scores_by_kind(answers: np.ndarray, examples: Examples) -> list[dict[str, float | str]]:
-    """``score`` separately for inputs that hold the pattern (kind ``has-op``) and those that do not
-    (``no-op``).
-    """
+def share_by_kind(right: np.ndarray, examples: Examples) -> list[dict[str, float | str]]:
+    """``share`` for inputs that hold the pattern (kind ``has-op``) and for those that do not (``no-op``)."""
     kinds = {"has-op": examples.applies, "no-op": ~examples.applies}
-    return [
-        {"kind": kind, **score(answers[mask], examples.where(mask))}
-        for kind, mask in kinds.items()
-        if mask.any()
-    ]
+    return [{"kind": kind, **share(right[mask])} for kind, mask in kinds.items() if mask.any()]
 
 
 def examples_table(model: Transformer, examples: Examples, rows: int = 10) -> pd.DataFrame:

@@ -31,7 +31,7 @@ class Setting:
     def runs(self) -> list[RunSpec]:
         """The runs of this setting, first seeds first, so that a study cut short has a whole curve."""
         return [
-            self.base.but(task=self.base.task.but(instructions=number)).with_seed(seed)
+            self.base.with_task(instructions=number).with_seed(seed)
             for seed in self.seeds
             for number in self.instructions
         ]
@@ -61,8 +61,7 @@ class Scale:
 
     def run(self, instructions: int, seed: int = 0) -> RunSpec:
         """One run of the main setting, on or off its axis."""
-        task = self.main.base.task.but(instructions=instructions)
-        return self.main.base.but(task=task).with_seed(seed)
+        return self.main.base.with_task(instructions=instructions).with_seed(seed)
 
 
 def scale(name: str) -> Scale:
@@ -113,11 +112,11 @@ _BASES = {  # what a setting of the main study varies
     ),
     "paper": RunSpec(
         task=TaskSpec(
-            examples=1_000_000,
             pattern_length=20,
             replacement_length=20,
             input_length=50,
-            unseen_instructions=100_000,
+            examples=10**6,
+            unseen_instructions=10**5,
         ),
         model=ModelSpec("gpt2", layers=6, width=256, heads=4, mlp_ratio=4),
         training=GPT2_TRAINING.but(steps=97_650, batch=512, evaluate_every=500, checkpoint_every=2_000),

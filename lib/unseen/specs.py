@@ -32,6 +32,7 @@ from unseen.worlds import WORLDS, Task, TaskSpec
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
 RECIPES = ("modern", "gpt2")
+Factor = Annotated[Real, Field(ge=0, le=1_000)]
 
 
 @spec
@@ -59,10 +60,8 @@ class ModelSpec(Checked):
 
     def _check(self) -> None:
         if self.inherits != "all" and self.recipe != "modern":
-            self._refuse(
-                "inherits",
-                f"recipe={self.recipe!r} inherits all weights as they are; the other ways need modern",
-            )
+            why = f"recipe={self.recipe!r} inherits all weights as they are; the other ways need modern"
+            self._refuse("inherits", why)
         if self.base and not _DIGEST.fullmatch(self.base):
             self._refuse("base", "expected the digest of a run, sixteen hexadecimal digits, or nothing")
         if self.width % (2 * self.heads):
@@ -95,9 +94,9 @@ class TrainingSpec(Checked):
     evaluate_every: Count = 50
     checkpoint_every: Count = 250
     trains: among(("all", "adapter", "token")) = later("all")
-    token_rate: Annotated[Real, Field(ge=0, le=1_000)] = later(0.0)
-    kl: Annotated[Real, Field(ge=0, le=1_000)] = later(0.0)
-    pull: Annotated[Real, Field(ge=0, le=1_000)] = later(0.0)
+    token_rate: Factor = later(0.0)
+    kl: Factor = later(0.0)
+    pull: Factor = later(0.0)
     smoothing: Share = later(0.0)
     rank: Count = later(16)
 
@@ -105,14 +104,12 @@ class TrainingSpec(Checked):
         if self.trains != "adapter" and self.rank != late(type(self))["rank"]:
             self._refuse("rank", f"only trains='adapter' has one, this trains {self.trains!r}")
         if self.trains == "adapter" and self.token_rate:
-            self._refuse(
-                "token_rate", "must be 0 with trains='adapter', which adapts the token's vectors too"
-            )
+            self._refuse("token_rate", "must be 0 with an adapter, which adapts the token's vectors too")
         if self.matrix_learning_rate and (self.trains != "all" or self.token_rate):
-            self._refuse(
-                "matrix_learning_rate",
-                "must be 0 with an adapter, and where the new token has a rate of its own: AdamW trains both",
+            why = (
+                "must be 0 with an adapter, and where the new token has a rate of its own: AdamW trains both"
             )
+            self._refuse("matrix_learning_rate", why)
 
 
 @spec
@@ -142,23 +139,19 @@ class RunSpec(Checked):
 
     def _check(self) -> None:
         if self.evaluation.seed == self.task.example_seed:
-            raise ValueError(
-                f"EvaluationSpec.seed={self.evaluation.seed}: must differ from the task's example_seed, "
-                "or the model would be scored on its training examples"
-            )
+            why = "must differ from the task's example_seed, or the model is scored on its training examples"
+            self.evaluation._refuse("seed", why)
         training = self.training
         if not self.model.base:
             for name in ("kl", "pull", "token_rate"):
-                if value := getattr(training, name):
-                    raise ValueError(f"TrainingSpec.{name}={value}: only a run with a ModelSpec.base has it")
+                if getattr(training, name):
+                    training._refuse(name, "only a run with a ModelSpec.base has it")
             if self.model.inherits != "all":
-                raise ValueError(
-                    f"ModelSpec.inherits={self.model.inherits!r}: there is no ModelSpec.base to inherit from"
-                )
+                self.model._refuse("inherits", "there is no ModelSpec.base to inherit from")
             if training.trains == "adapter":
-                raise ValueError("TrainingSpec.trains='adapter': only a run with a ModelSpec.base has one")
+                training._refuse("trains", "only a run with a ModelSpec.base has one")
         if (training.token_rate or training.trains == "token") and not self.task.words:
-            raise ValueError(f"TrainingSpec.token_rate={training.token_rate}: this task has no new token")
+            training._refuse("token_rate", "this task has no new token")
 
     def with_seed(self, seed: int) -> "RunSpec":
         """The same run with other rules, other examples and other initial weights."""

@@ -154,18 +154,14 @@ def fit_threshold(frame: pd.DataFrame, split: str = "unseen") -> Threshold:
     frame = frame[frame["split"] == split]
     means = frame.groupby("instructions")["accuracy"].mean()
     if means.empty or means.iloc[0] > 0.5 or means.max() <= 0.5:
-        ends = (
-            "there are no rows"
-            if means.empty
-            else f"it runs from {means.iloc[0]:.2f} to {means.iloc[-1]:.2f}"
-        )
+        ends = "there are no rows"
+        if not means.empty:
+            ends = f"it runs from {means.iloc[0]:.2f} to {means.iloc[-1]:.2f}"
         raise NoThreshold(f"the {split} curve does not pass from below to above one half: {ends}")
     best = frame.groupby("seed")["accuracy"].max()
     if (best <= 0.5).any():
-        seed, value = best.idxmin(), best.min()
-        raise NoThreshold(
-            f"the {split} curve of seed {seed} never rises above one half: its best is {value:.2f}"
-        )
+        never = f"the {split} curve of seed {best.idxmin()} never rises above one half"
+        raise NoThreshold(f"{never}: its best is {best.min():.2f}")
     fits = np.array([_fit(part) for _, part in frame.groupby("seed")])  # (seeds, 3)
     _, log_steepness, top = fits.mean(0)
     return Threshold(*interval(np.exp(fits[:, 0])), float(np.exp(log_steepness)), float(top), len(fits))
@@ -195,9 +191,8 @@ def _best_of_many(log_i: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
 
     The curve is linear in its top, so the best top of each middle and steepness is exact.
     """
-    middles, steepness = np.meshgrid(
-        np.linspace(log_i.min(), log_i.max(), 101), np.geomspace(*_STEEPNESS, 15)
-    )
+    places = np.linspace(log_i.min(), log_i.max(), 101)
+    middles, steepness = np.meshgrid(places, np.geomspace(*_STEEPNESS, 15))
     curves = _logistic(log_i, middles[..., None], np.log(steepness)[..., None], 1.0)  # (15, 101, sizes)
     tops = np.clip((curves @ accuracy) / (curves**2).sum(-1), 0, 1)
     errors = ((accuracy - tops[..., None] * curves) ** 2).sum(-1)

@@ -72,7 +72,7 @@ def compare(demo: Demo, rule: Rule, text: str) -> pd.DataFrame:
 def compared_html(rule: Rule, text: str, answers: pd.DataFrame) -> str:
     """The frame of ``compare`` letter by letter: the match marked in the input, letters right or wrong."""
     start = text.find(rule.pattern)
-    match = range(start, start + len(rule.pattern)) if start >= 0 else range(0)
+    match = range(start, start + len(rule.pattern) if start >= 0 else start)
     marked = [(letter, "pattern" if place in match else "") for place, letter in enumerate(text)]
     right = answers["answer"].iloc[0]
     rows = [("input", marked, "" if start >= 0 else "the pattern does not occur: nothing to replace")]
@@ -160,17 +160,11 @@ class LiveTraining(ipw.VBox):
             raise Stopped
 
     def _draw(self) -> None:
-        self.picture.value, self.picture.layout.display = curve_picture(self.rows), None
-
-
-def curve_picture(rows: list[Row]) -> bytes:
-    """The rows of a history as a PNG picture of accuracy against steps."""
-    figure = Figure(figsize=(8, 3.6), dpi=100, layout="constrained")
-    history = pd.DataFrame(rows).melt(["step"], ["seen", "unseen"], "split", "accuracy")
-    learning_curves(history.assign(instructions=0), figure.subplots())
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+        figure, buffer = Figure(figsize=(8, 3.6), dpi=100, layout="constrained"), io.BytesIO()
+        history = pd.DataFrame(self.rows).melt(["step"], ["seen", "unseen"], "split", "accuracy")
+        learning_curves(history.assign(instructions=0), figure.subplots())
+        figure.savefig(buffer, format="png")
+        self.picture.value, self.picture.layout.display = buffer.getvalue(), None
 
 
 def live_training(scale: Scale) -> LiveTraining | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unseen.evaluation import share
+from unseen.evaluation import share_by_kind
 from unseen.fields import lasting
 from unseen.lm.chat import Row, answers, ids_of
 from unseen.lm.load import Loaded, load
@@ -63,13 +63,10 @@ def rows_of(loaded: Loaded, examples: Examples) -> list[Row]:
 
 def scores(run: AdapterRun, loaded: Loaded) -> list[dict[str, Any]]:
     """Exact match on seen and unseen rules, for inputs with and without the pattern, with 95 % intervals."""
-    found = []
-    asked = run.task.evaluation(run.task.split(), run.evaluation.examples, run.evaluation.seed)
-    for split, examples in asked.items():
+    found, task, amount = [], run.task, run.evaluation
+    for split, examples in task.evaluation(task.split(), amount.examples, amount.seed).items():
         rows = rows_of(loaded, examples)
         written = answers(loaded, [ids for ids, _ in rows], max(len(answer) for _, answer in rows))
         right = np.array([examples.line(i).answer == answer for i, answer in enumerate(written)])
-        for kind, chosen in (("has-op", examples.applies), ("no-op", ~examples.applies)):
-            if chosen.any():
-                found.append({"split": split, "kind": kind, **share(right[chosen])})
+        found += [{"split": split, **line} for line in share_by_kind(right, examples)]
     return found

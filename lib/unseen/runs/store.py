@@ -31,7 +31,7 @@ import torch
 
 from unseen import files
 from unseen.errors import NotFinished
-from unseen.evaluation import greedy_answers, score, scores_by_kind
+from unseen.evaluation import exact_match, greedy_answers, share, share_by_kind
 from unseen.files import BrokenRun, brief, cannot_write, leftovers, read, read_json, write
 from unseen.model import Transformer, inherited
 from unseen.objectives import objective_of
@@ -203,9 +203,9 @@ def _scores(model: Transformer, data: Data) -> dict[str, list[dict[str, Any]]]:
     """Accuracy on each split, and apart for each kind of input."""
     scores, kinds = [], []
     for split, examples in data.evaluation.items():
-        answers = greedy_answers(model, examples.prompts)
-        scores.append({"split": split, **score(answers, examples)})
-        kinds += [{"split": split, **line} for line in scores_by_kind(answers, examples)]
+        right = exact_match(greedy_answers(model, examples.prompts), examples)
+        scores.append({"split": split, **share(right)})
+        kinds += [{"split": split, **line} for line in share_by_kind(right, examples)]
     return {"scores": scores, "kinds": kinds}
 
 
