@@ -12,10 +12,8 @@ import pytest
 
 from unseen import __main__ as door
 from unseen import cli, objectives
-from unseen.files import BrokenRun, CannotWrite
 from unseen.headless import NotebookFailed, notebook_path, notebooks
 from unseen.parameters import BadParameters, parameters
-from unseen.runs import tables
 from unseen.runs.checkpoints import SpecChanged, import_model
 from unseen.runs.store import Store, ensure
 from unseen.scales import SCALES, scale
@@ -83,10 +81,8 @@ def test_a_bad_command_line_exits_with_two(arguments, capsys):
     ("error", "code", "message"),
     [
         (NotebookFailed("10 stopped"), 1, "unseen: 10 stopped\n"),
-        (BrokenRun("weights are missing"), 1, "unseen: weights are missing\n"),
         (BadParameters("no such"), 2, "unseen: no such\n"),
         (SpecChanged("steps: 1 before, 2 now"), 2, "unseen: steps: 1 before, 2 now\n"),
-        (CannotWrite(28, "the disk is full"), 1, "unseen: the disk is full\n"),
         (PermissionError(13, "Permission denied", "/x"), 1, "unseen: [Errno 13] Permission denied: '/x'\n"),
         (KeyboardInterrupt(), 130, "unseen: interrupted; the same command resumes from here\n"),
         (Terminated(), 143, "unseen: terminated; the same command resumes from here\n"),
@@ -214,12 +210,6 @@ def test_a_sweep_says_what_became_of_a_run_that_failed(runs, tmp_path, monkeypat
     assert results.groupby("width")["state"].unique().map(list).to_dict() == {16: ["done"], 32: ["diverged"]}
     assert results.loc[results["state"] == "diverged", "reason"].str.contains("nan").all()
     assert "diverged" in capsys.readouterr().out
-
-
-def test_a_run_that_failed_before_it_had_a_folder_is_in_the_results(runs):
-    spec = scale("smoke").main.base
-    results = tables.results([spec], Store(), {spec.digest(): "it does not see the driver's store"})
-    assert results[["state", "reason"]].values.tolist() == [["failed", "it does not see the driver's store"]]
 
 
 def test_a_missing_base_is_named(runs, capsys):

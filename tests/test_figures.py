@@ -90,16 +90,13 @@ def test_learning_curves_name_splits_and_levels():
 
 
 def test_tiles_are_escaped_marked_and_their_notes_in_one_column():
-    page = figures.tiles(
-        [("<b>", [("<", "wrong"), (" ", ""), ("", "")], "&"), ("", [("a", "seen _right")], "")]
-    )
+    rows = [("<b>", [("<", "wrong"), (" ", ""), ("", "")], "&"), ("", [("a", "seen _right")], "")]
+    page = figures.tiles(rows)
     first, second = page.split("<tr>")[1:]
     assert "<b>" not in page
     assert "&lt;b&gt;" in first
     assert first.count("<td") == second.count("<td") == 5
-    assert (
-        first.count(figures.shade("wrong")) == first.count(figures.shade("")) == 1
-    )  # a gap has no background
+    assert [first.count(figures.shade(mark)) for mark in ("wrong", "")] == [1, 1]  # a gap has no background
     assert figures.shade("seen") in second
     assert "box-shadow" in second
 
@@ -111,17 +108,8 @@ def test_the_main_figure_shows_curves_runs_baselines_threshold_and_paper():
     frame = results(noise=0.02)
     ax = main_of(frame)
     labels = " / ".join(legend(ax))
-    for expected in (
-        "oracle",
-        "copy",
-        "rule, seen",
-        "rule, unseen",
-        "222",
-        "111 to 333",
-        "300",
-        "400 or 500",
-    ):
-        assert expected in labels
+    expected = ("oracle", "copy", "rule, seen", "rule, unseen", "222", "111 to 333", "300", "400 or 500")
+    assert all(each in labels for each in expected)
     offsets = [np.asarray(part.get_offsets()) for part in ax.collections]
     points = np.concatenate([each[:, 1] for each in offsets if len(each) == 27])
     assert np.sort(points) == pytest.approx(np.sort(frame["accuracy"]))

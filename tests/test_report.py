@@ -26,16 +26,13 @@ def executed(runs):
     cells = [
         new_markdown_cell("# The question"),
         new_code_cell("secret = 1", outputs=[new_output("stream", text="251 instructions")]),
-        new_code_cell(
-            "train()",
-            metadata={"tags": ["progress"]},
-            outputs=[new_output("stream", text="3 of 27 runs done")],
-        ),
+        new_code_cell("train()", metadata={"tags": ["progress"]},
+                      outputs=[new_output("stream", text="3 of 27 runs done")]),
         new_markdown_cell("## The curve\n\nSee:"),
         new_code_cell("draw()", outputs=[figure]),
         new_code_cell("draw()", outputs=[figure], metadata={"alt": "as the cell says"}),
         new_markdown_cell("## The end"),
-    ]
+    ]  # fmt: skip
     report.write_table(report.MAIN, "quick", scale("quick").settings, results(), baselines=baselines())
     nbformat.write(nbformat.v4.new_notebook(cells=cells), runs / "quick" / f"{report.MAIN}.ipynb")
     return runs / "quick"
@@ -76,15 +73,10 @@ def test_without_the_main_notebook_there_is_no_report(runs):
     assert not runs.exists()
 
 
-def test_tables_are_read_back_as_they_were(executed):
-    read = pd.read_csv(executed / f"{report.MAIN}.csv")
-    pd.testing.assert_frame_equal(read, results(), rtol=1e-5, check_dtype=False)
-    pd.testing.assert_frame_equal(pd.read_csv(executed / "10_baselines.csv"), baselines(), check_dtype=False)
-    assert b"\r" not in (executed / f"{report.MAIN}.csv").read_bytes()
-
-
-def test_the_provenance_of_a_table_is_written_beside_it(runs):
-    path = report.write_table("12_long_tail", "full", scale("full").settings, results())
+def test_tables_are_read_back_and_their_provenance_stands_beside_them(runs):
+    path = report.write_table("12_long_tail", "full", scale("full").settings, results(), bases=baselines())
+    pd.testing.assert_frame_equal(pd.read_csv(path), results(), rtol=1e-5, check_dtype=False)
+    pd.testing.assert_frame_equal(pd.read_csv(path.with_name("12_bases.csv")), baselines(), check_dtype=False)
     about = json.loads(path.with_suffix(".json").read_text())
     assert about["command"] == "unseen run 12 -p scale=full"
     assert {"versions", "commit", "processor"} <= set(about)

@@ -31,14 +31,12 @@ def test_a_setting_varies_instructions_and_seeds_alone(name):
     for setting in study.settings:
         runs = setting.runs()
         assert len(runs) == len(setting.instructions) * len(setting.seeds)
-        assert [run.task.instructions for run in runs[: len(setting.instructions)]] == sorted(
-            setting.instructions
-        )
+        sizes = sorted(setting.instructions)
+        assert [run.task.instructions for run in runs[: len(sizes)]] == sizes  # the first seed's
+        base = setting.base.with_seed(0)
         for run in runs:
             assert run.task.rule_seed == run.task.example_seed == run.model.seed
-            assert run.with_task(instructions=setting.base.task.instructions).with_seed(
-                0
-            ) == setting.base.with_seed(0)
+            assert run.with_task(instructions=base.task.instructions).with_seed(0) == base
 
 
 @every_scale
