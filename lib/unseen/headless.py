@@ -39,14 +39,12 @@ def notebook_path(name: str | Path) -> Path:
     path = Path(name)
     if path.suffix == ".ipynb" and os.path.isfile(path):  # unlike Path.is_file it takes any text
         return path.resolve()
-    matching = [
-        each for each in notebooks() if each.stem == path.stem or each.stem.startswith(f"{path.name}_")
-    ]
+    begin = path.name.removesuffix(".ipynb") + "_"
+    matching = [each for each in notebooks() if f"{each.stem}_".startswith(begin)]
     if len(matching) != 1 or len(path.parts) != 1:
         known = ", ".join(each.stem for each in notebooks())
-        raise BadParameters(
-            f"notebook {str(name)!r:.60} is neither one of: {known}; nor the path of an .ipynb file"
-        )
+        what = f"notebook {str(name)!r:.60} is neither one of: {known}"
+        raise BadParameters(f"{what}; nor the path of an .ipynb file")
     return matching[0]
 
 

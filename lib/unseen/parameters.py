@@ -40,9 +40,9 @@ class Parameter(NamedTuple):
     default: Any
 
 
-def _type(base: Any, must_be: str, **limits: Any) -> Any:
-    """A type with limits for pydantic, described for an error message."""
-    return Annotated[base, Field(description=must_be, **limits)]
+def _type(base: Any, must_be: str, *checks: Any, **limits: Any) -> Any:
+    """A type with limits and checks for pydantic, described for an error message."""
+    return Annotated[base, Field(description=must_be, **limits), *checks]
 
 
 def _integer(low: int, high: int) -> Any:
@@ -56,9 +56,9 @@ def _scheduler(name: str) -> str:
 
 
 _TEXT = _type(str, "text of at most 200 characters", max_length=200)
-_PATH = _type(
-    str, "a path of at most 1,000 printable characters, or ''", max_length=1_000, pattern=r"^\P{C}*$"
-)
+_A_PATH = "a path of at most 1,000 printable characters, or ''"
+_PATH = _type(str, _A_PATH, max_length=1_000, pattern=r"^\P{C}*$")
+_A_SCHEDULER = "'serial', 'processes', 'local', an address as in 'tcp://host:8786', or '' for the default"
 KNOWN = {  # by the name of a parameter, in whichever notebook it stands
     "scale": _type(Literal[tuple(SCALES)], f"one of {', '.join(map(repr, SCALES))}"),
     "seed": _integer(0, 2**31),
@@ -75,12 +75,7 @@ KNOWN = {  # by the name of a parameter, in whichever notebook it stands
     "diverse_file": _PATH,
     "rank": _integer(1, 100_000),
     "cipher": _type(str, "shift:NUMBER or substitution:SEED, as in shift:3", pattern=f"^({CIPHER.pattern})$"),
-    "scheduler": Annotated[
-        _type(
-            str, "'serial', 'processes', 'local', an address as in 'tcp://host:8786', or '' for the default"
-        ),
-        AfterValidator(_scheduler),
-    ],
+    "scheduler": _type(str, _A_SCHEDULER, AfterValidator(_scheduler)),
 }
 KINDS = {  # for parameters of other names
     "str": _type(str, "str"),
