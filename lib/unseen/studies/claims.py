@@ -6,14 +6,15 @@ measured, in words.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp, inf, log, nan
+from math import inf, nan
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from unseen.files import project_folder, write
+from unseen.files import write
 from unseen.stats import half_at, mean_interval
 from unseen.studies.published import (
     DOMAINS,
@@ -26,19 +27,21 @@ from unseen.studies.published import (
     own,
     widest,
 )
-from unseen.studies.results import COMMITTED
+from unseen.studies.results import COMMITTED, committed_folder
 from unseen.worlds.tuning import KINDS
 
 REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not", "not run"
 Judged = tuple[bool, bool, str]
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """``reproduced``, ``partly``, ``not`` or ``not run``, and what was measured, in words."""
 
     word: str
-    measured: str
+    measured: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, self))
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Claim:
     def verdict_in(self, folder: Path) -> Verdict:
         """The verdict from the table in a folder of results; ``not run`` if it is not there."""
         path = folder / f"{self.notebook}.csv"
-        return self.verdict(pd.read_csv(path)) if path.is_file() else Verdict(NOT_RUN, "")
+        return self.verdict(pd.read_csv(path)) if path.is_file() else Verdict(NOT_RUN)
 
 
 CLAIMS = tuple(Claim(**text) for text in TEXTS["claims"])
@@ -72,30 +75,16 @@ def told(notebook: str, results: pd.DataFrame, scale: str) -> str:
     >>> print(told("11_no_ops", pd.DataFrame(), "smoke").splitlines()[0])
     **no-ops do not move the threshold: not run**
     """
-    blocks = []
-    for claim in (each for each in CLAIMS if each.notebook == notebook):
+    tables = []
+    for claim in CLAIMS:
+        if claim.notebook != notebook:
+            continue
         now = Verdict(NOT_RUN, "this scale teaches nothing") if scale == "smoke" else claim.verdict(results)
-        rows = {
-            "published": claim.published,
-            "criterion": claim.criterion,
-            f"this run (`{scale}`)": shown(now),
-        }
-        for name in COMMITTED:
-            rows[f"committed, `{name}`"] = shown(
-                claim.verdict_in(project_folder() / "data" / "results" / name)
-            )
+        rows = {"published": claim.published, "criterion": claim.criterion, f"this run (`{scale}`)": now}
+        rows |= {f"committed, `{name}`": claim.verdict_in(committed_folder(name)) for name in COMMITTED}
         lines = [f"**{claim.name}: {now.word}**", "", "| | |", "|---|---|"]
-        blocks.append("\n".join(lines + [f"| {name} | {text} |" for name, text in rows.items()]))
-    return "\n\n".join(blocks)
-
-
-def shown(found: Verdict) -> str:
-    """A verdict in one line.
-
-    >>> shown(Verdict(PARTLY, "5.1% at 200 already")), shown(Verdict(NOT_RUN, ""))
-    ('partly: 5.1% at 200 already', 'not run')
-    """
-    return f"{found.word}: {found.measured}" if found.measured else found.word
+        tables.append("\n".join(lines + [f"| {name} | {text} |" for name, text in rows.items()]))
+    return "\n\n".join(tables)
 
 
 def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:
@@ -109,26 +98,18 @@ def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:
         row = {"experiment": claim.experiment, "claim": claim.name}
         row |= {"published": claim.published, "criterion": claim.criterion}
         for scale, folder in folders.items():
-            found = claim.verdict_in(folder)
-            row |= {scale: found.word, f"measured at {scale}": found.measured}
+            row[scale], row[f"measured at {scale}"] = claim.verdict_in(folder)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def as_markdown(table: pd.DataFrame, scales: Iterable[str]) -> str:
-    """The table of verdicts as ``data/README.md`` shows it."""
-    scales = list(scales)
-    lines = [f"| experiment | claim | {' | '.join(scales)} |", "|---" * (2 + len(scales)) + "|"]
-    for row in table.to_dict("records"):
-        cells = [shown(Verdict(row[scale], row[f"measured at {scale}"])) for scale in scales]
-        lines.append(f"| {row['experiment']} | {row['published']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def write_verdicts(data: Path) -> None:
     """Put the verdicts on the results in a folder ``data/`` between the two marks of its README."""
-    table = as_markdown(verdicts({name: data / "results" / name for name in COMMITTED}), COMMITTED)
-    path, block = data / "README.md", f"<!-- verdicts -->\n{table}\n<!-- end of verdicts -->"
+    lines = [f"| experiment | claim | {' | '.join(COMMITTED)} |", "|---" * (2 + len(COMMITTED)) + "|"]
+    for claim in CLAIMS:
+        found = [f"{claim.verdict_in(data / 'results' / name)}" for name in COMMITTED]
+        lines.append(f"| {claim.experiment} | {claim.published} | {' | '.join(found)} |")
+    path, block = data / "README.md", "\n".join(["<!-- verdicts -->", *lines, "<!-- end of verdicts -->"])
     text = path.read_text("utf-8")
     write(path, re.sub("<!-- verdicts -->.*<!-- end of verdicts -->", lambda _: block, text, flags=re.S))
 
@@ -138,8 +119,8 @@ def write_verdicts(data: Path) -> None:
 
 def _means(results: pd.DataFrame, by: str | list[str], value: str = "accuracy", **where: object) -> pd.Series:
     """Means by some columns of the rows in which other columns have these values."""
-    for column, wanted in where.items():
-        results = results[results[column] == wanted]
+    for column, chosen in where.items():
+        results = results[results[column] == chosen]
     return results.groupby(by)[value].mean()
 
 
@@ -178,23 +159,18 @@ def _no_op_threshold(results: pd.DataFrame) -> Judged:
     curves = _means(results, ["no_op_share", "instructions"], split="unseen", kind="has-op")
     half = {share: half_at(curves[share]) for share in curves.index.levels[0]}
     without = half.pop(0.0)
-    ratios = [
-        exp(abs(log(each) - log(without))) if max(each, without) < inf else inf for each in half.values()
-    ]
+    factor = max(max(each / without, without / each) if each < inf else inf for each in half.values())
     measured = f"half accuracy at {without:.0f} without; " + _list(pd.Series(half), "{:.0%}: {:.0f}")
-    return max(ratios) <= 1.5, max(ratios) <= 2.5, measured
+    return factor <= 1.5, factor <= 2.5, measured
 
 
 def _no_op_share(results: pd.DataFrame) -> Judged:
-    means = _means(
-        results, ["kind", "no_op_share"], split="unseen", instructions=results["instructions"].max()
-    )
-    has_op, no_op = means["has-op"], means["no-op"]
-    spread = has_op.max() - has_op.min()
-    measured = (
-        f"has-op {has_op.min():.1%} to {has_op.max():.1%} over the shares, no-op at least {no_op.min():.1%}"
-    )
-    return spread <= 0.05 and no_op.min() >= 0.95, spread <= 0.15, measured
+    most = results["instructions"].max()
+    means = _means(results, ["kind", "no_op_share"], split="unseen", instructions=most)
+    has_op, no_op = means["has-op"], means["no-op"].min()
+    low, high = has_op.min(), has_op.max()
+    measured = f"has-op {low:.1%} to {high:.1%} over the shares, no-op at least {no_op:.1%}"
+    return high - low <= 0.05 and no_op >= 0.95, high - low <= 0.15, measured
 
 
 def _tail_robust(results: pd.DataFrame) -> Judged:
@@ -227,25 +203,26 @@ def _few_rules(results: pd.DataFrame) -> Judged:
     return few < 0.05, few < 0.25, f"on k below 3 with 500 mixed rules: {few:.1%}"
 
 
-def _large_k(results: pd.DataFrame) -> tuple[Judged, Judged]:
-    """Whether training on large k alone suffices for k below 3, and whether it does not."""
-    low_k = lower_k(results)
-    large = low_k[low_k["k_low"] == low_k["k_low"].max()]
+def _large_k(results: pd.DataFrame) -> tuple[float, float, float, str]:
+    """Mean and 95 % interval on k below 3 after training on large k alone, and both in words."""
+    found = lower_k(results)
+    large = found[found["k_low"] == found["k_low"].max()]
     values = large[large["instructions"] == large["instructions"].max()]["accuracy"]
-    low, high = mean_interval(values, -inf, inf) if len(values) > 1 else (nan, nan)
-    suffices, fails = (low >= 0.5, values.mean() >= 0.1), (high <= 0.1, values.mean() <= 0.25)
-    measured = f"on k below 3: {values.mean():.1%} (95 % interval {max(0, low):.1%} to {min(1, high):.1%})"
-    if suffices == fails == (False, True):
+    mean, (low, high) = values.mean(), mean_interval(values, -inf, inf) if len(values) > 1 else (nan, nan)
+    measured = f"on k below 3: {mean:.1%} (95 % interval {max(0, low):.1%} to {min(1, high):.1%})"
+    if 0.1 <= mean <= 0.25 and not (low >= 0.5 or high <= 0.1):
         measured += ", which decides for neither version"
-    return (*suffices, measured), (*fails, measured)
+    return mean, low, high, measured
 
 
 def _large_k_suffices(results: pd.DataFrame) -> Judged:
-    return _large_k(results)[0]
+    mean, low, _, measured = _large_k(results)
+    return low >= 0.5, mean >= 0.1, measured
 
 
 def _large_k_fails(results: pd.DataFrame) -> Judged:
-    return _large_k(results)[1]
+    mean, _, high, measured = _large_k(results)
+    return high <= 0.1, mean <= 0.25, measured
 
 
 def _mix_and_alone(results: pd.DataFrame, size: int) -> tuple[float, pd.Series]:
@@ -284,15 +261,16 @@ def _tuned(results: pd.DataFrame, work: str) -> pd.DataFrame:
 
 
 def _low_diversity(results: pd.DataFrame) -> Judged:
-    all_of_it, some, parts = [], [], []
+    whole, some, parts = [], [], []
     for work in WORKS:
         means = _tuned(results, work).loc["all"]
-        few, many = means.iloc[0], means.iloc[-1]
-        all_of_it.append(few["no-op"] >= 0.9 and few["has-op"] <= 0.1 and many["has-op"] >= 0.5)
-        some.append(few["no-op"] - few["has-op"] >= 0.5)
-        at_few = f"at {means.index[0]} no-op {few['no-op']:.1%} and has-op {few['has-op']:.1%}"
-        parts.append(f"{work}: {at_few}, at {means.index[-1]:,} has-op {many['has-op']:.1%}")
-    return all(all_of_it), any(all_of_it) or all(some), "; ".join(parts)
+        no_op, has_op = means.iloc[0][["no-op", "has-op"]]
+        many = means["has-op"].iloc[-1]
+        whole.append(no_op >= 0.9 and has_op <= 0.1 and many >= 0.5)
+        some.append(no_op - has_op >= 0.5)
+        few = f"at {means.index[0]} no-op {no_op:.1%} and has-op {has_op:.1%}"
+        parts.append(f"{work}: {few}, at {means.index[-1]:,} has-op {many:.1%}")
+    return all(whole), any(whole) or all(some), "; ".join(parts)
 
 
 def _halving(results: pd.DataFrame) -> Judged:
@@ -332,51 +310,48 @@ def _tenth(results: pd.DataFrame) -> Judged:
 
 def _generalist(results: pd.DataFrame) -> Judged:
     results = results.astype({"experiment": str})
-    known = results["kind"].isin(DOMAINS)
-    overall, strange = (
-        _means(rows, "setting", experiment="9", split="unseen") for rows in (results[known], results[~known])
-    )
-    best, strange_best, mixed = (
-        overall[list(DOMAINS)].max(),
-        strange[list(DOMAINS)].max(),
-        ["algebra and letters", "all three"],
-    )
-    (two, three), (strange_two, strange_three) = overall[mixed], strange[mixed]
-    measured = f"mean over the domains: one {best:.1%} at best, two {two:.1%}, three {three:.1%}; "
-    measured += f"untrained kinds: {strange_best:.1%}, {strange_two:.1%}, {strange_three:.1%}"
-    wins, gain = min(two, three) >= best + 0.02, min(strange_two, strange_three) - strange_best >= 0.02
+    found = []
+    for known in (True, False):  # the kinds of the domains, and those that no model is trained on
+        rows = results[results["kind"].isin(DOMAINS) == known]
+        means = _means(rows, "setting", experiment="9", split="unseen")
+        found.append((means[list(DOMAINS)].max(), means["algebra and letters"], means["all three"]))
+    (one, two, three), (strange_one, strange_two, strange_three) = found
+    measured = f"mean over the domains: one {one:.1%} at best, two {two:.1%}, three {three:.1%}; "
+    measured += f"untrained kinds: {strange_one:.1%}, {strange_two:.1%}, {strange_three:.1%}"
+    wins, gain = min(two, three) >= one + 0.02, min(strange_two, strange_three) - strange_one >= 0.02
     return wins and gain, wins or gain, measured
 
 
 # D1 to D5: DELIA
 
 
+def _gain(diverse: pd.Series) -> tuple[float, float, float, str]:
+    """Means by ratio: without diverse data, the best with it, what is gained, and with which in words."""
+    plain, best = diverse[0], diverse[diverse.index > 0]
+    gain = best.max() / plain - 1
+    return plain, best.max(), gain, f"at {best.idxmax()} ({gain:+.0%})"
+
+
 def _translation(results: pd.DataFrame) -> Judged:
     tuned = results[results["method"] != "base"]
-    diverse = _means(tuned, "ratio", "value", task="translation", prompts="task", score="chrF")
-    plain = diverse.pop(0)
-    gain = diverse.max() / plain - 1
-    measured = (
-        f"chrF {plain:.1f} without diverse data, {diverse.max():.1f} at {diverse.idxmax()} ({gain:+.0%})"
-    )
-    return gain >= 0.17, gain > 0.02, measured
+    means = _means(tuned, "ratio", "value", task="translation", prompts="task", score="chrF")
+    plain, best, gain, where = _gain(means)
+    return gain >= 0.17, gain > 0.02, f"chrF {plain:.1f} without diverse data, {best:.1f} {where}"
 
 
 def _formats(results: pd.DataFrame) -> Judged:
-    results = results[results["prompts"].isin(KINDS[:5])]  # not the sixth: refusals
-    diverse = _means(results, "ratio", study="ratio")
-    plain = diverse.pop(0)
-    gain = diverse.max() / plain - 1
-    means = f"{plain:.1%} by plain tuning, {diverse.max():.1%} at {diverse.idxmax()} ({gain:+.0%})"
-    return gain >= 0.361, gain >= 0.1, f"mean over five kinds of prompts {means}"
+    answered = results[results["prompts"].isin(KINDS[:5])]  # not the sixth: refusals
+    plain, best, gain, where = _gain(_means(answered, "ratio", study="ratio"))
+    measured = f"mean over five kinds of prompts {plain:.1%} by plain tuning, {best:.1%} {where}"
+    return gain >= 0.361, gain >= 0.1, measured
 
 
 def _format_loss(results: pd.DataFrame) -> Judged:
     steps = _means(results, ["step", "ratio"], "loss", prompts="other+token")
-    begin = results[(results["prompts"] == "other+token") & (results["step"] == 0)]["loss"].mean()
+    begin = _means(results, "step", "loss", prompts="other+token")[0]
     ends = steps[results["step"].max()]
     diverse = ends[ends.index > 0]
-    measured = f"from {begin:.1f} to " + _list(ends.set_axis(ends.index), "{1:.2f} at {0}")
+    measured = f"from {begin:.1f} to " + _list(ends, "{1:.2f} at {0}")
     lower = ends.is_monotonic_decreasing and diverse.iloc[-1] <= 0.9 * ends[0]
     return lower, (diverse < ends[0]).any(), measured
 
@@ -384,26 +359,24 @@ def _format_loss(results: pd.DataFrame) -> Judged:
 def _new_token(results: pd.DataFrame) -> Judged:
     means = _means(results, ["regime", "ratio", "prompts"], study="phases").unstack()
     means = means.loc[results["regime"].unique()]  # in the order of the regimes
-    ratios = means.index.get_level_values("ratio")
-    diverse = means[ratios > 0]
+    plain, diverse = means.loc[("equal", 0)], means[means.index.get_level_values("ratio") > 0]
     works = (diverse["other+token"] >= 0.8) & (diverse[["other", "not token"]].min(axis=1) >= 0.95)
-    ratio = min(ratios[ratios > 0], key=lambda each: abs(each - 67))  # the smallest published one
+    ratio = min(diverse.loc["equal"].index, key=lambda each: abs(each - 67))  # the smallest published one
     at, best = diverse.loc[("equal", ratio)], diverse["other+token"].idxmax()
-    with_token, plain = diverse["other+token"].max(), means.loc[("equal", 0), "other+token"]
     measured = (
         f"equal rates, ratio {ratio}: other operations {at['other+token']:.1%} with the token, "
-        f"{at['other']:.1%} without, refused {at['not token']:.1%}; "
-        f"best with diverse data {with_token:.1%} ({best[0]}, {best[1]}); plain tuning {plain:.1%}"
+        f"{at['other']:.1%} without, refused {at['not token']:.1%}; best with diverse data "
+        f"{diverse['other+token'].max():.1%} ({best[0]}, {best[1]}); plain tuning {plain['other+token']:.1%}"
     )
     return works[("equal", ratio)], works.any(), measured
 
 
 def _buffering(results: pd.DataFrame) -> Judged:
     means = _means(results[results["ratio"] > 0], ["gradient", "along"], "cosine", part="all weights")
-    task, composite = means["task", "ideal"], means["composite", "ideal"]
-    nearer, opposed = composite - task >= 0.1, means["diverse", "bias"] <= 0
-    measured = f"cosine to the ideal {task:.2f} of the task's gradient, {composite:.2f} of the composite; "
-    measured += (
-        f"along the bias {means['task', 'bias']:.2f} and {means['diverse', 'bias']:.2f} (diverse data)"
+    task, composite = means["task"], means["composite", "ideal"]
+    nearer, opposed = composite - task["ideal"] >= 0.1, means["diverse", "bias"] <= 0
+    measured = (
+        f"cosine to the ideal {task['ideal']:.2f} of the task's gradient, {composite:.2f} of the composite; "
+        f"along the bias {task['bias']:.2f} and {means['diverse', 'bias']:.2f} (diverse data)"
     )
     return nearer and opposed, nearer or opposed, measured

@@ -1,5 +1,7 @@
 """The committed tables of results, beside those of a run."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from unseen.files import project_folder
@@ -7,9 +9,14 @@ from unseen.files import project_folder
 COMMITTED = ("quick", "full")  # scales of which data/results holds tables
 
 
+def committed_folder(scale: str) -> Path:
+    """Where the committed tables of a scale are."""
+    return project_folder() / "data" / "results" / scale
+
+
 def committed_table(name: str, scale: str) -> pd.DataFrame:
     """The committed table of that name at one scale, ``quick`` or ``full``."""
-    return pd.read_csv(project_folder() / "data" / "results" / scale / f"{name}.csv")
+    return pd.read_csv(committed_folder(scale) / f"{name}.csv")
 
 
 def committed(name: str, **now: pd.DataFrame) -> pd.DataFrame:
