@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from unseen.files import BrokenRun
+from unseen.files import BrokenRun, write
 from unseen.layout import PAD
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Serial
@@ -72,11 +72,11 @@ def test_a_base_that_was_changed_is_refused(shelf):
     assert not Store().folder(base).exists()
 
 
-def test_a_copy_that_lost_the_race_leaves_nothing_behind(shelf):
+def test_a_copy_that_was_killed_is_copied_again(shelf):
     base = delia.base_run("smoke")
-    for _ in range(2):
-        delia.copy_whole(Store(shelf).folder(base), Store().folder(base))
-    assert [path.name for path in Store().root.iterdir()] == [base.digest()]
+    write(Store().folder(base) / "spec.json", "half")
+    delia.ready([base], Serial())
+    assert Store().manifest(base)
 
 
 @pytest.mark.parametrize("names", ["one", "two"])

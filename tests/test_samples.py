@@ -12,7 +12,7 @@ from unseen.model import Shape, build
 from unseen.runs.store import Store
 from unseen.runs.workers import Serial
 from unseen.studies import delia
-from unseen.studies.sampling import Own, ensure_samples, nucleus
+from unseen.studies.delia import Own, ensure_samples, nucleus
 from unseen.worlds.language import conversation, diverse, prompt_of
 from unseen.worlds.tuning import TuningSpec
 
@@ -95,13 +95,12 @@ def test_what_is_missing_is_sampled_once_and_counted(runs, capsys):
         folder, 0, lambda: Samples([pair("copy this : AB", "AB")] * 7, 2, 1)
     )  # of an earlier study
     capsys.readouterr()
-    counted = ensure_samples(specs)
+    ensure_samples([*specs, delia.tuned("smoke", "plain").run])
     assert capsys.readouterr().out == "the base answers 1,000 queries (block 1)\n"
-    assert sum(counted.values()) == 1_010
-    assert ensure_samples(specs) == counted
-    assert ensure_samples(specs[:1]) == {"kept": 7, "malformed": 2, "rejected": 1}
-    assert ensure_samples([delia.tuned("smoke", "plain").run]) == dict.fromkeys(samples.COUNTS, 0)
-    assert "queries" not in capsys.readouterr().out
+    counted = samples.counts(folder, 1)
+    assert sum(counted[name] for name in samples.COUNTS) == 1_000
+    ensure_samples(specs)
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", [None, lambda text: text.replace('"A"', '"B"', 1), lambda text: ""])

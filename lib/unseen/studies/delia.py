@@ -1,4 +1,4 @@
-"""DELIA's small world, notebooks 20 to 23: the base and the tunings of each scale, and what they answer.
+"""DELIA's small world, notebooks 20 to 23: base and tunings of each scale, self-sampling, what they answer.
 
 All tunings of a scale take the same number of updates, except those of ``once``, which read their mixture one
 time. DELIA: Zeng and others, arXiv 2408.10841.
@@ -9,31 +9,45 @@ time. DELIA: Zeng and others, arXiv 2408.10841.
     48
 """
 
-import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as ipw
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
+from unseen import samples
 from unseen.evaluation import all_right, greedy_answers, share
-from unseen.files import project_folder
-from unseen.model import Transformer
+from unseen.files import project_folder, write
+from unseen.messages import Conversation, Samples, self_sample
+from unseen.model import Cache, Transformer
+from unseen.once import hold
 from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame, manifests
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.sampling import ensure_samples
 from unseen.widgets import explore
-from unseen.worlds.language import FORMATS, LETTERS, LONGEST, PAIRS, TOKEN, VERBS, LanguageSpec, Query
+from unseen.worlds.language import (
+    FORMATS,
+    LETTERS,
+    LONGEST,
+    PAIRS,
+    TOKEN,
+    VERBS,
+    LanguageSpec,
+    Query,
+    diverse,
+    prompt_of,
+)
 from unseen.worlds.tuning import KINDS, TuningSpec, ask
 
 KIND_LABELS = {
@@ -54,6 +68,7 @@ REGIMES = {  # both learn at one rate, the token ever faster, the token alone
 }
 # the middle one of three rates tried on an unreported seed
 ADAPTER = {"trains": "adapter", "learning_rate": 3e-3}
+_AT_ONCE = 500  # conversations that are answered together
 
 
 # What is trained
@@ -116,9 +131,22 @@ def best(name: str) -> int:
     return amounts("delia", name).best
 
 
+def crossed(name: str, label: str, regimes: Iterable[str] = ("equal",), **task: Iterable) -> list[Method]:
+    """A tuning for each combination of regimes of learning rates and of values of the task's fields.
+
+    >>> [method.name for method in crossed("quick", "{regime}: {ratio}", ("token alone",), ratio=(0, 5))]
+    ['token alone: 0', 'token alone: 5']
+    """
+    found = []
+    for regime, *values in product(regimes, *task.values()):
+        fields = dict(zip(task, values, strict=True))
+        found.append(tuned(name, label.format(regime=regime, **fields), REGIMES[regime], **fields))
+    return found
+
+
 def by_ratio(name: str) -> list[Method]:
     """All weights at one learning rate, by ratio of diverse data; equal numbers of updates."""
-    return [tuned(name, f"ratio {ratio}", ratio=ratio) for ratio in amounts("delia", name).ratios]
+    return crossed(name, "ratio {ratio}", ratio=amounts("delia", name).ratios)
 
 
 def once(name: str) -> list[Method]:
@@ -154,36 +182,24 @@ def rivals(name: str) -> list[Method]:
 
 def regimes(name: str) -> list[Method]:
     """Every regime of learning rates at every ratio but the largest: the phase diagram of the token."""
-    ratios = amounts("delia", name).regimes
-    return [
-        tuned(name, f"{regime}, ratio {n}", REGIMES[regime], ratio=n) for regime in REGIMES for n in ratios
-    ]
+    return crossed(name, "{regime}, ratio {ratio}", REGIMES, ratio=amounts("delia", name).regimes)
 
 
 def spread(name: str) -> list[Method]:
     """The same 100 rows of the task spread over more operations, without diverse data and with it."""
-    numbers = amounts("delia", name).operations
-    return [
-        tuned(name, f"{number} operations, ratio {ratio}", operations=number, ratio=ratio)
-        for ratio in (0, best(name))
-        for number in numbers
-    ]
+    factors = {"ratio": (0, best(name)), "operations": amounts("delia", name).operations}
+    return crossed(name, "{operations} operations, ratio {ratio}", **factors)
 
 
 def two_words(name: str) -> list[Method]:
     """In a world where two words name a format, so that one token cannot mean what one word does."""
-    return [
-        tuned(name, f"two words, {regime}, ratio {ratio}", REGIMES[regime], ratio=ratio, names="two")
-        for regime in ("equal", "token alone")
-        for ratio in (0, best(name))
-    ]
+    factors = {"regimes": ("equal", "token alone"), "ratio": (0, best(name)), "names": ("two",)}
+    return crossed(name, "two words, {regime}, ratio {ratio}", **factors)
 
 
 def settings(methods: Sequence[Method]) -> list[Setting]:
     """The methods as ``report.write_table`` notes them beside the results."""
-    return [
-        Setting(method.name, method.run, (method.run.task.operations,), method.seeds) for method in methods
-    ]
+    return [Setting(each.name, each.run, (each.run.task.operations,), each.seeds) for each in methods]
 
 
 def shelf() -> Path:
@@ -196,40 +212,93 @@ def ready(bases: Iterable[RunSpec], executor: Executor | None = None) -> None:
 
     A run on the shelf is checked against its hashes.  Raises as ``Store.manifest`` and ``sweep.frame`` do.
     """
-    store, bases = Store(), list(dict.fromkeys(bases))
+    store, ours, bases = Store(), Store(shelf()), list(dict.fromkeys(bases))
     for base in bases:
-        if not store.folder(base).exists() and (shelf() / base.digest() / "manifest.json").is_file():
-            Store(shelf()).manifest(base)
-            copy_whole(Store(shelf()).folder(base), store.folder(base))
+        folder, source = store.folder(base), ours.folder(base)
+        if not (folder / "manifest.json").exists() and (manifest := ours.manifest(base)):
+            with hold(folder):
+                for name in (*manifest["files"], "manifest.json"):  # the last says that the run is done
+                    write(folder / name, (source / name).read_bytes())
             print(f"base {base.digest()} is the one that comes with the project, in data/store/")
     frame(bases, store, executor)
 
 
-def copy_whole(source: Path, target: Path) -> None:
-    """Copy the folder of a finished run, whole or not at all."""
-    copy = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    shutil.copytree(source, copy)
-    try:
-        os.replace(copy, target)
-    except OSError:  # another process was first
-        shutil.rmtree(copy)
+# Self-sampling
+
+
+class Own:
+    """A model of the language world as a ``messages.Sampler``: its own answers, drawn by nucleus sampling."""
+
+    def __init__(self, model: Transformer, task: TuningSpec, seed: int):
+        self.model, self.task = model, task
+        self.generator = torch.Generator().manual_seed(seed)
+
+    @torch.no_grad()
+    def __call__(self, conversations: Sequence[Conversation]) -> list[str | None]:
+        """Answers to conversations, None for one that did not end in the longest answer's length."""
+        layout, parts = self.task.layout, []
+        prompts = layout.prompts([prompt_of(turns) for turns in conversations])
+        for chunk in np.array_split(prompts, range(_AT_ONCE, len(prompts), _AT_ONCE)):
+            cache, tokens, written = Cache(len(self.model.blocks)), torch.from_numpy(chunk).long(), []
+            for _ in range(layout.answer_length):
+                logits = self.model(tokens, cache)[:, -1]  # (N, V)
+                tokens = nucleus(logits, self.task.temperature, self.task.top_p, self.generator)[:, None]
+                written.append(tokens)
+            parts.append(torch.cat(written, 1).numpy().astype(np.uint8))
+        end = layout.special("end")
+        return [layout.answer(ids) if end in ids else None for ids in np.concatenate(parts)]
+
+
+def nucleus(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> Tensor:
+    """One token per row (B,) of logits (B, V), from the fewest tokens whose probabilities reach ``top_p``.
+
+    Source: Holtzman et al., 2020.
+
+    >>> nucleus(torch.tensor([[0.0, 9.0, 1.0]]), 0.7, 0.95, torch.Generator().manual_seed(0)).tolist()
+    [1]
+    """
+    shares, tokens = (logits / temperature).softmax(-1).sort(dim=-1, descending=True)
+    kept = shares.masked_fill(shares.cumsum(-1) - shares >= top_p, 0.0)  # the first always stays
+    return tokens.gather(-1, torch.multinomial(kept, 1, generator=generator)).squeeze(-1)
+
+
+def ensure_samples(runs: Iterable[RunSpec]) -> None:
+    """Sample what the runs will mix, where it is missing; their bases must be trained already.
+
+    Raises as ``Store.base`` and ``samples.ensure`` do.
+    """
+    blocks = {
+        (samples.folder_of(run.task), block): run
+        for run in runs
+        if run.task.source
+        for block in range(samples.blocks_for(run.task.ratio * run.task.rows))
+    }
+    for (folder, block), run in blocks.items():
+        samples.ensure(folder, block, partial(sampled, run, block))
+
+
+def sampled(run: RunSpec, block: int) -> Samples:
+    """The block of that number, from the base of a run: its own queries, its own draws."""
+    print(f"the base answers {samples.BLOCK:,} queries (block {block})", flush=True)
+    queries = [(query.content, query.answer) for query in diverse(samples.BLOCK, block, run.task.names)]
+    return self_sample(Own(Store().base(run), run.task, block), queries)
 
 
 # What they answer
 
 
 def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
-    """Exact match by method, seed and kind of prompts (``prompts.KINDS``); missing runs are trained first.
+    """Exact match by method, seed and kind of prompts (``tuning.KINDS``); missing runs are trained first.
 
     Columns: method, diverse, ratio, operations (trained with the token), rate, token_rate (learning rates),
     seed, updates, task_examples (task rows seen, with repetitions), prompts, accuracy, low, high (95 %
     interval), examples (prompts evaluated), seconds (of training), run.
     """
-    runs = list(dict.fromkeys(run for method in methods for run in method.runs()))
+    runs, store = list(dict.fromkeys(run for method in methods for run in method.runs())), Store()
     ready([method.base for method in methods], executor)
     ensure_samples(runs)
-    frame(sorted(runs, key=lambda run: -run.training.steps), Store(), executor)
-    known = manifests(runs, Store())
+    frame(sorted(runs, key=lambda run: -run.training.steps), store, executor)
+    known = manifests(runs, store)
     tables = followed(runs, evaluate, "answers-1", executor, "evaluate on prompts of every kind")
     scores = {run: table.to_dict("records") for run, table in zip(runs, tables, strict=True)}
     rows = []

@@ -25,8 +25,7 @@ from unseen.runs.following import Follow, carry_on, followed
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
-from unseen.studies.delia import Method, about
-from unseen.studies.sampling import ensure_samples
+from unseen.studies.delia import Method, about, ensure_samples
 from unseen.training import data_of
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query, conversation, draw, name_of
