@@ -1,5 +1,7 @@
 """DELIA's study: its bases and tunings, what is measured of them, and the explorer of prompts."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from unseen.layout import PAD
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Serial
 from unseen.studies import delia, delia_inside
-from unseen.studies.results import committed
+from unseen.studies.results import committed_table
 from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN, at_large
 from unseen.worlds.tuning import KINDS, ask
 
@@ -20,10 +22,8 @@ def study(tmp_path_factory):
     """A store with the base of smoke and two tunings of it, and what they answer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs")))
-        tunings = [
-            delia.tuned("smoke", "plain tuning"),
-            delia.tuned("smoke", "narrow", ratio=2, diverse="narrow"),
-        ]
+        narrow = delia.tuned("smoke", "narrow", ratio=2, diverse="narrow")
+        tunings = [delia.tuned("smoke", "plain tuning"), narrow]
         yield tunings, delia.measure(tunings, Serial())
 
 
@@ -41,19 +41,18 @@ def model(run):
 
 
 @pytest.fixture
-def shelf(tmp_path, monkeypatch):
+def shelf(study, tmp_path, monkeypatch):
     """A shelf with the base of smoke, and an empty store."""
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "author"))
-    delia.ready([delia.base_run("smoke")], Serial())
-    author = Store().root
-    monkeypatch.setattr(delia, "shelf", lambda: author)
+    trained, shelf = Store().folder(delia.base_run("smoke")), tmp_path / "shelf"
+    shutil.copytree(trained, shelf / trained.name)
+    monkeypatch.setattr(delia, "shelf", lambda: shelf)
     monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "reader"))
-    return author
+    return shelf
 
 
 def test_a_base_that_comes_with_the_project_is_copied_and_not_trained(shelf, capsys):
     base = delia.base_run("smoke")
-    capsys.readouterr()
+    write(Store().folder(base) / "spec.json", "half")  # of a copy that was killed
     delia.ready([base, base], Serial())
     out = capsys.readouterr().out
     assert "comes with the project" in out
@@ -70,13 +69,6 @@ def test_a_base_that_was_changed_is_refused(shelf):
     with pytest.raises(BrokenRun, match=r"weights\.safetensors"):
         delia.ready([base], Serial())
     assert not Store().folder(base).exists()
-
-
-def test_a_copy_that_was_killed_is_copied_again(shelf):
-    base = delia.base_run("smoke")
-    write(Store().folder(base) / "spec.json", "half")
-    delia.ready([base], Serial())
-    assert Store().manifest(base)
 
 
 @pytest.mark.parametrize("names", ["one", "two"])
@@ -103,10 +95,8 @@ def test_committed_results_are_of_the_runs_that_the_study_trains(name):
     studies = {"21_delia": [delia.by_ratio, delia.once, delia.rivals]}
     studies["22_new_token"] = [delia.regimes, delia.spread, delia.two_words]
     for notebook, parts in studies.items():
-        table = committed(notebook).query("scale == @name")
-        assert set(table["run"]) == {
-            run.digest() for part in parts for each in part(name) for run in each.runs()
-        }
+        runs = {run.digest() for part in parts for each in part(name) for run in each.runs()}
+        assert set(committed_table(notebook, name)["run"]) == runs
 
 
 def test_measuring_evaluates_on_every_kind_and_trains_once(study, capsys):
@@ -157,17 +147,14 @@ def test_the_ideal_is_the_token_with_every_operation_and_the_bias_the_same_witho
     layout, chosen, prompts = run.task.layout, run.task.split(), {}
     for name, rows in delia_inside.gradient_rows(run).items():
         prompts[name] = [layout.text(row).strip(PAD).split("=")[0] for row in rows[:, : layout.prompt_length]]
-    ideal, bias = (
-        [delia.understood(text, chosen.format) for text in prompts[name]] for name in ("ideal", "bias")
-    )
+    ideal = [delia.understood(text, chosen.format) for text in prompts["ideal"]]
+    bias = [delia.understood(text, chosen.format) for text in prompts["bias"]]
     assert {query.operation for query in ideal} == set(OPERATIONS)
     assert {query.format for query in ideal} == {chosen.format}
+    assert {query.format for query in bias} == {""}
+    assert [(each.operation, each.text) for each in bias] == [(each.operation, each.text) for each in ideal]
     assert all(TOKEN in text for text in prompts["ideal"])
     assert not any(TOKEN in text for text in [*prompts["bias"], *prompts["diverse"]])
-    assert [(query.operation, query.text) for query in bias] == [
-        (query.operation, query.text) for query in ideal
-    ]
-    assert {query.format for query in bias} == {""}
 
 
 def test_a_composite_is_the_gradient_of_the_mixture(study):

@@ -36,6 +36,7 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.widgets import explore
+from unseen.worlds.base import Examples
 from unseen.worlds.language import (
     FORMATS,
     LETTERS,
@@ -333,10 +334,12 @@ def evaluate(run: RunSpec, tell: Tell) -> pd.DataFrame:
 
 def accuracies(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
     """Exact match of a model on prompts of every kind about the task of a run."""
-    examples = {
-        kind: run.task.questions(kind, run.evaluation.examples, run.evaluation.seed) for kind in KINDS
-    }
-    return [{"prompts": kind, **share(all_right(model, each))} for kind, each in examples.items()]
+    return [{"prompts": kind, **share(all_right(model, each))} for kind, each in questions(run).items()]
+
+
+def questions(run: RunSpec) -> dict[str, Examples]:
+    """The prompts of every kind that a tuned model is evaluated on."""
+    return {kind: run.task.questions(kind, run.evaluation.examples, run.evaluation.seed) for kind in KINDS}
 
 
 # The explorer of prompts

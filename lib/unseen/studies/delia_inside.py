@@ -11,6 +11,7 @@ answers.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 
 import numpy as np
 import pandas as pd
@@ -25,11 +26,11 @@ from unseen.runs.following import Follow, carry_on, followed
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
-from unseen.studies.delia import Method, about, ensure_samples
+from unseen.studies.delia import Method, about, ensure_samples, questions
 from unseen.training import data_of
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query, conversation, draw, name_of
-from unseen.worlds.tuning import KINDS, SmallTask, task_rows
+from unseen.worlds.tuning import SmallTask, task_rows
 
 AGAINST = ("its name", "other formats", "no format")
 _ROWS = 64  # of a history
@@ -100,22 +101,15 @@ def _measured(
 
 def follow_prompts(spec: RunSpec, tell: Tell) -> pd.DataFrame:
     """The rows of one run in ``learning_curves``, for a worker."""
-    examples = {
-        kind: spec.task.questions(kind, spec.evaluation.examples, spec.evaluation.seed).first(_PROMPTS)
-        for kind in KINDS
-    }
+    task, examples = spec.task, {kind: each.first(_PROMPTS) for kind, each in questions(spec).items()}
 
     def measure(model: Transformer) -> list[dict]:
-        return [
-            {
-                "prompts": kind,
-                "accuracy": float(all_right(model, each).mean()),
-                "loss": loss_of_answers(model, each),
-            }
-            for kind, each in examples.items()
-        ]
+        rows = []
+        for kind, each in examples.items():
+            accuracy = float(all_right(model, each).mean())
+            rows.append({"prompts": kind, "accuracy": accuracy, "loss": loss_of_answers(model, each)})
+        return rows
 
-    task = spec.task
     return _measured(spec, tell, measure, ratio=task.ratio, diverse=task.diverse, seed=task.rule_seed)
 
 
@@ -137,9 +131,8 @@ def follow_gradients(spec: RunSpec, tell: Tell) -> pd.DataFrame:
     rows = gradient_rows(spec)
 
     def measure(model: Transformer) -> list[dict]:
-        return compared(
-            {name: gradient(model, tokens) for name, tokens in rows.items()}, spec.task.ratio or _RATIO
-        )
+        found = {name: gradient(model, tokens) for name, tokens in rows.items()}
+        return compared(found, spec.task.ratio or _RATIO)
 
     return _measured(spec, tell, measure, ratio=spec.task.ratio, seed=spec.task.rule_seed)
 
@@ -164,9 +157,8 @@ def gradient_rows(spec: RunSpec) -> dict[str, np.ndarray]:
 
 
 def _with_token(queries: list[Query]) -> list[Query]:
-    return [
-        replace(query, mention=MENTIONS[i % len(MENTIONS)].format(TOKEN)) for i, query in enumerate(queries)
-    ]
+    mentions = islice(cycle(mention.format(TOKEN) for mention in MENTIONS), len(queries))
+    return [replace(query, mention=mention) for query, mention in zip(queries, mentions, strict=True)]
 
 
 def gradient(model: Transformer, tokens: np.ndarray) -> Gradients:
@@ -186,12 +178,13 @@ def parts(gradients: Gradients) -> dict[str, Tensor]:
     found: dict[str, list[Tensor]] = {}
     for name, value in gradients.items():
         if name.startswith("blocks."):
-            found.setdefault(f"layer {int(name.split('.')[1]) + 1}", []).append(value.flatten())
+            pieces = {f"layer {int(name.split('.')[1]) + 1}": value}
         elif name == "head":
-            found.setdefault("head", []).append(value.flatten())
-        else:
-            found.setdefault("token", []).append(value[..., -1, :].flatten())  # (tables, V, C) or (V, C)
-            found.setdefault("words", []).append(value[..., :-1, :].flatten())
+            pieces = {"head": value}
+        else:  # (tables, V, C) or (V, C)
+            pieces = {"token": value[..., -1, :], "words": value[..., :-1, :]}
+        for part, piece in pieces.items():
+            found.setdefault(part, []).append(piece.flatten())
     vectors = {part: torch.cat(values) for part, values in found.items()}
     return vectors | {"all weights": torch.cat(list(vectors.values()))}
 
