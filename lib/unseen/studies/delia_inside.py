@@ -26,7 +26,7 @@ from unseen.runs.following import Follow, carry_on, followed
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
-from unseen.studies.delia import Method, about, ensure_samples, questions
+from unseen.studies.delia import Method, ensure_samples, questions
 from unseen.training import data_of
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query, conversation, draw, name_of
@@ -208,15 +208,6 @@ def compared(found: dict[str, Gradients], ratio: int) -> list[dict]:
 
 
 # The token's meaning
-
-
-def meanings(methods: Sequence[Method]) -> pd.DataFrame:
-    """``meaning`` of every finished run of methods, after the columns of ``delia.about``."""
-    rows = []
-    for method in methods:
-        for run in method.runs():
-            rows += [{**about(method, run), **row} for row in meaning(run, Store().model(run))]
-    return pd.DataFrame(rows)
 
 
 def meaning(spec: RunSpec, model: Transformer) -> list[dict]:
