@@ -74,13 +74,9 @@ def test_new_words_and_held_out_paraphrases_are_in_no_row_of_the_translation():
     task = study.demo("translation", seed=0, rows=100, examples=20)
     trained = set(texts_of(row[1:] for row in task.rows).split())
     new = set(texts_of(row[1:] for row in task.questions["new words"]).split())
-    new -= {"the", "a", "today", "again"}
-    assert new
-    assert not trained & new
-    known, asked = (
-        {row[0].content.split(" : ")[0] for row in rows} for rows in (task.rows, task.questions["task"])
-    )
-    assert not known & asked
+    assert trained & new <= {"the", "a", "today", "again"} < new
+    trained_on = {row[0].content.split(" : ")[0] for row in task.rows}
+    assert not trained_on & {row[0].content.split(" : ")[0] for row in task.questions["task"]}
 
 
 def test_the_settings_are_the_published_ones():
@@ -105,21 +101,22 @@ def test_files_of_the_published_form_load_unchanged_and_can_be_tuned_on(tmp_path
     assert study.ensure(replace(found, spec=SPEC), task, 0, 0)["updates"] == 3
 
 
-@pytest.mark.parametrize(("lines", "message"), [
-    ("[1]\n", "line 1: "), (PUBLISHED, "3 rows are too few, at least 5"), ("", "0 rows are too few"),
-    ('{"messages": [{"role": "user", "content": "A"}]}\n', "row 1: expected to end with"),
-])  # fmt: skip
-def test_a_file_that_is_no_task_is_refused_before_the_model_is_made(tmp_path, monkeypatch, lines, message):
+def test_a_file_that_is_no_task_is_refused_before_the_model_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(tiny, "ensure", never)
-    (tmp_path / "rows.jsonl").write_text(lines, "utf-8")
-    with pytest.raises(BadMessages, match=message):
-        study.base_of("smoke", task_file=str(tmp_path / "rows.jsonl"))
+    path, open_end = tmp_path / "rows.jsonl", '{"messages": [{"role": "user", "content": "A"}]}\n'
+    for lines, message in (
+        (PUBLISHED, "3 rows are too few, at least 5"),
+        (open_end, "row 1: expected to end"),
+    ):
+        path.write_text(lines, "utf-8")
+        with pytest.raises(BadMessages, match=message):
+            study.base_of("smoke", task_file=str(path))
 
 
 def test_a_finished_tuning_is_kept_with_its_answers(base, task, monkeypatch):
     found = study.ensure(base, task, ratio=1, seed=0)
     assert (found["updates"], len(study.answers(found, "other"))) == (3, 2)
-    others = [study.ensure(base, task, *ratio_and_seed) for ratio_and_seed in ((None, 0), (0, 0), (1, 1))]
+    others = [study.ensure(base, task, ratio, seed) for ratio, seed in ((None, 0), (0, 0), (1, 1))]
     assert len({each["digest"] for each in [found, *others]}) == 4
     assert others[0]["updates"] == 0
     monkeypatch.setattr(study, "load", never)

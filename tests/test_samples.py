@@ -73,12 +73,11 @@ def test_a_seed_draws_its_own_answers_and_draws_them_again(babbler):
 
 
 def test_a_base_answers_a_block_nearly_as_its_references_do(base):
-    queries = diverse(samples.BLOCK, 3, "one")
+    queries = diverse(200, 3, "one")
     found = self_sample(Own(base, TASK, 3), [(query.content, query.answer) for query in queries])
-    assert len(found.rows) > 950
-    assert np.mean([conversation(query) in found.rows for query in queries]) > 0.9, (
-        "it has learnt the language"
-    )
+    assert len(found.rows) > 190
+    same = [conversation(query) in found.rows for query in queries]
+    assert np.mean(same) > 0.9, "it has learnt the language"
 
 
 def test_blocks_have_different_queries():
@@ -91,9 +90,7 @@ def test_what_is_missing_is_sampled_once_and_counted(runs, capsys):
     delia.ready([tunings[0].base], Serial())
     specs, folder = [each.run for each in tunings], samples.folder_of(tunings[0].run.task)
     assert [samples.blocks_for(spec.task.ratio * spec.task.rows) for spec in specs] == [1, 2]
-    samples.ensure(
-        folder, 0, lambda: Samples([pair("copy this : AB", "AB")] * 7, 2, 1)
-    )  # of an earlier study
+    samples.ensure(folder, 0, lambda: Samples([pair("copy this : AB", "AB")] * 7, 2, 1))  # kept before
     capsys.readouterr()
     ensure_samples([*specs, delia.tuned("smoke", "plain").run])
     assert capsys.readouterr().out == "the base answers 1,000 queries (block 1)\n"

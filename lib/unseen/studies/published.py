@@ -5,7 +5,7 @@ them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -17,8 +17,7 @@ WORKS = ("plain", "encrypted")
 UNEVEN = ("half the instructions lose all", "most lose nearly all")  # ways to halve a budget unevenly
 
 
-@dataclass(frozen=True)
-class PublishedThreshold:
+class PublishedThreshold(NamedTuple):
     """How many instructions a model needs before it follows unseen ones, as published."""
 
     source: str
