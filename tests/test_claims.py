@@ -13,7 +13,7 @@ from scipy.stats import t as student
 
 from curves import results, step_at
 from unseen.files import project_folder
-from unseen.studies.claims import CLAIMS, NOT, NOT_RUN, PARTLY, REPRODUCED, told, verdicts, write_verdicts
+from unseen.studies.claims import CLAIMS, NOT, NOT_RUN, PARTLY, REPRODUCED, judged, verdicts, write_verdicts
 from unseen.studies.published import UNEVEN
 from unseen.worlds.tuning import KINDS
 
@@ -343,11 +343,11 @@ def test_what_was_not_run_is_not_judged(tmp_path):
 
 
 def test_a_notebook_shows_this_run_beside_the_committed_ones():
-    shown = told("10_diversity_threshold", results(step_at(450, 8)), "quick").split("\n\n**")
+    shown = judged("10_diversity_threshold", results(step_at(450, 8)), "quick").split("\n\n**")
     assert len(shown) == 2
     assert shown[0].startswith("**threshold: reproduced**")
     assert f"| committed, `full` | {PARTLY}: " in shown[0]
-    assert f"| this run (`smoke`) | {NOT_RUN}: " in told("11_no_ops", pd.DataFrame(), "smoke")
+    assert f"| this run (`smoke`) | {NOT_RUN}: " in judged("11_no_ops", pd.DataFrame(), "smoke")
 
 
 def test_the_readme_of_the_data_shows_the_verdicts_on_the_committed_results(tmp_path):

@@ -69,10 +69,10 @@ class Claim:
 CLAIMS = tuple(Claim(**text) for text in TEXTS["claims"])
 
 
-def told(notebook: str, results: pd.DataFrame, scale: str) -> str:
+def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
     """The claims that a notebook's results judge, as Markdown: a table each, with the committed verdicts.
 
-    >>> print(told("11_no_ops", pd.DataFrame(), "smoke").splitlines()[0])
+    >>> print(judged("11_no_ops", pd.DataFrame(), "smoke").splitlines()[0])
     **no-ops do not move the threshold: not run**
     """
     tables = []
