@@ -31,7 +31,7 @@ study-all: $(READY)  ## every experiment, not the main job alone
 
 test: $(READY)  ## everything that must hold, offline
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: $(READY)  ## break everything on purpose, a line per promise; LONG=1 for hundreds of kills
 	FAULTS=$(if $(LONG),long,usual) $(BIN)/python -m pytest tests/faults

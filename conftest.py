@@ -29,3 +29,8 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest file first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
