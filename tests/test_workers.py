@@ -15,8 +15,7 @@ from unseen.once import hold
 from unseen.runs import workers
 from unseen.runs.progress import Board
 from unseen.runs.store import Store, ensure
-from unseen.runs.sweep import train_one
-from unseen.runs.workers import Event, Processes, Serial, cores
+from unseen.runs.workers import Event, Processes, Serial
 from unseen.signals import Stopped, Terminated, polite_stops
 
 SPECS = [GOOD.with_seed(seed) for seed in (5, 6, 7)]
@@ -119,7 +118,7 @@ def test_what_ends_a_run_decides_when_it_is_tried_again(monkeypatch, outcomes, e
     assert ", ".join(names[event.digest] + event.kind for event in said) == expected
 
 
-# Processes; each worker takes seconds to start, so one pair lives through all of it
+# Processes
 
 
 @pytest.fixture(scope="module")
@@ -167,16 +166,6 @@ def test_a_killed_workers_run_resumes_from_its_checkpoint(lived, tmp_path):
     ]
     alone = ensure(KILLED, Store(tmp_path), device="cpu")
     assert store.manifest(KILLED)["files"]["weights.safetensors"] == alone["files"]["weights.safetensors"]
-
-
-def test_a_worker_that_dies_before_it_gets_a_run_is_noticed():
-    worker = workers._Worker(train_one, 0)
-    worker.process.kill()
-    worker.process.join(10)
-    worker.take(SPECS[0])
-    assert worker.news() == Event("lost", SPECS[0].digest(), reason="its worker died (exit code -9)")
-    worker.stop()
-    assert Processes().workers == cores() >= 1
 
 
 def test_while_it_waits_for_another_a_run_stops_at_once(tmp_path):
