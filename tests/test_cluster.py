@@ -39,9 +39,9 @@ class Reports(Board):
         super().__init__(missing)
         self.events = []
 
-    def take(self, event):
+    def report(self, event):
         self.events.append(event)
-        super().take(event)
+        super().report(event)
 
     def kinds(self, spec):
         return [event.kind for event in self.events if event.digest == spec.digest()]
@@ -60,7 +60,7 @@ def test_serial_processes_and_dask_give_one_table(address, tmp_path, capsys):
 def test_dying_workers_harm_no_other_run(tmp_path):
     """KILLED dies once and resumes, DEADLY always dies, WRONG raises, GOOD is undisturbed."""
     store, board = Store(tmp_path), Reports([KILLED, DEADLY, WRONG, GOOD])
-    Dask("local", 2).run([KILLED, WRONG, GOOD, DEADLY], partial(wild, store=store), board.take)
+    Dask("local", 2).run([KILLED, WRONG, GOOD, DEADLY], partial(wild, store=store), board.report)
     assert board.done == {KILLED.digest(), GOOD.digest()}
     assert board.failed[WRONG.digest()] == "ValueError: one bad run"
     assert board.failed[DEADLY.digest()] == "its worker died, try 3 of 3"
@@ -87,7 +87,7 @@ def test_an_interrupted_driver_leaves_checkpoints(address, tmp_path):
 
 def test_a_run_that_another_process_trains_is_tried_again(address, tmp_path):
     store, board = Store(tmp_path), Reports(SPECS[:2])
-    arguments = SPECS[:2], partial(train_one, store=store), board.take
+    arguments = SPECS[:2], partial(train_one, store=store), board.report
     with once.hold(store.folder(SPECS[0])):
         done = threading.Thread(target=executor(address).run, args=arguments, daemon=True)
         done.start()
@@ -124,7 +124,7 @@ def test_no_run_waits_on_a_worker(address, tmp_path, monkeypatch):
 def test_a_worker_that_does_not_see_the_store_says_so(address, tmp_path):
     board = Reports(SPECS[:1])
     elsewhere = Store(tmp_path / "of another host")
-    executor(address).run(SPECS[:1], partial(train_one, store=elsewhere), board.take)
+    executor(address).run(SPECS[:1], partial(train_one, store=elsewhere), board.report)
     (reason,) = board.failed.values()
     assert "does not see the driver's" in reason
     assert "UNSEEN_RUNS" in reason

@@ -29,7 +29,7 @@ def alone(monkeypatch):
 def line(board, *events):
     """The line after some events."""
     for event in events:
-        board.take(Event(*event))
+        board.report(Event(*event))
     return board.line()
 
 

@@ -129,7 +129,7 @@ def lived(tmp_path_factory):
 
     def report(event):
         reports(event)
-        board.take(event)
+        board.report(event)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "RETRIES", 1)

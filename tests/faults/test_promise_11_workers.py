@@ -53,7 +53,7 @@ def test_workers_are_killed_at_random_moments(undisturbed, tmp_path, promise, am
         board = Board(specs)
         thread = threading.Thread(target=killer)
         thread.start()
-        Processes(2).run(specs, partial(slow, store=store, pause=0.03), board.take)
+        Processes(2).run(specs, partial(slow, store=store, pause=0.03), board.report)
         over.set()
         thread.join()
         assert kills
@@ -104,6 +104,6 @@ def test_a_killed_driver_leaves_no_orphans_and_its_finished_runs(undisturbed, tm
         promise("drivers killed")
     paths = [store.folder(spec) / "manifest.json" for spec in SPECS if store.manifest(spec)]
     done = {path: path.stat().st_mtime_ns for path in paths}
-    assert fill(SPECS, store, Processes(1)) == {}
+    assert fill(SPECS, store, Processes(1))[1] == {}
     assert {path: path.stat().st_mtime_ns for path in paths} == done
     assert {spec: essence(store.manifest(spec), store, spec) for spec in SPECS} == undisturbed

@@ -9,7 +9,7 @@ import logging
 import queue
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -112,27 +112,21 @@ class Dask:
 
     @contextmanager
     def _client(self) -> Iterator[Any]:
-        """A connection to the scheduler, and the local cluster behind it if that is asked for."""
+        """A connection to the scheduler, after starting a cluster for ``local``."""
         import dask
 
         quiet = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.tick.limit": "1h"}
-        with dask.config.set(quiet):
-            if self.scheduler == "local":
-                form = {
-                    "n_workers": self.workers,
-                    "threads_per_worker": 1,
-                    "dashboard_address": "127.0.0.1:0",
-                }
-                cluster = self.distributed.LocalCluster(**form, silence_logs=logging.ERROR)
-                with cluster, self.distributed.Client(cluster) as client:
-                    yield client
-                return
+        with dask.config.set(quiet), ExitStack() as stack:
+            where = self.scheduler
+            if where == "local":
+                form = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+                cluster = self.distributed.LocalCluster(self.workers, **form, silence_logs=logging.ERROR)
+                where = stack.enter_context(cluster)
             try:
-                client = self.distributed.Client(self.scheduler, timeout=_PATIENCE, set_as_default=False)
+                client = self.distributed.Client(where, timeout=_PATIENCE, set_as_default=False)
             except (OSError, ValueError) as error:
                 raise BadScheduler(f"scheduler={self.scheduler!r} does not answer ({error})") from error
-            with client:
-                yield client
+            yield stack.enter_context(client)
 
 
 def _task(spec: RunSpec, trainer: Trainer, topic: str) -> dict[str, Any]:

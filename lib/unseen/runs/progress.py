@@ -2,10 +2,11 @@
 
 import os
 import time
+from dataclasses import astuple
 
 from tqdm.auto import tqdm
 
-from unseen.runs.workers import Event
+from unseen.runs.workers import ENDS, Event
 from unseen.specs import RunSpec
 
 SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_BARS = 10, 0.2
@@ -32,8 +33,8 @@ class Board:
 
     >>> runs = [RunSpec().with_seed(seed) for seed in range(3)]
     >>> board = Board(runs)
-    >>> board.take(Event("started", runs[0].digest()))
-    >>> board.take(Event("step", runs[0].digest(), 100))
+    >>> board.report(Event("started", runs[0].digest()))
+    >>> board.report(Event("step", runs[0].digest(), 100))
     >>> board.line()
     '0 of 3 runs done, 1 running (modern I=1000 seed 0: 100/703), 2 left'
     """
@@ -61,43 +62,39 @@ class Board:
             self.bar.close()
 
     def report(self, event: Event) -> None:
-        """Take in an event and show it."""
-        self.take(event)
-        if event.kind == "note":
-            print(event.reason, flush=True)
-        elif event.kind == "held" and event.digest not in self.held:
-            self.held.add(event.digest)
-            print(f"{event.reason}; tried again later", flush=True)
-        elif event.kind in ("failed", "lost"):
-            print(f"run {event.digest} {event.kind}: {event.reason}", flush=True)
+        """Take in an event; print its reason at once, and the progress now and then."""
+        kind, digest, step, reason = astuple(event)
+        if kind in ("started", "step"):
+            self.running[digest] = step
+        elif kind in ENDS:
+            self.running.pop(digest, None)
+        if kind == "done":
+            self.done.add(digest)
+        elif kind == "note":
+            print(reason, flush=True)
+        elif kind == "held" and digest not in self.held:
+            self.held.add(digest)
+            print(f"{reason}; tried again later", flush=True)
+        elif kind in ("failed", "lost"):
+            print(f"run {digest} {kind}: {reason}", flush=True)
+        if kind == "failed":
+            self.failed[digest] = reason
         pause = SECONDS_BETWEEN_LINES if self.bar is None else SECONDS_BETWEEN_BARS
         if time.monotonic() - self.shown >= pause:
             self._show()
 
-    def take(self, event: Event) -> None:
-        """Take in an event."""
-        digest = event.digest
-        if event.kind in ("started", "step"):
-            self.running[digest] = event.step
-        elif event.kind != "note":
-            self.running.pop(digest, None)
-        if event.kind == "done":
-            self.done.add(digest)
-        elif event.kind == "failed":
-            self.failed[digest] = event.reason
-
     def line(self) -> str:
         """The progress of the sweep in a line."""
-        parts = [f"{len(self.done)} of {len(self.specs)} runs done"]
-        if self.failed:
-            parts.append(f"{len(self.failed)} failed")
-        if self.running:
-            runs = [(self.specs[digest], step) for digest, step in self.running.items()]
-            now = ", ".join(f"{name_of(spec)}: {step}/{spec.training.steps}" for spec, step in runs)
-            parts.append(f"{len(self.running)} running ({now})")
-        if left := len(self.specs) - len(self.done) - len(self.failed) - len(self.running):
-            parts.append(f"{left} left")
-        return ", ".join(parts)
+        done, failed, running = len(self.done), len(self.failed), len(self.running)
+        left = len(self.specs) - done - failed - running
+        runs = [(self.specs[digest], step) for digest, step in self.running.items()]
+        now = ", ".join(f"{name_of(spec)}: {step}/{spec.training.steps}" for spec, step in runs)
+        return (
+            f"{done} of {len(self.specs)} runs done"
+            + (f", {failed} failed" if failed else "")
+            + (f", {running} running ({now})" if running else "")
+            + (f", {left} left" if left else "")
+        )
 
     def _show(self) -> None:
         self.shown = time.monotonic()

@@ -34,13 +34,11 @@ def frame(
     seed, split, accuracy, low, high (95 % interval), examples, seconds (of training), run (its digest).
     Raises ``SweepFailed`` when a run failed; all others are finished and kept first.
     """
-    specs, store = list(dict.fromkeys(specs)), store or Store()
-    known = manifests(specs, store)
-    missing = [spec for spec in specs if spec not in known]
-    if failed := fill(specs, store, executor, missing):
+    specs = list(dict.fromkeys(specs))
+    known, failed = fill(specs, store or Store(), executor)
+    if failed:
         digest, reason = next(iter(failed.items()))
         raise SweepFailed(f"{len(failed)} of {len(specs)} runs failed; the first, {digest}: {reason}")
-    known |= manifests(missing, store)
     return pd.DataFrame([row for spec in specs for row in rows(known[spec])])
 
 
@@ -52,24 +50,25 @@ def manifests(specs: list[RunSpec], store: Store) -> dict[RunSpec, dict[str, Any
 
 
 def fill(
-    specs: list[RunSpec], store: Store, executor: Executor | None = None, missing: list[RunSpec] | None = None
-) -> dict[str, str]:
-    """Train the runs that the store lacks, or those ``missing``; why some failed, by digest."""
-    specs = list(dict.fromkeys(specs))
-    if missing is None:
-        known = manifests(specs, store)
-        missing = [spec for spec in specs if spec not in known]
-    print(f"{len(specs)} runs: {len(specs) - len(missing)} in the store, {len(missing)} to train", flush=True)
+    specs: list[RunSpec], store: Store, executor: Executor | None = None
+) -> tuple[dict[RunSpec, dict[str, Any]], dict[str, str]]:
+    """Train the runs that the store lacks; the manifests of all that are done, and why others failed, by
+    digest.
+    """
+    known = manifests(specs, store)
+    missing = [spec for spec in dict.fromkeys(specs) if spec not in known]
+    print(f"{len(known) + len(missing)} runs: {len(known)} in the store, {len(missing)} to train", flush=True)
     if not missing:
-        return {}
+        return known, {}
     executor = executor or (suited(missing) if best_device() == "cpu" else Serial())
     check_room(store.root)
     with Board(missing) as board:
         for part in in_order(missing):
             executor.run(part, partial(train_one, store=store), board.report)
-    elsewhere = [digest for digest in board.done if not (store.root / digest).is_dir()]
+    found = manifests(missing, store)
+    elsewhere = board.done - {spec.digest() for spec in found}
     why = f"its worker wrote to another disk than {store.root}; {_SHARED}"
-    return board.failed | dict.fromkeys(elsewhere, why)
+    return known | found, board.failed | dict.fromkeys(elsewhere, why)
 
 
 def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:

@@ -240,7 +240,7 @@ def run_sweep(name: str, specs: list[RunSpec], store: Store, executor: Executor 
     """Train what is missing of a sweep and write ``results.csv`` into its folder, even when interrupted."""
     folder, failed = remember(name, specs), {}
     try:
-        failed = fill(specs, store, executor)
+        _, failed = fill(specs, store, executor)
     finally:
         table = results(specs, store, failed)
         write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
