@@ -12,10 +12,10 @@ import pytest
 from distributed import Client, Future, LocalCluster
 
 from processes import gone, until
-from trainers import DEADLY, GOOD, KILLED, SMALL, WRONG, slow, wild
+from trainers import DEADLY, GOOD, KILLED, SMALL, WRONG, Reports, slow, wild
 from unseen import once
+from unseen.runs import workers
 from unseen.runs.cluster import BadScheduler, Dask, executor
-from unseen.runs.progress import Board
 from unseen.runs.store import Store, ensure
 from unseen.runs.sweep import frame, train_one
 from unseen.runs.workers import Processes, Serial
@@ -25,46 +25,48 @@ SPECS = [SMALL.with_seed(seed) for seed in range(10, 14)]
 
 @pytest.fixture(scope="module")
 def address():
-    """A scheduler with two worker processes, as somebody else would have started it."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
-    ) as cluster:
+    """A scheduler with two workers, as somebody else would have started it; they are threads, which start
+    at once.
+    """
+    form = {"threads_per_worker": 1, "processes": False, "protocol": "tcp", "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(2, **form, silence_logs=50) as cluster:
         yield cluster.scheduler_address
 
 
-class Reports(Board):
-    """A board that keeps all events."""
+def test_a_sweep_on_a_cluster_gives_the_table_of_serial(address, tmp_path, capsys, monkeypatch):
+    """Two past faults: Dask has one thread for all callbacks, and one that waited there for a cluster that
+    had gone stopped every later sweep; and Dask blames a worker's death on all tasks that wait there, so a
+    run that was thrice unlucky failed.
+    """
+    threads, submitted, waiting = [], [], []
+    result, submit = Future.result, Client.submit
 
-    def __init__(self, missing):
-        super().__init__(missing)
-        self.events = []
+    def counted(*arguments, **options):
+        waiting.append(sum(task.status == "pending" for task in submitted))
+        submitted.append(submit(*arguments, **options))
+        return submitted[-1]
 
-    def report(self, event):
-        self.events.append(event)
-        super().report(event)
-
-    def kinds(self, spec):
-        return [event.kind for event in self.events if event.digest == spec.digest()]
-
-
-def test_serial_processes_and_dask_give_one_table(address, tmp_path, capsys):
-    tables = {}
-    ensure(SPECS[0], Store(tmp_path / "dask"), device="cpu")  # only what is missing goes to the cluster
-    for name, chosen in (("serial", Serial()), ("processes", Processes(2)), ("dask", executor(address))):
-        tables[name] = frame(SPECS, Store(tmp_path / name), chosen).drop(columns="seconds")
-    assert tables["serial"].equals(tables["processes"])
-    assert tables["serial"].equals(tables["dask"])
+    serial = frame(SPECS, Store(tmp_path / "serial"), Serial()).drop(columns="seconds")
+    store = Store(tmp_path / "dask")
+    ensure(SPECS[0], store, device="cpu")  # only what is missing goes to the cluster
+    monkeypatch.setattr(Future, "result", lambda *_: threads.append(threading.current_thread()) or result(*_))
+    monkeypatch.setattr(Client, "submit", counted)
+    assert frame(SPECS, store, executor(address)).drop(columns="seconds").equals(serial)
     assert "1 in the store, 3 to train" in capsys.readouterr().out
+    assert threads == [threading.main_thread()] * 3  # the driver itself fetches results
+    assert len(submitted) == 3
+    assert max(waiting) <= 1  # beside the new one, on two workers of one thread
 
 
-def test_dying_workers_harm_no_other_run(tmp_path):
+def test_dying_workers_harm_no_other_run(tmp_path, monkeypatch):
     """KILLED dies once and resumes, DEADLY always dies, WRONG raises, GOOD is undisturbed."""
+    monkeypatch.setattr(workers, "RETRIES", 1)
     store, board = Store(tmp_path), Reports([KILLED, DEADLY, WRONG, GOOD])
     Dask("local", 2).run([KILLED, WRONG, GOOD, DEADLY], partial(wild, store=store), board.report)
     assert board.done == {KILLED.digest(), GOOD.digest()}
     assert board.failed[WRONG.digest()] == "ValueError: one bad run"
-    assert board.failed[DEADLY.digest()] == "its worker died, try 3 of 3"
-    assert "lost" in board.kinds(KILLED)
+    assert board.failed[DEADLY.digest()] == "its worker died, try 2 of 2"
+    assert "lost" in board.story(KILLED)
     assert board.running == {}
     assert store.manifest(KILLED)["resumed"][0]["step"] == 4
     alone = ensure(KILLED, Store(tmp_path / "alone"), device="cpu")
@@ -91,34 +93,9 @@ def test_a_run_that_another_process_trains_is_tried_again(address, tmp_path):
     with once.hold(store.folder(SPECS[0])):
         done = threading.Thread(target=executor(address).run, args=arguments, daemon=True)
         done.start()
-        until(lambda: "held" in board.kinds(SPECS[0]))
+        until(lambda: "held" in board.story(SPECS[0]))
     done.join(300)
     assert board.done == {spec.digest() for spec in SPECS[:2]}
-
-
-def test_results_are_fetched_by_the_driver_itself(address, tmp_path, monkeypatch):
-    """Dask has one thread for all callbacks: one that waited there for a cluster that had gone stopped every
-    later sweep.
-    """
-    threads, result = [], Future.result
-    monkeypatch.setattr(Future, "result", lambda *_: threads.append(threading.current_thread()) or result(*_))
-    frame(SPECS, Store(tmp_path), executor(address))
-    assert threads == [threading.main_thread()] * len(SPECS)
-
-
-def test_no_run_waits_on_a_worker(address, tmp_path, monkeypatch):
-    """Dask blames a worker's death on all tasks that wait there: a run that was thrice unlucky failed."""
-    submitted, waiting, submit = [], [], Client.submit
-
-    def counted(*arguments, **options):
-        waiting.append(sum(task.status == "pending" for task in submitted))
-        submitted.append(submit(*arguments, **options))
-        return submitted[-1]
-
-    monkeypatch.setattr(Client, "submit", counted)
-    frame(SPECS, Store(tmp_path), executor(address))
-    assert len(submitted) == len(SPECS) > 2
-    assert max(waiting) == 1  # beside the new one, on two workers of one thread
 
 
 def test_a_worker_that_does_not_see_the_store_says_so(address, tmp_path):

@@ -10,39 +10,21 @@ import pytest
 import torch
 from filelock import FileLock
 
-from trainers import DEADLY, GOOD, KILLED, WRONG, wild
+from trainers import DEADLY, GOOD, KILLED, WRONG, Reports, wild
 from unseen.once import hold
 from unseen.runs import workers
-from unseen.runs.progress import Board
 from unseen.runs.store import Store, ensure
 from unseen.runs.workers import Event, Processes, Serial
-from unseen.signals import Stopped, Terminated, polite_stops
+from unseen.signals import Terminated, polite_stops
 
 SPECS = [GOOD.with_seed(seed) for seed in (5, 6, 7)]
-
-
-class Reports:
-    """Keeps the events that an executor reports."""
-
-    def __init__(self):
-        self.events = []
-
-    def __call__(self, event):
-        self.events.append(event)
-
-    def of(self, spec):
-        return [event for event in self.events if event.digest == spec.digest()]
-
-    def story(self, spec):
-        """Kinds and steps of a run's events, as text."""
-        return " ".join(f"{event.step}" if event.kind == "step" else event.kind for event in self.of(spec))
 
 
 # Serial
 
 
 def test_serial_trains_in_order_on_one_thread_and_reports():
-    seen, reports = [], Reports()
+    seen, reports = [], Reports(SPECS)
     torch.set_num_threads(2)
 
     def trainer(spec, tell):
@@ -51,7 +33,7 @@ def test_serial_trains_in_order_on_one_thread_and_reports():
         tell(2)
 
     try:
-        Serial().run(SPECS, trainer, reports)
+        Serial().run(SPECS, trainer, reports.report)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -62,29 +44,16 @@ def test_serial_trains_in_order_on_one_thread_and_reports():
 
 
 def test_serial_continues_after_a_failed_run(capfd):
-    reports = Reports()
+    reports = Reports(SPECS)
 
     def trainer(spec, tell):
         if spec == SPECS[1]:
             raise ValueError("no luck")
 
-    Serial().run(SPECS, trainer, reports)
+    Serial().run(SPECS, trainer, reports.report)
     assert [reports.story(spec) for spec in SPECS] == ["started done", "started failed", "started done"]
     assert reports.of(SPECS[1])[-1].reason == "ValueError: no luck"
     assert "Traceback" in capfd.readouterr().err  # what the one line leaves out
-
-
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, Stopped])
-def test_serial_stops_at_a_stop(stop):
-    seen = []
-
-    def trainer(spec, tell):
-        seen.append(spec)
-        raise stop
-
-    with pytest.raises(stop):
-        Serial().run(SPECS, trainer, Reports())
-    assert seen == SPECS[:1]
 
 
 # The loop behind all executors
@@ -124,23 +93,17 @@ def test_what_ends_a_run_decides_when_it_is_tried_again(monkeypatch, outcomes, e
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory):
     """What two workers, with one retry, report and store for runs that end in every way."""
-    store, reports = Store(tmp_path_factory.mktemp("lived")), Reports()
-    board = Board([KILLED, DEADLY, WRONG, GOOD])
-
-    def report(event):
-        reports(event)
-        board.report(event)
-
+    store, reports = Store(tmp_path_factory.mktemp("lived")), Reports([KILLED, DEADLY, WRONG, GOOD])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "RETRIES", 1)
-        Processes(2).run([KILLED, DEADLY, WRONG, GOOD], partial(wild, store=store), report)
-    return store, reports, board
+        Processes(2).run([KILLED, DEADLY, WRONG, GOOD], partial(wild, store=store), reports.report)
+    return store, reports
 
 
 def test_every_run_ends_and_no_worker_stays(lived):
-    _, reports, board = lived
-    assert board.done == {spec.digest() for spec in (KILLED, GOOD)}
-    assert board.running == {}
+    _, reports = lived
+    assert reports.done == {spec.digest() for spec in (KILLED, GOOD)}
+    assert reports.running == {}
     assert multiprocessing.active_children() == []
     assert reports.story(DEADLY) == "started lost started failed"
     assert reports.story(WRONG) == "started failed"  # an error is not tried again
@@ -148,17 +111,17 @@ def test_every_run_ends_and_no_worker_stays(lived):
         DEADLY.digest(): "its worker died (exit code 7), try 2 of 2",
         WRONG.digest(): "ValueError: one bad run",
     }
-    assert board.failed == reasons
+    assert reports.failed == reasons
 
 
 def test_a_run_is_not_harmed_by_what_happens_to_others(lived):
-    store, reports, _ = lived
+    store, reports = lived
     assert reports.story(GOOD) == "started 2 4 6 8 10 12 done"
     assert store.manifest(GOOD)["threads"] == 1
 
 
 def test_a_killed_workers_run_resumes_from_its_checkpoint(lived, tmp_path):
-    store, reports, _ = lived
+    store, reports = lived
     assert reports.story(KILLED) == "started 2 4 6 lost started note 6 8 10 12 done"
     assert [event.reason for event in reports.of(KILLED) if event.reason] == [
         "its worker died (exit code -9), try 1 of 2",

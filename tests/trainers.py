@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from unseen.runs.progress import Board
 from unseen.runs.store import ensure
 from unseen.runs.sweep import train_one
 from unseen.signals import Stopped
@@ -38,21 +39,35 @@ def wild(spec, tell, store):
     train_one(spec, told, store)
 
 
-def stop_at(step, error):
-    """A watch that raises at the row of a step."""
+class Reports(Board):
+    """A board that keeps all events."""
 
-    def watch(row):
-        if row["step"] == step:
-            raise error
+    def __init__(self, missing):
+        super().__init__(missing)
+        self.events = []
 
-    return watch
+    def report(self, event):
+        self.events.append(event)
+        super().report(event)
+
+    def of(self, spec):
+        return [event for event in self.events if event.digest == spec.digest()]
+
+    def story(self, spec):
+        """Kinds and steps of a run's events, as text."""
+        return " ".join(f"{event.step}" if event.kind == "step" else event.kind for event in self.of(spec))
 
 
 def stopped(spec, store, step=8, error=None, say=lambda _: None):
     """The store, once the run is stopped there at a step."""
     error = error or Stopped()
+
+    def watch(row):
+        if row["step"] == step:
+            raise error
+
     with pytest.raises(type(error)):
-        ensure(spec, store, stop_at(step, error), device="cpu", say=say)
+        ensure(spec, store, watch, device="cpu", say=say)
     return store
 
 

@@ -66,29 +66,32 @@ def status(store: Store) -> pd.DataFrame:
 
 def entry(store: Store, folder: Path) -> Entry:
     """How one run stands."""
-    newest, size = _last_write(folder)
-    age = max(0.0, time.time() - newest)  # a clock may be set back
+    stats = []
+    for path in folder.iterdir():
+        with suppress(OSError):  # a running run moves its files
+            stats.append(path.stat())
+    written = max((each.st_mtime for each in stats), default=time.time())
+    age = max(0.0, time.time() - written)  # a clock may be set back
+    size = sum(each.st_size for each in stats)
     spec, manifest, why = _read(store, folder, whole=False)
     if spec is None:
         return Entry(folder.name, "?", "failed", 0, 0, age, size, why)
-    steps, found = spec.training.steps, state(folder)
+    steps = spec.training.steps
     if manifest:
         return Entry(folder.name, what(spec), "done", steps, steps, age, size, "")
-    standing, reason = found.get("state", "interrupted"), found.get("reason", "")
-    if held(folder):
-        standing, reason = "running", holder(folder)
-    elif standing == "running":  # it says so, but no process holds it
-        standing, reason = "interrupted", f"its process {found['process']} on {found['host']} has ended"
+    standing, reason = _standing(folder)
     return Entry(folder.name, what(spec), standing, _step(store, spec), steps, age, size, reason)
 
 
-def _last_write(folder: Path) -> tuple[float, int]:
-    """When something was last written in a folder, and the bytes in it."""
-    found = []
-    for path in folder.iterdir():
-        with suppress(OSError):  # a running run moves its files
-            found.append(path.stat())
-    return max((each.st_mtime for each in found), default=time.time()), sum(each.st_size for each in found)
+def _standing(folder: Path) -> tuple[str, str]:
+    """The state of a run that is not done, and the reason of it."""
+    found = state(folder)
+    standing = found.get("state", "interrupted")
+    if held(folder):
+        return "running", holder(folder)
+    if standing == "running":  # it says so, but no process holds it
+        return "interrupted", f"its process {found['process']} on {found['host']} has ended"
+    return standing, found.get("reason", "")
 
 
 def what(spec: RunSpec) -> str:
@@ -123,24 +126,22 @@ def verify(store: Store) -> tuple[int, list[str]]:
         if spec is None:
             bad.append(why)
             continue
-        good += len(manifest["files"]) + 1 if manifest else 1
-        for path in newest_first(folder):
-            if trouble := fault(path, spec):
-                bad.append(f"{path}: {trouble}; the run resumes from the one before")
-            else:
-                good += 1
+        kept = newest_first(folder)
+        faults = {path: trouble for path in kept if (trouble := fault(path, spec))}
+        bad += [f"{path}: {trouble}; the run resumes from the one before" for path, trouble in faults.items()]
+        good += 1 + len(manifest.get("files", [])) + len(kept) - len(faults)
     return good, bad
 
 
 def broken(store: Store) -> list[Path]:
     """The folders of runs that can neither be read nor resume, and that no process holds."""
-    return [folder for folder in folders(store) if not held(folder) and _is_broken(store, folder)]
-
-
-def _is_broken(store: Store, folder: Path) -> bool:
-    spec, manifest, _ = _read(store, folder)
-    kept = newest_first(folder)
-    return spec is None or bool(kept and not manifest and all(fault(path, spec) for path in kept))
+    found = []
+    for folder in folders(store):
+        spec, manifest, _ = _read(store, folder)
+        kept = [] if manifest else newest_first(folder)
+        if (spec is None or (kept and all(fault(path, spec) for path in kept))) and not held(folder):
+            found.append(folder)
+    return found
 
 
 def litter(store: Store) -> list[Path]:
