@@ -95,14 +95,6 @@ def never_good(name: str) -> list[str]:
     return BAD[COLUMNS[name].kind]
 
 
-@st.composite
-def mutations(draw) -> tuple[Table, int, int, str]:
-    """A good table, the place of one of its cells, and a text that can never stand there."""
-    table = draw(tables())
-    row, column = draw(st.integers(0, len(table.rows) - 1)), draw(st.integers(0, len(table.names) - 1))
-    return table, row, column, draw(st.sampled_from(never_good(table.names[column])))
-
-
 PIECES = [name.encode() for name in COLUMNS]
 PIECES += [text.encode() for texts in BAD.values() for text in texts if len(text) < 99]
 PIECES += [b",", b"\n", b"\r", b"\r\n", b'"', b"\xff", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"64", b"72"]
@@ -136,18 +128,6 @@ def check_bytes(data: bytes, folder: Path) -> None:
         assert all(line.startswith(str(path)) and line.isprintable() for line in lines)
     else:
         assert 0 < len(found) == len({run.digest() for run in found})
-
-
-def check_mutation(table: Table, row: int, column: int, bad: str, folder: Path) -> None:
-    """One bad cell in a good table is one problem, with its row and its column."""
-    path, name = folder / "table.csv", table.names[column]
-    rows = [list(cells) for cells in table.rows]
-    rows[row][column] = bad
-    found = outcome(path, table._replace(rows=rows).encoded(), table.base)
-    assert isinstance(found, str), f"{bad!r} was taken for {name}"
-    where, _, _ = found.removeprefix(f"{path}, row {row + 2}: column ").partition(": ")
-    assert repr(name) in where.split(", "), f"{name} in row {row + 2} is not named: {found}"
-    assert "\n" not in found
 
 
 def check_round_trip(table: Table, folder: Path) -> None:

@@ -28,8 +28,8 @@ def address():
     """A scheduler with two workers, as somebody else would have started it; they are threads, which start
     at once.
     """
-    form = {"threads_per_worker": 1, "processes": False, "protocol": "tcp", "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(2, **form, silence_logs=50) as cluster:
+    form = {"threads_per_worker": 1, "processes": False, "protocol": "tcp", "silence_logs": 50}
+    with LocalCluster(2, **form, dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
 
 

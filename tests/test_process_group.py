@@ -193,19 +193,13 @@ def test_both_processes_hold_the_same_bits(results, recipe, way):
     assert all(torch.equal(tensor, second["tensors"][name]) for name, tensor in first["tensors"].items())
 
 
-def test_only_the_leader_watches_and_saves(results):
+def test_only_the_leader_watches_and_saves_and_all_agree(results):
     places = [(member["rank"], member["size"], member["device"]) for member in results]
     assert places == [(0, 2, "cpu"), (1, 2, "cpu")]
     assert [member["calls"] for member in results] == [2 * (4 + 3), 0]
     assert [len(member["modern whole"]["history"]) for member in results] == [4, 0]
-
-
-def test_processes_agree_on_means_and_on_what_the_leader_says(results):
     assert [member["mean"].tolist() for member in results] == [[0.5, 10.0]] * 2
     assert [member["same"] for member in results] == ["from 0"] * 2
-
-
-def test_what_goes_wrong_in_one_process_all_processes_see(results):
     assert [member["diverged"] for member in results] == ["the loss is nan by step 2 of 12"] * 2
 
 

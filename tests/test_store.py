@@ -25,15 +25,6 @@ from unseen.specs import RECIPES
 from unseen.training import data_of, start, train
 
 FILES = ("weights.safetensors", "history.csv", "spec.json", "manifest.json")
-DAMAGE = {
-    "bit flipped": lambda c: c[: len(c) // 2] + bytes([c[len(c) // 2] ^ 1]) + c[len(c) // 2 + 1 :],
-    "truncated": lambda content: content[:-9],
-    "emptied": lambda content: b"",
-}
-
-
-def damaged(path, damage):
-    path.write_bytes(DAMAGE[damage](path.read_bytes()))
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +32,6 @@ def trained(tmp_path_factory):
     """A store in which SMALL is finished, and its manifest."""
     store = Store(tmp_path_factory.mktemp("trained"))
     return store, ensure(SMALL, store, device="cpu")
-
-
-@pytest.fixture
-def store(trained, tmp_path):
-    """A copy to damage."""
-    return Store(shutil.copytree(trained[0].root, tmp_path / "store"))
 
 
 # Files
@@ -130,17 +115,8 @@ def test_the_committed_runs_and_models_are_read(tmp_path):
         assert import_model(path)[0].spec
 
 
-def test_no_flipped_bit_of_a_manifest_goes_unnoticed(store):
-    path = store.folder(SMALL) / "manifest.json"
-    content = path.read_bytes()
-    for place in range(0, len(content), 23):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        with pytest.raises(BrokenRun, match=r"manifest\.json"):
-            store.manifest(SMALL)
-
-
-def test_the_folder_of_another_run_is_refused(store):
-    other = SMALL.with_seed(1)
+def test_the_folder_of_another_run_is_refused(trained, tmp_path):
+    store, other = Store(shutil.copytree(trained[0].root, tmp_path / "store")), SMALL.with_seed(1)
     shutil.copytree(store.folder(SMALL), store.folder(other))
     with pytest.raises(BrokenRun, match=f"it holds another digest: {SMALL.digest()}"):
         store.manifest(other)
@@ -177,18 +153,15 @@ def test_an_exported_model_answers_as_before(tmp_path, recipe):
 
 
 @pytest.mark.parametrize("name", ["m.safetensors", "m.json"])
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "bit flipped", "missing"])
-def test_an_exported_file_that_was_changed_is_refused(tmp_path, name, damage):
+@pytest.mark.parametrize("change", [lambda content: content.replace(b"16", b"32", 1), None])
+def test_an_exported_file_that_was_changed_is_refused(tmp_path, name, change):
     path = tmp_path / "m.safetensors"
     export_model(start(SMALL).model, SMALL, path)
-    if damage == "missing":
-        (tmp_path / name).unlink()
-    elif (name, damage) == ("m.json", "bit flipped"):  # which may leave good JSON
-        path.with_suffix(".json").write_text(
-            path.with_suffix(".json").read_text().replace('"width": 16', '"width": 32')
-        )
-    else:
-        damaged(tmp_path / name, damage)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).unlink()
+    if change:
+        assert change(content) != content
+        (tmp_path / name).write_bytes(change(content))
     with pytest.raises(BrokenRun, match=r"m\.safetensors"):
         import_model(path)
 
@@ -209,6 +182,7 @@ def test_followed_tables_are_computed_once_and_verified(runs, capsys):
     again = followed(specs, None, "look-1", Serial())
     assert [table["third"].tolist() for table in again] == [[0.333333]] * 3
     assert "2 runs to follow: 2 done before, 0 left" in capsys.readouterr().out
-    damaged(path_of(SMALL, "look-1") / "table.csv", "bit flipped")
+    path = path_of(SMALL, "look-1") / "table.csv"
+    path.write_text(path.read_text().replace("0.3", "0.4"))
     with pytest.raises(BrokenRun, match=r"table\.csv was changed"):
         followed(specs, look, "look-1", Serial())

@@ -169,14 +169,10 @@ def test_processes_give_the_frame_of_serial_and_train_a_base_first(serial, tmp_p
     assert same.equals(serial[1].drop(columns="seconds"))
 
 
-def test_only_very_long_runs_leave_their_place_and_bases_come_first():
-    runs = [SMALL.with_seed(seed) for seed in range(40)]
-    rather, very = (
-        SMALL.but(training=SMALL.training.but(steps=times * SMALL.training.steps)) for times in (2, 20)
-    )
-    assert in_order([*runs, rather, very]) == [[very, *runs, rather]]
-    tuned = very.but(model=SMALL.model.but(base=runs[0].digest()))
-    assert in_order([tuned, runs[1], runs[0]]) == [[runs[1], runs[0]], [tuned]]
+def test_bases_come_first_then_long_runs():
+    long, longer = (SMALL.but(training=SMALL.training.but(steps=steps)) for steps in (20, 30))
+    tuned = longer.but(model=SMALL.model.but(base=SPECS[1].digest()))
+    assert in_order([tuned, *SPECS, long, longer]) == [[longer, long, *SPECS], [tuned]]
 
 
 def test_smoothing_needs_the_whole_batch(tmp_path):

@@ -39,10 +39,6 @@ class CannotWrite(Explained, OSError):
         return str(self.strerror)
 
 
-class TooLarge(ValueError):
-    """A file is larger than anything this project writes in its place, so it is not read."""
-
-
 def packaged(name: str) -> dict[str, Any]:
     """A TOML table that is part of this package, by its path in it, as in ``scales.toml``."""
     return tomllib.loads((resources.files("unseen") / name).read_text("utf-8"))
@@ -120,13 +116,13 @@ def check_room(root: Path, needed: int = 0) -> None:
 
 
 def read(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
-    """The bytes of a regular file; raises ``OSError``, and ``TooLarge`` for more than ``at_most`` bytes."""
+    """The bytes of a regular file; raises ``OSError``, and ``ValueError`` for more than ``at_most`` bytes."""
     if not path.is_file():  # opening a pipe would block
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > at_most:
-            raise TooLarge(f"{path} is larger than {at_most:,} bytes")
+            raise ValueError(f"{path} is larger than {at_most:,} bytes")
         return file.read(size)
 
 

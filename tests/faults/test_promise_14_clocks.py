@@ -24,7 +24,7 @@ def falling(jump):
     return clock
 
 
-@pytest.mark.parametrize("jump", [0.5, 3_600, 1e8])
+@pytest.mark.parametrize("jump", [0.5, 1e8])
 def test_a_clock_that_goes_back(undisturbed, tmp_path, promise, monkeypatch, jump):
     store = Store(tmp_path)
     monkeypatch.setattr(time, "time", falling(jump))
@@ -51,9 +51,7 @@ def with_zone(zone, root):
     finished(LONG, root)
 
 
-@pytest.mark.parametrize(
-    "zone", ["Pacific/Kiritimati", "America/St_Johns", "Europe/Berlin", "UTC", "nonsense"]
-)
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/St_Johns", "nonsense"])
 def test_other_time_zones_between_two_goes(undisturbed, tmp_path, promise, zone):
     store = Store(tmp_path)
     stopped(LONG, store, 30)

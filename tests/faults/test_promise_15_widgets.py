@@ -20,30 +20,9 @@ from unseen.worlds.strings import TaskSpec
 fuzzed = settings(max_examples={"short": 40, "usual": 1_000, "long": 10_000}[AMOUNT])
 FIELDS = ("pattern", "replacement", "text")
 GOOD = ("cat", "dog", "onecatnaps")
-TYPED = [
-    "",
-    " ",
-    "CAT",
-    "123",
-    "cats",
-    "c",
-    "→|=",
-    "a" * 10_000,
-    "<" * 10_000,
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "&lt;b&gt;",
-    "\"'`",
-    "😀😀😀",
-    "\0\x07\x1b[31m",
-    "\u202eabc\u202c",
-    "a\u0301bc",
-    "{1/0}",
-    "%s%n",
-    "a\nb\r\n",
-    "$\\input{/etc/passwd}$",
-    "\ud800",
-]
+TYPED = ["", " ", "CAT", "123", "cats", "c", "→|=", "a" * 10_000, "<" * 10_000, "<script>alert(1)</script>",
+         "<img src=x onerror=alert(1)>", "&lt;b&gt;", "\"'`", "😀😀😀", "\0\x07\x1b[31m", "\u202eabc\u202c",
+         "a\u0301bc", "{1/0}", "%s%n", "a\nb\r\n", "$\\input{/etc/passwd}$", "\ud800"]  # fmt: skip
 TAGS = re.compile(r"</?(?:table|tr|td|span)\b[^<>]*>")
 
 

@@ -242,7 +242,7 @@ def read_progress(path: Path) -> pd.DataFrame:
     """The whole rows of a history that is still being written; none where there is no such file."""
     try:
         whole, end, _ = read(path).rpartition(b"\n")
-    except (OSError, files.TooLarge):
+    except (OSError, ValueError):
         whole = end = b""
     return _history(whole + end or ",".join(_HISTORY).encode(), path)
 

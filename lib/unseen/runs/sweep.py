@@ -74,14 +74,13 @@ def fill(
 def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:
     """The order in which runs begin, in parts that wait for each other: bases before the runs from them.
 
-    A run that takes a tenth of all the work or more goes to the front of its part, the longest first: it
-    might else begin when all others are done, and keep one core of many busy for long.
+    In each part the longest begin first: one that begins last would keep one core of many busy for long.
     """
-    parts, left, total = [], list(missing), sum(map(work, missing))
+    parts, left = [], list(missing)
     while left:
         absent = {spec.digest() for spec in left}
         ready = [spec for spec in left if spec.model.base not in absent]
-        parts.append(sorted(ready, key=lambda spec: -work(spec) if 10 * work(spec) >= total else 0.0))
+        parts.append(sorted(ready, key=work, reverse=True))
         left = [spec for spec in left if spec.model.base in absent]
     return parts
 
