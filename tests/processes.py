@@ -14,7 +14,7 @@ def until(true, seconds=300):
 
 
 def gone(process):
-    """Whether a process has ended, though nobody may have asked how."""
+    """Whether a process has ended, even if it is still a zombie."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

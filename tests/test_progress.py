@@ -37,8 +37,8 @@ def test_the_line_counts_every_run_once(clock):
     board = Board(SPECS)
     assert line(board) == "0 of 4 runs done, 4 left"
     assert line(board, ("started", A)) == "0 of 4 runs done, 1 running (modern I=3 seed 0: 0/12), 3 left"
-    told = line(board, ("started", B), ("failed", A, 0, "no"))
-    assert told == "0 of 4 runs done, 1 failed, 1 running (modern I=3 seed 1: 0/12), 2 left"
+    shown = line(board, ("started", B), ("failed", A, 0, "no"))
+    assert shown == "0 of 4 runs done, 1 failed, 1 running (modern I=3 seed 1: 0/12), 2 left"
     assert line(board, ("lost", B, 0, "died")) == "0 of 4 runs done, 1 failed, 3 left"
     for digest in (B, C, D):
         line(board, ("started", digest), ("done", digest))

@@ -30,13 +30,13 @@ def wild(spec, tell, store):
         raise ValueError("one bad run")
     once = store.root / f"{spec.digest()}.once"
 
-    def told(step, note=""):
+    def tell_or_die(step, note=""):
         tell(step, note)
         if spec == KILLED and step == 6 and not once.exists():
             once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    train_one(spec, told, store)
+    train_one(spec, tell_or_die, store)
 
 
 class Reports(Board):
@@ -74,8 +74,8 @@ def stopped(spec, store, step=8, error=None, say=lambda _: None):
 def slow(spec, tell, store, pause=0.1):
     """Trains with a pause after each row of the history, so that there is time to interrupt."""
 
-    def told(step, note=""):
+    def tell_and_wait(step, note=""):
         tell(step, note)
         time.sleep(pause)
 
-    train_one(spec, told, store)
+    train_one(spec, tell_and_wait, store)

@@ -14,6 +14,6 @@ class Held(Explained):
 
 
 class NotFinished(Explained, KeyError):
-    """A run is asked for that is not finished, or not there; the message says which and what to do."""
+    """A run is needed that is not finished, or not there; the message says which and what to do."""
 
     __str__ = Exception.__str__  # a ``KeyError`` puts its sentence into quotes

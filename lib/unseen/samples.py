@@ -45,7 +45,9 @@ def counts(folder: Path, block: int) -> dict[str, Any] | None:
 
 
 def rows_of(folder: Path, block: int) -> list[Conversation]:
-    """The rows of a block that was sampled."""
+    """The rows of a block; raises ``NotFinished`` when it was not sampled yet, ``BrokenRun``."""
+    if counts(folder, block) is None:
+        raise NotFinished(f"{folder} lacks block {block}: sample it first (ensure_samples)")
     return load(folder / f"{block:03}" / "rows.jsonl")
 
 
@@ -54,11 +56,8 @@ def stored(task: Any) -> Sequence[Conversation]:
 
     Raises ``NotFinished`` when they were not sampled yet, ``BrokenRun`` when a block is not what was written.
     """
-    folder, needed, rows = folder_of(task), task.ratio * task.rows, []
-    for block in range(blocks_for(needed)):
-        if counts(folder, block) is None:
-            raise NotFinished(f"{folder} lacks block {block}: sample {needed:,} rows first (ensure_samples)")
-        rows += rows_of(folder, block)
+    folder, needed = folder_of(task), task.ratio * task.rows
+    rows = [row for block in range(blocks_for(needed)) for row in rows_of(folder, block)]
     if len(rows) < needed:
         raise NotFinished(
             f"{folder}: {len(rows):,} of {needed:,} samples were kept; the base may be too weak"

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Stopped(BaseException):
-    """A user or the system asked a run to stop; its checkpoint is kept."""
+    """A user or the system stops a run; its checkpoint is kept."""
 
 
 class Terminated(KeyboardInterrupt):

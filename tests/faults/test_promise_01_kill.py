@@ -1,4 +1,4 @@
-"""``kill -9`` at any moment: the run goes on from its newest whole checkpoint to the same bits."""
+"""``kill -9`` at any moment: the run resumes from its newest whole checkpoint to the same bits."""
 
 import os
 import signal

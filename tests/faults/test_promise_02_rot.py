@@ -104,7 +104,7 @@ def test_a_broken_run_is_put_aside_and_trained_again(roots, tmp_path, promise, m
     assert main(["verify"]) == 1
     assert "manifest.json is not the expected manifest" in capsys.readouterr().out
     assert main(["clean", "--broken"]) == 0
-    assert store.folder(LONG).is_dir()  # it only told
+    assert store.folder(LONG).is_dir()  # it was only a report
     assert main(["clean", "--broken", "--yes"]) == 0
     assert (tmp_path / "broken" / f"{LONG.digest()}-1" / "manifest.json").read_bytes() == b"{}"
     manifest = ensure(LONG, store, device="cpu")

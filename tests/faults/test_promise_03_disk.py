@@ -38,13 +38,13 @@ for number, room in enumerate(map(int, sys.argv[2:])):
     (place / "ballast").write_bytes(bytes(max(0, free - room)))
     try:
         ensure(LONG, store, device="cpu", say=lambda _: None)
-        told = "nothing"
+        said = "nothing"
     except CannotWrite as error:
-        told = str(error)
+        said = str(error)
     litter = len(leftovers(store.folder(LONG))) if store.folder(LONG).is_dir() else 0
     (place / "ballast").unlink()
     weights = ensure(LONG, store, device="cpu", say=lambda _: None)["files"]["weights.safetensors"]
-    print(json.dumps({"told": told, "litter": litter, "weights": weights}))
+    print(json.dumps({"said": said, "litter": litter, "weights": weights}))
     shutil.rmtree(store.root)
 """
 
@@ -73,7 +73,7 @@ def test_on_a_disk_that_is_really_full(undisturbed, tmp_path, promise, amount, r
     assert ran.returncode == 0, ran.stderr
     outcomes = [json.loads(line) for line in ran.stdout.splitlines()]
     assert [(each["litter"], each["weights"]) for each in outcomes] == [(0, undisturbed[0])] * len(rooms)
-    stopped = [each["told"] for each in outcomes if each["told"] != "nothing"]
+    stopped = [each["said"] for each in outcomes if each["said"] != "nothing"]
     assert stopped
     assert all("No space left on device; what was there before is intact" in each for each in stopped)
     promise("runs on a full disk", len(stopped))
@@ -103,7 +103,7 @@ def test_a_disk_fills_between_two_checkpoints(undisturbed, tmp_path, promise, mo
     promise("runs stopped by a disk that fills")
 
 
-def test_too_little_room_is_told_before_anything_starts(tmp_path, promise, monkeypatch):
+def test_too_little_room_is_reported_before_anything_starts(tmp_path, promise, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(SweepFailed, match=r"MB free and this run needs [\d.]+ MB; 'unseen clean' shows"):
         frame([LONG], Store(tmp_path), Serial())
@@ -139,9 +139,9 @@ def test_a_runs_folder_that_cannot_be(tmp_path, promise, monkeypatch, capsys, wh
         place.write_text("")
     monkeypatch.setenv("UNSEEN_RUNS", str(place if what != "below a file" else place / "x"))
     assert main(["train", "--scale", "smoke"]) == 1
-    told = capsys.readouterr().err
-    assert "UNSEEN_RUNS chooses another place" in told or "cannot write" in told
-    assert "Traceback" not in told
+    said = capsys.readouterr().err
+    assert "UNSEEN_RUNS chooses another place" in said or "cannot write" in said
+    assert "Traceback" not in said
     promise("runs folders that cannot be")
 
 

@@ -40,22 +40,22 @@ def test_who_holds_a_run_is_said(held, promise):
     ensure(LONG, store, device="cpu", say=say)
     assert f"trained by process {process.pid} on {platform.node()}" in said[0]
     assert said[0].endswith("waiting")
-    assert said[1:] == []  # it was done by then: not trained, not gone on with
+    assert said[1:] == []  # it was done by then: not trained, not resumed
     process.join()
     assert process.exitcode == 0
-    promise("waiters told who holds a run", 2)
+    promise("waiters that heard who holds a run", 2)
 
 
 def test_one_trains_and_the_other_waits(undisturbed, tmp_path, promise, amount):
     for number in range(amount(1, 8, 60)):
         store = Store(tmp_path / str(number))
-        crew = [forked(train, LONG, store.root) for _ in range(3)]
-        for process in crew:
+        processes = [forked(train, LONG, store.root) for _ in range(3)]
+        for process in processes:
             process.join()
-        assert [process.exitcode for process in crew] == [0, 0, 0]
+        assert [process.exitcode for process in processes] == [0, 0, 0]
         assert essence(store.manifest(LONG), store, LONG) == undisturbed
         assert store.manifest(LONG)["resumed"] == []
-        promise("runs asked for by three at once")
+        promise("runs needed by three at once")
 
 
 def test_a_lock_whose_holder_was_killed_is_free(undisturbed, tmp_path, promise, amount):
