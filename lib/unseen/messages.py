@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from unseen.errors import Explained
 from unseen.fields import short
-from unseen.files import TooLarge, read, write
+from unseen.files import read, write
 
 TEMPERATURE, TOP_P, NEW_TOKENS = 0.7, 0.95, 512  # of self-sampling, as published
 _LARGEST = 1 << 30  # bytes of a file
@@ -76,7 +76,7 @@ def load(path: Path | str) -> list[Conversation]:
         lines = read(path, _LARGEST).split(b"\n")
     except OSError as error:
         raise BadMessages(f"{path}: {error.strerror}") from error
-    except TooLarge as error:
+    except ValueError as error:
         raise BadMessages(str(error)) from error
     return [_line(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
 
