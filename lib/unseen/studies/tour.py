@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from unseen.evaluation import exact_match, greedy_answers
 from unseen.figures import Tile, tiles
 from unseen.layout import Layout
 from unseen.model import Transformer
@@ -154,3 +155,11 @@ def changed_instructions(task: TaskSpec, size: int = 500) -> tuple[Examples, Exa
     layout, x, y = now.layout, seen.patterns[now.rule].T, seen.replacements[now.rule].T
     before = rewrite(x, y, now.inputs.T, layout.answer_length, layout.special("end")).T
     return now, replace(now, answers=before)
+
+
+def follows_or_recites(model: Transformer, task: TaskSpec, size: int = 500) -> dict[str, float]:
+    """The shares of ``changed_instructions`` answered as the prompt says, and as the model was trained to."""
+    now, before = changed_instructions(task, size)
+    answers = greedy_answers(model, now.prompts)
+    follows, recites = (float(exact_match(answers, each).mean()) for each in (now, before))
+    return {"follows the prompt": follows, "recites": recites}
