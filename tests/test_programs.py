@@ -137,11 +137,16 @@ def test_runs_and_moves_are_put_into_words():
 
 @pytest.mark.parametrize(("rules", "words"), [
     ("ab = c", "line 1: no '->'"), ("# nothing", "no rule"), ("a -> b\n<b>x", "line 2"),
+    ("a ->. b", "did you mean 'a -> .b'"), ("ba -> ab  # swap", "line of its own"),
     ("".join(map(chr, range(0x4E00, 0x4E30))) + " -> a", "different symbols"),
 ])  # fmt: skip
 def test_typed_mistakes_are_sentences(reader, rules, words):
     with pytest.raises(ValueError, match=words):
         programs.attempt(reader, programs.written(rules), "a")
+
+
+def test_a_program_typed_as_moves_are_shown_is_read():
+    assert programs.written("ba → ab\na→.").algorithm == MarkovAlgorithm.parse("ba -> ab\na -> .")
 
 
 def test_a_typed_program_that_does_not_fit_is_a_sentence(reader):

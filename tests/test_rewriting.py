@@ -1,12 +1,13 @@
 """The oracle itself: leftmost rewrites and Markov algorithms; ``test_tapes`` runs the public collection."""
 
+import tracemalloc
 from itertools import islice
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unseen.rewriting import MarkovAlgorithm, Rule, Step, StepLimitExceeded
+from unseen.rewriting import LengthLimitExceeded, MarkovAlgorithm, Rule, Step, StepLimitExceeded
 
 SOME = "ab.\\"  # letters, and what would mean something in a regular expression
 
@@ -51,6 +52,15 @@ def test_only_ends_of_lines_end_a_line(sign):
         ("a\t->\tb", Rule("a", "b")),
         ("a  ->  b", Rule("a", "b")),
         ("a# -> b", Rule("a#", "b")),
+        ("a -> #", Rule("a", "#")),
+        ("a -> b#", Rule("a", "b#")),
+        ("a → b ", Rule("a", "b ")),  # as this project's pages show a rule
+        ("ab→ba", Rule("ab", "ba")),
+        ("a → .b", Rule("a", "b", terminating=True)),
+        ("→ x", Rule("", "x")),
+        ("a →", Rule("a", "")),
+        ("a → b -> c", Rule("a → b", "c")),
+        ("→ -> x", Rule("→", "x")),
     ],
 )
 def test_notation_of_one_line(line, rule):
@@ -66,9 +76,24 @@ def test_what_a_rule_prints_is_read_back(parts):
     assert MarkovAlgorithm.parse("\n".join(map(str, rules))).rules == rules
 
 
-@pytest.mark.parametrize("line", ["ab = c", "a ->b", "a-> b", "a->b", "->b", "a - > b"])
-def test_a_malformed_line_is_named_by_its_number(line):
-    with pytest.raises(ValueError, match=r"^line 4: .*'" + line):
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("ab = c", "'ab = c'$"),
+        ("a - > b", "'a - > b'$"),
+        *((f"a{arrow}b", "; did you mean 'a -> b'?$") for arrow in
+          (" ->", "-> ", "->", " => ", " |-> ", " –> ", "➝", "\xa0->\xa0", " ::= ")),
+        *((f"a {arrow}b", "; did you mean 'a -> .b'?$") for arrow in ("->.", "->. ", "→·", "→ •", "⟶.")),
+        ("->b", "; did you mean '-> b'?$"),
+        ("a → b → c", "; did you mean 'a -> b → c'?$"),
+        ("a → b->c", "; did you mean 'a -> b->c'?$"),
+        *((f"a {arrow} b {sign}", "a comment behind a rule would be part of its replacement")
+          for arrow in ("->", "→") for sign in ("# swap", "#1", "// swap")),
+        ("a -> # erase", "a comment behind a rule"),
+    ],
+)  # fmt: skip
+def test_a_malformed_line_is_named_by_its_number_and_what_it_likely_means(line, words):
+    with pytest.raises(ValueError, match=f"^line 4: .*{words.replace('?', '[?]')}"):
         MarkovAlgorithm.parse(f"a -> b\n# comment\n\n{line}\nc = d")
 
 
@@ -90,8 +115,36 @@ def test_an_algorithm_without_applicable_rules_halts_at_once():
 @pytest.mark.parametrize("program", ["a -> a", "-> x", "a -> b\nb -> a", "a -> aa"])
 def test_an_endless_program_is_stopped(program):
     last = list(islice(MarkovAlgorithm.parse(program).steps("a"), 50))[-1].text
-    with pytest.raises(StepLimitExceeded, match=f"within 50 steps; the string was then '{last}'"):
+    with pytest.raises(StepLimitExceeded, match=f"within 50 steps; the string was then '{last}'") as stopped:
         MarkovAlgorithm.parse(program).run("a", limit=50)
+    assert (stopped.value.number, stopped.value.text) == (50, last)
+
+
+@pytest.mark.parametrize(("program", "text", "number", "kept"), [
+    ("-> *", "", 9, "*" * 9), ("a -> aa", "a", 8, "a" * 9), (f"-> {'x' * 1_000_000}", "a", 0, "a"),
+    ("b -> c\na -> bbb", "a" * 9, 0, "a" * 9), ("ab -> \nb -> .ccc", "ab" * 9 + "b" * 9, 9, "b" * 9),
+])  # fmt: skip
+def test_a_program_that_grows_is_stopped_and_its_last_string_kept(program, text, number, kept):
+    with pytest.raises(LengthLimitExceeded, match="grows beyond 9 letters") as stopped:
+        MarkovAlgorithm.parse(program).run(text, longest=9)
+    assert (stopped.value.number, stopped.value.text) == (number, kept)
+
+
+@pytest.mark.parametrize("line", ["a{}b", "a{}→ b→", "a ->b{}c"])
+@pytest.mark.parametrize("sign", [" ", "-", "→", "a "])
+def test_a_long_malformed_line_is_refused_at_once(line, sign):
+    with pytest.raises(ValueError, match=r"^line 1: ") as error:
+        MarkovAlgorithm.parse(line.format(sign * 100_000))  # for minutes, if it took quadratic time
+    assert len(str(error.value)) < 400
+
+
+def test_a_program_that_grows_takes_little_memory():
+    tracemalloc.start()
+    with pytest.raises(LengthLimitExceeded):
+        list(MarkovAlgorithm.parse("-> *").steps(""))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
 
 
 def test_the_limit_counts_steps_taken():

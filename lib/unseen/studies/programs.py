@@ -28,7 +28,7 @@ import pandas as pd
 
 from unseen.evaluation import all_right, greedy_answers
 from unseen.model import Transformer
-from unseen.rewriting import MarkovAlgorithm, Rule, StepLimitExceeded
+from unseen.rewriting import LengthLimitExceeded, MarkovAlgorithm, Rule, StepLimitExceeded
 from unseen.runs.store import Store
 from unseen.scales import Setting, amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
@@ -168,6 +168,8 @@ def misfit(program: MarkovAlgorithm, text: str, task: TapeSpec) -> str:
         longest = max(map(len, [text, *(step.text for step in program.steps(text, STEPS))]))
     except StepLimitExceeded:
         return f"the right computation takes more than {STEPS} steps"
+    except LengthLimitExceeded as error:
+        return f"{error}"
     most = task.longest_input
     return f"a tape of {longest} letters (at most {most})" if longest > most else ""
 
