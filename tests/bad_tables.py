@@ -17,7 +17,8 @@ DOTTED = [f"{part.name}.{field.name}" for part in fields(RunSpec) for field in f
 SHORT = {COLUMNS[name].sets: name for name in COLUMNS if "." not in name}
 BAD = {  # never good, whatever the field and the rest of the row
     int: [" ", "x", "1.5", "True", "None", "nan", "inf", "-1", "--1", "0x10", "1,000", "=1+1", "\0", '"',
-          "__import__('os').abort()", "9" * 19, "9" * 5_000],
+          "__import__('os').abort()", "9" * 19, "9" * 5_000, "1.000", "1 000", "1e-3", "1e99",
+          "1.5e0", "٣", "−1"],
     float: [" ", "x", "nan", "inf", "-inf", "1e400", "1000.5", "-1", "0,5", ".", "e5", "True", "=1*2", "\0"],
     str: [" ", "modern ", "aa", "a b", "=1+1", "nan.", "a,b", '"a"', "→", "|", "a\0", "ab" * 2_000],
 }  # fmt: skip
@@ -33,12 +34,15 @@ class Table(NamedTuple):
     end: str
     quoting: int
     mark: bytes
+    sign: str
+    said: bool
 
     def encoded(self) -> bytes:
         """The table as bytes."""
         text = io.StringIO(newline="")
-        csv.writer(text, quoting=self.quoting, lineterminator=self.end).writerows([self.names, *self.rows])
-        return self.mark + text.getvalue().encode()
+        how = {"quoting": self.quoting, "lineterminator": self.end, "delimiter": self.sign}
+        csv.writer(text, **how).writerows([self.names, *self.rows])
+        return self.mark + (f"sep={self.sign}{self.end}" * self.said + text.getvalue()).encode()
 
 
 @st.composite
@@ -78,9 +82,9 @@ def tables(draw) -> Table:
     )
     end, mark = draw(st.sampled_from(["\n", "\r\n", "\r"])), draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
-    return Table(
-        names, [[written(run, name) for name in names] for run in runs], runs, base, end, quoting, mark
-    )
+    rows = [[written(run, name) for name in names] for run in runs]
+    sign, said = draw(st.sampled_from([",", ";", "\t", "|"])), draw(st.booleans())
+    return Table(names, rows, runs, base, end, quoting, mark, sign, said)
 
 
 def written(run: RunSpec, name: str) -> str:
@@ -97,6 +101,7 @@ def never_good(name: str) -> list[str]:
 
 PIECES = [name.encode() for name in COLUMNS]
 PIECES += [text.encode() for texts in BAD.values() for text in texts if len(text) < 99]
+PIECES += [b";", b"\t", b"sep=;\n", b"1.000", b"1e3", b"64.0"]
 PIECES += [b",", b"\n", b"\r", b"\r\n", b'"', b"\xff", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"64", b"72"]
 
 

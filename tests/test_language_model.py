@@ -106,7 +106,7 @@ def test_a_file_that_is_no_task_is_refused_before_the_model_is_made(tmp_path, mo
     path, open_end = tmp_path / "rows.jsonl", '{"messages": [{"role": "user", "content": "A"}]}\n'
     for lines, message in (
         (PUBLISHED, "3 rows are too few, at least 5"),
-        (open_end, "row 1: expected to end"),
+        (open_end, "line 1: expected to end"),
     ):
         path.write_text(lines, "utf-8")
         with pytest.raises(BadMessages, match=message):

@@ -1,13 +1,15 @@
 """Sweep tables: what is read means what is written, and whatever is wrong is named with its place."""
 
+import gzip
 import os
+import re
 from dataclasses import fields
 
 import pytest
 
 from bad_tables import BAD, DOTTED, never_good
 from unseen.runs import tables as module
-from unseen.runs.tables import COLUMNS, SHOWN, BadTable, read_table, run_of
+from unseen.runs.tables import COLUMNS, SHOWN, BadTable, folder_in, name_of, read_table, run_of
 from unseen.scales import scale
 from unseen.specs import RunSpec
 
@@ -111,29 +113,102 @@ def test_a_table_of_a_scale():
         ("", "empty, or a header without rows"),
         (b"\xef\xbb\xbf\r\n\n", "empty, or a header without rows"),
         ("instructions,width,steps,seed\n", "empty, or a header without rows"),
-        ("width,\n64,1\n", "row 1: column '' is unknown (known, "),
+        ("width,\n64,1\n", "row 1: column '' is unknown: nothing stands there; "),
         (
-            "instructions;width\n100;64\n",
-            "row 1: column 'instructions;width' is unknown; did you mean 'instructions'?",
+            ",width\n0,64\n",
+            "row 1: column '' is unknown: nothing stands there; a row without this",
         ),
+        ("\nwidth\n64\n", "row 1: empty, above the column names; delete it"),
+        ("width;steps,seed\n64;9,1\n", "row 1: column 'width;steps' is unknown; did you mean "),
+        ("Width\n64\n", "row 1: column 'Width' is unknown; did you mean 'width'?"),
+        ("# mine\nwidth\n64\n", "row 1: column '# mine' is unknown: a comment"),
+        ("width,note\n64,a\n", "row 1: column 'note' is unknown; columns are settings of a run, not notes"),
+        ("width,state\n64,done\n", "row 1: column 'state' is unknown: a column of results"),
+        ("program: train.py\nmethod: grid\n", "row 1: column 'program: train.py' is unknown: YAML"),
+        ('[{"width": 64}]', "this is JSON"),
         ("width,model.width\n64,64\n", "row 1: columns 'width' and 'model.width' both set model.width"),
         ("model.seed,seed\n1,1\n", "row 1: columns 'model.seed' and 'seed' both set model.seed"),
         ("width,steps\n64,9\n64\n", "row 3: 1 cell(s) for 2 column(s)"),
-        ("width,steps\n64,9,\n", "row 2: 3 cell(s) for 2 column(s)"),
-        ("width,steps\n64,9\n\n64,8\n", "row 3: 0 cell(s) for 2 column(s)"),
+        ("width,steps\n64,1,000\n", "row 2: 3 cell(s) for 2 column(s): width, steps (a comma in a number"),
+        ("width,steps\n64,9\n\n64,8\n", "row 3: 0 cell(s) for 2 column(s): width, steps (delete the empty"),
         (
             "width,steps\n64,9\n64,0\n",
             "row 3: column 'steps': TrainingSpec.steps=0: Input should be greater than or equal to 1",
         ),
         ("width\n64\n 6_4\n", f"row 3: the same run ({BASE.digest()}) as row 2"),
         ("width\n=1+1\n", "row 2: column 'width': '=1+1' is not an integer"),
-        ("width\n64".encode("utf-16"), "'utf-8' codec can't decode"),
+        ("width\n64".encode("utf-16"), "this is text in UTF-16; save it as UTF-8"),
+        ("width\n64".encode("utf-16-be"), "this is text in UTF-16; save it as UTF-8"),
+        ("width\n64".encode("utf-32"), "this is text in UTF-32; save it as UTF-8"),
+        ("width\r64é\r".encode("latin-1"), "line 2: byte 0xe9 is not UTF-8 (Latin-1 or Windows-1252?)"),
+        (gzip.compress(b"width\n64\n"), "this is compressed (gzip); unpack it first"),
+        (
+            b"PK\x03\x04\x14\0\x06\0",
+            "this is a workbook (xlsx, ods, xls) or a zip archive; save",
+        ),
+        (b"PAR1\x15\x04", "this is a table in Parquet or Arrow; write it as text with pandas"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "this is a pointer that git-lfs left"),
+        (b"\n<!DOCTYPE html>", "this is a web page"),
         ('width,steps\n"64,9\n', "row 2: unexpected end of data"),
     ],
 )
 def test_a_bad_table_is_refused_with_its_place(table, content, message):
     (problem,) = problems(table(content))
     assert problem.startswith(message)
+
+
+@pytest.mark.parametrize("content", [
+    "width;seed\n64;1\n", "width\tseed\n64\t1\n", "width|seed\n64|1\n", '"width";"seed"\r"64";"1"\r',
+    "sep=;\r\nwidth;seed\r\n64;1\r\n", '"sep=,"\nwidth,seed\n64,1\n', "\ufeffSEP=\t\nwidth\tseed\n64\t1",
+    "width,seed,\n64,1,\n", "width,seed,,\n64,1, ,\n,,,\n \n\n", "width,seed,\n64,1\n", "width,seed\n64,1,\n",
+    "width,seed\n6.4E+01,1.0\n", "width,seed\n64.,1e0\n",
+])  # fmt: skip
+def test_what_spreadsheets_write_is_read(table, content):
+    assert read_table(table(content), BASE) == [run_of({"width": "64", "seed": "1"}, BASE)]
+
+
+@pytest.mark.parametrize(("text", "what"), [
+    *((text, "separators of thousands") for text in
+      ("1,000", "1.000", "1 000", "1'000", "1’000", "1\xa0000", "1\u202f000", "-1.000.000", "1.000,5")),
+    *((text, "a decimal comma") for text in ("0,001", ",5", "0,1e-3", "0,000", "1,5")),
+    *((text, "a missing value") for text in ("nan", "NA", "N/A", "None", "null", "-", "<NA>")),
+    *((text, "a truth value") for text in ("True", "FALSE", "yes")),
+    *((text, "digits and signs other") for text in ("−1", "١٠", "１０", "１e3")),
+    *((text, "a date") for text in ("2026-01-10", "10.1.2026", "10 Jan", "Jan-10", "1/3/26")),
+    *((text, "a unit or a share") for text in ("10%", "10 k", "1M")),
+    ("=10*10", "a formula"), ("@A1", "a formula"), ("#N/A", "a spreadsheet's"), ("#REF!", "a spreadsheet's"),
+    ("10  # first", "a comment"), ("# 10", "a comment"), ("[10, 20]", "a list"), ("'10", "a quotation mark"),
+    ("", "nothing stands there"),
+])  # fmt: skip
+def test_a_cell_that_is_no_number_is_refused_by_what_it_is(text, what):
+    for name in ("width", "learning_rate"):
+        if (name, text) != ("learning_rate", "1.000"):  # there it is a one
+            with pytest.raises(BadTable, match=f"^column '{name}': .* is not a.* number|integer .*: {what}"):
+                run_of({name: text}, BASE)
+
+
+@pytest.mark.parametrize("text", ["９" * 10**6 + "a", "1" + ",000" * 10**6 + "x", " #" * 10**6, "9" * 10**6])
+def test_a_long_cell_is_refused_at_once(text):
+    with pytest.raises(BadTable, match=r"^column 'width': .* is not an integer") as error:
+        run_of({"width": text}, BASE)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(("stem", "fit"), [
+    ("mine", "mine"), ("u\u0308ber alles", "über alles"), ("mine (1)", "mine 1 ...."),
+    ("run 😀", "run ...."), ("😀", "table ...."), ("store", "store ...."), ("con", "con ...."),
+    (".mine", "mine ...."),
+    ("-rf", "rf ...."), ("ab" * 90, "(ab){25} ...."), ("hi\udc80", "hi ...."), ("a\nb", "ab ...."),
+])  # fmt: skip
+def test_any_file_name_gives_a_name_of_a_sweep(tmp_path, stem, fit):
+    name = name_of(tmp_path / f"{stem}.csv")
+    assert re.fullmatch(fit, name)
+    assert folder_in(tmp_path, name, "sweep name") == tmp_path / name
+
+
+def test_names_made_to_fit_differ_where_their_files_do(tmp_path):
+    assert len({name_of(tmp_path / f"mine {sign}.csv") for sign in ("(1)", "[1]", "1", "1?", "1😀")}) == 5
+    assert folder_in(tmp_path, "u\u0308", "sweep name") == tmp_path / "ü"
 
 
 def test_all_rows_are_checked_and_the_first_problems_shown(table):

@@ -24,7 +24,7 @@ from unseen.runs.checkpoints import SpecChanged, export_model
 from unseen.runs.cluster import executor
 from unseen.runs.progress import duration
 from unseen.runs.store import Store, ensure
-from unseen.runs.tables import read_table, run_of, run_sweep, sweep_folder
+from unseen.runs.tables import name_of, read_table, run_of, run_sweep, sweep_folder
 from unseen.runs.workers import threads
 from unseen.scales import SCALES, scale
 from unseen.signals import Terminated, polite_stops, terminable
@@ -129,7 +129,7 @@ def _study(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     """Train every row of a table."""
     specs = read_table(options.table, scale(options.scale).main.base)
-    name = options.table.stem if options.name is None else options.name
+    name = name_of(options.table) if options.name is None else options.name
     table = run_sweep(name, specs, Store(), executor(options.scheduler))
     undone = table[table["state"] != "done"]
     for line in undone.itertuples():

@@ -141,3 +141,8 @@ def short(value: Any) -> str:
     except (ValueError, RecursionError):  # an integer of more digits than Python writes, lists in lists
         text = "a very large number or list"
     return text if len(text) <= 250 else f"{text[:250]}..."
+
+
+def listed(problems: list[str], most: int = 20) -> list[str]:
+    """The first of many problems, and how many more there are."""
+    return problems[:most] + [f"and {len(problems) - most:,} more"] * (len(problems) > most)

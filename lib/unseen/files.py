@@ -26,6 +26,19 @@ from unseen.errors import Explained
 LARGEST, LARGEST_TEXT, LARGEST_NOTE = 2**36, 2**26, 2**22  # bytes read of any file, of a text, of a JSON file
 _PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # how ``write`` names a file that is not whole yet
 _SEAL = 32  # bytes of a SHA-256
+_FOREIGN = {  # how a file begins that is no text in UTF-8: what it is and what to do
+    rb"\xff\xfe\0\0|\0\0\xfe\xff|\0\0\0[^\0]|[^\0]\0\0\0": "this is text in UTF-32; save it as UTF-8",
+    rb"\xff\xfe|\xfe\xff|[^\0]\0|\0[^\0]": "this is text in UTF-16; save it as UTF-8 (iconv -f UTF-16)",
+    rb"\x1f\x8b": "this is compressed (gzip); unpack it first (gunzip)",
+    rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!": "this is compressed; unpack it first",
+    rb"PK\x03\x04|\xd0\xcf\x11\xe0": "this is a workbook (xlsx, ods, xls) or a zip archive; "
+    "save the sheet as 'CSV UTF-8', or unpack the archive",
+    rb"PAR1|ARROW1": "this is a table in Parquet or Arrow; write it as text with pandas: "
+    "to_json(..., orient='records', lines=True) for conversations, to_csv(..., index=False) for a sweep",
+    rb"\x80[\x02-\x05]|\x89HDF|SQLite format|%PDF|\x93NUMPY|\0\0": "this is binary; export it as text",
+    rb"version https://git-lfs": "this is a pointer that git-lfs left; 'git lfs pull' fetches the file",
+    rb"\s*<(!doctype|html|\?xml)": "this is a web page or XML, not the file; download the file itself (raw)",
+}
 
 
 class BrokenRun(Explained):
@@ -118,12 +131,30 @@ def check_room(root: Path, needed: int = 0) -> None:
 def read(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
     """The bytes of a regular file; raises ``OSError``, and ``ValueError`` for more than ``at_most`` bytes."""
     if not path.is_file():  # opening a pipe would block
-        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+        what = "it is a folder, not a file" if path.is_dir() else "no such file"
+        raise FileNotFoundError(errno.ENOENT, what, str(path))
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > at_most:
             raise ValueError(f"{path} is larger than {at_most:,} bytes")
         return file.read(size)
+
+
+def read_text(path: Path, at_most: int = LARGEST_TEXT) -> str:
+    """The text of a file in UTF-8, without a byte-order mark.
+
+    Raises as ``read``, and ``ValueError`` that says what another file is.
+    """
+    content = read(path, at_most)
+    for begin, what in _FOREIGN.items():
+        if re.match(begin, content, re.DOTALL | re.IGNORECASE):
+            raise ValueError(what)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = len((content[: error.start] + b".").splitlines())
+        why = f"line {line}: byte {content[error.start]:#04x} is not UTF-8 (Latin-1 or Windows-1252?)"
+        raise ValueError(f"{why}; save it as UTF-8") from error
 
 
 def hash_of(path: Path) -> str:

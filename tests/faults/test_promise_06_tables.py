@@ -11,6 +11,8 @@ from unseen.runs import tables as module
 fuzzed = settings(max_examples={"short": 20, "usual": 500, "long": 5_000}[AMOUNT])
 BAD = {
     "unknown column": ("width,hieght\n16,2\n", ["row 1", "'hieght'"]),
+    "a semicolon table with a decimal comma": ("width;steps\n16;4\n16;4,5\n", ["row 3", "decimal comma"]),
+    "a thousand": ("width,steps\n16,1.000\n", ["row 2", "'steps'", "thousands"]),
     "code": ("width\n__import__('os').abort()\n", ["row 2", "'width'"]),
     "several at once": ("width,steps\nx,4\n16,y\n", ["row 2", "row 3"]),
 }

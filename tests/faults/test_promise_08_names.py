@@ -40,6 +40,16 @@ def test_a_bad_name_is_refused(runs, table, promise, capsys, name):
     promise("bad names", 2)
 
 
+@pytest.mark.parametrize("stem", ["mine (1)", "U\u0308bersicht", "run 😀", "store", "-rf"])
+def test_a_table_of_any_name_is_taken(runs, tmp_path, promise, stem):
+    path = tmp_path / f"{stem}.csv"
+    path.write_text("steps\n1\n")
+    for _ in range(2):
+        assert main(["sweep", str(path), "--scale", "smoke", "--scheduler", "serial"]) == 0
+    assert len(list((runs / "sweeps").iterdir())) == 1
+    promise("tables of any name")
+
+
 @pytest.mark.parametrize("target", ["away", "nothing", "runs", "runs/store", "runs/sweeps/mine"])
 @pytest.mark.parametrize("link", ["sweeps", "sweeps/mine"])
 def test_a_link_out_of_the_runs_folder_is_not_followed(runs, table, tmp_path, promise, capsys, link, target):

@@ -3,7 +3,8 @@
 A column is a field's dotted name (``model.width``), or its own name where no other part has it
 (``width``); ``examples`` is ``task.examples``, and ``seed`` draws rules, examples and initial weights, as
 ``RunSpec.with_seed`` does.  What no column names is as in the base run.  Cells are never computed:
-``=1+1`` is no integer.
+``=1+1`` is no integer.  Commas, semicolons, tabs or bars divide cells, whichever the header has, or what a
+line ``sep=;`` above it says, which no row number counts, as no spreadsheet shows it.
 
 A sweep has a name and a folder ``runs/sweeps/<name>/``: which runs it is made of, and what became of each.
 The runs themselves lie in the store like all others, so two sweeps share what they have in common.
@@ -21,9 +22,12 @@ unseen.runs.tables.BadTable: column 'width': ModelSpec.width=63: must be a multi
 """
 
 import csv
+import hashlib
 import io
 import json
+import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
@@ -32,9 +36,10 @@ from reprlib import repr as short
 from typing import Annotated, NamedTuple, get_args, get_origin
 
 import pandas as pd
-from pydantic import AllowInfNan, TypeAdapter, ValidationError
+from pydantic import AllowInfNan, BeforeValidator, TypeAdapter, ValidationError
 
-from unseen.files import BrokenRun, brief, read, read_json, runs_folder, write
+from unseen.fields import listed
+from unseen.files import BrokenRun, brief, read_json, read_text, runs_folder, write
 from unseen.runs.checkpoints import SpecChanged
 from unseen.runs.inventory import entry
 from unseen.runs.store import Store
@@ -44,8 +49,36 @@ from unseen.specs import RunSpec, differences
 
 LARGEST, LARGEST_SWEEP = 16 * 2**20, 2**28  # bytes of a table, of a ``sweep.json``
 MOST_ROWS, SHOWN = 200_000, 20  # rows below the header; problems that a message lists
+_MEANT = {re.compile(pattern, re.ASCII | re.IGNORECASE): what for pattern, what in {
+    r"#[a-z/0]+[!?]?": "a spreadsheet's error",
+    r"#.*|.*\s(#|//).*": "a comment; a table holds none",
+    r"[=@].*": "a formula; paste its value",
+    r"nan|n/?a|none|null|<na>|-|\?": "a missing value; each row needs one",
+    r"true|false|yes|no": "a truth value",
+    r"[+-]?[1-9]\d{0,2}([.,'’ \u00a0\u2009\u202f]\d{3})+([.,]\d+)?": "separators of thousands? write 1000",
+    r"[+-]?\d*,\d+(e[+-]?\d+)?": "a decimal comma? write a point",
+    r"\d+[-/.]\d+[-/.]\d+|\d+[-. ]+[a-z]{3,}.*|[a-z]{3}[-. ]+\d+": "a date, as spreadsheets make of numbers?",
+    r"[+-]?[\d.]+ ?(%|[a-z]{1,2})": "a unit or a share in percent; write the number alone",
+    r"[\[({].*": "a list? each of its values is a row of its own",
+    r"['\"’].*": "a quotation mark too many",
+    r"[\w-]+:( .*)?": "YAML, not a table?",
+    r"run|state|reason|split|accuracy": "a column of results, not of a sweep's table",
+    r"": "nothing stands there; a row without this value? an index that pandas saved?",
+    r"[^a-df-z]*[^\x00-\x7f][^a-df-z]*": "digits and signs other than 0 to 9 . + -",
+}.items()}  # fmt: skip
+
+
+def _whole(text: str) -> str:
+    """A whole number, of which spreadsheets may have made ``1E+03``; ``1.000`` may be one or a thousand."""
+    text = text.strip()
+    if re.fullmatch(r"[+-]?\d{1,3}\.\d{3}", text):
+        raise ValueError(text)
+    number = float(text) if re.fullmatch(r"[+-]?\d{1,20}(\.\d*)?(e\+?\d\d?)?", text, re.A | re.I) else 0.5
+    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else text
+
+
 _FORMS = {
-    int: (TypeAdapter(int), "an integer such as 1000"),
+    int: (TypeAdapter(Annotated[int, BeforeValidator(_whole)]), "an integer such as 1000"),
     float: (TypeAdapter(Annotated[float, AllowInfNan(False)]), "a finite number such as 0.015"),
     str: (TypeAdapter(str), "text"),
 }
@@ -98,7 +131,7 @@ def run_of(values: Mapping[str, str], base: RunSpec) -> RunSpec:
         try:
             value = form.validate_strings(text)
         except ValidationError:
-            faults.append(f"column {name!r}: {short(text)} is not {what}")
+            faults.append(f"column {name!r}: {short(text)} is not {what}{_meant(text)}")
             continue
         for part, field in COLUMNS[name].sets:
             parts.setdefault(part, {})[field] = value
@@ -120,11 +153,15 @@ def read_table(path: Path, base: RunSpec) -> list[RunSpec]:
     """
     header, *lines = _cells(path) or [[]]
     runs, faults = {}, _name_faults(names := [name.strip() for name in header])
+    if lines and not names:
+        faults = ["empty, above the column names; delete it"]
     faults = [f"{path}, row 1: {fault}" for fault in faults]
     for row, cells in enumerate([] if faults else lines, 2):
         try:
             if len(cells) != len(names):
-                raise BadTable(f"{len(cells):,} cell(s) for {len(names)} column(s): {', '.join(names)}")
+                why = "a comma in a number divides it" if cells else "delete the empty row"
+                count = f"{len(cells):,} cell(s) for {len(names)} column(s): {', '.join(names)}"
+                raise BadTable(count + f" ({why})" * (not 0 < len(cells) < len(names)))
             run = run_of(dict(zip(names, cells, strict=True)), base)
             if runs.setdefault(run, row) != row:
                 raise BadTable(f"the same run ({run.digest()}) as row {runs[run]}")
@@ -133,19 +170,21 @@ def read_table(path: Path, base: RunSpec) -> list[RunSpec]:
     if not runs:
         faults = faults or [f"{path}: empty, or a header without rows"]
     if faults:
-        raise BadTable("\n".join(_shown(faults)))
+        raise BadTable("\n".join(listed(faults, SHOWN)))
     return list(runs)
 
 
-def _shown(problems: list[str]) -> list[str]:
-    return problems[:SHOWN] + [f"and {len(problems) - SHOWN:,} more"] * (len(problems) > SHOWN)
-
-
 def _cells(path: Path) -> list[list[str]]:
-    """The cells of a CSV file by row; in UTF-8, with any line ends and empty lines at the end."""
+    """The cells of a CSV file by row; in UTF-8, with any line ends, without what is empty behind the rest."""
     try:
-        text = read(path, LARGEST).decode("utf-8-sig").rstrip("\r\n")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        text = read_text(path, LARGEST)
+        if text.startswith(("[", "{")):
+            raise ValueError("this is JSON, not a table; pandas: read_json(...).to_csv(..., index=False)")
+        said = re.match('"?sep=(.)"?(\r\n|\r|\n)', text, re.IGNORECASE)
+        text = text[said.end() if said else 0 :]
+        here = [said[1]] if said else [sign for sign in ",;\t|" if sign in re.match(r"[^\r\n]*", text)[0]]
+        sign = here[0] if len(here) == 1 else ","
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=sign)
         rows = list(reader)
     except csv.Error as error:
         raise BadTable(f"{path}, row {reader.line_num}: {error}") from error
@@ -153,7 +192,16 @@ def _cells(path: Path) -> list[list[str]]:
         raise BadTable(f"{path}: {brief(getattr(error, 'strerror', None) or error)}") from error
     if len(rows) > MOST_ROWS + 1:
         raise BadTable(f"{path}: more than {MOST_ROWS:,} rows")
-    return rows
+    while rows and not "".join(rows[-1]).strip():
+        del rows[-1]
+    named = max((n for n, name in enumerate(rows[0] if rows else [], 1) if name.strip()), default=0)
+    return rows if any("".join(row[named:]).strip() for row in rows) else [row[:named] for row in rows]
+
+
+def _meant(text: str) -> str:
+    """What a text most likely is that is no value or no name, as the end of a sentence."""
+    what = next((what for pattern, what in _MEANT.items() if pattern.fullmatch(text.strip()[:100])), "")
+    return f": {what}" if what else ""
 
 
 def _name_faults(names: Sequence[str]) -> list[str]:
@@ -161,7 +209,9 @@ def _name_faults(names: Sequence[str]) -> list[str]:
     faults, setter = [], {}
     for name in names:
         if name not in COLUMNS:
-            hint = "".join(f"; did you mean {close!r}?" for close in get_close_matches(name[:60], COLUMNS, 1))
+            near = get_close_matches(name[:60].lower(), COLUMNS, 1)
+            hint = _meant(name) or "".join(f"; did you mean {close!r}?" for close in near)
+            hint = hint or "; columns are settings of a run, not notes or names of it"
             faults.append(f"column {short(name)} is unknown{hint} (known, with commas between: {_KNOWN})")
         elif twice := [pair for pair in COLUMNS[name].sets if pair in setter]:
             faults.append(f"columns {setter[twice[0]]!r} and {name!r} both set {'.'.join(twice[0])}")
@@ -183,6 +233,7 @@ def folder_in(root: Path, name: str, what: str) -> Path:
     ...
     unseen.runs.tables.BadName: output folder '../x' must be one to eight parts with / between, ...
     """
+    name = unicodedata.normalize("NFC", name)  # some systems write letters and accents apart
     if not _NAME.fullmatch(name):
         raise BadName(
             f"{what} {short(name)} must be one to eight parts with / between, each of 1 to 60 letters, "
@@ -196,6 +247,19 @@ def folder_in(root: Path, name: str, what: str) -> Path:
     if not inside or inside[0].casefold() == "store":
         raise BadName(f"{what} {short(name)} must lie in {root}, not in its store; choose another name")
     return root.joinpath(*inside)
+
+
+def name_of(table: Path) -> str:
+    """The name of a sweep by default: that of its table, made to fit where it does not.
+
+    >>> name_of(Path("widths (2).csv")), name_of(Path("u\u0308ber alles.csv"))
+    ('widths 2 c44b', 'über alles')
+    """
+    stem = unicodedata.normalize("NFC", table.stem)
+    if re.fullmatch(_PART, stem) and stem.casefold() != "store":
+        return stem
+    fit = re.sub(r"[^\w .{}-]", "", stem).strip(" .-")[:50] or "table"
+    return f"{fit} {hashlib.sha256(os.fsencode(stem)).hexdigest()[:4]}"  # another file gets another name
 
 
 def sweep_folder(name: str) -> Path:
@@ -233,7 +297,7 @@ def _changed(before: list[RunSpec], now: list[RunSpec]) -> list[str]:
             new = instead is not None and instead not in before
             odd = differences(spec.to_dict(), instead.to_dict()) if new else ["gone"]
             said.append(f"row {row}: {', '.join(odd)}")
-    return _shown(said)
+    return listed(said, SHOWN)
 
 
 def run_sweep(name: str, specs: list[RunSpec], store: Store, executor: Executor | None) -> pd.DataFrame:
