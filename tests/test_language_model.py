@@ -1,5 +1,7 @@
 """Notebook 24's study: its tiny model, small tasks, files, self-sampled rows and tunings."""
 
+import json
+import shutil
 import socket
 from dataclasses import replace
 
@@ -7,6 +9,7 @@ import pytest
 
 from unseen.files import BrokenRun
 from unseen.lm import load, tiny, tune
+from unseen.lm.load import BadBase
 from unseen.messages import BadMessages, Message, as_text, pair
 from unseen.scales import amounts
 from unseen.studies import language_model as study
@@ -52,6 +55,19 @@ def test_the_tiny_model_is_made_once_always_the_same_and_offline(folder, runs, m
     monkeypatch.setattr(tiny, "train", never)
     assert tiny.ensure(SMALL) == made
     assert load.checked(made, chat=True) == made
+
+
+def test_its_pre_training_resumes_to_the_same_weights(runs, monkeypatch):
+    spec, update, said = replace(SMALL, steps=40), tiny.update, []
+    whole = load.fingerprint(tiny.ensure(spec))
+    shutil.rmtree(tiny.ensure(spec).parent)
+    left = iter(range(38))
+    monkeypatch.setattr(tiny, "update", lambda *given: update(*given, *[] if next(left) < 37 else [1]))
+    with pytest.raises(TypeError):
+        tiny.ensure(spec)
+    monkeypatch.setattr(tiny, "update", update)
+    assert load.fingerprint(tiny.ensure(spec, said.append)) == whole
+    assert said == ["pre-training the tiny model resumes from step 36"]
 
 
 def test_its_tokenizer_knows_every_word_and_loses_none():
@@ -111,6 +127,105 @@ def test_a_file_that_is_no_task_is_refused_before_the_model_is_made(tmp_path, mo
         path.write_text(lines, "utf-8")
         with pytest.raises(BadMessages, match=message):
             study.base_of("smoke", task_file=str(path))
+
+
+REFUSES = {  # what a template may insist on, as those of published models do
+    "a system turn": "messages[0]['role'] == 'system'",
+    "two users in a row": "messages | selectattr('role', 'eq', 'user') | list | length > 2",
+    "an assistant first": "messages[0]['role'] == 'assistant'",
+}
+
+
+@pytest.mark.parametrize(("what", "row"), [
+    ("a system turn", (Message("system", "Be brief."), *pair("A", "B"))),
+    ("two users in a row", (*pair("A", "B"), Message("user", "C"), *pair("D", "E"))),
+    ("an assistant first", (Message("assistant", "Hello"), *pair("A", "B"))),
+    ("length", pair("A " * 300, "B")), ("length", pair("A", "B " * 600)),
+])  # fmt: skip
+@pytest.mark.parametrize("file", ["task_file", "diverse_file"])
+def test_a_row_that_the_base_cannot_read_is_named_before_any_work(
+    folder, tmp_path, runs, monkeypatch, capsys, what, row, file
+):
+    base, path = shutil.copytree(folder, tmp_path / "base"), tmp_path / "rows.jsonl"
+    rows = [pair("A", "B")] * 8
+    path.write_text(as_text([*rows[:2], row, *rows[2:], row]), "utf-8")
+    if condition := REFUSES.get(what):
+        template = (
+            f"{{% if {condition} %}}{{{{ raise_exception('no {what}') }}}}{{% endif %}}" + tiny.TEMPLATE
+        )
+        (base / "chat_template.jinja").write_text(template)
+    monkeypatch.setattr(study, "PUBLISHED", SPEC.but(modules=study.MODULES))
+    monkeypatch.setattr(study, "load", never)
+    given = {"base": str(base), file: str(path)}
+    if file == "diverse_file" and condition:  # of such a row only the last query and its answer are read
+        assert len(study.base_of("smoke", **given).references) == 10
+        assert "only the last query and its answer are read" in capsys.readouterr().out
+        return
+    with pytest.raises(
+        BadBase, match=rf"rows\.jsonl, row 3, 10: .*(no {what}|tokens .* that this model reads)"
+    ):
+        study.base_of("smoke", **given)
+    if not condition:
+        found = study.base_of("smoke", **given, leave_out_long=True)
+        assert len(found.rows or found.references) == 8
+        assert "row 3, 10: " in (said := capsys.readouterr().out)
+        assert "2 of 10 rows left out" in said
+
+
+@pytest.mark.parametrize(("most", "new"), [(4096, 512), (513, 512), (512, 256), (256, 128)])
+def test_a_base_of_few_positions_gets_fewer_new_tokens(
+    folder, tmp_path, runs, monkeypatch, capsys, most, new
+):
+    base = shutil.copytree(folder, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "max_position_embeddings": most}))
+    monkeypatch.setattr(study, "PUBLISHED", SPEC.but(modules="q_proj"))
+    monkeypatch.setattr(study, "unfit", lambda *given: ({}, {}))
+    assert study.base_of("smoke", base=str(base)).new_tokens == new
+    assert (f"at most {new} of them" in capsys.readouterr().out) == (new < 512)
+
+
+@pytest.mark.parametrize(("rows", "queries", "message"), [
+    (5, 4, "4 queries are too few for ratio 1: left out; DELIA is not run, only plain tuning"), (5, 5, ""),
+])  # fmt: skip
+def test_that_a_file_is_too_short_for_delia_is_said_before_any_work(
+    tmp_path, runs, monkeypatch, capsys, rows, queries, message
+):
+    for name, count in (("task", rows), ("diverse", queries)):
+        (tmp_path / name).write_text(as_text([pair("A", "B")] * count))
+
+    def made(spec):
+        assert message in capsys.readouterr().out
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tiny, "ensure", made)
+    with pytest.raises(KeyboardInterrupt):
+        study.base_of("smoke", task_file=str(tmp_path / "task"), diverse_file=str(tmp_path / "diverse"))
+
+
+def test_an_answer_that_did_not_end_is_kept_as_none(base, task, monkeypatch):
+    task = task._replace(questions={"other": [pair("A", ""), pair("B", "")]})
+    monkeypatch.setattr(study, "reply", lambda *given, **how: [None, ""])
+    assert study.answers(study.ensure(base, task, None, 0), "other") == [None, ""]
+
+
+def test_only_what_is_needed_is_sampled_and_an_interrupted_block_keeps_the_rest(base, monkeypatch):
+    sampled, stops = [], [2]  # the block whose sampling is interrupted
+
+    def reply(loaded, conversations, new_tokens, seed, **how):
+        if seed in stops:
+            raise KeyboardInterrupt
+        sampled.append(len(conversations))
+        return ["ok"] * len(conversations)
+
+    monkeypatch.setattr(study, "reply", reply)
+    assert len(study.self_sampled(base, 12)) == 12
+    assert sampled == [64]
+    with pytest.raises(KeyboardInterrupt):
+        study.self_sampled(base, 150)
+    stops.clear()
+    assert len(study.self_sampled(base, 150)) == 150
+    assert sampled == [64] * 3
 
 
 def test_a_finished_tuning_is_kept_with_its_answers(base, task, monkeypatch):

@@ -1,9 +1,11 @@
 """Language models in local folders: a tiny random Llama on disk, no network, nothing computed twice."""
 
 import json
+import math
 import shutil
 import socket
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -68,15 +70,102 @@ def never(*given, **named):
 # Folders that are refused, before any work
 
 
-@pytest.mark.parametrize(("gone", "message"), [
-    ("config.json", r"holds no config\.json"), ("model.safetensors", r"no weights as \*\.safetensors"),
-    ("tokenizer.json", "holds no tokenizer"),
+@pytest.mark.parametrize(("gone", "there", "message"), [
+    ("config.json", "", r"holds no config\.json"), ("tokenizer.json", "", "holds no tokenizer"),
+    ("model.safetensors", "pytorch_model.bin", r"no weights as \*\.safetensors.*pickle.*save_pretrained"),
+    ("model.safetensors", "consolidated.00.pth", "pickle"), ("model.safetensors", "a.msgpack", "another form"),
+    ("model.safetensors", "model-Q4_K_M.gguf", "llama.cpp's form"),
+    ("model.safetensors", "consolidated.safetensors", "neither model.safetensors nor named in"),
+    ("config.json", "adapter_config.json", r"it is an adapter: merge it into its base"),
+    ("", "adapter_config.json", r"adapter_config.json; it is an adapter"),
+    ("tokenizer.json", "trainer_state.json", "a Trainer's checkpoint: copy what is missing"),
+    ("config.json", "checkpoint-40/adapter_config.json", "a Trainer's output: try .*checkpoint-40"),
+    ("config.json", "snapshots/0a1b/config.json", "the hub's cache: try .*snapshots/0a1b"),
+    ("config.json", "models--a--b/snapshots/0a1b/config.json", "the hub's cache: try .*a--b/snapshots/0a1b"),
+    ("config.json", "hub/models--a--b/snapshots/0a1b/config.json", "the hub's cache: try .*snapshots/0a1b"),
+    ("config.json", "llama/config.json", "a folder of folders: try .*llama"),
 ])  # fmt: skip
-def test_a_folder_that_lacks_something_is_refused(copy, gone, message):
-    (copy / gone).unlink()
-    (copy / "pytorch_model.bin").write_bytes(b"a pickle")
+def test_a_folder_that_lacks_something_is_refused_by_what_it_most_likely_is(copy, gone, there, message):
+    if gone:
+        (copy / gone).unlink()
+    if there:
+        (copy / there).parent.mkdir(parents=True, exist_ok=True)
+        (copy / there).write_bytes(b"{}")
     with pytest.raises(BadBase, match=message):
         load.checked(copy)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "tokenizer.json", "config.json", "chat_template.jinja"]
+)
+def test_a_pointer_of_git_lfs_is_named(copy, name):
+    (copy / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 135\n")
+    with pytest.raises(BadBase, match=f"{name} is a pointer of git-lfs.*git lfs pull"):
+        load.checked(copy)
+
+
+def test_a_part_of_a_file_and_a_lost_shard_are_named(copy):
+    weights = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(weights[:-9])
+    with pytest.raises(BadBase, match="not copied whole"):
+        load.checked(copy)
+    (copy / "model.safetensors").rename(copy / "model-00001-of-00002.safetensors")
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(BadBase, match=r"lacks model-00002-of-00002\.safetensors"):
+        load.checked(copy)
+
+
+@pytest.mark.parametrize("base", ["meta-llama/Llama-2-7b-hf", "{}/config.json", "{}/model.gguf"])
+def test_a_name_of_the_hub_and_a_file_are_no_folder(copy, base):
+    (copy / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(BadBase, match=r"hf download .* --local-dir|is a file; .*a model($|; .*llama\.cpp)"):
+        load.checked(base.format(copy))
+
+
+BIDIRECTIONAL = ("Bert", "Roberta", "Electra", "DistilBert", "Albert", "ModernBert", "DebertaV2", "XLM")
+
+
+@pytest.mark.parametrize("name", [*BIDIRECTIONAL, "T5", "Bart", "ViT"])
+def test_a_model_that_is_not_causal_is_refused_by_name_before_its_weights_are_read(copy, name):
+    import transformers
+
+    config = getattr(transformers, f"{name}Config")(architectures=[f"{name}Model"])
+    (copy / "config.json").write_text(config.to_json_string())
+    with pytest.raises(BadBase, match=f"holds {name}Model, .*a base must be causal"):
+        load.checked(copy)
+
+
+def test_a_model_that_looks_ahead_whatever_its_configuration_says_is_refused(copy):
+    from transformers import XLNetConfig, XLNetLMHeadModel
+
+    shape = {"vocab_size": 50, "d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 16}
+    with seeded(0):
+        XLNetLMHeadModel(XLNetConfig(**shape)).save_pretrained(copy)
+    with pytest.raises(BadBase, match="reads tokens that come later"):
+        load.load(load.checked(copy), "cpu")
+
+
+@pytest.mark.parametrize(("name", "changes"), [
+    ("GPT2", {"n_embd": 16, "n_layer": 1, "n_head": 2}),
+    ("OPT", {"word_embed_proj_dim": 16, "ffn_dim": 16}), ("GPTNeoX", {}), ("Phi", {}), ("Llama", {}),
+    ("Bert", {"is_decoder": True}),
+])  # fmt: skip
+def test_an_adapter_fits_every_architecture(copy, name, changes):
+    import transformers
+
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=60, **({} if name == "GPT2" else shape) | changes
+    )
+    with seeded(0):
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(copy)
+    outline, spec = load.outline(load.checked(copy)), SPEC.but(modules=tune.ALL, steps=2)
+    assert bool(tune.lacking(outline, CHAT.modules)) == (name != "Llama")
+    model = tune.adapted(load.load(copy, "cpu"), spec)
+    assert {*tune.trained_weights(model)} == {*tune.trained_weights(tune.adapted(outline, spec))}
+    assert any("lora_embedding_A" in weight for weight in tune.trained_weights(model))
+    assert len(tune.tune(model, spec, [([3, 4], [5, 1])] * 8)) == 2
 
 
 def test_a_missing_folder_is_refused_and_nobody_is_contacted(llama, monkeypatch):
@@ -111,6 +200,11 @@ def test_too_little_memory_is_reported_with_both_numbers(chatty, monkeypatch):
     assert load.memory_needed(chatty, "cpu") - load.WORK == int(weights * 4 * 1.1)
     assert load.memory_needed(chatty, "cuda") - load.WORK == int(weights * 2 * 1.1)
     assert load.memory_free("cpu") > 2**26
+    for name in ("consolidated.safetensors", "model-00001-of-00001.safetensors"):  # would be counted again
+        shutil.copy(chatty / "model.safetensors", chatty / name)
+    assert load.memory_needed(chatty, "cpu") - load.WORK == int(weights * 4 * 1.1)
+    for name in ("consolidated.safetensors", "model-00001-of-00001.safetensors"):
+        (chatty / name).unlink()
     monkeypatch.setattr(load, "memory_free", lambda device: 2**20)
     with pytest.raises(BadBase, match=r"about 0\.3 GiB of memory on cpu, and 0\.0 GiB are free"):
         load.checked(chatty, True, "cpu")
@@ -134,11 +228,30 @@ def test_code_in_the_folder_does_not_run(copy, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_changed_model_has_another_fingerprint(llama, copy):
+@pytest.mark.parametrize("name", [
+    "config.json", "chat_template.jinja", "additional_chat_templates/tool.jinja", "generation_config.json",
+    "merges.txt", "vocab.bpe", "qwen.tiktoken", "source.spm", "special_tokens_map.json", "part/settings.yaml",
+])  # fmt: skip
+def test_whatever_decides_an_answer_is_in_the_fingerprint(llama, copy, name):
     before = load.fingerprint(copy)
     assert before == load.fingerprint(llama)
-    (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
+    (copy / name).parent.mkdir(exist_ok=True)
+    with (copy / name).open("a") as file:
+        file.write("\n")
     assert load.fingerprint(copy) != before
+
+
+def test_what_decides_nothing_is_not_in_the_fingerprint(llama, copy):
+    for name in (
+        "README.md",
+        ".gitattributes",
+        "pytorch_model.bin",
+        "checkpoint-9/config.json",
+        ".cache/a.json",
+    ):
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_text("x")
+    assert load.fingerprint(copy) == load.fingerprint(llama)
 
 
 # The adapter and the loop
@@ -242,6 +355,69 @@ def test_a_prompt_is_the_chat_template_and_the_answer_ends(chatty):
     assert prompt == template == chat.prompts_of(model, [turns[:-1]])[0]
 
 
+@pytest.fixture(scope="module")
+def bytewise():
+    """A tokenizer that loses nothing, with a model that is never called."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GenerationConfig, LlamaConfig, PreTrainedTokenizerFast
+
+    vocabulary = {sign: i for i, sign in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    made = Tokenizer(models.BPE(vocabulary, []))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>", pad_token="<pad>")
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<|system|>", "<|user|>", "<|assistant|>"]})
+    model = SimpleNamespace(generation_config=GenerationConfig(), config=LlamaConfig(), eval=lambda: None)
+    return load.Loaded(model, tokenizer, "cpu")
+
+
+THOUGHT = "<think>\n\n</think>\n\n"
+TEMPLATES = {  # what an assistant's turn begins with, and what the prompt for one ends with
+    "plain": ("", ""), "thought in a turn": (THOUGHT, ""), "in a prompt": ("", THOUGHT),
+    "in both": (THOUGHT, THOUGHT), "opened in a prompt": ("", "<think>\n"),
+    "opened, then empty": (THOUGHT, "<think>\n"), "space": (" ", ""), "name": ("answer: ", "answer:"),
+}  # fmt: skip
+TURNS = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{% if message['role'] == 'assistant' %}{{ TURN }}"
+    "{% endif %}{{ message['content'] }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{{ PROMPT }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize("answer", ["BA", " BA ", "", "<think> B </think> A", "B</s>A", "</s>"])
+def test_a_model_that_writes_what_it_was_trained_on_is_right(bytewise, monkeypatch, name, trims, answer):
+    turn, prompt = map(repr, TEMPLATES[name])
+    template = TURNS.replace("TURN", turn).replace("PROMPT", prompt)
+    template = template.replace("['content']", "['content'] | trim") if trims else template
+    monkeypatch.setattr(bytewise.tokenizer, "chat_template", template)
+    turns = pair("flip this : </s>AB", answer)
+    ((ids, right),) = chat.rows_of(bytewise, [turns])
+    assert chat.prompts_of(bytewise, [turns[:1]]) == [ids]
+    assert bytewise.tokenizer.decode(ids).endswith(TEMPLATES[name][0].strip(" "))
+    monkeypatch.setattr(bytewise.model, "generate", lambda **how: torch.tensor([ids + right]), raising=False)
+    assert chat.reply(bytewise, [turns[:1]], 99) == [answer.strip()]
+
+
+@pytest.mark.parametrize(
+    "text", ["x </s> y", "</s>", "<|user|>", "a<unk>b", "\U000f0000", "\U000f0000</s>\U000f0001"]
+)
+def test_text_is_never_read_as_a_control_token(bytewise, monkeypatch, text):
+    monkeypatch.setattr(bytewise.tokenizer, "chat_template", tiny.TEMPLATE)
+    ((prompt, answer),) = chat.rows_of(bytewise, [pair(text, text)])
+    ((usual, _),) = chat.rows_of(bytewise, [pair("AB", "AB")])
+    assert [token for token in prompt if token > 255] == [token for token in usual if token > 255]
+    assert [i for i, token in enumerate(answer) if token > 255] == [len(answer) - 1]
+    assert max(chat.ids_of(bytewise, [text])[0]) < 256
+    assert bytewise.tokenizer.decode(prompt[1:-2]) == text
+
+
+def test_the_tasks_token_is_one_wherever_it_stands(chatty):
+    model = load.with_token(load.load(chatty, "cpu"), "<sep>")
+    for text in ("A<sep>B", "A <sep> B", "A<sep></s>B"):
+        assert model.token in chat.prompts_of(model, [pair(text, "")[:1]])[0]
+
+
 def test_what_the_model_cannot_read_is_one_sentence(chatty):
     model = load.load(chatty, "cpu")
     with pytest.raises(BadBase, match="more than the 512 that this model reads"):
@@ -310,7 +486,32 @@ def test_an_interrupted_run_resumes_to_the_same_adapter(run, llama, monkeypatch)
         rules.ensure(run, llama)
     monkeypatch.setattr(tune, "update", update)
     assert rules.ensure(run, llama, lines.append)["files"] == whole["files"]
-    assert lines == [f"adapter {whole['digest']} resumes from step 2"]
+    assert lines == [f"adapter {whole['digest']} resumes from step 3"]  # kept at every tenth of the steps
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(120, 200), (0, 9)])
+def test_an_interrupted_tuning_resumes_from_a_tenth_of_its_steps_or_a_while_ago(
+    loaded, rows, tmp_path, monkeypatch, seconds, steps
+):
+    said, spec = [], SPEC.but(steps=steps, batch=1, micro_batch=1, checkpoint_every=500)
+    monkeypatch.setattr(tune, "_PAUSE", seconds)
+    dies = iter([*[0.5] * (steps - 1), math.nan])
+    monkeypatch.setattr(tune, "update", lambda *given: next(dies))
+    with pytest.raises(tune.Diverged):
+        tune.tune(loaded, spec, rows, tmp_path / "checkpoint.safetensors", said.append)
+    monkeypatch.setattr(tune, "update", lambda *given: 0.25)
+    losses = tune.tune(loaded, spec, rows, tmp_path / "checkpoint.safetensors", said.append)
+    assert said == [f"adapter {tmp_path.name} resumes from step {180 if seconds else 8}"]
+    assert (len(losses), losses[0], losses[-1]) == (steps, 0.5, 0.25)
+
+
+def test_progress_is_said_now_and_then(loaded, rows, monkeypatch):
+    said = []
+    monkeypatch.setattr(chat, "_PAUSE", 0)
+    tune.tune(loaded, SPEC, rows, say=said.append)
+    chat.answers(loaded, [[3]] * 3, 2, at_once=2, say=chat.unhurried(said.append))
+    assert [line.split(",")[0] for line in said[:2]] == ["adapter: step 1 of 6", "adapter: step 2 of 6"]
+    assert said[-2:] == ["2 of 3 answers", "3 of 3 answers"]
 
 
 def test_a_changed_file_or_checkpoint_is_refused_with_advice(run, llama, monkeypatch):
@@ -357,6 +558,10 @@ def test_scores_have_their_known_values():
     # BLEU by hand: precisions 5/6, 3/5, 1/4 and 1/6 (none of three, smoothed to a half), no brevity penalty
     assert scores.bleu(written, right) == pytest.approx(100 * (5 / 6 * 3 / 5 * 1 / 4 * 1 / 6) ** 0.25)
     assert scores.chrf(["abc"], ["xyz"]) == 0.0
+    assert scores.exact([None, "", " "], ["", "", ""]) == pytest.approx(
+        2 / 3
+    )  # no end is not an empty answer
+    assert scores.chrf([None, *right], ["a", *right]) == scores.chrf(["", *right], ["a", *right])
 
 
 def test_bleurt_is_read_from_a_local_checkpoint_with_one_output(tmp_path):
@@ -371,6 +576,8 @@ def test_bleurt_is_read_from_a_local_checkpoint_with_one_output(tmp_path):
     score = scores.scores(str(tmp_path))["BLEURT"]
     alike, apart = score(["the red fox"], ["the red fox"]), score(["the red fox"], ["a cold river"])
     assert alike != apart
+    assert math.isfinite(score([None, None], ["", "the red fox"]))
+    assert score(["the [SEP] fox"], ["the </s> fox"]) == score(["the [SEP] fox"], ["the </s> fox"])
     both = score(["the red fox"] * 2, ["the red fox", "a cold river"])
     assert both == pytest.approx((alike + apart) / 2, abs=1e-5)
     with pytest.raises(BadBase, match="no folder with config"):

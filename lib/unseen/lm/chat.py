@@ -1,21 +1,39 @@
 """Tokens in, answers out: conversations by a model's own chat template, and the one generator."""
 
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from unseen.files import brief
 from unseen.lm.load import BadBase, Loaded
-from unseen.messages import Conversation
+from unseen.messages import Conversation, Message
 from unseen.model import seeded
 
 Row = tuple[list[int], list[int]]  # token ids of a prompt and of its answer, the end included
+_ESCAPE, _FIRST = "\U000f0000", 0xF0001  # of signs for the text of a control token
+_ANSWER = 2 * _ESCAPE  # where an answer will stand
+_PAUSE = 15  # seconds between two lines of progress
+
+
+def unhurried(say: Callable[[str], Any]) -> Callable[[str], Any]:
+    """``say``, for progress: it says nothing within some seconds after it was made, or spoke."""
+    last = time.monotonic()
+
+    def maybe(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _PAUSE:
+            last = time.monotonic()
+            say(line)
+
+    return maybe
 
 
 def prompts_of(loaded: Loaded, conversations: Sequence[Conversation]) -> list[list[int]]:
     """Token ids of conversations that end with a query, up to where the answer begins."""
-    return ids_of(loaded, [_text(loaded, turns, True) for turns in conversations])
+    return _ids(loaded, [_opened(loaded, turns) for turns in _escaped(loaded, conversations)])
 
 
 def rows_of(loaded: Loaded, conversations: Sequence[Conversation]) -> list[Row]:
@@ -23,23 +41,89 @@ def rows_of(loaded: Loaded, conversations: Sequence[Conversation]) -> list[Row]:
 
     Raises ``BadBase`` when the chat template refuses a conversation, or one is too long for the model.
     """
-    prompts = [_text(loaded, turns[:-1], True) for turns in conversations]
-    written = []
-    for prompt, turns in zip(prompts, conversations, strict=True):
-        whole = _text(loaded, turns, False)
-        written.append(whole.removeprefix(prompt) if whole.startswith(prompt) else turns[-1].content)
-    end, answers = loaded.tokenizer.eos_token_id, []
-    for ids in ids_of(loaded, written):
-        at = _end(loaded, ids)
-        answers.append([*ids, end] if at is None else ids[: at + 1])
-    rows = list(zip(ids_of(loaded, prompts), answers, strict=True))
-    _readable(loaded, max(len(prompt) + len(answer) for prompt, answer in rows), "a conversation")
+    rows = _rows(loaded, conversations)
+    readable(loaded, max(len(prompt) + len(answer) for prompt, answer in rows), "a conversation")
     return rows
 
 
+def _rows(loaded: Loaded, conversations: Sequence[Conversation]) -> list[Row]:
+    """The rows, each answer such that a model that writes it has written the last turn's content."""
+    prompts, written = [], []
+    stop = _either(loaded.tokenizer.convert_ids_to_tokens(ends(loaded)))
+    unseen = _either(_control(loaded))
+    for turns in _escaped(loaded, conversations):
+        prompt, right, whole = _opened(loaded, turns[:-1]), turns[-1].content, _text(loaded, turns, False)
+        found = whole.removeprefix(prompt) if whole.startswith(prompt) else right
+        body = found.lstrip().removeprefix(right.strip())
+        extra = re.sub(unseen, "", re.split(stop, body)[0]).strip()
+        written.append(right if extra or not found.lstrip().startswith(right.strip()) else found)
+        prompts.append(prompt)
+    end, answers = loaded.tokenizer.eos_token_id, []
+    for ids in _ids(loaded, written):
+        at = _end(loaded, ids)
+        answers.append([*ids, end] if at is None else ids[: at + 1])
+    return list(zip(_ids(loaded, prompts), answers, strict=True))
+
+
+def unfit(
+    loaded: Loaded, conversations: Sequence[Conversation], new_tokens: int
+) -> tuple[dict[int, str], dict[int, int]]:
+    """Which conversations cannot be used, by their place from 1 on: why the template refuses one, and how
+    many tokens one has, with as many new ones, that is too long for the model.
+    """
+    refused, long = {}, {}
+    for number, turns in enumerate(conversations, 1):
+        try:
+            ((prompt, answer),) = _rows(loaded, [turns])
+        except BadBase as error:
+            refused[number] = str(error)
+            continue
+        length = len(prompt) + max(len(answer), new_tokens)
+        if length > (loaded.longest or length):
+            long[number] = length
+    return refused, long
+
+
 def ids_of(loaded: Loaded, texts: list[str]) -> list[list[int]]:
-    """Token ids of texts, without special tokens around them."""
-    return loaded.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    """Token ids of plain texts: without special tokens around them, or in them."""
+    return loaded.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+def _control(loaded: Loaded) -> list[str]:
+    """The sign that escapes control tokens, and the texts that the tokenizer would take for one."""
+    known = loaded.tokenizer.added_tokens_decoder.items()
+    special = {str(token) for number, token in known if token.special and number != loaded.token}
+    return [_ESCAPE, *sorted(special, key=lambda text: (-len(text), text))]
+
+
+def _either(texts: Sequence[str]) -> str:
+    """A regular expression of any of these texts."""
+    return "|".join(map(re.escape, texts)) or "(?!)"
+
+
+def _escaped(loaded: Loaded, conversations: Sequence[Conversation]) -> list[Conversation]:
+    """Conversations in which texts of control tokens are signs, which ``_ids`` reads as plain text."""
+    control = _control(loaded)
+    pattern = re.compile(_either(control))
+
+    def plain(turn: Message) -> Message:
+        signs = pattern.sub(lambda found: _ESCAPE + chr(_FIRST + control.index(found[0])), turn.content)
+        return turn._replace(content=signs)
+
+    return [tuple(map(plain, turns)) for turns in conversations]
+
+
+def _ids(loaded: Loaded, texts: list[str]) -> list[list[int]]:
+    """Token ids of what the template wrote, control tokens among them; escaped ones are plain text."""
+    found, control = loaded.tokenizer(texts, add_special_tokens=False)["input_ids"], _control(loaded)
+    for i, text in enumerate(texts):
+        if _ESCAPE in text:
+            found[i] = []
+            for part in re.split(f"({_either(control[1:])})", text):
+                plain = re.sub(f"{_ESCAPE}(.)", lambda sign: control[ord(sign[1]) - _FIRST], part)
+                split = {"split_special_tokens": plain != part}
+                found[i] += loaded.tokenizer(plain, add_special_tokens=False, **split)["input_ids"]
+    return found
 
 
 def ends(loaded: Loaded) -> list[int]:
@@ -59,17 +143,18 @@ def reply(
 @torch.no_grad()
 def answers(
     loaded: Loaded, prompts: Sequence[list[int]], new_tokens: int, temperature: float = 0.0,
-    top_p: float = 1.0, seed: int = 0, at_once: int = 64,
+    top_p: float = 1.0, seed: int = 0, at_once: int = 64, say: Callable[[str], Any] | None = None,
 ) -> list[str | None]:  # fmt: skip
     """Answers to prompts in their order, None for one that did not end.
 
     Greedy at temperature 0, else sampled from the nucleus ``top_p``.  A batch has prompts of about the same
-    length, filled up on the left.  Raises ``BadBase`` for a prompt that is too long.
+    length, filled up on the left; ``say`` gets their progress.  Raises ``BadBase`` for a prompt that is too
+    long.
     """
     from transformers import GenerationConfig
 
     longest = max(map(len, prompts), default=0) + new_tokens
-    _readable(loaded, longest, f"a prompt with {new_tokens} new tokens")
+    readable(loaded, longest, f"a prompt with {new_tokens} new tokens")
     sampled = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
     how = {"max_new_tokens": new_tokens, "pad_token_id": loaded.pad, "eos_token_id": ends(loaded)}
     config = GenerationConfig(**how, **(sampled if temperature else {"do_sample": False}))
@@ -77,14 +162,16 @@ def answers(
     found: dict[int, str] = {}
     loaded.model.eval()
     with seeded(seed, loaded.device):
-        for at in range(0, len(order), at_once):
-            chosen = order[at : at + at_once]
+        for begin in range(0, len(order), at_once):
+            chosen = order[begin : begin + at_once]
             ids = loaded.padded([prompts[i] for i in chosen], loaded.pad, "left")
             mask = loaded.padded([[1] * len(prompts[i]) for i in chosen], 0, "left")
             written = loaded.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
             for i, answer in zip(chosen, written[:, ids.shape[1] :].tolist(), strict=True):
                 if (at := _end(loaded, answer)) is not None:
                     found[i] = loaded.tokenizer.decode(answer[:at], skip_special_tokens=True).strip()
+            if say:
+                say(f"{min(begin + at_once, len(order)):,} of {len(order):,} answers")
     return [found.get(i) for i in range(len(prompts))]
 
 
@@ -92,6 +179,14 @@ def _end(loaded: Loaded, ids: list[int]) -> int | None:
     """Where the first end token is."""
     known = ends(loaded)
     return next((i for i, token in enumerate(ids) if token in known), None)
+
+
+def _opened(loaded: Loaded, turns: Conversation) -> str:
+    """The text up to where an answer begins, and what the template writes before any, as an empty thought."""
+    prompt = _text(loaded, turns, True)
+    before, found, _ = _text(loaded, (*turns, Message("assistant", _ANSWER)), False).partition(_ANSWER)
+    longer = before.rstrip(" ")  # a space belongs to the first word
+    return longer if found and longer.startswith(prompt) and longer.strip() != prompt.strip() else prompt
 
 
 def _text(loaded: Loaded, turns: Conversation, prompts: bool) -> str:
@@ -102,7 +197,8 @@ def _text(loaded: Loaded, turns: Conversation, prompts: bool) -> str:
         raise BadBase(f"the chat template of this model refuses a conversation: {brief(error)}") from error
 
 
-def _readable(loaded: Loaded, length: int, what: str) -> None:
-    most = getattr(loaded.settings, "max_position_embeddings", None) or length
+def readable(loaded: Loaded, length: int, what: str) -> None:
+    """Raise ``BadBase`` for more tokens than the model reads."""
+    most = loaded.longest or length
     if length > most:
         raise BadBase(f"{what} has {length:,} tokens, more than the {most:,} that this model reads")

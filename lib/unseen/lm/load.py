@@ -19,14 +19,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from unseen.errors import Explained
-from unseen.files import brief, hash_of
+from unseen.files import LARGEST_TEXT, brief, hash_of, read_json
 from unseen.model import seeded
 from unseen.process_group import best_device
 
 PACKAGES = {"adapters": ("transformers", "peft", "tokenizers")}
 PACKAGES["llm"] = (*PACKAGES["adapters"], "sacrebleu")
 SPARE, WORK = 0.1, 2**28  # memory besides the weights: a share of them for the adapter; bytes for the rest
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+_PICKLES, _OTHER = (".bin", ".pt", ".pth", ".ckpt"), (".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data")
+_IDLE = {*_PICKLES, *_OTHER, ".md", ".py", ".png", ".jpg", ".jpeg", ".svg", ".pdf"}  # decides no answer
+_STAMPS = ("st_mtime_ns", "st_ctime_ns", "st_size")  # of a file: the same as long as its content is
+_INSIDE = ("*", "snapshots/*", "*/snapshots/*", "hub/*/snapshots/*")  # where else a model may lie
 
 
 class BadBase(Explained, ValueError):
@@ -53,6 +57,12 @@ class Loaded:
         """The configuration of the text model: width, layers, longest input."""
         return self.model.config.get_text_config()
 
+    @property
+    def longest(self) -> int | None:
+        """How many tokens the model reads at most, None where its configuration sets no limit."""
+        names = ("max_position_embeddings", "max_seq_len", "n_positions")
+        return next((most for name in names if (most := getattr(self.settings, name, None))), None)
+
     def padded(self, rows: Iterable[list[int]], fill: int, side: str = "right") -> Tensor:
         """Rows of numbers as one tensor (B, T), filled up on one side."""
         return pad_sequence([torch.tensor(row) for row in rows], True, fill, side).to(self.device)
@@ -71,20 +81,16 @@ def checked(folder: str | Path, chat: bool = False, device: str = "") -> Path:
     Raises ``BadBase``, before weights are read, for a missing package, file or end token, or little memory.
     """
     needed("llm" if chat else "adapters")
-    folder = Path(folder).expanduser().absolute()
-    if not folder.is_dir():
-        raise BadBase(f"base={str(folder)!r}: no such folder; it must hold a model, nothing is downloaded")
-    if not (folder / "config.json").is_file():
-        raise BadBase(f"{folder} holds no config.json, so it is not the folder of a model")
-    if not any(folder.glob("*.safetensors")):
-        raise BadBase(f"{folder} holds no weights as *.safetensors; other formats can hold code")
+    folder = _folder(str(folder))
+    weights_of(folder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
-        raise BadBase(f"{folder} holds no tokenizer (none of {', '.join(_TOKENIZERS)})")
+        raise BadBase(f"{folder} holds no tokenizer (none of {', '.join(_TOKENIZERS)}){_instead(folder)}")
     tokenizer = read_local("AutoTokenizer", folder)
     if tokenizer.eos_token_id is None:
         raise BadBase(f"{folder}: its tokenizer has no end token, so no answer could end")
     if chat and not tokenizer.chat_template:
         raise BadBase(f"{folder}: its tokenizer has no chat template; a model that was tuned to chat has one")
+    _left_to_right(folder)
     device = device or best_device()
     takes, free = memory_needed(folder, device) / 2**30, memory_free(device) / 2**30
     if takes > free:
@@ -93,17 +99,100 @@ def checked(folder: str | Path, chat: bool = False, device: str = "") -> Path:
     return folder
 
 
+def _folder(given: str) -> Path:
+    """A folder with a configuration, whose files are there and no pointers; raises ``BadBase``."""
+    folder = Path(given).expanduser().absolute()
+    if folder.is_file():
+        raise BadBase(f"base={given!r} is a file; give the folder of a model{_form(folder)}")
+    if not folder.is_dir():
+        how = f"; for a model of the hub: hf download {given} --local-dir FOLDER, then base=FOLDER"
+        how *= given.count("/") == 1 and given[0] not in "./~"
+        raise BadBase(f"base={str(folder)!r}: no such folder, and nothing is downloaded{how}")
+    if not (folder / "config.json").is_file():
+        raise BadBase(f"{folder} holds no config.json, so it is not the folder of a model{_instead(folder)}")
+    for path in _deciding(folder):
+        if path.stat().st_size < 1_000 and path.read_bytes().startswith(b"version https://git-lfs"):
+            raise BadBase(f"{path} is a pointer of git-lfs, not the file: run 'git lfs pull' in {folder}")
+    return folder
+
+
+def _instead(folder: Path) -> str:
+    """What a folder that holds no whole model most likely is, and what to do, as the end of a sentence."""
+    if (folder / "adapter_config.json").is_file():
+        how = "by peft's merge_and_unload(), then save_pretrained() of the model and of its tokenizer"
+        return f"; it is an adapter: merge it into its base {how} gives a folder that can be used"
+    inside = [path.parent for pattern in _INSIDE for path in folder.glob(f"{pattern}/*config.json")]
+    if inside:
+        newest = max(inside, key=lambda path: path.stat().st_mtime)
+        cache, trainer = "snapshots" in newest.parts, newest.name.startswith("checkpoint-")
+        what = "the hub's cache" if cache else "a Trainer's output" if trainer else "a folder of folders"
+        return f"; it is most likely {what}: try {newest}"
+    if (folder / "trainer_state.json").is_file():
+        return "; it is a Trainer's checkpoint: copy what is missing from the base that was trained"
+    return next(filter(None, map(_form, sorted(folder.iterdir()))), "")
+
+
+def _form(path: Path) -> str:
+    """What to do about weights in a form that is not read, as the end of a sentence."""
+    if path.suffix == ".gguf":
+        return f"; {path.name} is llama.cpp's form: get the folder that it was made from, with *.safetensors"
+    if path.suffix in (*_PICKLES, *_OTHER):
+        why = "a pickle, which can hold code" if path.suffix in _PICKLES else "another form"
+        return f"; {path.name} is {why}: load it where you trust it and save_pretrained() writes safetensors"
+    return ""
+
+
+def weights_of(folder: Path) -> list[Path]:
+    """The files that ``transformers`` reads weights from: one, or those of the index; raises ``BadBase``."""
+    if (folder / "adapter_config.json").is_file():  # else the base that it names would be loaded
+        raise BadBase(f"{folder} holds adapter_config.json{_instead(folder)}")
+    if (whole := folder / "model.safetensors").is_file():
+        return [whole]
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        there = [path.name for path in sorted(folder.glob("*.safetensors"))]
+        odd = f"; {there[0]} is neither model.safetensors nor named in a {index.name}" if there else ""
+        raise BadBase(f"{folder} holds no weights as *.safetensors to read{odd or _instead(folder)}")
+    try:
+        found = [folder / name for name in sorted(set(read_json(index, LARGEST_TEXT)["weight_map"].values()))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadBase(f"{index} cannot be loaded: {brief(error)}") from error
+    if lost := [path.name for path in found if not path.is_file()]:
+        raise BadBase(f"{folder} lacks {', '.join(lost[:3])}, named in {index.name}: fetch the whole model")
+    return found
+
+
+def _left_to_right(folder: Path) -> None:
+    """Raise ``BadBase`` for the configuration of a model that does not read from left to right."""
+    config = read_local("AutoConfig", folder)
+    from transformers.models.auto import modeling_auto as auto
+
+    kind = config.model_type
+    decodes = getattr(config, "is_decoder", False) or getattr(config, "causal", False)
+    if config.is_encoder_decoder:
+        what = "an encoder and a decoder"
+    elif kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not decodes:
+        what = "a bidirectional model: every token sees those after it"
+    elif kind not in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        what = "no language model that transformers can continue a text with"
+    else:
+        return
+    name = ", ".join(config.architectures or [kind])
+    raise BadBase(f"{folder} holds {name}, {what}; a base must be causal, as Llama, Qwen or GPT-2 are")
+
+
 def memory_needed(folder: Path, device: str) -> int:
     """Bytes for tuning an adapter of a model: its weights as they are loaded, and an allowance."""
     from safetensors import safe_open
 
     count = 0
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weights_of(folder):
         try:
             with safe_open(path, "pt") as file:
                 count += sum(math.prod(file.get_slice(name).get_shape()) for name in list(file.keys()))
         except Exception as error:
-            raise BadBase(f"{path} cannot be loaded: {brief(error)}") from error
+            why = f"{brief(error)}; most likely it was not copied whole: fetch it again"
+            raise BadBase(f"{path} cannot be loaded: {why}") from error
     return int(count * (2 if device == "cuda" else 4) * (1 + SPARE)) + WORK
 
 
@@ -118,16 +207,28 @@ def memory_free(device: str) -> int:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of all in a model's folder that decides its answers: weights, configuration, tokenizer."""
-    kept = (".json", ".safetensors", ".model", ".txt")
-    found = sorted(path for path in folder.iterdir() if path.suffix in kept and path.is_file())
-    return _fingerprint(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in found))
+    """SHA-256 of all in a model's folder that decides its answers: weights, settings, tokenizer, template."""
+    files = [(path, path.stat()) for path in _deciding(folder)]
+    return _fingerprint(folder, tuple((path, *map(at.__getattribute__, _STAMPS)) for path, at in files))
+
+
+def _deciding(folder: Path) -> list[Path]:
+    """The files of a folder and its sub-folders, but those known to decide nothing: hidden ones, pages,
+    weights in other forms, checkpoints of a training.
+    """
+    found = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith((".", "checkpoint-")) for part in path.relative_to(folder).parts)
+        idle = hidden or path.suffix in _IDLE or path.name in ("LICENSE", "NOTICE")
+        if path.is_file() and not idle:
+            found.append(path)
+    return found
 
 
 @lru_cache(maxsize=4)
-def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """Reading weights takes long, so files of the same time and size are not read again."""
-    lines = [f"{path.name} {hash_of(path)}\n" for path, *_ in files]
+def _fingerprint(folder: Path, files: tuple[tuple[Any, ...], ...]) -> str:
+    """Reading weights takes long, so files of the same times and size are not read again."""
+    lines = [f"{path.relative_to(folder).as_posix()} {hash_of(path)}\n" for path, *_ in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -146,12 +247,29 @@ def read_local(kind: str, folder: Path, **options: Any) -> Any:
 
 
 def load(folder: Path, device: str = "") -> Loaded:
-    """The model and tokenizer of a ``checked`` folder; raises ``BadBase`` when they cannot be read."""
+    """The model and tokenizer of a ``checked`` folder; raises ``BadBase`` unless they can be read, and the
+    model is causal.
+    """
     device = device or best_device()
-    tokenizer = read_local("AutoTokenizer", folder)
     kind = torch.bfloat16 if device == "cuda" else torch.float32
-    model = read_local("AutoModelForCausalLM", folder, use_safetensors=True, dtype=kind)
-    return Loaded(model.to(device), tokenizer, device)
+    loaded = _read(folder, device, dtype=kind)
+    ids = torch.tensor([[2, 3, 4, 5], [2, 3, 4, 6]], device=device)
+    with torch.no_grad():
+        one, other = loaded.model.to(device).eval()(input_ids=ids).logits[:, :3].float()
+    if (one - other).abs().max() > torch.finfo(kind).eps ** 0.5 * one.std():
+        raise BadBase(f"{folder}: this model reads tokens that come later; a base must be causal")
+    return loaded
+
+
+def outline(folder: Path) -> Loaded:
+    """A model without its weights, and its tokenizer: what is known before anything is loaded."""
+    return _read(folder, "meta", device_map="meta")
+
+
+def _read(folder: Path, device: str, **options: Any) -> Loaded:
+    tokenizer = read_local("AutoTokenizer", folder)
+    model = read_local("AutoModelForCausalLM", folder, use_safetensors=True, **options)
+    return Loaded(model, tokenizer, device)
 
 
 def with_token(loaded: Loaded, token: str, seed: int = 0) -> Loaded:
@@ -164,6 +282,8 @@ def with_token(loaded: Loaded, token: str, seed: int = 0) -> Loaded:
     loaded.tokenizer.add_tokens([AddedToken(token, lstrip=True, normalized=False, special=False)])
     model, size = loaded.model, len(loaded.tokenizer)
     number = loaded.tokenizer.convert_tokens_to_ids(token)
+    if loaded.device == "meta":
+        return replace(loaded, token=number)
     with seeded(seed), torch.no_grad():
         if size > model.get_input_embeddings().num_embeddings:
             model.resize_token_embeddings(size, mean_resizing=False)

@@ -12,7 +12,7 @@ import numpy as np
 
 from unseen.evaluation import share_by_kind
 from unseen.fields import lasting
-from unseen.lm.chat import Row, answers, ids_of
+from unseen.lm.chat import Row, answers, ids_of, readable
 from unseen.lm.load import Loaded, load
 from unseen.lm.tune import AdapterSpec, kept
 from unseen.specs import EvaluationSpec
@@ -58,7 +58,9 @@ def rows_of(loaded: Loaded, examples: Examples) -> list[Row]:
     start = [] if begin is None else [begin]
     prompts = ids_of(loaded, [prompt(line.rule.pattern, line.rule.replacement, line.text) for line in lines])
     right = ids_of(loaded, [line.answer for line in lines])
-    return [([*start, *ids], [*answer, end]) for ids, answer in zip(prompts, right, strict=True)]
+    rows = [([*start, *ids], [*answer, end]) for ids, answer in zip(prompts, right, strict=True)]
+    readable(loaded, max(len(ids) + len(answer) for ids, answer in rows), "a rule with input and answer")
+    return rows
 
 
 def scores(run: AdapterRun, loaded: Loaded) -> list[dict[str, Any]]:

@@ -5,24 +5,35 @@
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from unseen.lm.load import BadBase, needed, read_local
 
-Score = Callable[[Sequence[str], Sequence[str]], float]  # of answers and as many references
+Answers = Sequence[str | None]  # None: an answer that did not end, which equals nothing
+Score = Callable[[Answers, Sequence[str]], float]  # of answers and as many references
 _AT_ONCE, _LONGEST = 32, 512  # pairs, tokens of a pair
 
 
-def exact(answers: Sequence[str], references: Sequence[str]) -> float:
-    """The share of answers that equal their reference, apart from spaces around them."""
-    hits = [answer.strip() == right.strip() for answer, right in zip(answers, references, strict=True)]
+def exact(answers: Answers, references: Sequence[str]) -> float:
+    """The share of answers that equal their reference, apart from spaces around them.
+
+    >>> exact([None, ""], ["", ""])
+    0.5
+    """
+    pairs = zip(answers, references, strict=True)
+    hits = [answer is not None and answer.strip() == right.strip() for answer, right in pairs]
     return sum(hits) / len(hits)
 
 
-def chrf(answers: Sequence[str], references: Sequence[str]) -> float:
+def _texts(answers: Answers, references: Sequence[str]) -> list[str]:
+    """Answers as texts; one that did not end is empty, or unlike the reference where that is empty."""
+    pairs = zip(answers, references, strict=True)
+    return [("" if right.strip() else "\ufffd") if text is None else text for text, right in pairs]
+
+
+def chrf(answers: Answers, references: Sequence[str]) -> float:
     """chrF of a corpus, 0 to 100: F-score of character n-grams (Popović, 2015).
 
     >>> chrf(["the red fox"], ["the red fox"])
@@ -30,10 +41,10 @@ def chrf(answers: Sequence[str], references: Sequence[str]) -> float:
     """
     from sacrebleu.metrics import CHRF
 
-    return CHRF().corpus_score(list(answers), [list(references)]).score
+    return CHRF().corpus_score(_texts(answers, references), [list(references)]).score
 
 
-def bleu(answers: Sequence[str], references: Sequence[str]) -> float:
+def bleu(answers: Answers, references: Sequence[str]) -> float:
     """BLEU of a corpus, 0 to 100: precision of word n-grams up to four (Papineni et al., 2002).
 
     >>> round(bleu(["the red fox sees a stone"], ["the red fox sees a boat"]), 1)
@@ -41,7 +52,7 @@ def bleu(answers: Sequence[str], references: Sequence[str]) -> float:
     """
     from sacrebleu.metrics import BLEU
 
-    return BLEU(force=True).corpus_score(list(answers), [list(references)]).score
+    return BLEU(force=True).corpus_score(_texts(answers, references), [list(references)]).score
 
 
 def bleurt_of(folder: str) -> Score:
@@ -58,18 +69,18 @@ def bleurt_of(folder: str) -> Score:
         raise BadBase(f"bleurt={folder!r}: it has {model.config.num_labels} outputs, BLEURT has one")
 
     @torch.no_grad()
-    def bleurt(answers: Sequence[str], references: Sequence[str]) -> float:
-        found = []
+    def bleurt(answers: Answers, references: Sequence[str]) -> float:
+        found, texts = [], _texts(answers, references)
         for at in range(0, len(answers), _AT_ONCE):
-            pairs = list(references[at : at + _AT_ONCE]), list(answers[at : at + _AT_ONCE])
-            batch = tokenizer(*pairs, padding=True, truncation=True, max_length=_LONGEST, return_tensors="pt")
+            pairs = list(references[at : at + _AT_ONCE]), texts[at : at + _AT_ONCE]
+            how = {"padding": True, "truncation": True, "max_length": _LONGEST, "split_special_tokens": True}
+            batch = tokenizer(*pairs, return_tensors="pt", **how)
             found += model(**batch).logits.squeeze(-1).tolist()
         return sum(found) / len(found)
 
     return bleurt
 
 
-@lru_cache(maxsize=2)
 def scores(bleurt: str = "") -> dict[str, Score]:
     """All scores by name, BLEURT where its folder is given; raises ``BadBase``."""
     needed("llm")

@@ -18,10 +18,11 @@ from torch import Tensor
 from unseen.files import runs_folder, seal
 from unseen.lm.chat import Row, rows_of
 from unseen.lm.load import Loaded
-from unseen.lm.tune import update
+from unseen.lm.tune import resuming, update
 from unseen.messages import Conversation, pair
 from unseen.model import seeded
 from unseen.once import once
+from unseen.training import State
 from unseen.worlds import dictionary, language
 from unseen.worlds.base import generator
 from unseen.worlds.language import at_large
@@ -62,9 +63,11 @@ def ensure(spec: TinySpec, say: Callable[[str], Any] = print) -> Path:
 
         logging.disable_progress_bar()  # of writing weights
         began, loaded = time.monotonic(), fresh(spec)
-        loss = train(loaded, spec, say)
+        checkpoint = folder / "checkpoint.safetensors"
+        loss = train(loaded, spec, say, checkpoint)
         loaded.model.save_pretrained(folder / "model")
         loaded.tokenizer.save_pretrained(folder / "model")
+        checkpoint.unlink(missing_ok=True)
         return {"loss": loss, "seconds": round(time.monotonic() - began, 1)}
 
     folder = runs_folder() / "llama" / spec.digest()
@@ -132,27 +135,29 @@ def fresh(spec: TinySpec) -> Loaded:
         return Loaded(LlamaForCausalLM(config), tokenizer(), "cpu")
 
 
-def train(loaded: Loaded, spec: TinySpec, say: Callable[[str], Any]) -> float:
+def train(loaded: Loaded, spec: TinySpec, say: Callable[[str], Any], checkpoint: Path | None = None) -> float:
     """Pre-train on answers alone; returns the mean loss per token of the last batches.
 
-    Muon trains the matrices of the layers, AdamW all else; rates fall linearly.
+    It resumes from the ``checkpoint`` if that is there.  Muon trains the matrices of the layers, AdamW all
+    else; rates fall linearly.
     """
     parts: dict[bool, list[Tensor]] = {True: [], False: []}  # whether a matrix of a layer
     for name, weight in loaded.model.named_parameters():
         parts[weight.ndim == 2 and ".layers." in name].append(weight)
     muon = torch.optim.Muon(parts[True], lr=1.5 * spec.learning_rate, weight_decay=0.0)
     adam = torch.optim.AdamW(parts[False], lr=spec.learning_rate, weight_decay=0.0, betas=(0.9, 0.95))
-    rng, losses, last = generator(spec.seed, "pre-training"), [], time.monotonic()
+    muon.memory = ("momentum_buffer",)  # what ``State`` keeps of it
+    state, rng = State(loaded.model, [muon, adam]), generator(spec.seed, "pre-training")
     batches: list[list[Row]] = []
-    for step in range(spec.steps):
-        batches = batches or _drawn(loaded, spec, rng, min(_CHUNK, spec.steps - step))
+    for step in resuming(state, spec.steps, checkpoint, say, "pre-training the tiny model"):
+        while len(batches) <= step:
+            batches += _drawn(loaded, spec, rng, min(_CHUNK, spec.steps - len(batches)))[::-1]
         warm, left = min(1.0, (step + 1) / _WARM_UP), 1 - step / spec.steps
         rates = {muon: 1.5 * spec.learning_rate * warm * left, adam: spec.learning_rate * warm * left}
-        losses.append(update(loaded, rates, batches.pop(), spec.batch))
-        if time.monotonic() - last > 15:
-            last = time.monotonic()
-            say(f"pre-training the tiny model: step {step + 1:,} of {spec.steps:,}, loss {losses[-1]:.3f}")
-    return sum(losses[-_CHUNK:]) / len(losses[-_CHUNK:])
+        loss = update(loaded, rates, batches[step], spec.batch)
+        state.losses.append(torch.tensor(loss, dtype=torch.float64))
+    last = [loss.item() for loss in state.losses[-_CHUNK:]]
+    return sum(last) / len(last)
 
 
 def _drawn(loaded: Loaded, spec: TinySpec, rng: np.random.Generator, count: int) -> list[list[Row]]:

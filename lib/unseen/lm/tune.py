@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from unseen.fields import Checked, Count, Real, Seed, Share, spec
 from unseen.files import LARGEST, BrokenRun, brief, read_sealed, runs_folder, seal, sealed, write
-from unseen.lm.chat import Row
+from unseen.lm.chat import Row, unhurried
 from unseen.lm.load import PACKAGES, BadBase, Loaded
 from unseen.model import seeded
 from unseen.once import ADVICE, once
@@ -33,14 +33,16 @@ from unseen.worlds.base import generator
 FORMAT = 2  # raised when the same tuning would give other numbers, or is stored in another form
 _IGNORED = -100  # the label of tokens that are not part of the loss
 _AT_ONCE = 64  # rows whose loss is computed at a time
+_PAUSE = 120  # seconds after which a state is kept, however few steps there were
+ALL = "all-linear,embedding"  # modules of an adapter on all linear layers and the embedding
 
 
 @spec
 class AdapterSpec(Checked):
     """An adapter and how it is tuned; the defaults are the published ones for Llama-2-7B (arXiv 2402.10891).
 
-    It is put on all linear layers, or on the ``modules`` of these names.  AdamW; the rate rises over
-    ``warm_up`` steps and, with ``decay``, falls linearly to zero.  A batch goes through the model
+    It is put on all linear layers, or on the ``modules`` of these names, or on ``ALL``.  AdamW; the rate
+    rises over ``warm_up`` steps and, with ``decay``, falls linearly to zero.  A batch goes through the model
     ``micro_batch`` rows at a time; 0 ``steps`` are one epoch.  ``token_rate`` is the rate of the new token's
     embedding, 0 for the same rate.
     """
@@ -85,18 +87,30 @@ class AdapterSpec(Checked):
 def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
     """The same model with a new adapter, all else frozen; raises ``BadBase`` where it does not fit."""
     from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
 
     if spec.rank > (width := loaded.settings.hidden_size):
         raise BadBase(f"rank={spec.rank} is not allowed: this model is {width} wide, so at most {width} is")
     target: Any = spec.modules
-    if target != "all-linear":
+    if target == ALL:
+        target, model = [], loaded.model
+        embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+        for name, layer in model.named_modules():
+            if layer is embedding or (isinstance(layer, (nn.Linear, Conv1D)) and layer is not head):
+                target.append(name)
+    elif target != "all-linear":
         target = spec.modules.split(",")
-        known = {name.rsplit(".", 1)[-1] for name, _ in loaded.model.named_modules()}
-        if missing := [name for name in target if name not in known]:
+        if missing := lacking(loaded, spec.modules):
             raise BadBase(f"this model has no layers {', '.join(missing)}, which the adapter is put on")
     shape = {"r": spec.rank, "lora_alpha": spec.alpha, "lora_dropout": spec.dropout, "target_modules": target}
     with seeded(spec.seed), warnings.catch_warnings(record=True):  # of peft, about names in transformers
         return replace(loaded, model=get_peft_model(loaded.model, LoraConfig(**shape, task_type="CAUSAL_LM")))
+
+
+def lacking(loaded: Loaded, modules: str) -> list[str]:
+    """Which of some names of layers the model lacks."""
+    known = {name.rsplit(".", 1)[-1] for name, _ in loaded.model.named_modules()}
+    return [name for name in modules.split(",") if name not in known]
 
 
 def trained_weights(loaded: Loaded) -> dict[str, nn.Parameter]:
@@ -126,30 +140,45 @@ def tune(
     The order of the rows, and dropout, follow from the spec alone.  Raises ``Diverged`` when the loss is not
     finite, ``BrokenRun`` for a checkpoint that is not what was written.
     """
-    weights, steps, losses = trained_weights(loaded), spec.steps_for(len(rows)), []
+    weights, steps, plan = trained_weights(loaded), spec.steps_for(len(rows)), list(batches(spec, len(rows)))
     optimizer = torch.optim.AdamW(weights.values(), spec.learning_rate, weight_decay=spec.weight_decay)
     state = State(nn.ParameterList(weights.values()), [optimizer])
-    if checkpoint and os.path.lexists(checkpoint):
-        _resume(state, checkpoint)
-        say(f"adapter {checkpoint.parent.name} resumes from step {state.step}")
+    name = f"adapter {checkpoint.parent.name}" if checkpoint else "adapter"
     loaded.model.train()
-    for step, chosen in enumerate(batches(spec, len(rows))):
-        if step < state.step:
-            continue
+    for step in resuming(state, steps, checkpoint, say, name, spec.checkpoint_every):
         with seeded(spec.seed * 1_000_003 + step, loaded.device):
             rates = {optimizer: spec.rate(step, steps)}
             token = _column(loaded, weights).clone() if spec.token_rate else None
-            losses.append(update(loaded, rates, [rows[i] for i in chosen], spec.micro_batch))
-        if not math.isfinite(losses[-1]):
-            raise Diverged(f"the loss is {losses[-1]} at step {step} of {steps}")
+            loss = update(loaded, rates, [rows[i] for i in plan[step]], spec.micro_batch)
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss is {loss} at step {step} of {steps}")
         if token is not None:  # AdamW's steps are proportional to the rate
             _column(loaded, weights).sub_(token).mul_(spec.token_rate / spec.learning_rate).add_(token)
+        state.losses.append(torch.tensor(loss, dtype=torch.float64))
+    loaded.model.eval()
+    return [loss.item() for loss in state.losses]
+
+
+def resuming(
+    state: State, steps: int, checkpoint: Path | None, say: Callable[[str], Any], name: str, every: int = 500
+) -> Iterator[int]:
+    """The steps that are left, from the ``checkpoint`` if it is there, with progress of ``name``.
+
+    The state is kept whenever a tenth of the steps, ``every`` of them, or two minutes are done.
+    """
+    if checkpoint and os.path.lexists(checkpoint):
+        _resume(state, checkpoint)
+        say(f"{name} resumes from step {state.step}")
+    due, kept, tell = min(every, math.ceil(steps / 10)), time.monotonic(), unhurried(say)
+    for step in range(state.step, steps):
+        yield step
         state.step = step + 1
-        if checkpoint and state.step % spec.checkpoint_every == 0 and state.step < steps:
+        tell(f"{name}: step {state.step:,} of {steps:,}, loss {state.losses[-1]:.3f}")
+        now = state.step % due == 0 or time.monotonic() - kept > _PAUSE
+        if checkpoint and now and state.step < steps:
             about = {"run": checkpoint.parent.name, "step": str(state.step)}
             write(checkpoint, sealed(to_bytes(state.to_tensors(), about)))
-    loaded.model.eval()
-    return losses
+            kept = time.monotonic()
 
 
 def _resume(state: State, path: Path) -> None:

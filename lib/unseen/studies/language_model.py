@@ -14,7 +14,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,10 @@ import numpy as np
 from unseen import messages, samples
 from unseen.files import runs_folder
 from unseen.lm import tiny
-from unseen.lm.chat import reply, rows_of
-from unseen.lm.load import Loaded, checked, fingerprint, load, needed, with_token
-from unseen.lm.tune import AdapterSpec, folder_of, kept, mean_loss
-from unseen.messages import Conversation, Samples, expand, mix, pair
+from unseen.lm.chat import reply, rows_of, unfit, unhurried
+from unseen.lm.load import BadBase, Loaded, checked, fingerprint, load, needed, outline, with_token
+from unseen.lm.tune import ALL, AdapterSpec, adapted, folder_of, kept, lacking, mean_loss
+from unseen.messages import Conversation, Message, Samples, expand, hinted, mix, pair
 from unseen.scales import amounts
 from unseen.worlds import dictionary
 from unseen.worlds.base import generator
@@ -40,6 +40,9 @@ PUBLISHED = AdapterSpec(rank=16, alpha=16, modules=MODULES, dropout=0.05, learni
                         decay=False, weight_decay=0.01, batch=64, micro_batch=16, steps=0)  # fmt: skip
 TINY = PUBLISHED.but(learning_rate=3e-3, batch=32, micro_batch=32)  # and the steps of the scale
 _PARAPHRASES, _HELD_OUT, _MOST_HELD_OUT = 60, 0.2, 200  # of file rows: the share held out, at most so many
+_LEAST = 5  # rows of a file
+_FORMAT = 2  # of the kept answers: one that did not end has no turn; raised with the way of reading rows
+_BLOCK = 64  # queries that are sampled, and kept, at a time
 
 
 class SmallTask(NamedTuple):
@@ -108,25 +111,79 @@ class Base:
     @property
     def samples(self) -> Path:
         """Where its self-sampled rows are kept."""
-        name = _hash([fingerprint(self.folder), self.new_tokens, self.references])
+        how = [messages.TEMPERATURE, messages.TOP_P, _BLOCK]
+        name = _hash([fingerprint(self.folder), self.new_tokens, self.references, how])
         return runs_folder() / "samples" / f"llm-{name[:16]}"
 
 
-def base_of(scale: str, base: str = "", task_file: str = "", diverse_file: str = "") -> Base:
+def base_of(
+    scale: str, base: str = "", task_file: str = "", diverse_file: str = "", leave_out_long: bool = False
+) -> Base:
     """The base that parameters choose: a folder at the published settings, or the tiny model made here.
 
-    Every file and the folder are checked before anything starts; raises ``BadBase`` or ``BadMessages``.
+    Before anything starts, files and folder are checked, where an adapter is put, and that the model can read
+    each row: one that is too long is refused, or left out.  What is left out is printed.  Raises ``BadBase``
+    or ``BadMessages``.
     """
     needed("llm")
-    rows = messages.answered(task_file, least=5) if task_file else []
+    rows = messages.answered(task_file, least=_LEAST) if task_file else []
     known = messages.answered(diverse_file) if diverse_file else []
-    references = tuple((row[-2].content, row[-1].content) for row in known)
-    files = {"rows": tuple(rows), "references": references}
-    if base:
-        return Base(checked(base, chat=True), PUBLISHED, **files)
     amount = amounts("language_model", scale)
-    folder = checked(tiny.ensure(tiny.TinySpec(**amount.tiny)), chat=True)
-    return Base(folder, TINY.but(steps=amount.steps), new_tokens=24, **files)
+    small, spec, new_tokens = tiny.TinySpec(**amount.tiny), TINY.but(steps=amount.steps), 24
+    if base:
+        folder, spec, new_tokens = checked(base, chat=True), PUBLISHED, messages.NEW_TOKENS
+        model = outline(folder)
+        if odd := lacking(model, MODULES):
+            spec = PUBLISHED.but(modules=ALL)
+            print(f"this model has no {', '.join(odd)}: its adapter is on {ALL.replace(',', ' and ')}")
+        if model.longest and model.longest <= new_tokens:
+            new_tokens = model.longest // 2
+            print(f"this model reads {model.longest} tokens, so an answer has at most {new_tokens} of them")
+    model = adapted(with_token(model if base else tiny.fresh(small), TOKEN), spec)
+    fitting = partial(_fitting, model, new_tokens, leave_out_long)
+    rows = fitting(task_file, rows)
+    if task_file and len(rows) < _LEAST:
+        raise BadBase(f"{task_file}: {len(rows)} rows are short enough, at least {_LEAST} are needed")
+    lines = [(row[-2].content, row[-1].content) for row in known]
+    if longer := sum(len(row) > 2 for row in known):
+        print(f"{diverse_file}: of {longer:,} rows only the last query and its answer are read")
+    references = tuple((row[-2].content, row[-1].content) for row in fitting(diverse_file, _asked(lines)))
+    found = Base(folder if base else Path(), spec, new_tokens, tuple(rows), references)
+    for task in tasks_of(found, scale, 0) if base and not rows else ():
+        fitting(f"demo task {task.name}", [*task.rows, *itertools.chain(*task.questions.values())])
+    if base and not known:
+        fitting("demo queries", _asked(diverse(_BLOCK, 0)))
+    kept_ratios = ratios_of(found, scale)
+    if gone := [str(ratio) for ratio in amount.ratios if ratio not in kept_ratios]:
+        short = (
+            f"{diverse_file}: {len(references):,} queries are too few for ratio {', '.join(gone)}: left out"
+        )
+        print(short + "; DELIA is not run, only plain tuning" * (not any(kept_ratios)))
+    return found if base else replace(found, folder=checked(tiny.ensure(small), chat=True))
+
+
+def _asked(lines: Sequence[tuple[str, str]]) -> list[Conversation]:
+    """What the model reads and writes, at most, to sample its own answers to queries with references."""
+    return [(*hinted(*line), Message("assistant", line[1])) for line in lines]
+
+
+def _fitting(
+    model: Loaded, new_tokens: int, leave_out_long: bool, where: str, rows: Sequence[Conversation]
+) -> list[Conversation]:
+    """The rows that are not too long for a model; raises ``BadBase`` that names those it cannot take."""
+    refused, long = unfit(model, rows, new_tokens)
+    odd = [*(refused or long)]
+    more = f" and {len(odd) - 9:,} more" if len(odd) > 9 else ""
+    which = f"{where}, row {', '.join(map(str, odd[:9]))}{more}"
+    if refused:
+        raise BadBase(f"{which}: {refused[odd[0]]}")
+    if long:
+        size = f"up to {max(long.values()):,} tokens with its answer of up to {new_tokens}"
+        why = f"{which}: {size}, more than the {model.longest:,} that this model reads"
+        if not leave_out_long:
+            raise BadBase(f"{why}; shorten, or leave out by leave_out_long=True")
+        print(f"{why}; {len(long):,} of {len(rows):,} rows left out")
+    return [row for number, row in enumerate(rows, 1) if number not in long]
 
 
 def tasks_of(base: Base, scale: str, seed: int) -> list[SmallTask]:
@@ -151,24 +208,24 @@ def ratios_of(base: Base, scale: str) -> tuple[int, ...]:
 
 def self_sampled(base: Base, count: int) -> list[Conversation]:
     """That many self-sampled rows, sampled where missing; raises ``ValueError`` with too few queries."""
-    found, known = [], len(base.references)
+    found, known, tell = [], len(base.references), unhurried(partial(print, flush=True))
     loaded = cache(lambda: with_token(load(base.folder), TOKEN))
 
     def sample(block: int, queries: Sequence[tuple[str, str]]) -> Samples:
-        print(f"the model answers {len(queries):,} diverse queries itself", flush=True)
         how = {"temperature": messages.TEMPERATURE, "top_p": messages.TOP_P, "seed": block}
         return messages.self_sample(partial(reply, loaded(), new_tokens=base.new_tokens, **how), queries)
 
     for block in itertools.count():
         if len(found) >= count:
             return found[:count]
-        here = slice(block * samples.BLOCK, (block + 1) * samples.BLOCK)
-        queries = base.references[here] if known else diverse(samples.BLOCK, block)
+        here = slice(block * _BLOCK, (block + 1) * _BLOCK)
+        queries = base.references[here] if known else diverse(_BLOCK, block)
         if not queries:
-            given = f"the {known:,} queries give {len(found):,}"
+            given = f"the {known:,} queries give {len(found):,}: most of its answers are empty or do not end"
             raise ValueError(f"{count:,} diverse rows are needed, and {given}")
         samples.ensure(base.samples, block, partial(sample, block, queries))
         found += samples.rows_of(base.samples, block)
+        tell(f"{len(found):,} of {count:,} self-sampled rows")
 
 
 def ensure(base: Base, task: SmallTask, ratio: int | None, seed: int) -> dict[str, Any]:
@@ -177,14 +234,15 @@ def ensure(base: Base, task: SmallTask, ratio: int | None, seed: int) -> dict[st
     if ratio is not None:
         rows = mix(task.rows, self_sampled(base, ratio * len(task.rows)), ratio, seed)
     about = {"rows": _hash(rows), "questions": _hash(task.questions), "base": fingerprint(base.folder),
-             "new_tokens": base.new_tokens}  # fmt: skip
+             "new_tokens": base.new_tokens, "answers": _FORMAT}  # fmt: skip
 
     def outcome(loaded: Loaded, folder: Path) -> dict[str, Any]:
         losses = {}
         for kind, questions in task.questions.items():
-            written = reply(loaded, [row[:-1] for row in questions], base.new_tokens)
+            say = unhurried(lambda line, kind=kind: print(f"{task.name}, {kind}: {line}", flush=True))
+            written = reply(loaded, [row[:-1] for row in questions], base.new_tokens, say=say)
             found = zip(questions, written, strict=True)
-            lines = [pair(row[-2].content, answer or "") for row, answer in found]
+            lines = [pair(row[-2].content, answer or "")[: 1 + (answer is not None)] for row, answer in found]
             messages.save(folder / f"answers {kind}.jsonl", lines)
             losses[kind] = mean_loss(loaded, rows_of(loaded, questions))
         return {"losses": losses, "updates": spec.steps_for(len(rows)) if rows else 0}
@@ -195,10 +253,10 @@ def ensure(base: Base, task: SmallTask, ratio: int | None, seed: int) -> dict[st
     return kept(spec, about, model, lambda loaded: rows_of(loaded, rows) if rows else [], outcome)
 
 
-def answers(manifest: dict[str, Any], kind: str) -> list[str]:
-    """The kept answers of a finished tuning to a kind of question; one that did not end is empty."""
+def answers(manifest: dict[str, Any], kind: str) -> list[str | None]:
+    """The kept answers of a finished tuning to a kind of question; None for one that did not end."""
     rows = messages.load(folder_of(manifest["digest"]) / f"answers {kind}.jsonl")
-    return [row[-1].content for row in rows]
+    return [row[-1].content if row[-1].role == "assistant" else None for row in rows]
 
 
 def _hash(content: Any) -> str:

@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from unseen.lm import rules
-from unseen.lm.load import checked, fingerprint
+from unseen.lm.load import checked, fingerprint, outline
 from unseen.lm.rules import AdapterRun
-from unseen.lm.tune import AdapterSpec
+from unseen.lm.tune import AdapterSpec, adapted
 from unseen.runs.sweep import about, frame
 from unseen.runs.workers import Executor
 from unseen.scales import Setting, amounts, scale
@@ -105,6 +105,7 @@ def measure(
     if base:
         folder, steps = checked(base), amounts("pretraining", name).steps
         adapter = AdapterSpec(rank=rank, alpha=2 * rank, steps=steps)
+        adapted(outline(folder), adapter)  # whether it fits, before anything is loaded
         pairs = [(each, run) for each in tunings if each.start == "pre-trained" for run in each.runs()]
         table = pd.DataFrame([row for pair in pairs for row in _adapted(*pair, folder, adapter)])
     else:
