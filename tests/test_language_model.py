@@ -172,6 +172,17 @@ def test_a_row_that_the_base_cannot_read_is_named_before_any_work(
         assert "2 of 10 rows left out" in said
 
 
+@pytest.mark.parametrize(("file", "message"), [
+    ("task_file", "4 rows are short enough, at least 5"), ("diverse_file", "0 rows are short enough, at least 1"),
+])  # fmt: skip
+def test_a_file_of_which_too_little_is_left_is_refused(folder, tmp_path, runs, monkeypatch, file, message):
+    path, short = tmp_path / "rows.jsonl", 4 if file == "task_file" else 0
+    path.write_text(as_text([pair("A", "B")] * short + [pair("A " * 600, "B")] * 9))
+    monkeypatch.setattr(tiny, "ensure", never)
+    with pytest.raises(BadBase, match=message):
+        study.base_of("smoke", **{file: str(path)}, leave_out_long=True)
+
+
 @pytest.mark.parametrize(("most", "new"), [(4096, 512), (513, 512), (512, 256), (256, 128)])
 def test_a_base_of_few_positions_gets_fewer_new_tokens(
     folder, tmp_path, runs, monkeypatch, capsys, most, new
@@ -248,6 +259,13 @@ def test_self_sampled_rows_are_kept_and_too_few_are_reported(base, monkeypatch):
     assert study.samples.counts(base.samples, 0).items() >= {"kept": 1, "malformed": 1, "rejected": 1}.items()
     with pytest.raises(ValueError, match="2 diverse rows are needed, and the 3 queries give 1"):
         study.self_sampled(base, 2)
+
+
+def test_a_base_that_ends_no_answer_is_not_sampled_for_ever(base, monkeypatch):
+    monkeypatch.setattr(study, "_BLOCK", 2)
+    monkeypatch.setattr(study, "reply", lambda *given, **how: [None, None])
+    with pytest.raises(BadBase, match="9 diverse rows are needed, and the 4 queries give 0"):
+        study.self_sampled(base, 9)
 
 
 def test_a_short_file_of_queries_leaves_large_ratios_out(base, tmp_path):

@@ -73,7 +73,7 @@ def never(*given, **named):
 @pytest.mark.parametrize(("gone", "there", "message"), [
     ("config.json", "", r"holds no config\.json"), ("tokenizer.json", "", "holds no tokenizer"),
     ("model.safetensors", "pytorch_model.bin", r"no weights as \*\.safetensors.*pickle.*save_pretrained"),
-    ("model.safetensors", "consolidated.00.pth", "pickle"), ("model.safetensors", "a.msgpack", "another form"),
+    ("model.safetensors", "consolidated.pth", "pickle"), ("model.safetensors", "a.msgpack", "another form"),
     ("model.safetensors", "model-Q4_K_M.gguf", "llama.cpp's form"),
     ("model.safetensors", "consolidated.safetensors", "neither model.safetensors nor named in"),
     ("config.json", "adapter_config.json", r"it is an adapter: merge it into its base"),

@@ -1,5 +1,6 @@
 """Tokens in, answers out: conversations by a model's own chat template, and the one generator."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -71,17 +72,18 @@ def unfit(
     """Which conversations cannot be used, by their place from 1 on: why the template refuses one, and how
     many tokens one has, with as many new ones, that is too long for the model.
     """
-    refused, long = {}, {}
-    for number, turns in enumerate(conversations, 1):
-        try:
-            ((prompt, answer),) = _rows(loaded, [turns])
-        except BadBase as error:
-            refused[number] = str(error)
-            continue
-        length = len(prompt) + max(len(answer), new_tokens)
-        if length > (loaded.longest or length):
-            long[number] = length
-    return refused, long
+    refused, most = {}, loaded.longest or math.inf
+    try:
+        rows = _rows(loaded, conversations)
+    except BadBase:
+        for number, turns in enumerate(conversations, 1):
+            try:
+                _rows(loaded, [turns])
+            except BadBase as error:
+                refused[number] = str(error)
+        return refused, {}
+    lengths = [len(prompt) + max(len(answer), new_tokens) for prompt, answer in rows]
+    return {}, {number: length for number, length in enumerate(lengths, 1) if length > most}
 
 
 def ids_of(loaded: Loaded, texts: list[str]) -> list[list[int]]:

@@ -135,19 +135,20 @@ def base_of(
         model = outline(folder)
         if odd := lacking(model, MODULES):
             spec = PUBLISHED.but(modules=ALL)
-            print(f"this model has no {', '.join(odd)}: its adapter is on {ALL.replace(',', ' and ')}")
+            print(f"this model has no {', '.join(odd)}; the adapter is on its linear layers and embedding")
         if model.longest and model.longest <= new_tokens:
             new_tokens = model.longest // 2
             print(f"this model reads {model.longest} tokens, so an answer has at most {new_tokens} of them")
     model = adapted(with_token(model if base else tiny.fresh(small), TOKEN), spec)
     fitting = partial(_fitting, model, new_tokens, leave_out_long)
     rows = fitting(task_file, rows)
-    if task_file and len(rows) < _LEAST:
-        raise BadBase(f"{task_file}: {len(rows)} rows are short enough, at least {_LEAST} are needed")
     lines = [(row[-2].content, row[-1].content) for row in known]
     if longer := sum(len(row) > 2 for row in known):
         print(f"{diverse_file}: of {longer:,} rows only the last query and its answer are read")
     references = tuple((row[-2].content, row[-1].content) for row in fitting(diverse_file, _asked(lines)))
+    for path, left, least in ((task_file, rows, _LEAST), (diverse_file, references, 1)):
+        if path and len(left) < least:
+            raise BadBase(f"{path}: {len(left)} rows are short enough, at least {least} are needed")
     found = Base(folder if base else Path(), spec, new_tokens, tuple(rows), references)
     for task in tasks_of(found, scale, 0) if base and not rows else ():
         fitting(f"demo task {task.name}", [*task.rows, *itertools.chain(*task.questions.values())])
@@ -207,9 +208,13 @@ def ratios_of(base: Base, scale: str) -> tuple[int, ...]:
 
 
 def self_sampled(base: Base, count: int) -> list[Conversation]:
-    """That many self-sampled rows, sampled where missing; raises ``ValueError`` with too few queries."""
+    """That many self-sampled rows, sampled where missing; raises ``BadBase`` when queries give too few."""
     found, known, tell = [], len(base.references), unhurried(partial(print, flush=True))
-    loaded = cache(lambda: with_token(load(base.folder), TOKEN))
+
+    @cache
+    def loaded() -> Loaded:
+        print(f"the base answers diverse queries itself, for {count:,} rows", flush=True)
+        return with_token(load(base.folder), TOKEN)
 
     def sample(block: int, queries: Sequence[tuple[str, str]]) -> Samples:
         how = {"temperature": messages.TEMPERATURE, "top_p": messages.TOP_P, "seed": block}
@@ -220,9 +225,9 @@ def self_sampled(base: Base, count: int) -> list[Conversation]:
             return found[:count]
         here = slice(block * _BLOCK, (block + 1) * _BLOCK)
         queries = base.references[here] if known else diverse(_BLOCK, block)
-        if not queries:
-            given = f"the {known:,} queries give {len(found):,}: most of its answers are empty or do not end"
-            raise ValueError(f"{count:,} diverse rows are needed, and {given}")
+        if not queries or (block >= _BLOCK and len(found) < block):  # less than one answer of a block
+            given = f"the {known or block * _BLOCK:,} queries give {len(found):,}"
+            raise BadBase(f"{count:,} diverse rows are needed, and {given}: too few answers end")
         samples.ensure(base.samples, block, partial(sample, block, queries))
         found += samples.rows_of(base.samples, block)
         tell(f"{len(found):,} of {count:,} self-sampled rows")
