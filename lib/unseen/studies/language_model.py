@@ -156,10 +156,8 @@ def base_of(
         fitting("demo queries", _asked(diverse(_BLOCK, 0)))
     kept_ratios = ratios_of(found, scale)
     if gone := [str(ratio) for ratio in amount.ratios if ratio not in kept_ratios]:
-        short = (
-            f"{diverse_file}: {len(references):,} queries are too few for ratio {', '.join(gone)}: left out"
-        )
-        print(short + "; DELIA is not run, only plain tuning" * (not any(kept_ratios)))
+        short = f"{len(references):,} queries are too few for ratio {', '.join(gone)}: left out"
+        print(f"{diverse_file}: {short}" + "; DELIA is not run, only plain tuning" * (not any(kept_ratios)))
     return found if base else replace(found, folder=checked(tiny.ensure(small), chat=True))
 
 
@@ -172,7 +170,7 @@ def _fitting(
     model: Loaded, new_tokens: int, leave_out_long: bool, where: str, rows: Sequence[Conversation]
 ) -> list[Conversation]:
     """The rows that are not too long for a model; raises ``BadBase`` that names those it cannot take."""
-    refused, long = unfit(model, rows, new_tokens)
+    refused, long = unfit(model, rows, new_tokens) if rows else ({}, {})
     odd = [*(refused or long)]
     more = f" and {len(odd) - 9:,} more" if len(odd) > 9 else ""
     which = f"{where}, row {', '.join(map(str, odd[:9]))}{more}"
