@@ -73,6 +73,7 @@ KNOWN = {  # by the name of a parameter, in whichever notebook it stands
     "bleurt": _PATH,
     "task_file": _PATH,
     "diverse_file": _PATH,
+    "leave_out_long": _type(bool, "True or False"),
     "rank": _integer(1, 100_000),
     "cipher": _type(str, "shift:NUMBER or substitution:SEED, as in shift:3", pattern=f"^({CIPHER.pattern})$"),
     "scheduler": _type(str, _A_SCHEDULER, AfterValidator(_scheduler)),
