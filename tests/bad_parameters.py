@@ -109,6 +109,7 @@ def check_value(book: Path, name: str, value: object) -> None:
     if not refusal(checked, book, {name: value}):
         found = checked(book, {name: value})
         assert list(found) == [name]
+        assert KNOWN.get(name) is not KNOWN["base"] or not found[name] or Path(found[name]).is_absolute()
         assert ast.literal_eval(ascii(found[name])) == found[name], (
             "a literal brings it into the notebook unchanged"
         )

@@ -1,10 +1,13 @@
 """The ``unseen`` command: what it starts, what it says, how it exits."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import entry_points
+from pathlib import Path
 from unittest.mock import Mock
 
 import pandas as pd
@@ -140,7 +143,7 @@ def project(tmp_path, monkeypatch):
 def finished_study(runs, name):
     (runs / name).mkdir(parents=True)
     for end in ("csv", "json", "success.json", "ipynb", "html"):
-        (runs / name / f"10_a.{end}").write_text(f"10_a.{end}")
+        (runs / name / f"10_a.{end}").write_text(f'{{"scale": "{name}"}}')
     (runs / name / "note.csv").write_text("of the reader")
 
 
@@ -151,7 +154,16 @@ def test_keep_copies_results_and_nothing_else(runs, project):
     told = kept.pop("data/README.md")
     assert told.startswith("a<!-- verdicts -->\n| experiment | claim | quick | full |\n")
     assert told.endswith("| not run | not run |\n<!-- end of verdicts -->b")
-    assert kept == {"data/results/full/10_a.csv": "10_a.csv", "data/results/full/10_a.json": "10_a.json"}
+    about = '{"scale": "full"}'
+    assert kept == {"data/results/full/10_a.csv": about, "data/results/full/10_a.json": about}
+
+
+def test_keep_refuses_results_of_another_scale(runs, project, capsys):
+    finished_study(runs, "quick")
+    (runs / "quick").rename(runs / "full")
+    assert cli.main(["keep", "--scale", "full"]) == 2
+    assert "10_a.json is of scale=quick, so it is no result of full" in capsys.readouterr().err
+    assert not (project / "data" / "results").exists()
 
 
 def test_keep_of_quick_exports_two_models(runs, project, monkeypatch, capsys):
@@ -239,10 +251,45 @@ def test_the_store_is_looked_at(runs, capsys):
     assert capsys.readouterr().out == "0 files, 0 broken runs\n"
 
 
-def test_a_reader_who_has_seen_enough_is_no_error(runs):
-    """As in ``unseen status | head``."""
-    command = [sys.executable, "-m", "unseen", "status", "--csv"]
+@pytest.mark.parametrize("arguments", [["status", "--csv"], ["train", "--scale", "smoke", "-p", "steps=4"]])
+def test_a_reader_who_has_seen_enough_is_no_error(runs, arguments):
+    """As in ``unseen status | head``; what it reads of is done to its end."""
+    command = [sys.executable, "-m", "unseen", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == 0
+    assert len(list(runs.glob("store/*/manifest.json"))) == (arguments[0] == "train")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_a_full_disk_behind_the_output_is_named_when_the_work_is_done(runs):
+    arguments = ["train", "--scale", "smoke", "-p", "steps=4"]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "unseen", *arguments], stdout=full, stderr=subprocess.PIPE
+        )
+    assert (ran.returncode, ran.stderr) == (1, b"unseen: standard output: No space left on device\n")
+    assert list(runs.glob("store/*/manifest.json"))
+
+
+# Without a checkout
+
+
+def test_an_installed_package_says_what_it_lacks(tmp_path):
+    """A copy as a wheel leaves it: nothing beside the package."""
+    shutil.copytree(
+        Path(door.__file__).parent, tmp_path / "unseen", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("UNSEEN_RUNS", None)
+    for arguments in (["run", "10"], ["study", "--scale", "smoke"], ["keep"], ["status"]):
+        command = [sys.executable, "-m", "unseen", *arguments]
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        if arguments == ["status"]:
+            assert ran.stdout.startswith(f"{tmp_path / 'runs' / 'store'}: no runs")
+        else:
+            assert ran.returncode == 1
+            assert ran.stderr.startswith(
+                f"unseen: the package {tmp_path / 'unseen'} was installed without its"
+            )

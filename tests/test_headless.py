@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pytest
@@ -128,6 +131,65 @@ def test_a_notebook_that_reaches_its_end(tmp_path, monkeypatch):
     assert "success.json" not in page
 
 
+HABITS = {  # what a user may have configured; none of it may end work
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "plots": {"MPLBACKEND": "TkAgg", "MPLCONFIGDIR": "mpl"},
+    "others": {"HOME": "/nowhere", "TZ": "Nonsense/Zone", "NO_COLOR": "1", "TQDM_DISABLE": "1"},
+}
+DRAWN = """\
+import matplotlib.pyplot as plt
+from unseen.figures import set_theme
+set_theme()
+print("• → ✓")
+print("a loss of 50 % → é", file=__import__("sys").stderr)
+plt.plot([0, 1], label="a_b")
+plt.title("100 % of x_1")
+plt.show()
+"""
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_no_habit_of_a_user_ends_work(tmp_path, habit):
+    write_book(tmp_path / "tiny.ipynb", DRAWN)
+    (tmp_path / "mpl").mkdir()
+    (tmp_path / "mpl" / "matplotlibrc").write_text("text.usetex: True\naxes.formatter.use_locale: True\n")
+    environment = {**os.environ, "UNSEEN_RUNS": "runs", **HABITS[habit]}
+    ran = subprocess.run(
+        [sys.executable, "-m", "unseen", "run", "./tiny.ipynb"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-3_000:]
+    assert b"IPKernelApp" not in ran.stderr
+    assert files(tmp_path / "runs" / "notebooks") == ["tiny.html", "tiny.ipynb", "tiny.success.json"]
+    assert '"image/png"' in (tmp_path / "runs" / "notebooks" / "tiny.ipynb").read_text("utf-8")
+
+
+def marked(success):
+    path, content = json.loads(success)
+    headless.write(Path(path), content)
+
+
+def test_an_error_in_the_page_loses_nothing(book, runs, monkeypatch, capsys):
+    monkeypatch.setattr(headless, "_execute", lambda *given: marked(given[-1]))
+    monkeypatch.setattr(headless, "_write_html", Mock(side_effect=RuntimeError("no template\nat all")))
+    assert run_notebook(book, {}) == runs / "smoke" / "tiny.ipynb"
+    assert files(runs / "smoke") == ["tiny.ipynb", "tiny.success.json"]
+    assert "page in HTML could not be written: no template at all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["-O", "-OO"])
+def test_without_assertions_nothing_starts(book, runs, flag):
+    for line in (f"unseen.cli.main(['run', {str(book)!r}])", "unseen.parameters.check_parameters()"):
+        command = [sys.executable, flag, "-c", f"import sys, unseen.cli; sys.exit({line})"]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        assert ran.returncode in (1, 2)
+        assert "leaves out the assertions that check the results: unset PYTHONOPTIMIZE" in ran.stderr
+    assert not runs.exists()
+
+
 def test_an_executed_copy_runs_anew(book, runs, monkeypatch):
     """Neither the values nor the marker of its earlier run are left in it."""
     old = nbformat.read(book, as_version=4)
@@ -143,6 +205,9 @@ def test_an_executed_copy_runs_anew(book, runs, monkeypatch):
     sources = [cell.source for cell in prepared]
     assert sources[:2] == [DECLARED, "# Parameters\nsize = 4"]
     assert len(sources) == 3
+    monkeypatch.delenv("UNSEEN_SUCCESS", raising=False)
+    exec(sources[-1], {})  # by hand, or on another machine
+    assert files(runs / "smoke") == ["tiny.ipynb"]
 
 
 @pytest.mark.parametrize(

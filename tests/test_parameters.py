@@ -106,10 +106,24 @@ def test_the_known_names_are_those_tested_here():
 def test_the_notebook_and_the_command_line_allow_the_same(book, name):
     for value in FIT[name]:
         check_parameters(**{name: value})
-        assert checked(book, {name: value}) == {name: value}
+        path = name in ("base", "bleurt", "task_file", "diverse_file")
+        assert checked(book, {name: value}) == {name: os.path.abspath(value) if path and value else value}
     for value in NOT_FIT[name]:
         assert refusal(check_parameters, **{name: value}).startswith(f"{name}=")
         assert f"{name}=" in refusal(checked, book, {name: value})
+
+
+@pytest.mark.parametrize("name", ["base", "bleurt", "task_file", "diverse_file"])
+def test_a_path_is_of_the_callers_folder_or_home(book, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    for given, expected in (
+        ("a b/../ü.jsonl", "ü.jsonl"),
+        ("~/x", "me/x"),
+        ("./~", "~"),
+        (str(tmp_path), ""),
+    ):
+        assert checked(book, {name: given}) == {name: str(tmp_path / expected)}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from unseen import report
 from unseen.files import provenance
 from unseen.scales import scale
 from unseen.specs import RunSpec
+from unseen.studies.results import COMMITTED, committed_folder
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -33,7 +34,7 @@ def executed(runs):
         new_code_cell("draw()", outputs=[figure], metadata={"alt": "as the cell says"}),
         new_markdown_cell("## The end"),
     ]  # fmt: skip
-    report.write_table(report.MAIN, "quick", scale("quick").settings, results(), baselines=baselines())
+    report.write_table(report.MAIN, "quick", (), results(), baselines=baselines())
     nbformat.write(nbformat.v4.new_notebook(cells=cells), runs / "quick" / f"{report.MAIN}.ipynb")
     return runs / "quick"
 
@@ -74,8 +75,12 @@ def test_without_the_main_notebook_there_is_no_report(runs):
 
 
 def test_tables_are_read_back_and_their_provenance_stands_beside_them(runs):
-    path = report.write_table("12_long_tail", "full", scale("full").settings, results(), bases=baselines())
-    pd.testing.assert_frame_equal(pd.read_csv(path), results(), rtol=1e-5, check_dtype=False)
+    path = report.write_table(
+        "12_long_tail", "full", scale("full").settings, results().drop(columns="run"), bases=baselines()
+    )
+    pd.testing.assert_frame_equal(
+        pd.read_csv(path), results().drop(columns="run"), rtol=1e-5, check_dtype=False
+    )
     pd.testing.assert_frame_equal(pd.read_csv(path.with_name("12_bases.csv")), baselines(), check_dtype=False)
     about = json.loads(path.with_suffix(".json").read_text())
     assert about["command"] == "unseen run 12 -p scale=full"
@@ -85,6 +90,68 @@ def test_tables_are_read_back_and_their_provenance_stands_beside_them(runs):
         kept = about["settings"][setting.name]
         assert RunSpec.from_dict(kept["base"]) == setting.base
         assert (tuple(kept["seeds"]), tuple(kept["instructions"])) == (setting.seeds, setting.instructions)
+
+
+def of_scale(name):
+    """A table with the runs of a scale."""
+    return pd.DataFrame({"run": [run.digest() for run in scale(name).runs()]})
+
+
+@pytest.mark.parametrize(
+    ("label", "settings", "table"),
+    [
+        ("quick", "smoke", "smoke"),
+        ("quick", "quick", "smoke"),
+        ("full", "full", "quick"),
+        ("quick", "quick", "full"),
+    ],
+)
+def test_a_result_of_another_scale_is_refused(runs, label, settings, table):
+    settings = scale(settings).settings
+    with pytest.raises(
+        report.Mislabelled, match=rf"^10_x: .*scale=.*{label}.* run the notebook again from its"
+    ):
+        report.write_table("10_x", label, settings, of_scale(table))
+    assert not runs.exists()
+
+
+def test_a_figure_of_another_scale_is_refused(runs):
+    with pytest.raises(report.Mislabelled, match="these results are of scale=smoke, not quick"):
+        report.write_figure("10_x", "quick", plt.figure(), scale("smoke").settings)
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda folder: (folder / "10_x.csv").write_text("run\n1\n"),
+            "10_x.csv is not what its JSON describes",
+        ),
+        (lambda folder: (folder / "10_x.json").unlink(), "10_x.csv is not what its JSON describes"),
+        (lambda folder: folder.rename(folder.with_name("full")), "10_x.json is of scale=smoke"),
+        (
+            lambda folder: (folder / "11_y.json").write_text('{"command": "unseen run 11"}'),
+            "of scale=unknown",
+        ),
+        (
+            lambda folder: (folder / "11_y.json").write_text('{"command": "make study SCALE=full"}'),
+            "scale=full",
+        ),
+    ],
+)
+def test_what_is_kept_is_of_its_folders_scale(runs, change, message):
+    report.write_table("10_x", "smoke", scale("smoke").settings, of_scale("smoke"), y=of_scale("smoke"))
+    report.check_kept(runs / "smoke", "smoke")
+    change(runs / "smoke")
+    (folder,) = runs.iterdir()
+    with pytest.raises(report.Mislabelled, match=message):
+        report.check_kept(folder, folder.name)
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_the_committed_results_are_of_their_scale(name):
+    report.check_kept(committed_folder(name), name)
 
 
 def test_figures_axes_and_grids_are_written_and_stay_open(runs):

@@ -4,21 +4,19 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 Ctrl-C, 143
 """
 
 import argparse
-import os
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from unseen import process_group
 from unseen.errors import Explained
 from unseen.fields import short
-from unseen.files import project_folder, provenance, read, runs_folder, write
-from unseen.headless import notebook_path, notebooks, run_notebook
-from unseen.parameters import BadParameters, parameters
-from unseen.report import MAIN, write_report
+from unseen.files import absolute, project_folder, provenance, read, runs_folder, write
+from unseen.headless import Console, notebook_path, notebooks, run_notebook
+from unseen.parameters import BadParameters, check_asserts, parameters
+from unseen.report import MAIN, check_kept, write_report
 from unseen.runs import inventory
 from unseen.runs.checkpoints import SpecChanged, export_model
 from unseen.runs.cluster import executor
@@ -36,15 +34,21 @@ _MOST_LINES = 200  # of ``unseen status``
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, do it, and return the exit code."""
-    options = _parser().parse_args(arguments)
+    out, err = Console(sys.stdout), Console(sys.stderr)
+    with redirect_stdout(out), redirect_stderr(err):
+        code = _done(_parser().parse_args(arguments))
+        out.flush()
+        if out.failed:  # of a full disk, say
+            print(f"unseen: standard output: {out.failed.strerror}", file=err)
+        return code or int(out.failed is not None)
+
+
+def _done(options: argparse.Namespace) -> int:
+    """Do what the options say, errors as sentences; returns the exit code."""
     try:
         with terminable():
-            code = options.do(options) or 0
-            sys.stdout.flush()  # here, where a reader that has gone is no error
-            return code
-    except BrokenPipeError:  # the reader has seen enough, as in ``unseen status | head``
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+            check_asserts()
+            return options.do(options) or 0
     except (Explained, ValueError, OSError) as error:
         print(f"unseen: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError | SpecChanged) else 1
@@ -85,7 +89,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "notebook": {"help": "its number, name or path"},
-    "table": {"type": Path, "help": "a CSV file, one run a row, columns named by fields of the spec"},
+    "table": {"type": absolute, "help": "a CSV file, one run a row, columns named by fields of the spec"},
     "-p --parameter": {"action": "append", "default": [], "type": _pair, "metavar": "NAME=VALUE",
                        "help": "as often as you like"},
     "--into": {"help": "folder under the runs folder (default: the notebook's scale)"},
@@ -206,6 +210,7 @@ def _keep(options: argparse.Namespace) -> None:
     kept = [path for path in found if path.is_file() and not path.name.endswith(".success.json")]
     if not kept:
         raise BadParameters(f"nothing to keep in {folder}: 'unseen study --scale {chosen.name}' makes it")
+    check_kept(folder, chosen.name)
     for path in kept:
         write(data / "results" / chosen.name / path.name, read(path))
         print(data / "results" / chosen.name / path.name)

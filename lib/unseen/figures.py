@@ -25,7 +25,8 @@ BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0} 
 
 
 def set_theme() -> None:
-    """The look of every figure; notebooks call it once, with their imports."""
+    """The look of every figure, whatever a user's matplotlibrc says; notebooks call it with their imports."""
+    plt.rcdefaults()  # ``text.usetex``, say, would end a notebook after its training
     rc = {"axes.grid": True, "grid.alpha": 0.35, "axes.spines.right": False, "axes.spines.top": False}
     rc |= {"axes.titlelocation": "left", "axes.titlesize": 12, "legend.frameon": False}
     rc |= {"figure.figsize": (8, 4.5), "figure.dpi": 110, "savefig.bbox": "tight"}

@@ -52,20 +52,51 @@ class CannotWrite(Explained, OSError):
         return str(self.strerror)
 
 
+class NoProject(Explained):
+    """The package was installed without the checkout; the message says what to do."""
+
+
 def packaged(name: str) -> dict[str, Any]:
     """A TOML table that is part of this package, by its path in it, as in ``scales.toml``."""
     return tomllib.loads((resources.files("unseen") / name).read_text("utf-8"))
 
 
+_ROOT = Path(__file__).resolve().parents[2]  # of the checkout, if this package lies in one
+
+
 def project_folder() -> Path:
-    """The root of the source checkout, or the working directory without one."""
-    root = Path(__file__).resolve().parents[2]
-    return root if (root / "pyproject.toml").is_file() else Path.cwd()
+    """The root of the checkout: this package's, else the working directory's; raises ``NoProject``."""
+    for root in (_ROOT, Path.cwd()):
+        if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir():
+            return root
+    raise NoProject(
+        f"the package {Path(__file__).parent} was installed without its notebooks and data: "
+        "clone the project, and in its folder run: python -m pip install -c constraints.txt -e ."
+    )
+
+
+def absolute(path: str | Path) -> Path:
+    """A path from outside, absolute: relative ones begin in the working directory, ``~`` is a home folder.
+
+    >>> absolute("/a/../b"), absolute("~/rows.jsonl") == Path.home() / "rows.jsonl"
+    (PosixPath('/b'), True)
+    """
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def runs_folder() -> Path:
-    """Where all results of runs are written: ``$UNSEEN_RUNS``, or ``runs/`` of the project."""
-    place = Path(os.environ.get("UNSEEN_RUNS") or project_folder() / "runs")
+    """Where all results are written: ``$UNSEEN_RUNS``, or ``runs/`` of the checkout or the working directory.
+
+    Raises ``CannotWrite`` for circular links, and for a relative ``$UNSEEN_RUNS`` in a kernel, which does not
+    know the folder of its caller.
+    """
+    named = os.environ.get("UNSEEN_RUNS", "")
+    if named and "JPY_PARENT_PID" in os.environ and not os.path.isabs(os.path.expanduser(named)):
+        raise CannotWrite(errno.EINVAL, _unusable(Path(named), "in a kernel it must be absolute"))
+    try:
+        place = absolute(named) if named else project_folder() / "runs"
+    except NoProject:
+        place = Path.cwd() / "runs"
     try:
         return place.resolve()
     except (OSError, RuntimeError) as error:  # circular links
@@ -236,9 +267,20 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """The commit of the checkout, with ``-modified`` when tracked files differ from it."""
-    command = ["git", "-C", str(project_folder()), "describe", "--always", "--abbrev=12", "--dirty=-modified"]
+    """The commit of the checkout, with ``-modified`` when tracked files differ from it; or why it is unknown.
+
+    Whoever owns the checkout runs its code already, so git need not refuse it; nor may git take a checkout
+    around it, or one that ``GIT_DIR`` names, for this one.
+    """
+    command = ["git", "-c", f"safe.directory={_ROOT}", "-c", "core.fsmonitor=false", "-C", str(_ROOT)]
+    command += ["describe", "--always", "--abbrev=12", "--dirty=-modified"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_CEILING_DIRECTORIES": str(_ROOT.parent), "LC_ALL": "C"}
+    if not (_ROOT / ".git").exists():
+        return "unknown: no git checkout"
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        done = subprocess.run(command, capture_output=True, check=True, timeout=20, env=environment)
+        return done.stdout.decode().strip()
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
+        return f"unknown: {brief(said or error, 100)}"

@@ -12,33 +12,67 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from unseen.errors import Explained
-from unseen.files import project_folder, read, runs_folder, write
+from unseen.files import absolute, brief, project_folder, provenance, read, runs_folder, write
 from unseen.parameters import BadParameters, checked, parameters, read_notebook, tags_of
 from unseen.runs.tables import folder_in
 from unseen.signals import polite_stops
 
 _VALUES, _MARKER = "injected-parameters", "success-marker"  # tags of the cells that are added
+_SUCCESS = "UNSEEN_SUCCESS"  # in a kernel's environment: where its success is marked, and with what
 
 
 class NotebookFailed(Explained):
     """A notebook did not reach its end; the message says where it stopped."""
 
 
+class Console:
+    """A standard stream that never ends work: letters it lacks are escaped, and its first error ends it.
+
+    That error is ``failed``; no error is counted of a reader that has gone, as in ``unseen status | head``.
+    """
+
+    def __init__(self, stream: Any):
+        self.stream, self.failed, self.ended = stream, None, stream is None  # None: closed by a shell's >&-
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        """Write a text, or nothing any more."""
+        self._try(lambda: self.stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._try(lambda: self.stream.flush())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def _try(self, do: Callable[[], object]) -> None:
+        if self.ended:
+            return
+        try:
+            do()
+        except OSError as error:
+            self.ended, self.failed = True, None if isinstance(error, BrokenPipeError) else error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # or Python's exit would fail
+
+
 def notebooks() -> list[Path]:
-    """The notebooks of the project, in order of their numbers."""
+    """The notebooks of the project, in order of their numbers; raises ``NoProject``."""
     return sorted((project_folder() / "notebooks").glob("*.ipynb"))
 
 
 def notebook_path(name: str | Path) -> Path:
     """The notebook of a number, name or path; raises ``BadParameters`` listing all."""
     path = Path(name)
-    if path.suffix == ".ipynb" and os.path.isfile(path):  # unlike Path.is_file it takes any text
-        return path.resolve()
+    if path.suffix == ".ipynb" and os.path.isfile(absolute(path)):  # unlike Path.is_file it takes any text
+        return absolute(path).resolve()
     begin = path.name.removesuffix(".ipynb") + "_"
     matching = [each for each in notebooks() if f"{each.stem}_".startswith(begin)]
     if len(matching) != 1 or len(path.parts) != 1:
@@ -53,7 +87,8 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
 
     It goes to ``<runs>/<into>/`` (by default the notebook's ``scale``, else ``notebooks``) together with
     ``<name>.success.json``, which is removed first and written by the notebook's last cell.
-    The kernel writes its runs where this process would.
+    The kernel writes its runs where this process would, and relative paths begin in this one's folder.
+    An error in the HTML is printed and loses nothing.
     A signal lets the runs under way write checkpoints; then it is raised as ``KeyboardInterrupt``.
     Raises ``BadParameters``, ``BadName`` or ``CannotWrite`` before the start, ``NotebookFailed`` when the
     notebook does not reach its end.
@@ -65,23 +100,35 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     folder = folder_in(runs_folder(), into, "output folder")
     target, marker = folder / path.name, folder / f"{path.stem}.success.json"
     content = json.dumps({"notebook": path.name, "parameters": values, "token": secrets.token_hex(8)})
-    book = _prepared(path, values, marker, content)
+    book = _prepared(path, values)
     write(target, json.dumps(book))  # papermill would write through a link there, and wait for a pipe
     marker.unlink(missing_ok=True)
+    if provenance()["commit"].startswith("unknown"):
+        print(f"the results of this run cannot name their commit ({provenance()['commit']})", flush=True)
     try:
-        _execute(book, target, path.parent)
+        _execute(book, target, path.parent, json.dumps([str(marker), content]))
     except Exception as error:
         marker.unlink(missing_ok=True)  # a kernel can die after the last cell
         how = f"{path.name} stopped before its end ({type(error).__name__}): {error}"
         raise NotebookFailed(f"{how}\nwhat it did so far: {target}") from error
     if not marker.is_file() or read(marker) != content.encode():
         raise NotebookFailed(f"{path.name} did not reach its end; what it did so far: {target}")
-    _write_html(target)
+    try:
+        _write_html(target)
+    except Exception as error:  # of nbconvert, its templates, the disk
+        print(f"{target} is complete; its page in HTML could not be written: {brief(error)}", file=sys.stderr)
     return target
 
 
-def _prepared(path: Path, values: Mapping[str, Any], marker: Path, content: str) -> Any:
-    """The notebook as it will run: values below its parameters cell, and last a cell that writes the marker.
+def mark_success() -> None:
+    """Write the marker of the run that this kernel executes; in an executed copy elsewhere, nothing."""
+    if _SUCCESS in os.environ:
+        path, content = json.loads(os.environ[_SUCCESS])
+        write(Path(path), content)
+
+
+def _prepared(path: Path, values: Mapping[str, Any]) -> Any:
+    """The notebook as it will run: values below its parameters cell, and last a cell that marks success.
 
     Values become ASCII literals of Python's own making, never text that is pasted into code.
     """
@@ -89,20 +136,18 @@ def _prepared(path: Path, values: Mapping[str, Any], marker: Path, content: str)
 
     book = read_notebook(path)
     lines = ["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())]
-    last = [
-        "from pathlib import Path",
-        f"from {write.__module__} import write",
-        f"_ = write(Path({str(marker)!r}), {content!r})",
-    ]
+    last = f"from {__name__} import {mark_success.__name__}\n\n{mark_success.__name__}()"
     cells = [cell for cell in book.cells if not {_VALUES, _MARKER} & tags_of(cell)]  # of an earlier run
     below = 1 + next(place for place, cell in enumerate(cells) if "parameters" in tags_of(cell))
     cells.insert(below, new_code_cell("\n".join(lines), metadata={"tags": [_VALUES]}))
-    book.cells = [*cells, new_code_cell("\n".join(last), metadata={"tags": [_MARKER]})]
+    book.cells = [*cells, new_code_cell(last, metadata={"tags": [_MARKER]})]
     return book
 
 
-def _execute(book: Any, target: Path, folder: Path) -> None:
-    """Run a notebook in a folder and write what came out to ``target``.
+def _execute(book: Any, target: Path, folder: Path, success: str) -> None:
+    """Run a notebook in a folder and write what came out to ``target``; ``success`` is for the last cell.
+
+    Figures go into the notebook, whatever ``MPLBACKEND`` says.
 
     Raises ``KeyboardInterrupt`` when a signal ended it, what papermill raises when it failed.
     """
@@ -113,7 +158,8 @@ def _execute(book: Any, target: Path, folder: Path) -> None:
     from traitlets.config import Config
 
     clients: list[PapermillNotebookClient] = []  # one, once there is a kernel to start
-    environment = {**os.environ, "UNSEEN_HEADLESS": "1", "UNSEEN_RUNS": str(runs_folder())}
+    environment = {**os.environ, "UNSEEN_HEADLESS": "1", "UNSEEN_RUNS": str(runs_folder()), _SUCCESS: success}
+    environment["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 
     class Engine(NBClientEngine):
         """papermill's own engine, with a client that we know, and no cell started after a signal."""
@@ -125,8 +171,9 @@ def _execute(book: Any, target: Path, folder: Path) -> None:
                 kernel_name=kernel_name,
                 log=logger,
                 startup_timeout=60,
-                stdout_file=sys.stdout,
-                stderr_file=sys.stderr,
+                extra_arguments=["--log-level=CRITICAL"],  # an idle kernel logs its end as an error
+                stdout_file=Console(sys.stdout),
+                stderr_file=Console(sys.stderr),
                 config=Config(KernelManager={"transport_encryption": "auto"}),  # else it warns of plain TCP
                 on_cell_execute=lambda **_: check(),
             )

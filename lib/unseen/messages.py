@@ -34,7 +34,7 @@ from pydantic import (
 
 from unseen.errors import Explained
 from unseen.fields import listed, short
-from unseen.files import brief, read_text, write
+from unseen.files import absolute, brief, read_text, write
 
 TEMPERATURE, TOP_P, NEW_TOKENS = 0.7, 0.95, 512  # of self-sampling, as published
 _LARGEST = 1 << 30  # bytes of a file
@@ -92,12 +92,12 @@ def load(path: Path | str) -> list[Conversation]:
     Prints a note of what is read otherwise than it stands there, and of fields that are not read.  Raises
     ``BadMessages`` naming the file, the lines and what is wrong with them.
     """
-    return [row for _, row in _rows(Path(path))]
+    return [row for _, row in _rows(absolute(path))]
 
 
 def answered(path: Path | str, least: int = 1) -> list[Conversation]:
     """The conversations of a file, each ending with a query and its answer; raises ``BadMessages``."""
-    rows = _rows(Path(path))
+    rows = _rows(absolute(path))
     ends = ["user", "assistant"]
     odd = [where for where, row in rows if [message.role for message in row[-2:]] != ends]
     _refuse([f"{where}: expected to end with a user's query and its answer" for where in odd])

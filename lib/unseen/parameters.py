@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from unseen.errors import Explained
 from unseen.fields import short
-from unseen.files import brief, read
+from unseen.files import absolute, brief, read
 from unseen.runs.cluster import is_scheduler
 from unseen.scales import SCALES
 from unseen.worlds.strings import CIPHER
@@ -86,11 +86,21 @@ KINDS = {  # for parameters of other names
 }
 
 
+def check_asserts() -> None:
+    """Raise ``BadParameters`` where Python leaves assertions out: a check that cannot fail proves nothing."""
+    if not __debug__:
+        raise BadParameters(
+            "Python runs with -O or PYTHONOPTIMIZE, which leaves out the assertions that check the results: "
+            "unset PYTHONOPTIMIZE and start without -O"
+        )
+
+
 def check_parameters(**typed: Any) -> None:
     """Check the values of a parameters cell by the names in ``KNOWN``; other names pass.
 
-    Raises ``BadParameters`` with a line for each value that is not allowed.
+    Raises ``BadParameters`` with a line for each value that is not allowed, and as ``check_asserts``.
     """
+    check_asserts()
     faults: list[str] = []
     for name, value in typed.items():
         _value(name, value, KNOWN.get(name, Any), faults)
@@ -101,15 +111,18 @@ def check_parameters(**typed: Any) -> None:
 def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The given values, each of its parameter's type; text, as from a command line, is read as that type.
 
+    Paths become absolute, so that they mean the same in a kernel, whose folder is the notebook's.
     Defaults that are not replaced are checked as well.  Raises ``BadParameters`` with a line for each
     problem, and one that lists the parameters of the notebook.
     """
+    check_asserts()
     declared, values = parameters(path), {}
     faults = [f"{path.name} has no parameter {short(name)}" for name in given if name not in declared]
     for name, (kind, default) in declared.items():
         rule = KNOWN.get(name, KINDS[kind])
         if name in given:
-            values[name] = _value(name, given[name], rule, faults, strict=False)
+            value = _value(name, given[name], rule, faults, strict=False)
+            values[name] = str(absolute(value)) if value and rule is _PATH else value
         else:
             _value(name, default, rule, faults)
     if faults:

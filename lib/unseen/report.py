@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from unseen.files import provenance, runs_folder, write
+from unseen.errors import Explained
+from unseen.files import LARGEST_TEXT, hash_of, provenance, read_json, runs_folder, write
 from unseen.process_group import best_device
 from unseen.runs.progress import duration
 from unseen.scales import Setting
+from unseen.specs import RunSpec
 
 MAIN = "10_diversity_threshold"  # the notebook whose results are the report
 _STYLE = """
@@ -23,6 +25,10 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: 
 th, td { text-align: right; padding: .25rem .7rem; border: 0; border-bottom: 1px solid #ddd }
 pre { white-space: pre-wrap } code { background: #f4f4f4; padding: 0 .3rem } .anchor-link { display: none }
 """
+
+
+class Mislabelled(Explained, ValueError):
+    """A result is of another scale or of other runs than its label says."""
 
 
 def write_table(
@@ -36,13 +42,15 @@ def write_table(
     """Write ``<runs>/<scale>/<notebook>.csv`` and, as JSON, what produced it; returns the path of the table.
 
     Tables of ``others`` become ``NN_<name>.csv``, with the notebook's number; they share its provenance.
+    Raises ``Mislabelled`` when ``settings`` are of another scale, or the table's runs are others than theirs.
     """
+    _check_label(notebook, scale, settings, table)
     path = runs_folder() / scale / f"{notebook}.csv"
     tables = {notebook: table} | {f"{notebook[:2]}_{name}": other for name, other in others.items()}
+    axes, hashes = {}, {}
     for name, frame in tables.items():
         text = frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-        write(path.with_name(f"{name}.csv"), text)
-    axes = {}
+        hashes[f"{name}.csv"] = write(path.with_name(f"{name}.csv"), text)
     for each in settings:
         axes[each.name] = {
             "base": each.base.to_dict(),
@@ -50,18 +58,73 @@ def write_table(
             "seeds": each.seeds,
         }
     command = command or f"unseen run {notebook[:2]} -p scale={scale}"
-    about = {"command": command, "settings": axes, "device": best_device(), **provenance()}
+    about = {"command": command, "scale": scale, "tables": hashes, "settings": axes, "device": best_device()}
+    about |= provenance()
     write(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
     return path
 
 
-def write_figure(notebook: str, scale: str, figure: Any) -> Path:
-    """Write ``<runs>/<scale>/<notebook>.png`` from a figure, axes or grid of seaborn; it stays open."""
+def write_figure(notebook: str, scale: str, figure: Any, settings: Sequence[Setting] = ()) -> Path:
+    """Write ``<runs>/<scale>/<notebook>.png`` from a figure, axes or grid of seaborn; it stays open.
+
+    Raises ``Mislabelled`` when the ``settings`` that it shows are of another scale.
+    """
+    _check_label(notebook, scale, settings)
     path, buffer = runs_folder() / scale / f"{notebook}.png", io.BytesIO()
     figure = getattr(figure, "figure", figure)
     figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight", metadata={"Software": None})
     write(path, buffer.getvalue())
     return path
+
+
+def _check_label(
+    notebook: str, scale: str, settings: Sequence[Setting], table: pd.DataFrame | None = None
+) -> None:
+    """Raise ``Mislabelled`` unless everything belongs to one scale; runs of an adapter have other digests."""
+    again = "run the notebook again from its first cell, so that one scale holds for all of it"
+    if other := {each.scale for each in settings if each.scale} - {scale}:
+        made = ", ".join(sorted(other))
+        raise Mislabelled(f"{notebook}: these results are of scale={made}, not {scale}: {again}")
+    known = all(isinstance(each.base, RunSpec) for each in settings)
+    if (
+        table is None
+        or not settings
+        or not known
+        or "run" not in table
+        or "adapter" in set(table.get("recipe", ()))
+    ):
+        return
+    runs = [run for each in settings for run in each.runs()]
+    expected, found = {run.digest() for run in runs}, set(table["run"].dropna())
+    strange, missing = found - expected - {run.model.base for run in runs}, expected - found
+    if strange or missing:
+        what = f"{len(strange)} runs of the table are of other settings, {len(missing)} are missing"
+        raise Mislabelled(
+            f"{notebook}: the table is not of these settings of scale={scale} ({what}): {again}"
+        )
+
+
+def check_kept(folder: Path, scale: str) -> None:
+    """Raise ``Mislabelled`` where a result in a folder is of another scale than ``scale``, or of none.
+
+    A notebook's tables and figures share its number, and so the JSON files that say what produced them.
+    Those written before scales were noted name theirs in the command.
+    """
+    noted: dict[str, dict[str, str]] = {}  # by a notebook's number the hashes of its tables
+    for path in sorted(folder.glob("[0-9][0-9]_*.json")):
+        if path.name.endswith(".success.json"):
+            continue
+        about = read_json(path, LARGEST_TEXT)
+        made = about.get("scale") or "".join(re.findall(r"(?i)scale[= ](\w+)", about.get("command", "")))
+        if made != scale:
+            raise Mislabelled(f"{path} is of scale={made or 'unknown'}, so it is no result of {scale}")
+        noted.setdefault(path.name[:2], {}).update(about.get("tables", {}))
+    for path in sorted(folder.glob("[0-9][0-9]_*.csv")):
+        hashes = noted.get(path.name[:2])
+        if hashes is None or hashes.get(path.name, hash_of(path)) != hash_of(path):
+            raise Mislabelled(
+                f"{path} is not what its JSON describes: run its notebook again at scale={scale}"
+            )
 
 
 def write_report(scale: str, seconds: dict[str, float]) -> Path:

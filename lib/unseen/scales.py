@@ -9,7 +9,7 @@ Traceback (most recent call last):
 ValueError: scale='fast': known scales are smoke, quick, full, paper
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +27,7 @@ class Setting:
     base: RunSpec
     instructions: tuple[int, ...]
     seeds: tuple[int, ...]
+    scale: str = field(default="", kw_only=True)  # that it belongs to, and its results
 
     def runs(self) -> list[RunSpec]:
         """The runs of this setting, first seeds first, so that a study cut short has a whole curve."""
@@ -128,8 +129,11 @@ _BASES = {  # what a setting of the main study varies
 def _scale(name: str) -> Scale:
     row = _table()["diversity"][name]
     base = name if name in _BASES else "quick"
-    settings = [Setting("main", _BASES[base], tuple(row["sizes"]), tuple(row["seeds"]))]
-    settings += [Setting(other, _BASES[other], *map(_frozen, axes)) for other, axes in row["others"].items()]
+    settings = [Setting("main", _BASES[base], tuple(row["sizes"]), tuple(row["seeds"]), scale=name)]
+    settings += [
+        Setting(other, _BASES[other], *map(_frozen, axes), scale=name)
+        for other, axes in row["others"].items()
+    ]
     return Scale(name, row["minutes"], tuple(settings))
 
 

@@ -83,6 +83,7 @@ class Method:
     base: RunSpec
     run: RunSpec
     seeds: tuple[int, ...]
+    scale: str
 
     def runs(self) -> list[RunSpec]:
         """One run per seed: other operations and another format, other rows, another order."""
@@ -124,7 +125,7 @@ def tuned(name: str, method: str, training: dict[str, Any] | None = None, **task
     )
     model = base.model.but(base=base.digest())
     run = RunSpec(TuningSpec(**task), model, common.but(**(training or {})), EvaluationSpec(row.prompts))
-    return Method(method, base, run, row.seeds)
+    return Method(method, base, run, row.seeds, name)
 
 
 def best(name: str) -> int:
@@ -198,9 +199,15 @@ def two_words(name: str) -> list[Method]:
     return crossed(name, "two words, {regime}, ratio {ratio}", **factors)
 
 
+class _Tuned(Setting):
+    def runs(self) -> list[RunSpec]:
+        return [self.base.with_seed(seed) for seed in self.seeds]
+
+
 def settings(methods: Sequence[Method]) -> list[Setting]:
     """The methods as ``report.write_table`` notes them beside the results."""
-    return [Setting(each.name, each.run, (each.run.task.operations,), each.seeds) for each in methods]
+    axes = [(each.name, each.run, (each.run.task.operations,), each.seeds) for each in methods]
+    return [_Tuned(*each, scale=method.scale) for each, method in zip(axes, methods, strict=True)]
 
 
 def shelf() -> Path:

@@ -45,8 +45,9 @@ def with_task(base: RunSpec, **changes: float | str) -> RunSpec:
 def no_ops(name: str) -> tuple[Setting, ...]:
     """Paper, experiment 2: a share of inputs without the pattern, against the number of instructions."""
     much, base = amounts("no_ops", name), scale(name).main.base
+    axes = much.sizes, much.seeds
     return tuple(
-        Setting(f"{100 * share:.0f} % no-ops", with_task(base, no_op_share=share), much.sizes, much.seeds)
+        Setting(f"{100 * share:.0f} % no-ops", with_task(base, no_op_share=share), *axes, scale=name)
         for share in much.shares
     )
 
@@ -59,7 +60,7 @@ def long_tail(name: str) -> tuple[Setting, ...]:
     much, base = amounts("long_tail", name), scale(name).main.base
     sizes = {shape: much.even_sizes if shape == 1 else much.sizes for shape in much.shapes}
     return tuple(
-        Setting(f"a = {shape:g}", with_task(base, concentration=shape), its, much.seeds)
+        Setting(f"a = {shape:g}", with_task(base, concentration=shape), its, much.seeds, scale=name)
         for shape, its in sizes.items()
     )
 

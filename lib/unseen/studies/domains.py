@@ -91,17 +91,17 @@ def designs(name: str) -> tuple[Design, ...]:
         tasks.append(("8", "3.75 N own, 3.75 x rules", larger.but(algebra_instructions=int(MORE * middle))))
     tasks += [("9", each, mixture(chosen, middle, **dict.fromkeys(parts, 1 / len(parts))))
               for each, parts in GENERAL.items()]  # fmt: skip
-    return tuple(_design(chosen, *each) for each in tasks)
+    return tuple(_design(name, chosen, *each) for each in tasks)
 
 
-def _design(chosen: SimpleNamespace, experiment: str, label: str, task: DomainSpec) -> Design:
+def _design(scale: str, chosen: SimpleNamespace, experiment: str, label: str, task: DomainSpec) -> Design:
     """The runs on a mixture: each reads its budget once."""
     steps = max(1, task.examples // BATCH)
     training = TrainingSpec(steps=steps, batch=BATCH, learning_rate=0.01, matrix_learning_rate=0.015,
                             evaluate_every=max(1, steps // 4), checkpoint_every=500)  # fmt: skip
     base = RunSpec(task, ModelSpec(**chosen.model), training, EvaluationSpec(chosen.tests))
     name = f"{experiment}: {label}, {task.number('algebra')} own rules"
-    return Design(name, base, (task.instructions,), chosen.seeds, experiment, label)
+    return Design(name, base, (task.instructions,), chosen.seeds, experiment, label, scale=scale)
 
 
 def measure(chosen: Sequence[Design], executor: Executor | None = None) -> pd.DataFrame:

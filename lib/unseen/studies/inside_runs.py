@@ -195,6 +195,6 @@ def settings(name: str) -> tuple[Setting, ...]:
     """The runs followed at a scale: some of the main curve on both sides of the step, measured often."""
     row, main = amounts("inside", name), scale(name).main
     often = main.base.but(training=main.base.training.but(evaluate_every=row.every))
-    found = Setting("generalises", often, row.sizes, row.seeds)
+    found = Setting("generalises", often, row.sizes, row.seeds, scale=name)
     low = main.instructions[0]
-    return (found,) if low in row.sizes else (found, Setting("does not", often, (low,), (0,)))
+    return (found,) if low in row.sizes else (found, Setting("does not", often, (low,), (0,), scale=name))

@@ -107,6 +107,7 @@ class Base:
     new_tokens: int = messages.NEW_TOKENS
     rows: tuple[Conversation, ...] = ()
     references: tuple[tuple[str, str], ...] = ()
+    scale: str = ""
 
     @property
     def samples(self) -> Path:
@@ -149,7 +150,7 @@ def base_of(
     for path, left, least in ((task_file, rows, _LEAST), (diverse_file, references, 1)):
         if path and len(left) < least:
             raise BadBase(f"{path}: {len(left)} rows are short enough, at least {least} are needed")
-    found = Base(folder if base else Path(), spec, new_tokens, tuple(rows), references)
+    found = Base(folder if base else Path(), spec, new_tokens, tuple(rows), references, scale)
     for task in tasks_of(found, scale, 0) if base and not rows else ():
         fitting(f"demo task {task.name}", [*task.rows, *itertools.chain(*task.questions.values())])
     if base and not known:

@@ -115,16 +115,16 @@ class Design:
 def design_of(name: str) -> Design:
     """The design of a scale, the main curve first; raises ``ValueError`` for an unknown name."""
     main, much = scale(name).main, amounts("law", name)
-    fitted = [_setting(main.base, much, **row) for row in much.fitted]
-    return Design((main, *fitted), tuple(_setting(main.base, much, **row) for row in much.held_out))
+    fitted = [_setting(main, much, **row) for row in much.fitted]
+    return Design((main, *fitted), tuple(_setting(main, much, **row) for row in much.held_out))
 
 
-def _setting(base: RunSpec, much: SimpleNamespace, step: float, recipe: str = "", **given: float) -> Setting:
+def _setting(main: Setting, much: SimpleNamespace, step: float, recipe: str = "", **given: float) -> Setting:
     """A setting with sizes around its step, to two digits, cut to the number of strings there are."""
-    spec = at(_with_recipe(base, recipe) if recipe else base, **given)
+    spec = at(_with_recipe(main.base, recipe) if recipe else main.base, **given)
     sizes = {int(min(room_of(spec), float(f"{step * share:.2g}"))) for share in much.around}
     title = [recipe] * bool(recipe) + [FACTORS[name].title.format(value) for name, value in given.items()]
-    return Setting(", ".join(title), spec, tuple(sorted(sizes)), much.seeds)
+    return Setting(", ".join(title), spec, tuple(sorted(sizes)), much.seeds, scale=main.scale)
 
 
 def _with_recipe(base: RunSpec, recipe: str) -> RunSpec:

@@ -78,7 +78,9 @@ def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
 
     def add(start: str, work: str, data: str, sizes: tuple[int, ...], **changes: float | str) -> None:
         base = with_task(_run(name, start), **changes)
-        found.append(Tuning(f"{start}, {work}: {data}", base, sizes, chosen.seeds, start, work, data))
+        found.append(
+            Tuning(f"{start}, {work}: {data}", base, sizes, chosen.seeds, start, work, data, scale=name)
+        )
 
     large = tuple(size for size in chosen.sizes if size >= 300) or chosen.sizes
     starts = STARTS if base_run(name).model.recipe == "modern" else STARTS[:2]

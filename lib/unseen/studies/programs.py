@@ -69,8 +69,8 @@ def settings(name: str) -> tuple[Setting, ...]:
     Raises ``ValueError`` for an unknown scale.
     """
     row = amounts("programs", name)
-    main = Setting("main", _SMOKE if name == "smoke" else _QUICK, row.sizes, row.seeds)
-    return (main, Setting("larger", _LARGER, row.larger, (0,))) if row.larger else (main,)
+    main = Setting("main", _SMOKE if name == "smoke" else _QUICK, row.sizes, row.seeds, scale=name)
+    return (main, Setting("larger", _LARGER, row.larger, (0,), scale=name)) if row.larger else (main,)
 
 
 # The machine

@@ -43,7 +43,12 @@ def semantics(name: str) -> tuple[Setting, ...]:
     base = with_task(scale(name).main.base, pattern_length=chosen.length, replacement_length=chosen.length,
                      input_length=chosen.input_length, unseen_instructions=chosen.unseen)  # fmt: skip
     return tuple(
-        Setting(f"{family}, k {low}-{high}", with_task(base, family=family, k_low=low, k_high=high), *axes)
+        Setting(
+            f"{family}, k {low}-{high}",
+            with_task(base, family=family, k_low=low, k_high=high),
+            *axes,
+            scale=name,
+        )
         for family, low, ends, *axes in chosen.trained
         for high in ends
     )
@@ -59,9 +64,11 @@ def occurrences(name: str) -> tuple[Setting, ...]:
     base = with_task(scale(name).main.base, alphabet=letters, pattern_length=2, replacement_length=2,
                      input_length=chosen.input_length, unseen_instructions=chosen.unseen)  # fmt: skip
     axes, names = (chosen.sizes, chosen.seeds), list(map(str, chosen.numbers))
-    alone = [Setting(str(each), with_task(base, occurrences=each), *axes) for each in chosen.alone]
+    alone = [
+        Setting(str(each), with_task(base, occurrences=each), *axes, scale=name) for each in chosen.alone
+    ]
     mix = with_task(base, also_occurrences=",".join(names[1:]))
-    return *alone, Setting(", ".join(names), mix, chosen.mixed, chosen.seeds)
+    return *alone, Setting(", ".join(names), mix, chosen.mixed, chosen.seeds, scale=name)
 
 
 @dataclass(frozen=True)
