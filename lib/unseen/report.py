@@ -53,7 +53,7 @@ def write_table(
         hashes[f"{name}.csv"] = write(path.with_name(f"{name}.csv"), text)
     for each in settings:
         axes[each.name] = {
-            "base": each.base.to_dict(),
+            "base": each.base.to_dict() if isinstance(each.base, RunSpec) else vars(each.base),
             "instructions": each.instructions,
             "seeds": each.seeds,
         }
