@@ -169,7 +169,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"the field {short(name)} stands there twice")
+            raise ValueError(f"the field {short(name)} occurs twice")
         found[name] = value
     return found
 
@@ -219,7 +219,9 @@ class _Part(BaseModel):
     def _nothing_lost(cls, part: Any) -> Any:
         for name, value in part.items() if isinstance(part, dict) else ():
             if value not in _EMPTY and (name in _LOST or (name, cls) == ("name", _Turn)):
-                raise ValueError(f"{name!r} is no text of a turn and would be lost; leave it or the row out")
+                raise ValueError(
+                    f"{name!r} is not the text of a turn and would be lost; remove it or the row"
+                )
         return part
 
     @model_validator(mode="after")
