@@ -114,7 +114,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, rows):
     ('{"messages": "[\'q\']"}', "line 2: its turns are a text that is not JSON .*; use json.dumps"),
     ('{"messages": ["hi"]}', "line 2: messages 0 Input should be a valid dictionary .*, got 'hi'"),
     ('{"messages": [], "messages": []}', "line 2: the field 'messages' occurs twice"),
-    ('{"messages": [{"role": "user", "content": "a", "content": "b"}]}', "line 2: .*'content' stands"),
+    ('{"messages": [{"role": "user", "content": "a", "content": "b"}]}', "line 2: .*'content' occurs"),
     (r'{"messages": [{"role": "user", "content": "a \ud83d"}]}', "line 2: messages 0 content holds half"),
     (r'{"messages": [{"role": "user", "content": "a"}], "\ud83d": 1}', "line 2: .*unicode"),
     *((json.dumps(row), f"line 2: .*{words}") for row, words in [
