@@ -135,6 +135,12 @@ def test_a_figure_of_another_scale_is_refused(runs):
             "of scale=unknown",
         ),
         (
+            lambda folder: report.write_table(
+                "15_pretrained_model", "smoke", (), of_scale("smoke"), {"base": "/my own", "rank": 512}
+            ),
+            "of a run of your own .unseen run 15 -p scale=smoke -p 'base=/my own'., so it is not kept",
+        ),
+        (
             lambda folder: (folder / "11_y.json").write_text('{"command": "make study SCALE=full"}'),
             "scale=full",
         ),

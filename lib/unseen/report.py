@@ -4,14 +4,17 @@ import html
 import io
 import json
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from unseen.errors import Explained
-from unseen.files import LARGEST_TEXT, hash_of, provenance, read_json, runs_folder, write
+from unseen.files import LARGEST_TEXT, hash_of, project_folder, provenance, read_json, runs_folder, write
+from unseen.parameters import parameters
 from unseen.process_group import best_device
 from unseen.runs.progress import duration
 from unseen.scales import Setting
@@ -36,12 +39,13 @@ def write_table(
     scale: str,
     settings: Sequence[Setting],
     table: pd.DataFrame,
-    command: str = "",
+    given: Mapping[str, object] = MappingProxyType({}),
     **others: pd.DataFrame,
 ) -> Path:
     """Write ``<runs>/<scale>/<notebook>.csv`` and, as JSON, what produced it; returns the path of the table.
 
     Tables of ``others`` become ``NN_<name>.csv``, with the notebook's number; they share its provenance.
+    ``given`` are parameters of the notebook that decide the results beside its scale.
     Raises ``Mislabelled`` when ``settings`` are of another scale, or the table's runs are others than theirs.
     """
     _check_label(notebook, scale, settings, table)
@@ -57,8 +61,17 @@ def write_table(
             "instructions": each.instructions,
             "seeds": each.seeds,
         }
-    command = command or f"unseen run {notebook[:2]} -p scale={scale}"
-    about = {"command": command, "scale": scale, "tables": hashes, "settings": axes, "device": best_device()}
+    changed = _changed(notebook, given) if given else {}
+    command = ["unseen", "run", notebook[:2], "-p", f"scale={scale}"]
+    command += [word for name, value in changed.items() for word in ("-p", f"{name}={value}")]
+    about = {
+        "command": shlex.join(command),
+        "parameters": changed,
+        "scale": scale,
+        "tables": hashes,
+        "settings": axes,
+        "device": best_device(),
+    }
     about |= provenance()
     write(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
     return path
@@ -104,8 +117,14 @@ def _check_label(
         )
 
 
+def _changed(notebook: str, given: Mapping[str, object]) -> dict[str, object]:
+    """Those parameters whose values are not the notebook's own."""
+    declared = parameters(project_folder() / "notebooks" / f"{notebook}.ipynb")
+    return {name: value for name, value in given.items() if value != declared[name].default}
+
+
 def check_kept(folder: Path, scale: str) -> None:
-    """Raise ``Mislabelled`` where a result in a folder is of another scale than ``scale``, or of none.
+    """Raise ``Mislabelled`` where a result is of another scale, of none, or made with changed parameters.
 
     A notebook's tables and figures share its number, and so the JSON files that say what produced them.
     Those written before scales were noted name theirs in the command.
@@ -118,6 +137,8 @@ def check_kept(folder: Path, scale: str) -> None:
         made = about.get("scale") or "".join(re.findall(r"(?i)scale[= ](\w+)", about.get("command", "")))
         if made != scale:
             raise Mislabelled(f"{path} is of scale={made or 'unknown'}, so it is no result of {scale}")
+        if about.get("parameters"):
+            raise Mislabelled(f"{path} is of a run of your own ({about['command']}), so it is not kept")
         noted.setdefault(path.name[:2], {}).update(about.get("tables", {}))
     for path in sorted(folder.glob("[0-9][0-9]_*.csv")):
         hashes = noted.get(path.name[:2])
