@@ -140,7 +140,7 @@ def check_kept(folder: Path, scale: str) -> None:
         if about.get("parameters"):
             raise Mislabelled(f"{path} is of a run of your own ({about['command']}), so it is not kept")
         noted.setdefault(path.name[:2], {}).update(about.get("tables", {}))
-    for path in sorted(folder.glob("[0-9][0-9]_*.csv")):
+    for path in sorted(filter(Path.is_file, folder.glob("[0-9][0-9]_*.csv"))):  # devices are never copied
         hashes = noted.get(path.name[:2])
         if hashes is None or hashes.get(path.name, hash_of(path)) != hash_of(path):
             raise Mislabelled(

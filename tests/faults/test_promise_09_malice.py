@@ -288,12 +288,14 @@ def test_no_device_is_copied_for_a_result(tmp_path, promise, monkeypatch):
     results = tmp_path / "runs" / "smoke"
     results.mkdir(parents=True)
     (results / "10_good.csv").write_text("a\n")
+    (results / "10_good.json").write_text('{"scale": "smoke"}')
     for number, kind in enumerate(KINDS):
         put_in_place(kind, results / f"11_{number}.csv")
     assert main(["keep", "--scale", "smoke"]) == 2  # for the terabyte
     (results / f"11_{KINDS.index('terabyte')}.csv").unlink()
     assert main(["keep", "--scale", "smoke"]) == 0
-    assert [path.name for path in (tmp_path / "data" / "results" / "smoke").iterdir()] == ["10_good.csv"]
+    kept = [path.name for path in (tmp_path / "data" / "results" / "smoke").iterdir()]
+    assert sorted(kept) == ["10_good.csv", "10_good.json"]
     promise("devices among the results", len(KINDS))
 
 
