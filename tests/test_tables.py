@@ -113,10 +113,10 @@ def test_a_table_of_a_scale():
         ("", "empty, or a header without rows"),
         (b"\xef\xbb\xbf\r\n\n", "empty, or a header without rows"),
         ("instructions,width,steps,seed\n", "empty, or a header without rows"),
-        ("width,\n64,1\n", "row 1: column '' is unknown: nothing stands there; "),
+        ("width,\n64,1\n", "row 1: column '' is unknown: an empty cell; "),
         (
             ",width\n0,64\n",
-            "row 1: column '' is unknown: nothing stands there; a row without this",
+            "row 1: column '' is unknown: an empty cell; a row without this",
         ),
         ("\nwidth\n64\n", "row 1: empty, above the column names; delete it"),
         ("width;steps,seed\n64;9,1\n", "row 1: column 'width;steps' is unknown; did you mean "),
@@ -178,7 +178,7 @@ def test_what_spreadsheets_write_is_read(table, content):
     *((text, "a unit or a share") for text in ("10%", "10 k", "1M")),
     ("=10*10", "a formula"), ("@A1", "a formula"), ("#N/A", "a spreadsheet's"), ("#REF!", "a spreadsheet's"),
     ("10  # first", "a comment"), ("# 10", "a comment"), ("[10, 20]", "a list"), ("'10", "a quotation mark"),
-    ("", "nothing stands there"),
+    ("", "an empty cell"),
 ])  # fmt: skip
 def test_a_cell_that_is_no_number_is_refused_by_what_it_is(text, what):
     for name in ("width", "learning_rate"):

@@ -89,7 +89,7 @@ def pair(query: str, answer: str) -> Conversation:
 def load(path: Path | str) -> list[Conversation]:
     """The conversations of a file of JSON lines; a JSON array, or JSON over several lines, is read as well.
 
-    Prints a note of what is read otherwise than it stands there, and of fields that are not read.  Raises
+    Prints a note of what is converted, and of fields that are not read.  Raises
     ``BadMessages`` naming the file, the lines and what is wrong with them.
     """
     return [row for _, row in _rows(absolute(path))]
@@ -179,7 +179,7 @@ _JSON = json.JSONDecoder(object_pairs_hook=_once, parse_int=lambda digits: int(d
 
 
 def _note(info: ValidationInfo, what: str, which: str = "") -> None:
-    """Keep a note for the file: what is read otherwise than it stands there, or not read."""
+    """Keep a note for the file: what is converted, or not read."""
     info.context.setdefault(what, set()).add(which)
 
 

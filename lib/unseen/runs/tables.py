@@ -63,7 +63,7 @@ _MEANT = {re.compile(pattern, re.ASCII | re.IGNORECASE): what for pattern, what 
     r"['\"’].*": "a quotation mark too many",
     r"[\w-]+:( .*)?": "YAML, not a table?",
     r"run|state|reason|split|accuracy": "a column of results, not of a sweep's table",
-    r"": "nothing stands there; a row without this value? an index that pandas saved?",
+    r"": "an empty cell; a row without this value? an index that pandas saved?",
     r"[^a-df-z]*[^\x00-\x7f][^a-df-z]*": "digits and signs other than 0 to 9 . + -",
 }.items()}  # fmt: skip
 
