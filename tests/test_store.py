@@ -79,8 +79,10 @@ def test_provenance_names_versions_processor_and_commit(monkeypatch, tmp_path):
     assert {"python", "unseen", "numpy"} <= set(found["versions"])
     assert found["versions"]["torch"] == torch.__version__
     assert found["processor"]
-    monkeypatch.setattr(files, "project_folder", lambda: tmp_path)
-    assert files._commit() == "unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert files._commit().startswith("unknown: [Errno 2]")
+    monkeypatch.setattr(files, "_ROOT", tmp_path)
+    assert files._commit() == "unknown: no git checkout"
 
 
 # Finished runs
