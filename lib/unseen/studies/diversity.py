@@ -22,7 +22,6 @@ from unseen.runs.store import Store
 from unseen.runs.sweep import frame, kinds
 from unseen.runs.workers import Executor
 from unseen.scales import Scale, Setting, amounts, scale
-from unseen.specs import RunSpec
 from unseen.stats import NoThreshold, Threshold, fit_threshold
 from unseen.studies.published import PublishedThreshold
 from unseen.worlds.base import shares
@@ -37,17 +36,12 @@ Curve = Callable[[np.ndarray], np.ndarray]  # numbers of instructions to accurac
 # What is trained and measured
 
 
-def with_task(base: RunSpec, **changes: float | str) -> RunSpec:
-    """The base run in another task world."""
-    return base.but(task=base.task.but(**changes))
-
-
 def no_ops(name: str) -> tuple[Setting, ...]:
     """Paper, experiment 2: a share of inputs without the pattern, against the number of instructions."""
     much, base = amounts("no_ops", name), scale(name).main.base
     axes = much.sizes, much.seeds
     return tuple(
-        Setting(f"{100 * share:.0f} % no-ops", with_task(base, no_op_share=share), *axes, scale=name)
+        Setting(f"{100 * share:.0f} % no-ops", base.with_task(no_op_share=share), *axes, scale=name)
         for share in much.shares
     )
 
@@ -60,7 +54,7 @@ def long_tail(name: str) -> tuple[Setting, ...]:
     much, base = amounts("long_tail", name), scale(name).main.base
     sizes = {shape: much.even_sizes if shape == 1 else much.sizes for shape in much.shapes}
     return tuple(
-        Setting(f"a = {shape:g}", with_task(base, concentration=shape), its, much.seeds, scale=name)
+        Setting(f"a = {shape:g}", base.with_task(concentration=shape), its, much.seeds, scale=name)
         for shape, its in sizes.items()
     )
 

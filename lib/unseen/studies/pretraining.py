@@ -25,7 +25,6 @@ from unseen.runs.workers import Executor
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import RunSpec
 from unseen.studies import diversity
-from unseen.studies.diversity import with_task
 from unseen.studies.published import UNEVEN, WORKS
 from unseen.worlds.drills import DrillSpec
 
@@ -77,7 +76,7 @@ def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
     chosen, found = amounts("pretraining", name), []
 
     def add(start: str, work: str, data: str, sizes: tuple[int, ...], **changes: float | str) -> None:
-        base = with_task(_run(name, start), **changes)
+        base = _run(name, start).with_task(**changes)
         found.append(
             Tuning(f"{start}, {work}: {data}", base, sizes, chosen.seeds, start, work, data, scale=name)
         )

@@ -26,7 +26,6 @@ from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import RunSpec
-from unseen.studies.diversity import with_task
 from unseen.studies.published import own_number
 from unseen.worlds.base import generator
 from unseen.worlds.rules import FORMS, Instructions, Split, family_rules, strings_of
@@ -40,12 +39,12 @@ SEED = 3_000_000  # of the test examples: neither that of training nor of evalua
 def semantics(name: str) -> tuple[Setting, ...]:
     """Experiment 4: rules of each family and their mixture, over ranges of k, and of large k alone."""
     chosen = amounts("semantics", name)
-    base = with_task(scale(name).main.base, pattern_length=chosen.length, replacement_length=chosen.length,
+    base = scale(name).main.base.with_task(pattern_length=chosen.length, replacement_length=chosen.length,
                      input_length=chosen.input_length, unseen_instructions=chosen.unseen)  # fmt: skip
     return tuple(
         Setting(
             f"{family}, k {low}-{high}",
-            with_task(base, family=family, k_low=low, k_high=high),
+            base.with_task(family=family, k_low=low, k_high=high),
             *axes,
             scale=name,
         )
@@ -61,13 +60,11 @@ def occurrences(name: str) -> tuple[Setting, ...]:
     """
     chosen = amounts("occurrences", name)
     letters = (string.ascii_letters + string.digits)[: chosen.letters]
-    base = with_task(scale(name).main.base, alphabet=letters, pattern_length=2, replacement_length=2,
+    base = scale(name).main.base.with_task(alphabet=letters, pattern_length=2, replacement_length=2,
                      input_length=chosen.input_length, unseen_instructions=chosen.unseen)  # fmt: skip
     axes, names = (chosen.sizes, chosen.seeds), list(map(str, chosen.numbers))
-    alone = [
-        Setting(str(each), with_task(base, occurrences=each), *axes, scale=name) for each in chosen.alone
-    ]
-    mix = with_task(base, also_occurrences=",".join(names[1:]))
+    alone = [Setting(str(each), base.with_task(occurrences=each), *axes, scale=name) for each in chosen.alone]
+    mix = base.with_task(also_occurrences=",".join(names[1:]))
     return *alone, Setting(", ".join(names), mix, chosen.mixed, chosen.seeds, scale=name)
 
 
