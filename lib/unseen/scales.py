@@ -38,6 +38,14 @@ class Setting:
         ]
 
 
+class BySeed(Setting):
+    """A setting whose task itself decides its numbers of instructions: one run per seed."""
+
+    def runs(self) -> list[RunSpec]:
+        """The runs of this setting."""
+        return [self.base.with_seed(seed) for seed in self.seeds]
+
+
 @dataclass(frozen=True)
 class Scale:
     """How large a study is: the first setting is the main one, the others stand beside it."""

@@ -33,7 +33,7 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame, manifests
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import Setting, amounts, scale
+from unseen.scales import BySeed, Setting, amounts, scale
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.widgets import explore
 from unseen.worlds.base import Examples
@@ -199,15 +199,12 @@ def two_words(name: str) -> list[Method]:
     return crossed(name, "two words, {regime}, ratio {ratio}", **factors)
 
 
-class _Tuned(Setting):
-    def runs(self) -> list[RunSpec]:
-        return [self.base.with_seed(seed) for seed in self.seeds]
-
-
 def settings(methods: Sequence[Method]) -> list[Setting]:
     """The methods as ``report.write_table`` notes them beside the results."""
-    axes = [(each.name, each.run, (each.run.task.operations,), each.seeds) for each in methods]
-    return [_Tuned(*each, scale=method.scale) for each, method in zip(axes, methods, strict=True)]
+    return [
+        BySeed(each.name, each.run, (each.run.task.operations,), each.seeds, scale=each.scale)
+        for each in methods
+    ]
 
 
 def shelf() -> Path:

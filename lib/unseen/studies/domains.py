@@ -19,7 +19,7 @@ from unseen.evaluation import all_right, share
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor
-from unseen.scales import Setting, amounts
+from unseen.scales import BySeed, amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.worlds.domains import DOMAINS, KINDS, DomainSpec
 
@@ -35,15 +35,11 @@ GENERAL = {
 
 
 @dataclass(frozen=True)
-class Design(Setting):
+class Design(BySeed):
     """One mixture of one ``experiment``, and its ``label`` within it; a run per seed."""
 
     experiment: str
     label: str
-
-    def runs(self) -> list[RunSpec]:
-        """The runs; the mixture decides their numbers of instructions."""
-        return [self.base.with_seed(seed) for seed in self.seeds]
 
 
 def mixture(chosen: SimpleNamespace, own: int, **shares: float) -> DomainSpec:
