@@ -16,7 +16,7 @@ from unseen.fields import short
 from unseen.files import absolute, project_folder, provenance, read, runs_folder, write
 from unseen.headless import Console, notebook_path, notebooks, run_notebook
 from unseen.parameters import BadParameters, check_asserts, parameters
-from unseen.report import MAIN, check_kept, write_report
+from unseen.report import MAIN, check_kept, results_in, write_report
 from unseen.runs import inventory
 from unseen.runs.checkpoints import SpecChanged, export_model
 from unseen.runs.cluster import executor
@@ -206,9 +206,7 @@ def _keep(options: argparse.Namespace) -> None:
     """Copy the results of a study, and two models, to data/, and judge the claims there anew."""
     chosen, data = scale(options.scale), project_folder() / "data"
     folder = runs_folder() / chosen.name
-    found = sorted(path for kind in ("csv", "json", "png") for path in folder.glob(f"[0-9][0-9]_*.{kind}"))
-    kept = [path for path in found if path.is_file() and not path.name.endswith(".success.json")]
-    if not kept:
+    if not (kept := results_in(folder)):
         raise BadParameters(f"nothing to keep in {folder}: 'unseen study --scale {chosen.name}' makes it")
     check_kept(folder, chosen.name)
     for path in kept:

@@ -98,14 +98,8 @@ def _check_label(
     if other := {each.scale for each in settings if each.scale} - {scale}:
         made = ", ".join(sorted(other))
         raise Mislabelled(f"{notebook}: these results are of scale={made}, not {scale}: {again}")
-    known = all(isinstance(each.base, RunSpec) for each in settings)
-    if (
-        table is None
-        or not settings
-        or not known
-        or "run" not in table
-        or "adapter" in set(table.get("recipe", ()))
-    ):
+    ours = settings and all(isinstance(each.base, RunSpec) for each in settings)
+    if table is None or not ours or "run" not in table or "adapter" in set(table.get("recipe", ())):
         return
     runs = [run for each in settings for run in each.runs()]
     expected, found = {run.digest() for run in runs}, set(table["run"].dropna())
@@ -123,6 +117,12 @@ def _changed(notebook: str, given: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in given.items() if value != declared[name].default}
 
 
+def results_in(folder: Path) -> list[Path]:
+    """The tables, figures and JSON files of notebooks in a folder; devices and success markers are none."""
+    found = sorted(path for kind in ("csv", "json", "png") for path in folder.glob(f"[0-9][0-9]_*.{kind}"))
+    return [path for path in found if path.is_file() and not path.name.endswith(".success.json")]
+
+
 def check_kept(folder: Path, scale: str) -> None:
     """Raise ``Mislabelled`` where a result is of another scale, of none, or made with changed parameters.
 
@@ -130,9 +130,8 @@ def check_kept(folder: Path, scale: str) -> None:
     Those written before scales were noted name theirs in the command.
     """
     noted: dict[str, dict[str, str]] = {}  # by a notebook's number the hashes of its tables
-    for path in sorted(folder.glob("[0-9][0-9]_*.json")):
-        if path.name.endswith(".success.json"):
-            continue
+    found = results_in(folder)
+    for path in (each for each in found if each.suffix == ".json"):
         about = read_json(path, LARGEST_TEXT)
         made = about.get("scale") or "".join(re.findall(r"(?i)scale[= ](\w+)", about.get("command", "")))
         if made != scale:
@@ -140,9 +139,9 @@ def check_kept(folder: Path, scale: str) -> None:
         if about.get("parameters"):
             raise Mislabelled(f"{path} is of a run of your own ({about['command']}), so it is not kept")
         noted.setdefault(path.name[:2], {}).update(about.get("tables", {}))
-    for path in sorted(filter(Path.is_file, folder.glob("[0-9][0-9]_*.csv"))):  # devices are never copied
+    for path in (each for each in found if each.suffix == ".csv"):
         hashes = noted.get(path.name[:2])
-        if hashes is None or hashes.get(path.name, hash_of(path)) != hash_of(path):
+        if hashes is None or (path.name in hashes and hashes[path.name] != hash_of(path)):
             raise Mislabelled(
                 f"{path} is not what its JSON describes: run its notebook again at scale={scale}"
             )
