@@ -26,6 +26,7 @@ from unseen.errors import Explained
 LARGEST, LARGEST_TEXT, LARGEST_NOTE = 2**36, 2**26, 2**22  # bytes read of any file, of a text, of a JSON file
 _PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # how ``write`` names a file that is not whole yet
 _SEAL = 32  # bytes of a SHA-256
+POINTER = b"version https://git-lfs"  # how the file begins that git-lfs leaves in place of another
 _FOREIGN = {  # how a file begins that is no text in UTF-8: what it is and what to do
     rb"\xff\xfe\0\0|\0\0\xfe\xff|\0\0\0[^\0]|[^\0]\0\0\0": "this is text in UTF-32; save it as UTF-8",
     rb"\xff\xfe|\xfe\xff|[^\0]\0|\0[^\0]": "this is text in UTF-16; save it as UTF-8 (iconv -f UTF-16)",
@@ -36,7 +37,7 @@ _FOREIGN = {  # how a file begins that is no text in UTF-8: what it is and what 
     rb"PAR1|ARROW1": "this is a table in Parquet or Arrow; write it as text with pandas: "
     "to_json(..., orient='records', lines=True) for conversations, to_csv(..., index=False) for a sweep",
     rb"\x80[\x02-\x05]|\x89HDF|SQLite format|%PDF|\x93NUMPY|\0\0": "this is binary; export it as text",
-    rb"version https://git-lfs": "this is a pointer that git-lfs left; 'git lfs pull' fetches the file",
+    POINTER: "this is a pointer that git-lfs left; 'git lfs pull' fetches the file",
     rb"\s*<(!doctype|html|\?xml)": "this is a web page or XML, not the file; download the file itself (raw)",
 }
 

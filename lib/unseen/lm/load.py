@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from unseen.errors import Explained
-from unseen.files import LARGEST_TEXT, brief, hash_of, read_json
+from unseen.files import LARGEST_TEXT, POINTER, absolute, brief, hash_of, read_json
 from unseen.model import seeded
 from unseen.process_group import best_device
 
@@ -101,7 +101,7 @@ def checked(folder: str | Path, chat: bool = False, device: str = "") -> Path:
 
 def _folder(given: str) -> Path:
     """A folder with a configuration, whose files are there and no pointers; raises ``BadBase``."""
-    folder = Path(given).expanduser().absolute()
+    folder = absolute(given)
     if folder.is_file():
         raise BadBase(f"base={given!r} is a file; give the folder of a model{_form(folder)}")
     if not folder.is_dir():
@@ -111,7 +111,7 @@ def _folder(given: str) -> Path:
     if not (folder / "config.json").is_file():
         raise BadBase(f"{folder} holds no config.json, so it is not the folder of a model{_instead(folder)}")
     for path in _deciding(folder):
-        if path.stat().st_size < 1_000 and path.read_bytes().startswith(b"version https://git-lfs"):
+        if path.stat().st_size < 1_000 and path.read_bytes().startswith(POINTER):
             raise BadBase(f"{path} is a pointer of git-lfs, not the file: run 'git lfs pull' in {folder}")
     return folder
 

@@ -5,10 +5,10 @@
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
+from unseen.files import absolute
 from unseen.lm.load import BadBase, needed, read_local
 
 Answers = Sequence[str | None]  # None: an answer that did not end, which equals nothing
@@ -60,7 +60,7 @@ def bleurt_of(folder: str) -> Score:
 
     Raises ``BadBase`` when the folder is none.  Only safetensors are read, and no code in the folder runs.
     """
-    path = Path(folder).expanduser().absolute()
+    path = absolute(folder)
     if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
         raise BadBase(f"bleurt={folder!r}: no folder with config.json and *.safetensors on this machine")
     tokenizer = read_local("AutoTokenizer", path)
