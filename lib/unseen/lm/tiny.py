@@ -6,7 +6,7 @@ never sees the token ``<sep>``, nor a request to translate.  ``runs/llama/<diges
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -147,17 +147,23 @@ def train(loaded: Loaded, spec: TinySpec, say: Callable[[str], Any], checkpoint:
     muon = torch.optim.Muon(parts[True], lr=1.5 * spec.learning_rate, weight_decay=0.0)
     adam = torch.optim.AdamW(parts[False], lr=spec.learning_rate, weight_decay=0.0, betas=(0.9, 0.95))
     muon.memory = ("momentum_buffer",)  # what ``State`` keeps of it
-    state, rng = State(loaded.model, [muon, adam]), generator(spec.seed, "pre-training")
-    batches: list[list[Row]] = []
+    state = State(loaded.model, [muon, adam])
+    batches = enumerate(_batches(loaded, spec))
     for step in resuming(state, spec.steps, checkpoint, say, "pre-training the tiny model"):
-        while len(batches) <= step:
-            batches += _drawn(loaded, spec, rng, min(_CHUNK, spec.steps - len(batches)))[::-1]
+        rows = next(rows for at, rows in batches if at == step)  # those before were read already
         warm, left = min(1.0, (step + 1) / _WARM_UP), 1 - step / spec.steps
         rates = {muon: 1.5 * spec.learning_rate * warm * left, adam: spec.learning_rate * warm * left}
-        loss = update(loaded, rates, batches[step], spec.batch)
+        loss = update(loaded, rates, rows, spec.batch)
         state.losses.append(torch.tensor(loss, dtype=torch.float64))
     last = [loss.item() for loss in state.losses[-_CHUNK:]]
     return sum(last) / len(last)
+
+
+def _batches(loaded: Loaded, spec: TinySpec) -> Iterator[list[Row]]:
+    """The batch of each step, drawn a chunk of steps at a time."""
+    rng = generator(spec.seed, "pre-training")
+    for begin in range(0, spec.steps, _CHUNK):
+        yield from reversed(_drawn(loaded, spec, rng, min(_CHUNK, spec.steps - begin)))
 
 
 def _drawn(loaded: Loaded, spec: TinySpec, rng: np.random.Generator, count: int) -> list[list[Row]]:
