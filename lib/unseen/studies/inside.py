@@ -16,21 +16,13 @@ import torch
 from torch import Tensor
 
 from unseen.model import Transformer
-from unseen.studies.tour import attention, on_source
+from unseen.studies.tour import attention, match_places, on_source
 from unseen.worlds.base import Examples, generator
 
 JOBS = ("finds the match", "copies z", "reads y")
 LETTERS = ("copied before", "first replaced", "other replaced", "copied behind")  # of an answer
 WHOLE = "whole answer"
 Head = tuple[int, int]  # layer and head, both from 1
-
-
-def match_places(examples: Examples) -> np.ndarray:
-    """Where in z the leftmost match begins, (B,); -1 in a no-op."""
-    x, z = examples.prompts[:, : examples.layout.pattern_length], examples.inputs
-    windows = np.lib.stride_tricks.sliding_window_view(z, x.shape[1], axis=1)  # (B, places, |x|)
-    found = (windows == x[:, None]).all(-1)
-    return np.where(found.any(1), found.argmax(1), -1)
 
 
 def kinds_of_letters(examples: Examples) -> dict[str, np.ndarray]:

@@ -80,6 +80,14 @@ def attention(model: Transformer, tokens: np.ndarray) -> list[np.ndarray]:
     return [layer.float().cpu().numpy() for layer in record]
 
 
+def match_places(examples: Examples) -> np.ndarray:
+    """Where in z the leftmost match begins, (B,); -1 in a no-op."""
+    x, z = examples.prompts[:, : examples.layout.pattern_length], examples.inputs
+    windows = np.lib.stride_tricks.sliding_window_view(z, x.shape[1], axis=1)  # (B, places, |x|)
+    found = (windows == x[:, None]).all(-1)
+    return np.where(found.any(1), found.argmax(1), -1)
+
+
 def sources(examples: Examples) -> np.ndarray:
     """The place in the prompt (B, O) of each token of the right answer; -1 for end tokens.
 
@@ -95,8 +103,7 @@ def sources(examples: Examples) -> np.ndarray:
     """
     layout = examples.layout
     x, y = layout.pattern_length, layout.replacement_length
-    lines = map(examples.line, range(len(examples)))
-    at = np.array([line.text.find(line.rule.pattern) for line in lines])[:, None]  # (B, 1)
+    at = match_places(examples)[:, None]  # (B, 1)
     at[at < 0] = layout.input_length  # a no-op: every letter stands before the match
     j = np.arange(layout.answer_length)  # (O,)
     cases = [examples.answers == layout.special("end"), j < at, j < at + y]
