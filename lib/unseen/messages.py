@@ -258,23 +258,23 @@ class _Row(_Part):
         row = {"messages": row} if isinstance(row, list) else row
         if not isinstance(row, dict):
             raise ValueError(f"expected a row such as {_FORM}, got {short(row)}")
-        asked = [name for name in _QUERIES if row.get(name) not in (None, "", [])]
-        said = [name for name in _ANSWERS if row.get(name) is not None]
+        queries = [name for name in _QUERIES if row.get(name) not in (None, "", [])]
+        answers = [name for name in _ANSWERS if row.get(name) is not None]
         turns = next((name for name in _TURNS if row.get(name) is not None), None)
         if turns:
             read, found = {turns}, row[turns]
             if isinstance(found, str):
                 _note(info, "a text is read as the JSON that it holds")
                 found = _held(found)
-        elif len(said) == 1 and (len(asked) == 1 or asked in _JOINED):
-            read = {*asked, *said}
-            query = row[asked[0]] if len(asked) == 1 else "\n".join(f"{row[name]}" for name in asked)
-            found = [*_said("user", query), *_said("assistant", row[said[0]])]
+        elif len(answers) == 1 and (len(queries) == 1 or queries in _JOINED):
+            read = {*queries, *answers}
+            query = row[queries[0]] if len(queries) == 1 else "\n".join(f"{row[name]}" for name in queries)
+            found = [*_turns("user", query), *_turns("assistant", row[answers[0]])]
         else:
             raise ValueError(f"expected a row such as {_FORM}, got {short(row)}")
         for name in ("system", "system_prompt"):
             if row.get(name) and isinstance(found, list):
-                found, read = [*_said("system", row[name]), *found], {*read, name}
+                found, read = [*_turns("system", row[name]), *found], {*read, name}
         if read != {"messages"}:
             _note(info, "messages made of", " and ".join(sorted(read)))
         return {name: value for name, value in row.items() if name not in read} | {"messages": found}
@@ -294,7 +294,7 @@ def _held(text: str) -> Any:
         raise ValueError(f"its turns are a text that is not JSON ({error}); use json.dumps") from error
 
 
-def _said(role: str, what: Any) -> list[Any]:
+def _turns(role: str, what: Any) -> list[Any]:
     return what if isinstance(what, list) else [{"role": role, "content": what}]
 
 

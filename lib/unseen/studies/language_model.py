@@ -146,7 +146,7 @@ def base_of(
     lines = [(row[-2].content, row[-1].content) for row in known]
     if longer := sum(len(row) > 2 for row in known):
         print(f"{diverse_file}: of {longer:,} rows only the last query and its answer are read")
-    references = tuple((row[-2].content, row[-1].content) for row in fitting(diverse_file, _asked(lines)))
+    references = tuple((row[-2].content, row[-1].content) for row in fitting(diverse_file, _hinted(lines)))
     for path, left, least in ((task_file, rows, _LEAST), (diverse_file, references, 1)):
         if path and len(left) < least:
             raise BadBase(f"{path}: {len(left)} rows are short enough, at least {least} are needed")
@@ -154,7 +154,7 @@ def base_of(
     for task in tasks_of(found, scale, 0) if base and not rows else ():
         fitting(f"demo task {task.name}", [*task.rows, *itertools.chain(*task.questions.values())])
     if base and not known:
-        fitting("demo queries", _asked(diverse(_BLOCK, 0)))
+        fitting("demo queries", _hinted(diverse(_BLOCK, 0)))
     kept_ratios = ratios_of(found, scale)
     if gone := [str(ratio) for ratio in amount.ratios if ratio not in kept_ratios]:
         short = f"{len(references):,} queries are too few for ratio {', '.join(gone)}: left out"
@@ -162,7 +162,7 @@ def base_of(
     return found if base else replace(found, folder=checked(tiny.ensure(small), chat=True))
 
 
-def _asked(lines: Sequence[tuple[str, str]]) -> list[Conversation]:
+def _hinted(lines: Sequence[tuple[str, str]]) -> list[Conversation]:
     """What the model reads and writes, at most, to sample its own answers to queries with references."""
     return [(*hinted(*line), Message("assistant", line[1])) for line in lines]
 
