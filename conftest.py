@@ -22,6 +22,18 @@ def runs(tmp_path, monkeypatch):
     return (tmp_path / "runs").resolve()
 
 
+@pytest.fixture
+def written(tmp_path):
+    """Write a file of this test's own, given as text or bytes, and give its path."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Sums in one order on every machine, and none of the neighbours' processors."""

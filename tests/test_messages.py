@@ -1,6 +1,7 @@
 """Conversations as JSON lines, and DELIA's pipeline on models that are mere functions."""
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -25,15 +26,9 @@ ROW = json.dumps({"messages": [Q, A]})
 
 
 @pytest.fixture
-def rows(tmp_path):
+def rows(written):
     """Write a file of rows and give its path."""
-
-    def write(content):
-        path = tmp_path / "rows.jsonl"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
+    return partial(written, "rows.jsonl")
 
 
 def test_rows_of_the_published_form_load_unchanged(tmp_path):

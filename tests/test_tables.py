@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 from dataclasses import fields
+from functools import partial
 
 import pytest
 
@@ -17,15 +18,9 @@ BASE = RunSpec()
 
 
 @pytest.fixture
-def table(tmp_path):
+def table(written):
     """Write a table and give its path."""
-
-    def write(content):
-        path = tmp_path / "sweep.csv"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
+    return partial(written, "sweep.csv")
 
 
 def problems(path):
