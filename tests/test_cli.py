@@ -53,9 +53,9 @@ def test_run_passes_parameters_on_and_prints_where_the_result_is(ran, capsys, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["study", "--scale", "fast"], "scale='fast': known scales are smoke, quick, full, paper"),
+        (["study", "--scale", "fast"], "scale='fast': known scales are show, smoke, quick, full, paper"),
         (["study", "--scale", "smoke", "--scheduler", "slurm"], "scheduler='slurm' must be"),
-        (["keep", "--scale", "fast"], "scale='fast': known scales are smoke, quick, full, paper"),
+        (["keep", "--scale", "fast"], "scale='fast': known scales are show, smoke, quick, full, paper"),
         (["keep", "--scale", "smoke"], "nothing to keep in"),
         (["train", "-p", "widht=3"], "column 'widht' is unknown; did you mean 'width'?"),
     ],

@@ -10,12 +10,12 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-from curves import baselines, results
+from curves import results
 from unseen import report
-from unseen.files import provenance
+from unseen.files import LARGEST_TEXT, provenance, read_json
 from unseen.scales import scale
 from unseen.specs import RunSpec
-from unseen.studies.results import COMMITTED, committed_folder
+from unseen.studies.results import COMMITTED, committed_folder, committed_table
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -34,7 +34,7 @@ def executed(runs):
         new_code_cell("draw()", outputs=[figure], metadata={"alt": "as the cell says"}),
         new_markdown_cell("## The end"),
     ]  # fmt: skip
-    report.write_table(report.MAIN, "quick", (), results(), baselines=baselines())
+    report.write_table(report.MAIN, "quick", (), results())
     nbformat.write(nbformat.v4.new_notebook(cells=cells), runs / "quick" / f"{report.MAIN}.ipynb")
     return runs / "quick"
 
@@ -65,6 +65,7 @@ def test_the_report_stands_alone(executed):
 def test_the_name_of_a_machine_is_text(executed, monkeypatch):
     named = {**provenance(), "processor": "<script>alert(1)</script>"}
     monkeypatch.setattr(report, "provenance", lambda: named)
+    report.write_table(report.MAIN, "quick", (), results())
     assert "&lt;script&gt;alert(1)" in report.write_report("quick", {}).read_text("utf-8")
 
 
@@ -75,13 +76,10 @@ def test_without_the_main_notebook_there_is_no_report(runs):
 
 
 def test_tables_are_read_back_and_their_provenance_stands_beside_them(runs):
-    path = report.write_table(
-        "12_long_tail", "full", scale("full").settings, results().drop(columns="run"), bases=baselines()
-    )
+    path = report.write_table("12_long_tail", "full", scale("full").settings, results().drop(columns="run"))
     pd.testing.assert_frame_equal(
         pd.read_csv(path), results().drop(columns="run"), rtol=1e-5, check_dtype=False
     )
-    pd.testing.assert_frame_equal(pd.read_csv(path.with_name("12_bases.csv")), baselines(), check_dtype=False)
     about = json.loads(path.with_suffix(".json").read_text())
     assert about["command"] == "unseen run 12 -p scale=full"
     assert {"versions", "commit", "processor"} <= set(about)
@@ -147,7 +145,7 @@ def test_a_figure_of_another_scale_is_refused(runs):
     ],
 )
 def test_what_is_kept_is_of_its_folders_scale(runs, change, message):
-    report.write_table("10_x", "smoke", scale("smoke").settings, of_scale("smoke"), y=of_scale("smoke"))
+    report.write_table("10_x", "smoke", scale("smoke").settings, of_scale("smoke"))
     report.check_kept(runs / "smoke", "smoke")
     change(runs / "smoke")
     (folder,) = runs.iterdir()
@@ -169,3 +167,44 @@ def test_figures_axes_and_grids_are_written_and_stay_open(runs):
         assert plt.fignum_exists(grid.figure.number)
         path.unlink()
     plt.close(grid.figure)
+
+
+def never():
+    raise AssertionError("something was measured")
+
+
+def test_show_draws_the_committed_table_and_measures_and_writes_nothing(runs):
+    shown = report.measured(report.MAIN, "show", scale("show").settings, never)
+    pd.testing.assert_frame_equal(shown, committed_table(report.MAIN, "full"))
+    assert not runs.exists()
+
+
+def test_elsewhere_a_table_is_measured_and_written(runs):
+    table = of_scale("smoke")
+    assert report.measured("10_x", "smoke", scale("smoke").settings, lambda: table) is table
+    pd.testing.assert_frame_equal(pd.read_csv(runs / "smoke" / "10_x.csv"), table)
+
+
+def test_the_report_of_show_says_what_made_the_committed_results(executed):
+    executed.rename(executed.with_name("show"))
+    page = report.write_report("show", {}).read_text("utf-8")
+    about = read_json(committed_folder("full") / f"{report.MAIN}.json", LARGEST_TEXT)
+    assert about["commit"] in page
+    assert (executed.with_name("show") / f"{report.MAIN}.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("show", "nothing is trained"), ("smoke", "Nothing is learned"), ("quick", "Trained here")],
+)
+def test_a_notebook_opens_with_what_its_scale_shows(name, said):
+    assert said in report.opening(name).data
+
+
+def test_paper_asks_a_person_before_it_starts(monkeypatch):
+    monkeypatch.delenv("UNSEEN_HEADLESS", raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "no")
+    with pytest.raises(ValueError, match=r"^scale='paper': not started\. .*days"):
+        report.opening("paper")
+    monkeypatch.setattr("builtins.input", lambda _: "yes")
+    assert "paper" in report.opening("paper").data

@@ -11,14 +11,14 @@ every_scale = pytest.mark.parametrize("name", SCALES)
 
 @pytest.mark.parametrize("name", ["fast", "", "Smoke", " smoke", "__import__('os')"])
 def test_an_unknown_scale_is_refused_and_the_known_ones_listed(name):
-    with pytest.raises(ValueError, match="known scales are smoke, quick, full, paper"):
+    with pytest.raises(ValueError, match="known scales are show, smoke, quick, full, paper"):
         scale(name)
 
 
 def test_every_study_has_a_row_for_every_scale_with_the_same_columns():
     table = packaged("scales.toml")
     for study, rows in table.items():
-        assert sorted(rows) == sorted(SCALES), study
+        assert {*rows, "show"} == {*SCALES}, study
         assert len({tuple(sorted(row)) for row in rows.values()}) == 1, study
         assert vars(amounts(study, "quick")).keys() == rows["quick"].keys()
 
@@ -49,6 +49,12 @@ def test_one_run_of_the_axis_is_the_run_of_the_study(name):
 
 def test_the_main_setting_of_quick_is_found_in_the_store_by_full():
     assert set(scale("quick").runs()) <= set(scale("full").main.runs())
+
+
+def test_show_has_the_settings_of_full():
+    assert scale("show").runs() == scale("full").runs()
+    assert amounts("no_ops", "show") == amounts("no_ops", "full")
+    assert {setting.scale for setting in scale("show").settings} == {"show"}
 
 
 def test_the_paper_scale_is_the_papers():

@@ -8,7 +8,7 @@ Nothing is evaluated.
 >>> check_parameters(scale="fast", seed=1.5)
 Traceback (most recent call last):
 ...
-unseen.parameters.BadParameters: scale='fast' must be one of 'smoke', 'quick', 'full', 'paper'
+unseen.parameters.BadParameters: scale='fast' must be one of 'show', 'smoke', 'quick', 'full', 'paper'
 seed=1.5 must be an integer from 0 to 2,147,483,648
 """
 

@@ -1,26 +1,39 @@
-"""What a study leaves behind: tables and figures with their provenance, and the report of ``make study``."""
+"""What a study shows and leaves behind: tables and figures with their provenance, and the report of
+``make study``."""
 
 import html
 import io
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 
 from unseen.errors import Explained
-from unseen.files import LARGEST_TEXT, hash_of, project_folder, provenance, read_json, runs_folder, write
+from unseen.files import (
+    LARGEST_TEXT,
+    hash_of,
+    project_folder,
+    provenance,
+    read,
+    read_json,
+    runs_folder,
+    write,
+)
 from unseen.parameters import parameters
 from unseen.process_group import best_device
-from unseen.runs.progress import duration
-from unseen.scales import Setting
+from unseen.runs.progress import duration, headless
+from unseen.scales import SHOW, SHOWN, Setting
 from unseen.specs import RunSpec
+from unseen.studies.results import committed_folder, committed_table
 
 MAIN = "10_diversity_threshold"  # the notebook whose results are the report
+ASKED = "The scale paper has the paper's own sizes: days of training, for a GPU."
 _STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 h1 { line-height: 1.2 } h2 { margin-top: 2.2rem } img, svg { max-width: 100%; height: auto }
@@ -34,41 +47,70 @@ class Mislabelled(Explained, ValueError):
     """A result is of another scale or of other runs than its label says."""
 
 
+def opening(scale: str) -> Markdown:
+    """What a notebook shows at a scale, as a line for its top; a person is asked before ``paper`` starts.
+
+    Raises ``ValueError`` when the person does not say yes.
+    """
+    if scale == SHOW:
+        what = f"the committed results of `{SHOWN}`; nothing is trained"
+        return Markdown(f'**Shown here:** {what}. Set `scale = "quick"` to train them on this machine.')
+    if scale == "smoke":
+        what = "it only checks that everything runs, and its numbers mean nothing"
+        return Markdown(f'**Nothing is learned at `smoke`:** {what}. `scale = "show"` has the results.')
+    if scale == "paper" and not headless() and input(f"{ASKED} Type yes to start: ") != "yes":
+        raise ValueError(f"scale='paper': not started. {ASKED}")
+    return Markdown(f"**Trained here** at `{scale}`. Finished runs are kept, and never trained again.")
+
+
+def measured(
+    name: str,
+    scale: str,
+    settings: Sequence[Setting],
+    measure: Callable[[], pd.DataFrame],
+    given: Mapping[str, object] = MappingProxyType({}),
+) -> pd.DataFrame:
+    """The table of that name: at ``show`` the committed one, else what ``measure`` returns, written too.
+
+    Raises as ``write_table`` does.
+    """
+    if scale == SHOW:
+        return committed_table(name, SHOW)
+    table = measure()
+    write_table(name, scale, settings, table, given)
+    return table
+
+
 def write_table(
-    notebook: str,
+    name: str,
     scale: str,
     settings: Sequence[Setting],
     table: pd.DataFrame,
     given: Mapping[str, object] = MappingProxyType({}),
-    **others: pd.DataFrame,
 ) -> Path:
-    """Write ``<runs>/<scale>/<notebook>.csv`` and, as JSON, what produced it; returns the path of the table.
+    """Write ``<runs>/<scale>/<name>.csv`` and, as JSON, what produced it; returns the path of the table.
 
-    Tables of ``others`` become ``NN_<name>.csv``, with the notebook's number; they share its provenance.
+    The name begins with the notebook's number, as in ``10_baselines``.
     ``given`` are parameters of the notebook that decide the results beside its scale.
     Raises ``Mislabelled`` when ``settings`` are of another scale, or the table's runs are others than theirs.
     """
-    _check_label(notebook, scale, settings, table)
-    path = runs_folder() / scale / f"{notebook}.csv"
-    tables = {notebook: table} | {f"{notebook[:2]}_{name}": other for name, other in others.items()}
-    axes, hashes = {}, {}
-    for name, frame in tables.items():
-        text = frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-        hashes[f"{name}.csv"] = write(path.with_name(f"{name}.csv"), text)
+    _check_label(name, scale, settings, table)
+    path = runs_folder() / scale / f"{name}.csv"
+    axes, changed = {}, _changed(name, given) if given else {}
+    digest = write(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     for each in settings:
         axes[each.name] = {
             "base": each.base.to_dict() if isinstance(each.base, RunSpec) else vars(each.base),
             "instructions": each.instructions,
             "seeds": each.seeds,
         }
-    changed = _changed(notebook, given) if given else {}
-    command = ["unseen", "run", notebook[:2], "-p", f"scale={scale}"]
-    command += [word for name, value in changed.items() for word in ("-p", f"{name}={value}")]
+    command = ["unseen", "run", name[:2], "-p", f"scale={scale}"]
+    command += [word for key, value in changed.items() for word in ("-p", f"{key}={value}")]
     about = {
         "command": shlex.join(command),
         "parameters": changed,
         "scale": scale,
-        "tables": hashes,
+        "tables": {path.name: digest},
         "settings": axes,
         "device": best_device(),
     }
@@ -161,6 +203,8 @@ def write_report(scale: str, seconds: dict[str, float]) -> Path:
 
     folder = runs_folder() / scale
     book = nbformat.read(folder / f"{MAIN}.ipynb", as_version=4)
+    for kind in ("csv", "json") if scale == SHOW else ():
+        write(folder / f"{MAIN}.{kind}", read(committed_folder(SHOW) / f"{MAIN}.{kind}"))
     book.cells = [*described(book.cells), nbformat.v4.new_markdown_cell(_origin(scale, seconds))]
     options = {"exclude_input": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
     exporter = HTMLExporter(template_name="basic", **options)  # keeps alt texts; no scripts
@@ -189,7 +233,8 @@ def described(cells: list[Any]) -> list[Any]:
 
 def _origin(scale: str, seconds: dict[str, float]) -> str:
     """Two lists in Markdown: the notebooks of a run, and what produced the numbers."""
-    origin, results = provenance(), pd.read_csv(runs_folder() / scale / f"{MAIN}.csv")
+    table = runs_folder() / scale / f"{MAIN}.csv"
+    origin, results = read_json(table.with_suffix(".json"), LARGEST_TEXT), pd.read_csv(table)
     versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
     machine = f"{versions}; commit {origin['commit']}; {origin['processor']}, {origin['cores']} cores"
     trained = results.drop_duplicates("run")["seconds"]

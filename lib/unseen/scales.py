@@ -1,15 +1,17 @@
-"""The one dial: ``smoke | quick | full | paper`` decides the size of everything; the numbers are in
+"""The one dial, ``show | smoke | quick | full | paper``, decides the size of everything; the numbers are in
 ``scales.toml``.
+
+``show`` trains nothing: it draws the committed results of ``full``, whose settings it has.
 
 >>> scale("quick").instructions
 (10, 50, 100, 150, 200, 300, 500, 1000, 3000)
 >>> scale("fast")
 Traceback (most recent call last):
 ...
-ValueError: scale='fast': known scales are smoke, quick, full, paper
+ValueError: scale='fast': known scales are show, smoke, quick, full, paper
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -86,7 +88,8 @@ def amounts(study: str, name: str) -> SimpleNamespace:
     >>> amounts("no_ops", "quick").shares
     (0.0, 0.1, 0.5)
     """
-    row = _table()[study][scale(name).name]
+    name, rows = scale(name).name, _table()[study]
+    row = rows[SHOWN if name == SHOW else name]
     return SimpleNamespace(**{key: _frozen(value) for key, value in row.items()})
 
 
@@ -99,6 +102,7 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
+SHOW, SHOWN = "show", "full"  # the scale that trains nothing, and the one whose committed results it draws
 _QUICK = RunSpec()  # the defaults: one pass over a budget of 45,000 examples
 # The paper's recipe at this size: about as many weights as the modern model, GPT-2's own proportions.
 GPT2 = ModelSpec("gpt2", layers=3, mlp_ratio=4)
@@ -145,4 +149,10 @@ def _scale(name: str) -> Scale:
     return Scale(name, row["minutes"], tuple(settings))
 
 
-SCALES = {name: _scale(name) for name in ("smoke", "quick", "full", "paper")}
+def _shown(study: Scale) -> Scale:
+    settings = tuple(replace(setting, scale=SHOW) for setting in study.settings)
+    return Scale(SHOW, "seconds, nothing is trained", settings)
+
+
+_TRAINED = {name: _scale(name) for name in ("smoke", "quick", "full", "paper")}
+SCALES = {SHOW: _shown(_TRAINED[SHOWN]), **_TRAINED}

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from unseen.files import write
+from unseen.scales import SHOW
 from unseen.stats import half_at, mean_interval
 from unseen.studies.published import (
     DOMAINS,
@@ -80,7 +81,8 @@ def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
         if claim.notebook != notebook:
             continue
         now = Verdict(NOT_RUN, "this scale teaches nothing") if scale == "smoke" else claim.verdict(results)
-        rows = {"published": claim.published, "criterion": claim.criterion, f"this run (`{scale}`)": now}
+        rows = {"published": claim.published, "criterion": claim.criterion}
+        rows |= {} if scale == SHOW else {f"this run (`{scale}`)": now}
         rows |= {f"committed, `{name}`": claim.verdict_in(committed_folder(name)) for name in COMMITTED}
         lines = [f"**{claim.name}: {now.word}**", "", "| | |", "|---|---|"]
         tables.append("\n".join(lines + [f"| {name} | {text} |" for name, text in rows.items()]))

@@ -1,34 +1,52 @@
-"""The committed tables of results, beside those of a run."""
+"""The committed results: tables of ``data/results``, runs of ``data/store``, what ``show`` draws of them."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from unseen.files import project_folder
+from unseen.runs.store import Store
+from unseen.scales import SHOW, SHOWN
 
 COMMITTED = ("quick", "full")  # scales of which data/results holds tables
 
 
 def committed_folder(scale: str) -> Path:
-    """Where the committed tables of a scale are."""
-    return project_folder() / "data" / "results" / scale
+    """Where the committed tables of a scale are; those of ``show`` are another scale's."""
+    return project_folder() / "data" / "results" / (SHOWN if scale == SHOW else scale)
 
 
 def committed_table(name: str, scale: str) -> pd.DataFrame:
-    """The committed table of that name at one scale, ``quick`` or ``full``."""
+    """The committed table of that name at one scale: ``quick``, ``full`` or ``show``."""
     return pd.read_csv(committed_folder(scale) / f"{name}.csv")
 
 
-def committed(name: str, **now: pd.DataFrame) -> pd.DataFrame:
-    """The committed table of that name at ``quick`` and ``full``, with a further column ``scale``.
+def committed_store() -> Store:
+    """The runs that come with the project, with their weights and histories."""
+    return Store(project_folder() / "data" / "store")
 
-    Frames given by name (``smoke=results``) come first, as ``smoke, this run``.
 
-    >>> committed("20_biased_features")["scale"].unique().tolist()
+def store(scale: str) -> Store:
+    """Where a notebook finds its runs: at ``show`` among those that come with the project."""
+    return committed_store() if scale == SHOW else Store()
+
+
+def beside(name: str, scale: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The table of this run and the committed ones of that name, by label; at ``show`` only the latter.
+
+    >>> list(beside("20_biased_features", "smoke", pd.DataFrame()))
+    ['smoke, this run', 'quick', 'full']
+    """
+    now = {} if scale == SHOW else {f"{scale}, this run": table}
+    return now | {each: committed_table(name, each) for each in COMMITTED}
+
+
+def committed(name: str, scale: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The tables ``beside`` each other in one frame, with a further categorical column ``scale``.
+
+    >>> committed("20_biased_features", "show", pd.DataFrame())["scale"].unique().tolist()
     ['quick', 'full']
     """
-    tables = {f"{scale}, this run": table for scale, table in now.items()}
-    for scale in COMMITTED:
-        tables[scale] = committed_table(name, scale)
-    found = pd.concat([table.assign(scale=scale) for scale, table in tables.items()], ignore_index=True)
+    tables = beside(name, scale, table)
+    found = pd.concat([each.assign(scale=label) for label, each in tables.items()], ignore_index=True)
     return found.assign(scale=pd.Categorical(found["scale"], list(tables)))
