@@ -21,7 +21,7 @@ FAILED := The installation failed; pip says why above.  Usual reasons: no packag
 	or a Python newer than the wheels of constraints.txt (3.11 to 3.14 have them): a package without one needs a compiler.
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 study: $(READY)  ## run the main job headless: SCALE=smoke|quick|full|paper
 	$(BIN)/unseen study --scale $(SCALE)
@@ -39,6 +39,9 @@ test-faults: $(READY)  ## break everything on purpose, a line per promise; LONG=
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
 
+student teacher: $(READY)  ## write the notebooks without solutions, or with, to runs/student, runs/teacher
+	$(BIN)/unseen edition $@
+
 lint: $(READY)  ## format the code, strip the notebooks, report the rest
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
@@ -55,4 +58,4 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "$(FAILED)" >&2; exit 1; }
 	@touch $@
 
-.PHONY: help study study-all test test-faults lab lint bench
+.PHONY: help study study-all test test-faults lab student teacher lint bench

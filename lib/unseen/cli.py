@@ -12,6 +12,7 @@ from typing import Any
 
 from unseen import process_group
 from unseen.errors import Explained
+from unseen.exercises import write_edition
 from unseen.fields import short
 from unseen.files import absolute, project_folder, provenance, read, runs_folder, write
 from unseen.headless import Console, notebook_path, notebooks, run_notebook
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         (_status, "--csv"),
         (_verify,),
         (_clean, "--broken", "--yes"),
+        (_edition, "which"),
     ):
         command = commands.add_parser(do.__name__[1:], help=do.__doc__, description=do.__doc__)
         command.set_defaults(do=do)
@@ -89,6 +91,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "notebook": {"help": "its number, name or path"},
+    "which": {"help": "student, without solutions, or teacher, with solutions unfolded"},
     "table": {"type": absolute, "help": "a CSV file, one run a row, columns named by fields of the spec"},
     "-p --parameter": {"action": "append", "default": [], "type": _pair, "metavar": "NAME=VALUE",
                        "help": "as often as you like"},
@@ -200,6 +203,11 @@ def _clean(options: argparse.Namespace) -> None:
         target = inventory.put_aside(store, folder) if options.yes else "runs/broken/"
         print(f"{will}move {folder} to {target}")
     print(f"{len(litter):,} files, {len(broken):,} broken runs" + ("" if options.yes else "; --yes does it"))
+
+
+def _edition(options: argparse.Namespace) -> None:
+    """Write the notebooks for students, without solutions, or for teachers."""
+    print(write_edition(options.which))
 
 
 def _keep(options: argparse.Namespace) -> None:

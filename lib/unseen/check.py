@@ -1,0 +1,202 @@
+"""The exercises of the notebooks: ``check.NAME(answer)`` says ✓ or gives a hint.
+
+    from unseen import check
+
+    check.leftmost("xcbaaba")
+
+To add one, write below, under its notebook's number, a function whose docstring says what is asked and which
+returns a hint, or nothing where the answer is right::
+
+    @exercise("04", "The sentence that stands after the ✓.")
+    def plateau(answer: float) -> str:
+        "At which step does the loss leave its plateau?"
+        return close(answer, _step(), {10: "That is the number of rules."})
+
+Right answers are computed, never typed; a hint does not hold the answer.  What is slow to import is imported
+inside a function: a reader waits for this module.  ``tests/test_check.py`` takes a usual wrong answer.
+"""
+
+from collections.abc import Callable
+from itertools import groupby, product
+from typing import Any
+
+from unseen.exercises import BadAnswer, close, exercise, guess, progress, same
+from unseen.files import project_folder
+from unseen.rewriting import LimitExceeded, MarkovAlgorithm, Rule
+
+__all__ = ["guess", "progress"]  # and the exercises below, by their names
+
+
+# 01 · String rewrites
+
+
+@exercise("01", "The leftmost match is replaced, once; later matches and those that overlap it stay.")
+def leftmost(answer: str) -> str:
+    """What does `aba → c` make of `xababaaba`?"""
+    rule, text = Rule("aba", "c"), "xababaaba"
+    usual = {
+        text.replace(rule.pattern, rule.replacement): "You replaced every match. A rule is applied once.",
+        rule.replacement.join(text.rsplit(rule.pattern, 1)): "That is the last match. Search from the left.",
+        text: "The pattern does occur: look at the second to fourth letter.",
+    }
+    return same(
+        answer, rule.apply(text), usual, "Write down what stands before the match, then y, then the rest."
+    )
+
+
+def _first_difference(program: str, expected: Callable[[str], str], letters: str, empty: bool = True) -> str:
+    """A hint that names the first word on which a program does something else, shortest words first."""
+    algorithm = MarkovAlgorithm.parse(program)
+    for length in range(not empty, 6):
+        for word in map("".join, product(letters, repeat=length)):
+            try:
+                found = algorithm.run(word, limit=1_000, longest=1_000)
+            except LimitExceeded:
+                return (
+                    f"On `{word}` your program does not stop."
+                    if word
+                    else "Without letters it does not stop."
+                )
+            if found != expected(word):
+                return (
+                    f"On `{word}` your program leaves `{found}`."
+                    if found
+                    else f"Of `{word}` nothing is left."
+                )
+    return ""
+
+
+@exercise("01", "Each rule shortens one pair, and the program stops when no pair of equal letters is left.")
+def once(answer: str) -> str:
+    """A program that keeps one of each run of equal letters `a`, `b`, `c`"""
+    return _first_difference(answer, lambda word: "".join(letter for letter, _ in groupby(word)), "abc")
+
+
+@exercise("01", "The marker walks to the right, turns into `!` at the end, and the dot stops the run.")
+def shout(answer: str) -> str:
+    """A program that puts `!` at the end of a word over `a`, `b`"""
+    return _first_difference(answer, lambda word: f"{word}!", "ab")
+
+
+@exercise(
+    "01", "In a no-op copying the input is right whatever the rule says, so the study reports no-ops apart."
+)
+def trap(answer: str) -> str:
+    """Which field sets how many examples can be answered without a look at x?"""
+    usual = {
+        "occurrences": "With one match or more, a model must know where x stands.",
+        "examples": "That sets how many there are of all kinds.",
+        "instructions": "That sets how many rules there are; each of them must be read.",
+    }
+    return same(
+        answer, "no_op_share", usual, "Which inputs have an answer equal to themselves? Look at the table."
+    )
+
+
+# 02 · Instruction sets
+
+
+def _task(**fields: Any) -> Any:
+    """The task of the main study, with other fields."""
+    from unseen.worlds.strings import TaskSpec
+
+    return TaskSpec(**fields)
+
+
+@exercise(
+    "02", "Each rule misses a given letter with probability 25/26, and I rules with (25/26) to the power I."
+)
+def coverage(answer: float) -> str:
+    """Which share of the 26 letters have 30 random patterns shown in their first place, on average?"""
+    letters = len(_task().alphabet)
+    usual = {
+        30 / letters: "That counts letters twice that are drawn twice.",
+        1.0: "Thirty draws need not show all 26: some letters come twice.",
+        (1 - 1 / letters) ** 30: "That is the share that is still missing.",
+        100 * (1 - (1 - 1 / letters) ** 30): "That is in per cent; a share lies between 0 and 1.",
+    }
+    return close(answer, 1 - (1 - 1 / letters) ** 30, usual, within=0.02)
+
+
+@exercise(
+    "02", "With four letters it is less than one: their neighbours lie 26 times thinner and are hardly more."
+)
+def neighbours(answer: float) -> str:
+    """How many of 3,000 training patterns differ from an unseen one in exactly one letter, on average?"""
+    task = _task(instructions=3_000)
+    letters, length = len(task.alphabet), task.pattern_length
+    every, near = letters**length, length * (letters - 1)
+    usual = {
+        near: "So many patterns differ in one letter. Which share of all patterns is in training?",
+        task.instructions / every: "That is the share of patterns in training. How many are neighbours?",
+        task.instructions * letters / every: "Any of the three letters may be the one that differs.",
+        task.instructions * length * letters / every: "A letter that stays the same does not differ.",
+    }
+    return close(answer, near * task.instructions / every, usual, within=0.02)
+
+
+@exercise(
+    "02", "For these a model has practised finding this very pattern: one test in six would test nothing new."
+)
+def colleague(answer: float) -> str:
+    """How many of 1,000 unseen rules drawn carelessly have a pattern that is one of 3,000 in training?"""
+    task = _task(instructions=3_000)
+    share = task.instructions / len(task.alphabet) ** task.pattern_length
+    usual = {
+        share: "That is the share. How many are that of the unseen rules?",
+        100 * share: "That is in per cent. How many are that of the unseen rules?",
+        task.unseen_instructions**2
+        / len(task.alphabet) ** task.pattern_length: "Take the share of training patterns.",
+    }
+    return close(answer, share * task.unseen_instructions, usual)
+
+
+# 03 · A small transformer
+
+
+@exercise("03", "The full stop counts as well: a model must also learn where its answer ends.")
+def targets(answer: int) -> str:
+    """How many tokens of one example count in the loss?"""
+    layout = _task().layout
+    usual = {
+        layout.answer_length - 1: "Those are the letters. What else must the model write?",
+        layout.context: "So many are read. Only what is predicted counts.",
+        layout.prompt_length: "That is the prompt, in which there is nothing to predict.",
+    }
+    return same(answer, layout.answer_length, usual, "Count the blue tiles.")
+
+
+@exercise(
+    "03", "A diverse training set taught this model new rules, but not what none of its examples shows."
+)
+def fails(answer: tuple) -> str:
+    """A rule and an input on which the model `high` fails: `(pattern, replacement, text)`"""
+    from unseen.evaluation import answer as written
+    from unseen.runs.checkpoints import import_model
+
+    if len(answer) != 3 or not all(isinstance(each, str) for each in answer):
+        raise BadAnswer('Please answer with three texts, as in `("iss", "art", "kissmeonce")`.')
+    rule, text = Rule(*answer[:2]), answer[2]
+    model, spec = import_model(project_folder() / "data" / "checkpoints" / "high.safetensors")
+    found = written(model, spec.task.layout, rule, text)
+    if found != rule.apply(text):
+        return ""
+    times = {0: "In training every input held its pattern.", 1: "In training it occurred once, as here."}
+    return (
+        f"`high` writes `{found}`, which is right. {times.get(text.count(rule.pattern), 'Try more of them.')}"
+    )
+
+
+@exercise("03", "The match is found at once; the layers above pass on what was found.")
+def finder(answer: int) -> str:
+    """In which layer is the head whose letters of z look most at the letters of x that they match?"""
+    from unseen.studies.results import committed_table
+
+    table = committed_table("19_inside_the_model", "full")
+    jobs = table[(table["part"] == "jobs") & (table["job"] == "finds the match")]
+    best = jobs[jobs["instructions"] == jobs["instructions"].max()].nlargest(1, "score")["layer"].item()
+    usual = {
+        0: "No layer has this number.",
+        jobs["layer"].max(): "There letters are read. What must be known before?",
+    }
+    return same(answer, best, usual, "Draw the heads of each layer as in the hint below, and compare.")
