@@ -1,0 +1,312 @@
+"""Exercises: each has its cells, accepts its solution and no usual mistake, and keeps what a reader writes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+
+from unseen import check, cli, exercises
+from unseen.exercises import BadEdition, BrokenAnswers, Exercise, write_edition
+from unseen.files import project_folder
+
+WRONG = {  # usual wrong answers
+    "leftmost": ["xcbac", "xababac", "xababaaba", "abc"],
+    "once": ["aa -> a", "a -> aa", "aa -> \nbb -> \ncc -> ", "aa->a"],
+    "shout": ["-> !", "-> .!", "*a -> a*\n*b -> b*\n* -> !\n-> *"],
+    "trap": ["occurrences", "examples", "x"],
+    "coverage": [30 / 26, 1, (25 / 26) ** 30, 69.2],
+    "neighbours": [75, 3_000 / 26**3, 3_000 * 78 / 26**3, 3_000 / 26**2],
+    "colleague": [0.17, 17, 1_000**2 / 26**3, 3],
+    "targets": [10, 27, 16, 0],
+    "fails": [("iss", "art", "kissmeonce"), ("iss", "art", "kissme"), ("iss", "art"), (1, 2, 3)],
+    "finder": [0, 5, 3],
+}
+LINKED = ("00", "01", "02", "03")  # notebooks that link to their neighbours
+ALL = {each.name: each for each in exercises.exercises()}
+BOOKS = {path.name: nbformat.read(path, as_version=4)
+         for path in sorted((project_folder() / "notebooks").glob("*.ipynb"))}  # fmt: skip
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def book_of(number):
+    (found,) = [book for name, book in BOOKS.items() if name.startswith(f"{number}_")]
+    return found
+
+
+def answer_cell(each):
+    """Where the notebook of an exercise asks for its answer: the cells and the place."""
+    cells = book_of(each.notebook).cells
+    (place,) = [i for i, cell in enumerate(cells) if cell.source.startswith(f"check.{each.name}(")]
+    return cells, place
+
+
+def solution(each, monkeypatch):
+    """What the solution cell of an exercise passes on, run below the parameters and imports alone."""
+    cells, place = answer_cell(each)
+    first = next(i for i, cell in enumerate(cells) if "parameters" in tags(cell))
+    given, space = [], {}
+    monkeypatch.setattr(Exercise, "solution", lambda self, answer: given.append((self.name, answer)))
+    for cell in (cells[first], cells[first + 1], cells[place + 1]):
+        exec(cell.source, space)
+    ((name, answer),) = given
+    assert name == each.name
+    return answer
+
+
+def holds(hint, right):
+    """Whether a hint gives the answer away, as text or as a number of three digits."""
+    forms = {str(right), f"{right:.3g}" if isinstance(right, float) else str(right)}
+    return any(re.search(rf"(?<![\w.]){re.escape(form)}(?!\w)", hint) for form in forms)
+
+
+# Every exercise
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_exercise_has_a_cell_for_the_reader_and_below_it_a_folded_solution(name):
+    cells, place = answer_cell(ALL[name])
+    mine, below = cells[place], cells[place + 1]
+    assert tags(mine) == ["exercise"]
+    assert mine.source.startswith(f"check.{name}(...)  # ")
+    assert tags(below) == ["solution"]
+    assert below.metadata["jupyter"] == {"source_hidden": True}
+    assert below.source.startswith("# Solution: ")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_solution_is_right_and_usual_mistakes_are_not(name, monkeypatch):
+    each = ALL[name]
+    right = solution(each, monkeypatch)
+    assert each.verdict(right).right
+    assert each.verdict(right).text == f"✓ **Right.** {each.why}"
+    assert WRONG[name]
+    for wrong in [..., None, *WRONG[name]]:
+        verdict = each.verdict(wrong)
+        assert not verdict.right, wrong
+        assert "✓" not in verdict.text
+        assert "cannot be checked" not in verdict.text
+        assert not holds(verdict.text, right) or wrong in (..., None)  # which show how answers are written
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_mistake_of_any_kind_is_a_sentence(name):
+    for strange in (
+        "",
+        "\n",
+        0,
+        -1,
+        10**30,
+        1.5,
+        float("nan"),
+        True,
+        [],
+        {},
+        object(),
+        print,
+        ("", "", ""),
+        b"x",
+    ):
+        verdict = ALL[name].verdict(strange)
+        assert not verdict.right
+        assert verdict.text
+
+
+def test_nothing_is_solved_by_running_all_cells_or_left_without_its_exercise():
+    for book in BOOKS.values():
+        for cell in book.cells:
+            names = [name for name in ALL if f"check.{name}" in cell.source]
+            assert len(names) <= 1
+            if "exercise" in tags(cell):
+                assert names, cell.source
+            if "solution" in tags(cell):
+                assert "check." not in cell.source or f"check.{names[0]}.solution(" in cell.source
+
+
+def test_a_hint_that_holds_the_answer_is_noticed():
+    assert holds("It is 12.8.", 12.7999)
+    assert holds("Write ab.", "ab")
+    assert not holds("It is 112.85 of abc", 12.8)
+    assert not holds("abc", "ab")
+
+
+def test_a_solution_that_is_wrong_fails():
+    check.leftmost.solution("xcbaaba")
+    with pytest.raises(AssertionError, match=r"leftmost: \*\*Not yet"):
+        check.leftmost.solution("xcbac")
+
+
+def test_an_exercise_takes_three_lines(monkeypatch, runs, capsys):
+    monkeypatch.setattr(exercises, "_EXERCISES", {})
+
+    @exercises.exercise("04", "So it is.")
+    def half(answer: float) -> str:
+        """What is half of it?"""
+        return exercises.close(answer, 0.5, {2: "Twice."})
+
+    half(2)
+    half(0.5)
+    said = capsys.readouterr().out
+    assert "**Not yet.** Twice." in said
+    assert "✓ **Right.** So it is.\n\n1 of 1 done here, 1 of 1 in all" in said
+
+
+def test_the_module_is_imported_at_once():
+    slow = "[name for name in ('torch', 'pandas', 'matplotlib', 'scipy', 'IPython') if name in sys.modules]"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; from unseen import check; print({slow})"],
+        capture_output=True, text=True, check=True, env=os.environ,
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
+
+
+# Keeping and counting
+
+
+def kept(runs):
+    return json.loads((runs / "answers.json").read_text())
+
+
+def test_an_answer_is_kept_and_counted_and_a_right_one_stays(runs, capsys):
+    check.leftmost("wrong")
+    assert kept(runs) == {"leftmost": {"answer": "wrong", "right": False}}
+    check.leftmost("xcbaaba")
+    check.leftmost("wrong again")
+    check.neighbours(12.8)
+    assert kept(runs)["leftmost"] == {"answer": "xcbaaba", "right": True}
+    assert kept(runs)["neighbours"] == {"answer": "12.8", "right": True}
+    here = len(exercises.exercises("02"))
+    last = f"1 of {here} done here, 2 of {len(ALL)} in all; next: "
+    assert capsys.readouterr().out.endswith(
+        f"{last}[03 · A small transformer](03_a_small_transformer.ipynb)\n"
+    )
+
+
+def test_no_answer_keeps_nothing_and_says_how_to_answer(runs, capsys):
+    check.leftmost(...)
+    check.targets(None)
+    said = capsys.readouterr().out
+    assert "**Not answered yet.** Write a text in quotation marks" in said
+    assert "a whole number, as in `12`, in place of `...`" in said
+    assert not runs.exists()
+
+
+def test_progress_lists_all(runs, capsys):
+    check.leftmost("xcbaaba")
+    check.once("a -> b")
+    capsys.readouterr()
+    check.progress()
+    first, _, _, _, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"1 of {len(ALL)} exercises done"
+    assert len(lines) == len(ALL)
+    assert [line.rsplit("|", 2)[1].strip() for line in lines[:3]] == ["✓", "tried", ""]
+    assert lines[0].startswith("| [01 · String rewrites](01_string_rewrites.ipynb) | What does")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"leftmost": 1}', b'{"leftmost": {}}', b"null"])
+def test_a_damaged_file_is_named_and_left_as_it_is(content, runs, capsys):
+    runs.mkdir()
+    (runs / "answers.json").write_bytes(content)
+    check.leftmost("xcbaaba")
+    said = capsys.readouterr().out
+    assert "✓ **Right.**" in said
+    assert f"Your answer is not kept: {runs / 'answers.json'} cannot be read" in said
+    assert (runs / "answers.json").read_bytes() == content
+    with pytest.raises(BrokenAnswers, match="move or delete it"):
+        check.progress()
+
+
+def test_where_nothing_can_be_written_the_verdict_is_shown_all_the_same(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "file"))
+    check.leftmost("xcbaaba")
+    said = capsys.readouterr().out
+    assert "✓ **Right.**" in said
+    assert "Your answer is not kept: " in said
+
+
+# A guess
+
+
+@pytest.fixture
+def ax():
+    _, ax = plt.subplots()
+    ax.semilogx([10, 1_000], [0, 1])
+    yield ax
+    plt.close("all")
+
+
+def drawn(ax):
+    return len(ax.lines), [each.get_text() for each in ax.texts], ax.get_xlim(), ax.get_ylim()
+
+
+def test_without_a_guess_the_figure_is_as_it_was(ax):
+    before = drawn(ax)
+    assert check.guess(ax, None, right=300) is ax
+    assert drawn(ax) == before
+
+
+@pytest.mark.parametrize(("value", "axis", "label"), [
+    (150, "x", "your guess: 150, too low by a factor of 2"),
+    (900, "x", "your guess: 900, too high by a factor of 3"),
+    (290, "x", "your guess: 290, right within a tenth"),
+    (10**9, "x", "your guess: 1e+09, too high by a factor of 3.33e+06"),
+    (0.5, "y", "your guess: 0.5, too low by a factor of 600"),
+])  # fmt: skip
+def test_a_guess_is_a_line_within_the_axes_that_says_how_far_off_it_is(ax, value, axis, label):
+    lines, _, *ends = drawn(ax)
+    check.guess(ax, value, right=300, axis=axis)
+    assert drawn(ax) == (lines + 1, [label], *ends)
+    low, high = ends[axis == "y"]
+    (place, _) = getattr(ax.lines[-1], f"get_{axis}data")()
+    assert place == min(max(value, low), high)
+
+
+@pytest.mark.parametrize("value", ["three", 0, -3, float("nan"), True, [300]])
+def test_what_is_no_guess_is_a_sentence(ax, value, capsys):
+    before = drawn(ax)
+    check.guess(ax, value, right=300)
+    assert "A guess is a number, as in `0.5`, on the axis from" in capsys.readouterr().out
+    assert drawn(ax) == before
+
+
+# Editions and links
+
+
+def test_editions_are_without_solutions_and_with_open_ones(runs, capsys):
+    assert cli.main(["edition", "student"]) == cli.main(["edition", "student"]) == 0
+    assert capsys.readouterr().out == f"{runs / 'student'}\n" * 2
+    write_edition("teacher")
+    for name, book in BOOKS.items():
+        student, teacher = (nbformat.read(runs / which / name, 4) for which in ("student", "teacher"))
+        solutions = [cell.id for cell in book.cells if "solution" in tags(cell)]
+        assert [cell.id for cell in student.cells] == [c.id for c in book.cells if c.id not in solutions]
+        assert [cell.source for cell in teacher.cells] == [cell.source for cell in book.cells]
+        assert [c.id for c in teacher.cells if c.metadata.get("jupyter", {}).get("source_hidden")] == []
+
+
+def test_an_edition_never_overwrites_what_someone_changed(runs):
+    path = write_edition("student") / "01_string_rewrites.ipynb"
+    path.write_text("my answers")
+    with pytest.raises(BadEdition, match="01_string_rewrites"):
+        write_edition("student")
+    assert path.read_text() == "my answers"
+    with pytest.raises(BadEdition, match="known editions are student, teacher"):
+        write_edition("../pupil")
+
+
+@pytest.mark.parametrize("number", LINKED)
+def test_a_notebook_links_to_its_neighbours_at_its_top_and_end(number):
+    names = list(BOOKS)
+    at = [name[:2] for name in names].index(number)
+    around = {names[0], *names[max(0, at - 1) : at + 2]} - {names[at]}
+    cells = BOOKS[names[at]].cells
+    for line in (cells[0].source.splitlines()[2], cells[-1].source):
+        assert all(f"]({name})" in line for name in around)
