@@ -1,4 +1,4 @@
-"""Exercises: each has its cells, accepts its solution and no usual mistake, and keeps what a reader writes."""
+"""Exercises: each has its cells, accepts its solution and no usual mistake, and keeps what a reader says."""
 
 import json
 import os
@@ -254,11 +254,11 @@ def test_without_a_guess_the_figure_is_as_it_was(ax):
 
 
 @pytest.mark.parametrize(("value", "axis", "label"), [
-    (150, "x", "your guess: 150, too low by a factor of 2"),
-    (900, "x", "your guess: 900, too high by a factor of 3"),
-    (290, "x", "your guess: 290, right within a tenth"),
-    (10**9, "x", "your guess: 1e+09, too high by a factor of 3.33e+06"),
-    (0.5, "y", "your guess: 0.5, too low by a factor of 600"),
+    (150, "x", "your guess: 150\n2.0 times too low"),
+    (900, "x", "your guess: 900\n3.0 times too high"),
+    (290, "x", "your guess: 290\nright within a tenth"),
+    (10**9, "x", "your guess: 1e+09\n3,333,333 times too high"),
+    (0.5, "y", "your guess: 0.5\n600 times too low"),
 ])  # fmt: skip
 def test_a_guess_is_a_line_within_the_axes_that_says_how_far_off_it_is(ax, value, axis, label):
     lines, _, *ends = drawn(ax)

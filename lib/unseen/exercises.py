@@ -269,24 +269,24 @@ def _write_beside(ax: Any, line: Any, place: float, upright: bool, text: str) ->
     look: dict[str, Any] = {"xycoords": line.get_transform(), "textcoords": "offset points", "size": "small"}
     look |= {"bbox": {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}}
     if upright:
-        look |= {"ha": "right" if far else "left", "va": "top", "rotation": 90}
-        ax.annotate(text, (place, 0.97), (-4 if far else 4, 0), **look)
+        look |= {"ha": "right" if far else "left", "va": "center", "rotation": 90}
+        ax.annotate(text, (place, 0.5), (-4 if far else 4, 0), **look)
     else:
         ax.annotate(text, (0.02, place), (0, -4 if far else 4), **look, va="top" if far else "bottom")
 
 
 def _off(value: float, right: float | None) -> str:
-    """By what factor a guess is off, as the end of a label.
+    """By what factor a guess is off, as the second line of a label.
 
     >>> _off(750, 300), _off(310, 300), _off(5, None)
-    (', too high by a factor of 2.5', ', right within a tenth', '')
+    ('\\n2.5 times too high', '\\nright within a tenth', '')
     """
     if right is None or not value > 0 or not right > 0:
         return ""
     factor = max(value / right, right / value)
     if factor <= 1.1:
-        return ", right within a tenth"
-    return f", too {'high' if value > right else 'low'} by a factor of {factor:,.3g}"
+        return "\nright within a tenth"
+    return f"\n{factor:,.{0 if factor >= 10 else 1}f} times too {'high' if value > right else 'low'}"
 
 
 # Editions
