@@ -279,14 +279,14 @@ def _off(value: float, right: float | None) -> str:
     """By what factor a guess is off, as the second line of a label.
 
     >>> _off(750, 300), _off(310, 300), _off(5, None)
-    ('\\n2.5 times too high', '\\nright within a tenth', '')
+    ('\\ntoo high by a factor of 2.5', '\\nright within a tenth', '')
     """
     if right is None or not value > 0 or not right > 0:
         return ""
     factor = max(value / right, right / value)
     if factor <= 1.1:
         return "\nright within a tenth"
-    return f"\n{factor:,.{0 if factor >= 10 else 1}f} times too {'high' if value > right else 'low'}"
+    return f"\ntoo {'high' if value > right else 'low'} by a factor of {factor:,.{0 if factor >= 10 else 1}f}"
 
 
 # Editions
