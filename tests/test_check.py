@@ -198,6 +198,17 @@ def test_no_answer_keeps_nothing_and_says_how_to_answer(runs, capsys):
     assert not runs.exists()
 
 
+def test_a_copy_or_a_broken_notebook_of_the_reader_changes_no_link(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    right = '{"cells": [{"source": ["# 02 · Sets\\n", "text"]}]}'
+    files = {"02_sets": right, "02_sets-Copy1": "{}", "02_sets_mine": "", "03_mine": "[]"}
+    for name, text in files.items():
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text(text)
+    monkeypatch.setattr(exercises, "project_folder", lambda: tmp_path)
+    links = exercises._titles.__wrapped__()
+    assert links == {"02": ("02_sets.ipynb", "02 · Sets"), "03": ("03_mine.ipynb", "03_mine")}
+
+
 def test_progress_lists_all(runs, capsys):
     check.leftmost("xcbaaba")
     check.once("a -> b")

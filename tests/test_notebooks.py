@@ -37,6 +37,7 @@ def test_headless(shared, name):
     page = target.with_suffix(".html").read_text("utf-8")
     assert "<h1" in page
     assert "success.json" not in page
+    assert not (Store().root.parent / "answers.json").exists()  # no exercise is done by running all cells
 
 
 def test_nbval(shared):

@@ -216,12 +216,19 @@ def progress() -> None:
 
 @cache
 def _titles() -> dict[str, tuple[str, str]]:
-    """File name and heading of each notebook by its number."""
+    """File name and heading of each notebook by its number; of a reader's copies the shortest name counts."""
     found = {}
-    for path in sorted((project_folder() / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        heading = "".join(read_json(path)["cells"][0]["source"]).splitlines()[0]
-        found[path.name[:2]] = path.name, heading.removeprefix("# ")
+    paths = (project_folder() / "notebooks").glob("[0-9][0-9]_*.ipynb")
+    for path in sorted(paths, key=lambda each: (each.name[:2], -len(each.name))):
+        found[path.name[:2]] = path.name, _heading(path)
     return found
+
+
+def _heading(path: Path) -> str:
+    try:
+        return "".join(read_json(path)["cells"][0]["source"]).splitlines()[0].removeprefix("# ")
+    except (OSError, ValueError, LookupError, TypeError):  # a reader's own file
+        return path.stem
 
 
 def _link(notebook: str) -> str:
