@@ -274,7 +274,7 @@ def _write_beside(ax: Any, line: Any, place: float, upright: bool, text: str) ->
     at = ax.transAxes.inverted().transform(line.get_transform().transform((place, place)))
     far = at[0 if upright else 1] > 0.5
     look: dict[str, Any] = {"xycoords": line.get_transform(), "textcoords": "offset points", "size": "small"}
-    look |= {"bbox": {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}}
+    look["zorder"] = 1  # below the curves: it hides none
     if upright:
         look |= {"ha": "right" if far else "left", "va": "center", "rotation": 90}
         ax.annotate(text, (place, 0.5), (-4 if far else 4, 0), **look)
