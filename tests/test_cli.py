@@ -137,6 +137,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "project" / "data" / "README.md").write_text(
         "a<!-- verdicts --> old <!-- end of verdicts -->b"
     )
+    (tmp_path / "project" / "README.md").write_text("a<!-- findings --><!-- end of findings -->b")
     return tmp_path / "project"
 
 
@@ -154,6 +155,7 @@ def test_keep_copies_results_and_nothing_else(runs, project):
     told = kept.pop("data/README.md")
     assert told.startswith("a<!-- verdicts -->\n| experiment | claim | quick | full |\n")
     assert told.endswith("| not run | not run |\n<!-- end of verdicts -->b")
+    assert kept.pop("README.md").startswith("a<!-- findings -->\n* **The threshold**")
     about = '{"scale": "full"}'
     assert kept == {"data/results/full/10_a.csv": about, "data/results/full/10_a.json": about}
 

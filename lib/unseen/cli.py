@@ -28,6 +28,7 @@ from unseen.runs.workers import threads
 from unseen.scales import SCALES, scale
 from unseen.signals import Terminated, polite_stops, terminable
 from unseen.studies import claims
+from unseen.studies.findings import write_findings
 
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models
 _MOST_LINES = 200  # of ``unseen status``
@@ -231,3 +232,4 @@ def _keep(options: argparse.Namespace) -> None:
         export_model(store.model(spec), spec, path, accuracy=scores, **about)
         print(path)
     claims.write_verdicts(data)
+    write_findings(data.parent / "README.md")

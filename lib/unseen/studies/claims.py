@@ -5,7 +5,6 @@ name after an underscore, which returns whether the claim is reproduced, whether
 measured, in words.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, nan
@@ -14,7 +13,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from unseen.files import write
 from unseen.scales import SHOW
 from unseen.stats import half_at, mean_interval
 from unseen.studies.published import (
@@ -28,7 +26,7 @@ from unseen.studies.published import (
     own,
     widest,
 )
-from unseen.studies.results import COMMITTED, committed_folder
+from unseen.studies.results import COMMITTED, committed_folder, write_block
 from unseen.worlds.tuning import KINDS
 
 REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not", "not run"
@@ -111,9 +109,7 @@ def write_verdicts(data: Path) -> None:
     for claim in CLAIMS:
         found = [f"{claim.verdict_in(data / 'results' / name)}" for name in COMMITTED]
         lines.append(f"| {claim.experiment} | {claim.published} | {' | '.join(found)} |")
-    path, block = data / "README.md", "\n".join(["<!-- verdicts -->", *lines, "<!-- end of verdicts -->"])
-    text = path.read_text("utf-8")
-    write(path, re.sub("<!-- verdicts -->.*<!-- end of verdicts -->", lambda _: block, text, flags=re.S))
+    write_block(data / "README.md", "verdicts", lines)
 
 
 # Readings

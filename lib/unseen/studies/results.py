@@ -1,10 +1,12 @@
 """The committed results: tables of ``data/results``, runs of ``data/store``, what ``show`` draws of them."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from unseen.files import project_folder
+from unseen.files import project_folder, write
 from unseen.runs.store import Store
 from unseen.scales import SHOW, SHOWN
 
@@ -50,3 +52,10 @@ def committed(name: str, scale: str, table: pd.DataFrame) -> pd.DataFrame:
     tables = beside(name, scale, table)
     found = pd.concat([each.assign(scale=label) for label, each in tables.items()], ignore_index=True)
     return found.assign(scale=pd.Categorical(found["scale"], list(tables)))
+
+
+def write_block(path: Path, name: str, lines: Sequence[str]) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end of name -->`` in a Markdown file."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    block = "\n".join([begin, *lines, end])
+    write(path, re.sub(f"{begin}.*{end}", lambda _: block, path.read_text("utf-8"), flags=re.S))

@@ -1,0 +1,105 @@
+"""The findings in a sentence each, with their intervals, computed from the committed results of ``full``.
+
+>>> print(threshold()[:60])
+**The threshold** ([10](notebooks/10_diversity_threshold.ipy
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from unseen.stats import mean_interval
+from unseen.studies import diversity, law
+from unseen.studies.results import committed_table, write_block
+
+_LINK = "**{}** ([{}](notebooks/{}.ipynb)): {}"
+
+
+def threshold() -> str:
+    """Notebook 10: how many different instructions it takes."""
+    results = committed_table("10_diversity_threshold", "full").query("setting == 'main'")
+    unseen = results[results["split"] == "unseen"].groupby("instructions")["accuracy"]
+    (few, at_few), *_, (many, at_many) = unseen
+    half = diversity.main_threshold(results)
+    said = f"on one budget of examples, models trained on {few} instructions follow {_per_cent(at_few)} of "
+    said += f"unseen ones, models trained on {many:,} follow {_per_cent(at_many)}; half of the height is "
+    said += f"reached at {half.middle:.0f} instructions ({half.low:.0f} to {half.high:.0f})"
+    return _LINK.format("The threshold", 10, "10_diversity_threshold", said)
+
+
+def causes() -> str:
+    """Notebook 17: what moves the threshold."""
+    fitted = law.fit(law.by_seed(committed_table("17_threshold_law", "full")))
+    rows = fitted.exponents().set_index("factor")
+    steps, width, alphabet = (_exponent(rows.loc[name]) for name in ("passes", "width", "alphabet"))
+    said = f"it goes with training steps to the power {steps}, with the width of the model to the power "
+    said += f"{width}, with the size of the alphabet to the power {alphabet}"
+    return _LINK.format("What sets it", 17, "17_threshold_law", said)
+
+
+def forms() -> str:
+    """Notebook 13: whether rules of one form teach more than that form."""
+    results = committed_table("13_semantics", "full")
+    widest = results[results["k_high"] == results["k_high"].max()]
+    most = widest[(widest["k"] == 1) & (widest["instructions"] == widest["instructions"].max())]
+    most = most[most["k_low"] == most["k_low"].min()]
+    shares = {family: _per_cent(rows["accuracy"]) for family, rows in most.groupby("family")}
+    said = f"trained on rules of three forms, models follow {shares['mixed']} of unseen rules without a "
+    said += (
+        f"form; trained on mirrored rules alone {shares['mirrored']}, on repeated ones {shares['repeated']}"
+    )
+    return _LINK.format("Forms", 13, "13_semantics", said)
+
+
+def heads() -> str:
+    """Notebook 19: what breaks without the heads that find the pattern."""
+    results = committed_table("19_inside_the_model", "full")
+    rows = results.query(
+        "part == 'seeds' and what == 'whole answer' and size == 3 and job == 'finds the match'"
+    )
+    best, others = (_per_cent(rows[rows["chosen"] == which]["share"]) for which in ("best", "others"))
+    said = (
+        f"without the three heads that look at the match, models give {best} of the right answers; without "
+    )
+    said += f"three other heads {others}"
+    return _LINK.format("Inside", 19, "19_inside_the_model", said)
+
+
+def delia() -> str:
+    """Notebooks 20 to 24: what diverse rows prevent."""
+    results = committed_table("21_delia", "full").query("study == 'ratio' and prompts == 'other'")
+    plain, least = (results[results["ratio"] == ratio]["accuracy"] for ratio in (0, 1))
+    said = f"tuned on a small task alone, a model answers {_per_cent(plain)} of other questions as before; "
+    said += f"with one self-sampled row beside each row of the task {_per_cent(least)}"
+    return _LINK.format("DELIA", 21, "21_delia", said)
+
+
+def gradients() -> str:
+    """Notebook 23: whether diverse data turns the gradient towards the ideal one."""
+    results = committed_table("23_gradients", "full")
+    rows = results[(results["part"] == "all weights") & (results["ratio"] > 0)]
+    by_seed = rows.groupby(["seed", "gradient", "along"])["cosine"].mean().unstack(["gradient", "along"])
+    gain = by_seed["composite", "ideal"] - by_seed["task", "ideal"]
+    low, high = mean_interval(gain, -1, 1)
+    said = "beside the task's gradient, that of diverse data changes the cosine to the ideal gradient by "
+    said += f"{gain.mean():+.2f} ({low:+.2f} to {high:+.2f}); the theory expects a gain"
+    return _LINK.format("Its theory", 23, "23_gradients", said)
+
+
+def findings() -> list[str]:
+    """All findings, as lines of Markdown for the README; in brackets are 95 % intervals over seeds."""
+    return [f"* {finding()}." for finding in (threshold, causes, forms, heads, delia, gradients)]
+
+
+def write_findings(readme: Path) -> None:
+    """Put the findings between their two marks in a README."""
+    write_block(readme, "findings", findings())
+
+
+def _per_cent(values: pd.Series) -> str:
+    low, high = mean_interval(values)
+    return f"{100 * values.mean():.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def _exponent(row: pd.Series) -> str:
+    return f"{row['exponent']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})"
