@@ -36,8 +36,11 @@ test: $(READY)  ## everything that must hold, offline
 test-faults: $(READY)  ## break everything on purpose, a line per promise; LONG=1 for hundreds of kills
 	FAULTS=$(if $(LONG),long,usual) $(BIN)/python -m pytest tests/faults
 
-lab: $(READY)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
+lab: $(READY)  ## open working copies of the notebooks in JupyterLab: runs/lab/, which git ignores
+	@copy="$$($(BIN)/unseen lab)" && $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) "$$copy"
+
+pages: $(READY)  ## all notebooks as pages to read and play without installing: runs/pages/index.html
+	$(BIN)/unseen pages
 
 student teacher: $(READY)  ## write the notebooks without solutions, or with, to runs/student, runs/teacher
 	$(BIN)/unseen edition $@
@@ -58,4 +61,4 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "$(FAILED)" >&2; exit 1; }
 	@touch $@
 
-.PHONY: help study study-all test test-faults lab student teacher lint bench
+.PHONY: help study study-all test test-faults lab student teacher pages lint bench

@@ -16,6 +16,7 @@ from unseen.exercises import write_edition
 from unseen.fields import short
 from unseen.files import absolute, project_folder, provenance, read, runs_folder, write
 from unseen.headless import Console, notebook_path, notebooks, run_notebook
+from unseen.pages import links, working_copies, write_pages
 from unseen.parameters import BadParameters, check_asserts, parameters
 from unseen.report import MAIN, check_kept, results_in, write_report
 from unseen.runs import inventory
@@ -25,7 +26,7 @@ from unseen.runs.progress import duration
 from unseen.runs.store import Store, ensure
 from unseen.runs.tables import name_of, read_table, run_of, run_sweep, sweep_folder
 from unseen.runs.workers import threads
-from unseen.scales import SCALES, scale
+from unseen.scales import SCALES, SHOW, scale
 from unseen.signals import Terminated, polite_stops, terminable
 from unseen.studies import claims
 from unseen.studies.findings import write_findings
@@ -68,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     for do, *options in (
         (_run, "notebook", "-p --parameter", "--into"),
         (_study, "--scale", "--scheduler", "--all"),
+        (_pages,),
+        (_lab,),
         (_keep, "--scale"),
         (_sweep, "table", "--name", "--scale", "--scheduler"),
         (_train, "--scale", "-p --parameter"),
@@ -132,6 +135,31 @@ def _study(options: argparse.Namespace) -> None:
         seconds[name] = time.monotonic() - began
     path = write_report(chosen.name, seconds)
     print(f"== done in {duration(sum(seconds.values()))}; open {path}")
+
+
+def _pages(options: argparse.Namespace) -> None:
+    """Execute all notebooks and write them as pages that need no server."""
+    seconds = {}
+    for path in notebooks():
+        began = time.monotonic()
+        print(f"== {path.stem}", flush=True)
+        run_notebook(path, {"scale": SHOW})
+        seconds[path.stem] = time.monotonic() - began
+    first = write_pages(SHOW, list(seconds))
+    write_report(SHOW, seconds, first.parent, links())
+    print(f"== done in {duration(sum(seconds.values()))}; open {first}")
+
+
+def _lab(options: argparse.Namespace) -> None:
+    """Make or refresh working copies of the notebooks; prints the path of the first."""
+    folder, kept = working_copies(notebooks())
+    for name in kept:
+        print(
+            f"{folder / name}.ipynb has changes of yours and is kept; its notebook has changed since "
+            "(delete or rename the copy to get the new one)",
+            file=sys.stderr,
+        )
+    print(folder / notebooks()[0].name)
 
 
 def _sweep(options: argparse.Namespace) -> int:

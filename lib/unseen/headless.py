@@ -18,6 +18,7 @@ from typing import Any
 
 from unseen.errors import Explained
 from unseen.files import absolute, brief, project_folder, provenance, read, runs_folder, write
+from unseen.pages import page
 from unseen.parameters import BadParameters, checked, parameters, read_notebook, tags_of
 from unseen.runs.tables import folder_in
 from unseen.signals import polite_stops
@@ -203,10 +204,4 @@ def _interrupt(clients: list[Any]) -> bool:
 
 def _write_html(path: Path) -> None:
     """Write an executed notebook as one HTML file beside it, without the cell that wrote the marker."""
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    book = nbformat.read(path, as_version=4)
-    book.cells = [cell for cell in book.cells if _MARKER not in tags_of(cell)]
-    page, _ = HTMLExporter().from_notebook_node(book, {"metadata": {"name": path.stem}})
-    write(path.with_suffix(".html"), page)
+    write(path.with_suffix(".html"), page(read_notebook(path), path.stem, without_cells=[_MARKER]))

@@ -25,6 +25,7 @@ from unseen.files import (
     runs_folder,
     write,
 )
+from unseen.pages import REPORT, page
 from unseen.parameters import parameters
 from unseen.process_group import best_device
 from unseen.runs.progress import duration, headless
@@ -34,13 +35,6 @@ from unseen.studies.results import committed_folder, committed_table
 
 MAIN = "10_diversity_threshold"  # the notebook whose results are the report
 ASKED = "The scale paper has the paper's own sizes: days of training, for a GPU."
-_STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { line-height: 1.2 } h2 { margin-top: 2.2rem } img, svg { max-width: 100%; height: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto }
-th, td { text-align: right; padding: .25rem .7rem; border: 0; border-bottom: 1px solid #ddd }
-pre { white-space: pre-wrap } code { background: #f4f4f4; padding: 0 .3rem } .anchor-link { display: none }
-"""
 
 
 class Mislabelled(Explained, ValueError):
@@ -189,49 +183,33 @@ def check_kept(folder: Path, scale: str) -> None:
             )
 
 
-def write_report(scale: str, seconds: dict[str, float]) -> Path:
-    """Write ``<runs>/<scale>/report.html``: the executed main notebook without code, then its provenance.
+def write_report(
+    scale: str, seconds: Mapping[str, float], folder: Path | None = None, links: str = ""
+) -> Path:
+    """Write ``report.html``: the executed main notebook without code, then its provenance; returns its path.
 
     What cells tagged ``progress`` printed is left out.
 
-    ``seconds`` is the time that each notebook of this run took, by its name.
+    ``seconds`` is the time that each notebook of this run took, by its name.  ``folder`` is where the report
+    and the tables that it links to are written (default: ``<runs>/<scale>``), ``links`` HTML above and below.
     Raises ``OSError`` when the main notebook has not been executed at this scale.
     """
-    import nbformat  # here, not above: they take seconds, and notebooks write tables alone
-    from nbconvert import HTMLExporter
-    from nbconvert.preprocessors import TagRemovePreprocessor
+    import nbformat  # here, not above: it takes seconds, and notebooks write tables alone
 
-    folder = runs_folder() / scale
-    book = nbformat.read(folder / f"{MAIN}.ipynb", as_version=4)
+    source = runs_folder() / scale
+    folder = folder or source
+    book = nbformat.read(source / f"{MAIN}.ipynb", as_version=4)
     for kind in ("csv", "json") if scale == SHOW else ():
-        write(folder / f"{MAIN}.{kind}", read(committed_folder(SHOW) / f"{MAIN}.{kind}"))
-    book.cells = [*described(book.cells), nbformat.v4.new_markdown_cell(_origin(scale, seconds))]
-    options = {"exclude_input": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
-    exporter = HTMLExporter(template_name="basic", **options)  # keeps alt texts; no scripts
-    exporter.register_preprocessor(TagRemovePreprocessor(remove_all_outputs_tags={"progress"}), enabled=True)
-    body, _ = exporter.from_notebook_node(book)
-    write(
-        folder / "report.html",
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>unseen: {scale}</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head>"
-        f"<body>{body}</body></html>",
-    )
-    return folder / "report.html"
+        write(source / f"{MAIN}.{kind}", read(committed_folder(SHOW) / f"{MAIN}.{kind}"))
+    book.cells = [*book.cells, nbformat.v4.new_markdown_cell(_origin(scale, seconds))]
+    for name in (f"{MAIN}.csv", f"{MAIN}.json") if folder != source else ():
+        write(folder / name, read(source / name))
+    text = page(book, f"unseen: {scale}", links, without_outputs=["progress"], exclude_input=True)
+    write(folder / REPORT, text)
+    return folder / REPORT
 
 
-def described(cells: list[Any]) -> list[Any]:
-    """Cells in which each figure without an alternative text has the heading above it as one."""
-    heading = ""
-    for cell in cells:
-        if cell.cell_type == "markdown":
-            found = re.search(r"^#+ (.*)", cell.source, re.M)
-            heading = found[1] if found else heading
-        else:
-            cell.metadata.setdefault("alt", heading)
-    return cells
-
-
-def _origin(scale: str, seconds: dict[str, float]) -> str:
+def _origin(scale: str, seconds: Mapping[str, float]) -> str:
     """Two lists in Markdown: the notebooks of a run, and what produced the numbers."""
     table = runs_folder() / scale / f"{MAIN}.csv"
     origin, results = read_json(table.with_suffix(".json"), LARGEST_TEXT), pd.read_csv(table)

@@ -1,0 +1,261 @@
+"""Pages for readers: each stands alone, and on the first one the models answer as PyTorch does."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from unseen import cli, pages
+from unseen.evaluation import greedy_answers
+from unseen.files import packaged, read_text
+from unseen.headless import notebooks
+from unseen.rewriting import Rule
+from unseen.widgets import load_demo
+
+NAMES = ["00_start_here", "10_diversity_threshold"]
+FIRST = pages.TEMPLATES / "first"
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+
+
+def executed():
+    """A notebook with everything that a page treats in its own way."""
+    figure = new_output("display_data", {"image/png": PIXEL})
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "7"}, "text/plain": "interactive()"}
+    progress = new_output("stream", text="3 of 27 runs done")
+    warning = new_output("stream", name="stderr", text="a warning")
+    cells = [
+        new_markdown_cell("# 10 · A title\n\n[next](11_no_ops.ipynb) and [a paper](https://arxiv.org/abs/1)"),
+        new_code_cell("injected = 1", metadata={"tags": ["injected-parameters"]}),
+        new_code_cell("train()", metadata={"tags": ["progress"]}, outputs=[progress]),
+        new_code_cell("warn()", outputs=[warning]),
+        new_markdown_cell("## The curve"),
+        new_code_cell("draw()", outputs=[figure]),
+        new_code_cell("draw()", outputs=[figure], metadata={"alt": "rises at < 300"}),
+        new_code_cell("explore()", outputs=[new_output("display_data", widget)]),
+        new_code_cell("answer = 42", metadata={"tags": ["solution"]}),
+        new_code_cell("mark()", metadata={"tags": ["success-marker"]}),
+    ]
+    return new_notebook(cells=cells)
+
+
+@pytest.fixture
+def folder(runs):
+    """The folder of pages of two notebooks."""
+    for name in NAMES:
+        (runs / "show").mkdir(parents=True, exist_ok=True)
+        nbformat.write(executed(), runs / "show" / f"{name}.ipynb")
+    return pages.write_pages("show", NAMES).parent
+
+
+def loaded(page):
+    """What a browser loads for a page: targets of everything but links."""
+    return re.findall(r"<(?:script|img|iframe|link|source)\b[^>]*?(?:src|href)=[\"']([^\"']*)", page)
+
+
+def test_no_page_asks_another_host(folder):
+    found = sorted(folder.glob("*.html"))
+    assert [path.stem for path in found] == [*NAMES, "index"]
+    for path in found:
+        text = path.read_text("utf-8")
+        here = [target for target in loaded(text) if not target.startswith("data:image/")]
+        assert all((folder / target).is_file() for target in here), here
+        assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
+        assert "application/vnd.jupyter" not in text
+    assert set(loaded((folder / "index.html").read_text("utf-8"))) == {
+        "models.js",
+        *(f"{name}.png" for name in NAMES),
+    }
+
+
+def test_a_page_links_to_its_neighbours_and_folds_what_is_no_prose(folder):
+    text = (folder / f"{NAMES[0]}.html").read_text("utf-8")
+    links = re.findall(r"href=[\"']([^\"'#]+)", text)
+    assert {"index.html", "report.html", f"{NAMES[1]}.html", "11_no_ops.html"} <= set(links)
+    folded = "".join(re.findall(r"<details.*?</details>", text, re.S))
+    for inside in ("3 of 27 runs done", "a warning", "answer"):
+        assert inside in folded
+    assert "mark()" not in text
+    assert "injected" not in text
+    assert re.findall('alt="([^"]*)"', text) == ["The curve", "rises at &lt; 300"]
+
+
+def test_the_gallery_has_a_figure_a_question_an_answer_and_minutes_for_each(folder):
+    entries = re.findall(r"<li>.*?</li>", (folder / "index.html").read_text("utf-8"), re.S)
+    assert len(entries) == len(NAMES)
+    for name, entry in zip(NAMES, entries, strict=True):
+        assert f'href="{name}.html"' in entry
+        assert 'alt="The curve"' in entry
+        assert packaged("templates/first/answers.toml")[name].rstrip(".") in entry
+        assert re.search(r"<p class=.question.>\w.*?</p>", entry)
+        assert re.search(r"\d.* min", entry)
+
+
+def test_every_notebook_has_a_question_minutes_and_an_answer():
+    names = [path.stem for path in notebooks()]
+    assert list(pages._asked()) == names
+    assert list(packaged("templates/first/answers.toml")) == names
+
+
+def said(script):
+    """What node prints for a script that knows the first page's models, as JSON."""
+    source = pages._models() + read_text(FIRST / "model.js") + script
+    done = subprocess.run(["node", "-"], input=source, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def random_rules(layout, number):
+    """Rules and inputs that hold the pattern, twice in some of them."""
+    draw = np.random.default_rng(5)
+    pattern, replacement, size = layout.parts
+    for _ in range(number):
+        x, y, z = ("".join(draw.choice(list(layout.alphabet), n)) for n in (pattern, replacement, size))
+        at = draw.integers(0, size - pattern + 1, 2)
+        for place in at[: draw.integers(0, 3)]:
+            z = f"{z[:place]}{x}{z[place + pattern :]}"
+        yield x, y, z
+
+
+@needs_node
+def test_the_models_of_the_page_answer_as_pytorch_does():
+    demo = load_demo()
+    asked = list(random_rules(demo.layout, 200))
+    answers = said(
+        f"const asked = {json.dumps(asked)}, models = MODELS.map((about) => new Unseen.Model(about));"
+        "const all = (answer) => asked.map((each) => answer(...each));"
+        "const given = models.map((model) => all((...each) => model.answer(...each)));"
+        "console.log(JSON.stringify({oracle: all(Unseen.oracle), given}));"
+    )
+    assert answers["oracle"] == [Rule(x, y).apply(z) for x, y, z in asked]
+    prompts = demo.layout.prompts([demo.layout.prompt(Rule(x, y), z) for x, y, z in asked])
+    for given, model in zip(answers["given"], demo.models.values(), strict=True):
+        assert given == [demo.layout.answer(ids) for ids in greedy_answers(model, prompts)]
+    right = [given == best for given, best in zip(answers["given"][1], answers["oracle"], strict=True)]
+    assert 0.2 < np.mean(right) < 0.9  # both kinds of inputs are among them
+
+
+@needs_node
+def test_the_logits_of_the_page_are_those_of_pytorch():
+    demo = load_demo()
+    texts = [demo.layout.prompt(Rule(x, y), z) for x, y, z in random_rules(demo.layout, 10)]
+    found = said(
+        f"const texts = {json.dumps(texts)}, models = MODELS.map((about) => new Unseen.Model(about));"
+        "const logits = (model) => texts.map((text) => model.decode(text).logits.map((each) => [...each]));"
+        "console.log(JSON.stringify(models.map(logits)));"
+    )
+    for listed, model in zip(found, demo.models.values(), strict=True):
+        prompts = demo.layout.prompts(texts)
+        ids = np.concatenate([prompts, greedy_answers(model, prompts)[:, :-1]], 1)
+        with torch.no_grad():
+            exact = model(torch.from_numpy(ids).long()).numpy()  # (N, O, V)
+        for mine, theirs in zip(listed, exact, strict=True):
+            np.testing.assert_allclose(mine, theirs[: len(mine)], atol=1e-3)
+
+
+@needs_node
+@pytest.mark.parametrize(
+    "typed", [("ca", "dog", "onecatnaps"), ("cat", "dogs", "onecatnaps"), ("cat", "dog", "one catnap")]
+)
+def test_the_page_refuses_what_the_layout_refuses(typed):
+    with pytest.raises(ValueError, match=":") as refused:
+        load_demo().layout.prompt(Rule(*typed[:2]), typed[2])
+    parts = json.dumps(list(zip(("pattern", "replacement", "input"), typed, strict=True)))
+    problems = said(
+        f"const why = {parts}.map(([part, text]) => Unseen.problem(MODELS[0], part, text));"
+        "console.log(JSON.stringify(why.filter((each) => each)));"
+    )
+    assert problems == [str(refused.value)]
+
+
+@needs_node
+def test_the_examples_of_the_page_show_what_their_headings_say():
+    can, fails = re.findall(r"<fieldset>.*?</fieldset>", read_text(FIRST / "try.html"), re.S)
+    demo = load_demo()
+    good = list(demo.models.values())[1]
+    for part, expected in ((can, True), (fails, False)):
+        rules = [rule.split() for rule in re.findall(r'data-rule="(\w.*?)"', part)]
+        prompts = demo.layout.prompts([demo.layout.prompt(Rule(x, y), z) for x, y, z in rules])
+        answers = [demo.layout.answer(ids) for ids in greedy_answers(good, prompts)]
+        assert [answer == Rule(x, y).apply(z) for answer, (x, y, z) in zip(answers, rules, strict=True)] == [
+            expected
+        ] * len(rules)
+        assert [z.count(x) == 1 for x, _, z in rules] == [expected] * len(rules)
+
+
+@pytest.fixture
+def original(tmp_path):
+    """A notebook of the project."""
+    path = tmp_path / "00_start_here.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("first")]), path)
+    return path
+
+
+def sources(path):
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells]
+
+
+def edit(path, source, outputs=()):
+    book = nbformat.read(path, as_version=4)
+    book.cells[0].update(source=source, outputs=list(outputs))
+    nbformat.write(book, path)
+
+
+def test_a_working_copy_follows_its_notebook_until_a_person_changes_it(runs, original):
+    folder, kept = pages.working_copies([original])
+    copy = folder / original.name
+    assert (folder, kept, sources(copy)) == (runs / "lab", [], ["first"])
+    edit(copy, "first", [new_output("stream", text="a result")])  # executed, not changed
+    content = copy.read_bytes()
+    assert pages.working_copies([original])[1] == []
+    assert copy.read_bytes() == content
+    edit(original, "second")
+    assert pages.working_copies([original])[1] == []
+    assert sources(copy) == ["second"]
+    edit(copy, "mine")
+    assert pages.working_copies([original])[1] == []  # nothing new in the project
+    edit(original, "third")
+    assert pages.working_copies([original])[1] == ["00_start_here"]
+    assert sources(copy) == ["mine"]
+
+
+def test_a_working_copy_that_is_no_notebook_is_left_alone(runs, original):
+    folder, _ = pages.working_copies([original])
+    (folder / original.name).write_text("half a file")
+    assert pages.working_copies([original])[1] == ["00_start_here"]
+    assert (folder / original.name).read_text() == "half a file"
+
+
+def test_lab_prints_the_first_copy_and_names_those_that_are_kept(runs, original, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "notebooks", lambda: [original])
+    copy = runs / "lab" / original.name
+    assert cli.main(["lab"]) == 0
+    assert capsys.readouterr() == (f"{copy}\n", "")
+    edit(copy, "mine")
+    edit(original, "second")
+    assert cli.main(["lab"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{copy}\n"
+    assert printed.err.startswith(f"{copy} has changes of yours and is kept")
+
+
+def test_pages_runs_every_notebook_at_show_and_writes_the_report_beside_them(runs, monkeypatch, capsys):
+    ran = []
+    monkeypatch.setattr(cli, "notebooks", lambda: [Path(f"{name}.ipynb") for name in NAMES])
+    monkeypatch.setattr(cli, "run_notebook", lambda path, given: ran.append((path.stem, given)))
+    monkeypatch.setattr(cli, "write_pages", lambda scale, names: runs / "pages" / "index.html")
+    reports = []
+    monkeypatch.setattr(cli, "write_report", lambda *given: reports.append(given))
+    assert cli.main(["pages"]) == 0
+    assert ran == [(name, {"scale": "show"}) for name in NAMES]
+    ((scale, seconds, folder, links),) = reports
+    assert (scale, list(seconds), folder) == ("show", NAMES, runs / "pages")
+    assert "index.html" in links
+    assert capsys.readouterr().out.endswith(f"open {runs / 'pages' / 'index.html'}\n")
