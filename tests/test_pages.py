@@ -1,6 +1,7 @@
 """Pages for readers: each stands alone, and on the first one the models answer as PyTorch does."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from unseen import cli, pages
 from unseen.evaluation import greedy_answers
-from unseen.files import packaged, read_text
+from unseen.files import packaged, project_folder, read_text
 from unseen.headless import notebooks
 from unseen.rewriting import Rule
 from unseen.widgets import load_demo
@@ -259,3 +260,11 @@ def test_pages_runs_every_notebook_at_show_and_writes_the_report_beside_them(run
     assert (scale, list(seconds), folder) == ("show", NAMES, runs / "pages")
     assert "index.html" in links
     assert capsys.readouterr().out.endswith(f"open {runs / 'pages' / 'index.html'}\n")
+
+
+def test_binder_installs_the_tested_versions_and_opens_working_copies():
+    build = project_folder() / "binder" / "postBuild"
+    assert os.access(build, os.X_OK)
+    install, copies = build.read_text().splitlines()[-2:]
+    assert " -c constraints.txt -e '.[llm]'" in install
+    assert copies == "unseen lab"

@@ -54,6 +54,7 @@ def page(
     book.cells = described(book.cells)
     resources = {"title": title, "links": links, "highlighting": _highlighting()}
     made, _ = exporter.from_notebook_node(book, resources)
+    made = re.sub(r'(<table|<div(?= class="output_png))', r'\1 tabindex="0"', made)  # on phones they scroll
     return re.sub(r'(href="\d\d_\w+)\.ipynb', r"\1.html", made)
 
 
