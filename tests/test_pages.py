@@ -39,7 +39,7 @@ def executed():
         new_code_cell("warn()", outputs=[warning]),
         new_markdown_cell("## The curve"),
         new_code_cell("draw()", outputs=[figure]),
-        new_code_cell("draw()", outputs=[figure], metadata={"alt": "rises at < 300"}),
+        new_code_cell("draw()", outputs=[figure], metadata={"alt": "rises at < 300", "tags": ["thumbnail"]}),
         new_code_cell("explore()", outputs=[new_output("display_data", widget)]),
         new_code_cell("answer = 42", metadata={"tags": ["solution"]}),
         new_code_cell("mark()", metadata={"tags": ["success-marker"]}),
@@ -93,10 +93,10 @@ def test_the_gallery_has_a_figure_a_question_an_answer_and_minutes_for_each(fold
     assert len(entries) == len(NAMES)
     for name, entry in zip(NAMES, entries, strict=True):
         assert f'href="{name}.html"' in entry
-        assert 'alt="The curve"' in entry
+        assert 'alt="rises at &lt; 300"' in entry
         assert packaged("templates/first/answers.toml")[name].rstrip(".") in entry
         assert re.search(r"<p class=.question.>\w.*?</p>", entry)
-        assert re.search(r"\d.* min", entry)
+        assert re.search(r"minutes at .*: [\w ]*\d", entry)
 
 
 def test_every_notebook_has_a_question_minutes_and_an_answer():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unseen.files import packaged, project_folder, read_text, runs_folder, write
-from unseen.parameters import BadParameters, read_notebook
+from unseen.parameters import BadParameters, read_notebook, tags_of
 
 TEMPLATES = Path(__file__).with_name("templates")
 FIRST, REPORT, MODELS = "index.html", "report.html", "models.js"  # in the folder of pages
@@ -133,20 +133,27 @@ def _entry(name: str, book: Any, folder: Path) -> str:
         f"<h3><a href='{name}.html'>{title}</a></h3>",
         f"<p class='question'>{question}</p>",
         f"<p>{answer}</p>",
-        f"<p class='minutes'>{minutes} min at <code>quick</code></p>",
+        f"<p class='minutes'>minutes at <code>quick</code>: {minutes}</p>",
     ]
     return f"<li>{''.join(lines)}</li>"
 
 
 def _thumbnail(name: str, book: Any, folder: Path) -> str:
-    """The first figure of a notebook as an ``img``, its file written; without one, the notebook's number."""
-    for cell in described(book.cells):
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                write(folder / f"{name}.png", base64.b64decode(output.data["image/png"]))
-                alt = html.escape(cell.metadata["alt"])
-                return f"<img src='{name}.png' alt='{alt}' loading='lazy'>"
-    return f"<div class='blank' aria-hidden='true'>{name[:2]}</div>"
+    """The main figure of a notebook as an ``img``, its file written; without one, the notebook's number.
+
+    That is the figure of a cell tagged ``thumbnail`` or the one that it keeps, else its first.
+    """
+    pictures = [
+        ("thumbnail" in tags_of(cell) or "write_figure" in cell.source, cell, output.data["image/png"])
+        for cell in described(book.cells)
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    if not pictures:
+        return f"<div class='blank' aria-hidden='true'>{name[:2]}</div>"
+    _, cell, picture = max(pictures, key=lambda each: each[0])  # of equals the first
+    write(folder / f"{name}.png", base64.b64decode(picture))
+    return f"<img src='{name}.png' alt='{html.escape(cell.metadata['alt'])}' loading='lazy'>"
 
 
 def _asked() -> dict[str, list[str]]:
