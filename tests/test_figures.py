@@ -1,6 +1,7 @@
 """Tidy frame in, figure out: what the figures show, and what they leave alone."""
 
-from itertools import pairwise
+import re
+from itertools import combinations, pairwise
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -99,6 +100,54 @@ def test_tiles_are_escaped_marked_and_their_notes_in_one_column():
     assert [first.count(figures.shade(mark)) for mark in ("wrong", "")] == [1, 1]  # a gap has no background
     assert figures.shade("seen") in second
     assert "box-shadow" in second
+
+
+# Readable by all
+
+SEEN_BY = {  # what is left of linear red, green and blue (Machado, Oliveira and Fernandes 2009)
+    "all cones": np.eye(3),
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+}
+TO_XYZ = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
+WHITE, BLACK = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
+
+
+def lab(colour, eyes):
+    """A colour in CIE L*a*b*, whose distances are ΔE."""
+    colour = np.asarray(colour)
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(np.clip(TO_XYZ @ (SEEN_BY[eyes] @ linear) / (0.9505, 1, 1.0888), 1e-9, None))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def of_tile(mark):
+    """The background of a tile, and its letters."""
+    parts = re.findall(r"rgb\((\d+),(\d+),(\d+)\)", figures.shade(mark))
+    return [np.array(part, float) / 255 for part in parts]
+
+
+@pytest.mark.parametrize("eyes", SEEN_BY)
+def test_tiles_of_different_meaning_differ_for_all_eyes(eyes):
+    for one, other in combinations(("pattern", "wrong", "right"), 2):
+        apart = lab(of_tile(one)[0], eyes) - lab(of_tile(other)[0], eyes)
+        assert np.linalg.norm(apart) > 20, (one, other)
+
+
+def test_letters_and_lines_have_contrast():
+    assert figures.contrast(BLACK, WHITE) == pytest.approx(21)
+    for mark in figures.COLOURS:
+        assert figures.contrast(*of_tile(mark)) > 4.5
+    for colour in [*figures.SAFE, *figures.COLOURS.values(), *figures.levels(2), *figures.levels(7)]:
+        assert figures.contrast(colour) >= 3
+
+
+def test_bands_contain_their_mean_and_end_within_the_axis():
+    frame = pd.DataFrame({"instructions": [10, 100] * 3, "accuracy": [0.0, 0.9, 0.0, 1.0, 0.1, 1.0]})
+    ax = figures.curves(frame, points=False).ax
+    band = np.concatenate([path.vertices[:, 1] for path in ax.collections[0].get_paths()])
+    assert 0 < band.min() < 0.03
+    assert 0.97 < band.max() < 1
 
 
 # The main study

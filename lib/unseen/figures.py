@@ -1,7 +1,8 @@
 """Tidy frame in, figure out: the look of all figures, and the few kinds that several notebooks draw.
 
 Nothing here reads files or changes a global setting but ``set_theme``.  Colours are seaborn's colour-blind
-palette; a split, a baseline or a kind of letter has the same colour in all notebooks.
+palette, dark enough for lines on white; a split, a baseline or a kind of letter has the same colour in all
+notebooks.
 """
 
 import html
@@ -13,13 +14,38 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
 from unseen.stats import mean_interval
 
-SAFE = sns.color_palette("colorblind")
-COLOURS = {"unseen": SAFE[0], "seen": SAFE[1], "right": SAFE[2], "wrong": SAFE[3], "pattern": SAFE[1],
-           "replacement": SAFE[2], "paper": SAFE[4], "baseline": (0.45, 0.45, 0.45)}  # fmt: skip
+Colour = tuple[float, float, float]  # red, green, blue, 0 to 1
+
+
+def contrast(one: Colour, other: Colour = (1.0, 1.0, 1.0)) -> float:
+    """The contrast of two colours, 1 to 21, as the Web's guidelines define it (text 4.5, lines 3).
+
+    >>> round(contrast((0, 0, 0)), 1)
+    21.0
+    """
+    light = [sum(w * _linear(part) for w, part in zip((0.2126, 0.7152, 0.0722), each, strict=True))
+             for each in (one, other)]  # fmt: skip
+    return (max(light) + 0.05) / (min(light) + 0.05)
+
+
+def _linear(part: float) -> float:
+    return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+
+
+def _for_lines(colour: Colour) -> Colour:
+    """A colour, darkened until a line of it can be seen on white."""
+    while contrast(colour) < 3:
+        colour = tuple(0.98 * part for part in colour)
+    return colour
+
+
+SAFE = [_for_lines(colour) for colour in sns.color_palette("colorblind")]
+COLOURS = {"unseen": SAFE[0], "seen": SAFE[1], "right": SAFE[2], "wrong": (0.70, 0.07, 0.25),
+           "pattern": SAFE[1], "replacement": SAFE[2], "paper": SAFE[4], "baseline": (0.45,) * 3}  # fmt: skip
 LABELS = {"unseen": "unseen instructions", "seen": "seen instructions"}
 BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}  # a legend outside its axes
 
@@ -30,7 +56,7 @@ def set_theme() -> None:
     rc = {"axes.grid": True, "grid.alpha": 0.35, "axes.spines.right": False, "axes.spines.top": False}
     rc |= {"axes.titlelocation": "left", "axes.titlesize": 12, "legend.frameon": False}
     rc |= {"figure.figsize": (8, 4.5), "figure.dpi": 110, "savefig.bbox": "tight"}
-    sns.set_theme(style="ticks", palette="colorblind", rc=rc)
+    sns.set_theme(style="ticks", palette=SAFE, rc=rc)
 
 
 def curves(
@@ -41,7 +67,7 @@ def curves(
     hue: str | None = None,
     col: str | None = None,
     labels: tuple[str, str] = ("different instructions in training", "exact match, unseen instructions"),
-    palette: Any = "colorblind",
+    palette: Any = SAFE,
     points: bool = True,
     percent: bool = True,
     log: bool = True,
@@ -67,7 +93,7 @@ def curves(
             palette = dict(zip(order, sns.color_palette(palette, len(order)), strict=True))
         colours = {"hue": hue, "hue_order": order, "palette": palette}
     shape = {"height": 3.9, "aspect": 1.35, "lw": 2.2}
-    shape |= {"errorbar": mean_interval, "err_kws": {"alpha": 0.15, "lw": 0}}
+    shape |= {"errorbar": mean_interval if percent else _unbounded, "err_kws": {"alpha": 0.15, "lw": 0}}
     grid = sns.relplot(frame, x=x, y=y, col=col, kind="line", **colours, **shape | options)
     if points:
         grid.map_dataframe(sns.scatterplot, x=x, y=y, s=22, legend=False, **colours)
@@ -97,11 +123,20 @@ def heat(table: pd.DataFrame, ax: Axes | None = None, *, percent: bool = True, *
     return ax
 
 
-def percents(ax: Axes) -> Axes:
-    """A y axis of shares, from 0 to 100 per cent."""
-    ax.set_ylim(-0.03, 1.05)
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+def percents(ax: Axes, axis: str = "y") -> Axes:
+    """An axis of shares, ``x`` or ``y``, from 0 to 100 per cent."""
+    ax.set(**{f"{axis}lim": (-0.03, 1.05)})
+    getattr(ax, f"{axis}axis").set_major_formatter(PercentFormatter(1, decimals=0))
     return ax
+
+
+def _unbounded(values: pd.Series) -> tuple[float, float]:
+    return mean_interval(values, -np.inf, np.inf)
+
+
+def levels(number: int) -> list[Colour]:
+    """Colours of ordered levels, from dark to light, all dark enough for lines on white."""
+    return [_for_lines(colour) for colour in sns.color_palette("viridis", number)]
 
 
 def log_sizes(
@@ -140,11 +175,11 @@ def learning_curves(histories: pd.DataFrame, ax: Axes | None = None, hue: str = 
     ``histories`` has the columns of ``sweep.histories``.  With one value of ``hue``, colours show the split.
     """
     ax = ax or plt.subplots()[1]
-    levels = np.sort(histories[hue].unique())
+    sizes = np.sort(histories[hue].unique())
     order = ["unseen", "seen"]
     look = {"hue": "split", "hue_order": order, "palette": COLOURS, "errorbar": mean_interval, "lw": 2}
-    if len(levels) > 1:
-        palette = dict(zip(levels, sns.color_palette("viridis", len(levels)), strict=True))
+    if len(sizes) > 1:
+        palette = dict(zip(sizes, levels(len(sizes)), strict=True))
         look = {"hue": hue, "palette": palette, "style": "split", "style_order": order, "errorbar": None}
         look |= {"size": "split", "size_order": order, "sizes": {"unseen": 2, "seen": 0.9}}
     sns.lineplot(histories, x="step", y="accuracy", ax=ax, **look)
@@ -152,6 +187,8 @@ def learning_curves(histories: pd.DataFrame, ax: Axes | None = None, hue: str = 
     names = [f"{int(name):,}" if name.isdigit() else LABELS.get(name, name) for name in names]
     ax.legend(handles, names, **BESIDE)
     ax.set(xlabel="training step", ylabel="exact match")
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     return percents(ax)
 
 
@@ -174,7 +211,8 @@ def tiles(rows: Iterable[tuple[str, Sequence[Tile], str]]) -> str:
         lines += map(_tile, [*cells, *[("", "")] * (widest - len(cells))])
         look = "text-align:left;padding-left:.8em;white-space:pre"
         lines.append(f"<td style='{look}'>{html.escape(note)}</td></tr>")
-    return f"<table style='border-spacing:2px;border-collapse:separate'>{''.join(lines)}</table>"
+    table = f"<table style='border-spacing:2px;border-collapse:separate;margin:0'>{''.join(lines)}</table>"
+    return f"<div style='overflow-x:auto;max-width:100%'>{table}</div>"
 
 
 def _tile(tile: Tile) -> str:
@@ -182,17 +220,30 @@ def _tile(tile: Tile) -> str:
     if not letter and not marks:
         return "<td></td>"
     fills = [mark for mark in marks.split() if not mark.startswith("_")]
-    style = f"background:{shade(fills[0] if fills else '')}"
+    style = shade(fills[0] if fills else "")
     for mark in marks.split():
         if mark.startswith("_"):
-            style += f";box-shadow:0 3px {shade(mark[1:], 1)}"
+            style += f";box-shadow:0 3px {_css(COLOURS[mark[1:]])}"
     shown = html.escape(letter) if letter.strip() else "&nbsp;"
-    return f"<td style='width:1.5em;text-align:center;font:15px monospace;padding:2px;{style}'>{shown}</td>"
+    look = "min-width:1.3em;text-align:center;font:15px monospace;padding:2px"
+    return f"<td style='{look};{style}'>{shown}</td>"
 
 
-def shade(mark: str, opacity: float = 0.38) -> str:
-    """The colour of a mark in CSS, by default light enough to read letters on it."""
+def shade(mark: str) -> str:
+    """The background of a mark and the colour of letters on it, in CSS: the same on a light and a dark page.
+
+    Without a mark the letters have the page's own colour.
+
+    >>> shade("wrong")
+    'background:rgb(178,18,64);color:rgb(255,255,255)'
+    """
     if not mark:
-        return "rgba(128,128,128,.12)"
-    red, green, blue = (round(255 * part) for part in COLOURS[mark])
-    return f"rgba({red},{green},{blue},{opacity})"
+        return "background:rgba(128,128,128,.12)"
+    fill, letters = COLOURS[mark], (1.0, 1.0, 1.0)
+    if mark != "wrong":  # which must differ from all others by more than its hue
+        fill, letters = tuple(0.4 * part + 0.6 for part in fill), (0.0, 0.0, 0.0)
+    return f"background:{_css(fill)};color:{_css(letters)}"
+
+
+def _css(colour: Colour) -> str:
+    return "rgb({},{},{})".format(*(round(255 * part) for part in colour))

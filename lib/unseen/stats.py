@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.optimize import least_squares
+from scipy.special import expit, logit
 
 _STEEPNESS = (0.5, 30)  # tried by a fit, in log I; beyond 30 the points on both sides of a step cannot tell
 
@@ -39,16 +40,25 @@ def half_width(*variances: tuple[float, int]) -> float:
 
 
 def mean_interval(values: pd.Series, low: float = 0.0, high: float = 1.0) -> tuple[float, float]:
-    """The 95 % interval of a mean of shares (Student's t), clipped; also for seaborn's ``errorbar``.
+    """The 95 % interval of a mean (Student's t), for values between two bounds; also seaborn's ``errorbar``.
 
-    >>> [round(float(end), 3) for end in mean_interval(pd.Series([0.4, 0.5, 0.6]))]
-    [0.252, 0.748]
+    Between finite bounds it is that of the mean's logit (delta method), so that no end lies beyond a bound
+    and none is clipped.  A single value is its own interval.
+
+    >>> [round(float(end), 3) for end in mean_interval(pd.Series([0.8, 0.9, 1.0]))]
+    [0.363, 0.993]
+    >>> [round(float(end), 3) for end in mean_interval(pd.Series([0.8, 0.9, 1.0]), -np.inf, np.inf)]
+    [0.652, 1.148]
     """
     mean, size = values.mean(), len(values)
-    if size < 2:
+    if size < 2 or not (variance := values.var(ddof=1)):
         return mean, mean
-    half = half_width((values.var(ddof=1) / size, size - 1))
-    return max(low, mean - half), min(high, mean + half)
+    half = half_width((variance / size, size - 1))
+    if np.isinf(high - low):
+        return mean - half, mean + half
+    share = (mean - low) / (high - low)
+    ends = expit(logit(share) + half / (high - low) / (share * (1 - share)) * np.array([-1, 1]))
+    return tuple(low + (high - low) * ends)
 
 
 def interval(values: pd.Series) -> tuple[float, float, float]:
