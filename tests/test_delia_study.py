@@ -234,7 +234,7 @@ def test_a_bad_prompt_is_named(run, model, text, message):
 def test_the_explorer_shows_examples_answers_and_mistakes(study, monkeypatch):
     monkeypatch.delenv("UNSEEN_HEADLESS", raising=False)
     explorer = delia.explorer(study[0])
-    kind, number, prompt = explorer.children[:3]
+    kind, number, prompt = explorer.controls.values()
     for kind.value in KINDS:
         assert explorer.result["who"].tolist() == ["prompt", "right answer", "base", "plain tuning", "narrow"]
     before = explorer.result["answer"][0]
@@ -246,5 +246,7 @@ def test_the_explorer_shows_examples_answers_and_mistakes(study, monkeypatch):
     prompt.value = "ABC"
     assert explorer.result["who"].tolist() == ["prompt", "base", "plain tuning", "narrow"]
     prompt.value = "<script> : ABC"
-    assert "no token" in explorer.result.data
-    assert "<script>" not in explorer.result.data
+    assert "no token" in explorer.error
+    assert "<script>" not in explorer.alert.value
+    number.value = 3
+    assert (prompt.value, explorer.error) == ("", ""), "another example replaces one's own prompt"

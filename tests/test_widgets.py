@@ -1,5 +1,6 @@
 """Whatever is typed or pressed: an answer or a sentence, never a traceback, never markup."""
 
+import html
 import json
 
 import ipywidgets as ipw
@@ -13,6 +14,7 @@ from unseen.evaluation import exact_match, greedy_answers
 from unseen.figures import shade
 from unseen.files import BrokenRun, project_folder
 from unseen.model import Shape, build
+from unseen.once import hold
 from unseen.rewriting import Rule
 from unseen.runs.checkpoints import import_model
 from unseen.runs.store import Store
@@ -57,40 +59,90 @@ def test_letters_are_marked_right_and_wrong():
 # Exploring
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed, the still picture's caption left out."""
+    found = []
+
+    def keep(*each):
+        found.extend(one for one in each if getattr(one, "data", "") != widgets._STILL)
+
+    monkeypatch.setattr(widgets, "display", keep)
+    return found
+
+
 @pytest.mark.parametrize("make", [plt.figure, lambda: pd.DataFrame({"a": [1]}), lambda: "text"])
-def test_an_answer_of_any_kind_is_shown_once_per_change(make, monkeypatch):
-    shown = []
-    monkeypatch.setattr(widgets, "display", shown.append)
+def test_an_answer_of_any_kind_is_shown_once_per_change(make, shown):
     number = ipw.IntText(3)
     explorer = explore(lambda number: make(), number=number)
     number.value = 4
-    assert len(shown) == 2
-    assert explorer.result is shown[1]
+    assert len(shown) == 3  # with the still one
+    assert explorer.result is shown[2]
     assert plt.get_fignums() == []  # an open figure would be shown again
 
 
-def test_the_button_steps_through_the_examples_and_draws_each_once(demo, monkeypatch):
-    shown = []
-    monkeypatch.setattr(widgets, "display", lambda found: shown.append(found.data))
+def test_the_button_steps_through_the_examples_and_draws_each_once(demo, shown):
     examples = [(RULE, TEXT), (Rule("iss", "art"), "mississipp"), (Rule("zzz", "abc"), "nozedshere")]
     explorer = rule_explorer(demo, examples)
-    *fields, button, _ = explorer.children
+    assert shown.pop(0).data == shown[0].data
     for rule, text in [*examples, examples[0]]:
-        assert [field.value for field in fields] == [rule.pattern, rule.replacement, text]
-        assert shown.pop() == compared_html(rule, text, compare(demo, rule, text))
+        typed = [field.value for field in explorer.controls.values()]
+        assert typed == [rule.pattern, rule.replacement, text]
+        assert shown.pop().data == compared_html(rule, text, compare(demo, rule, text))
         assert shown == []
-        button.click()
-    fields[0].value = "sis"
-    assert len(shown) == 2  # typing is answered after the button, too
-    fields[0].value = "<b>"
-    assert "role='alert'" in shown[-1]
-    assert "&lt;" in shown[-1]
+        explorer.button.click()
 
 
-def test_headless_there_is_no_widget(live, runs, monkeypatch):
+def test_an_answer_stays_greyed_while_a_value_is_refused(demo, shown):
+    explorer = rule_explorer(demo, [(RULE, TEXT)])
+    pattern, answered = explorer.controls["pattern"], explorer.result
+    for text in ("ca", "<b>"):
+        pattern.value = text
+        assert explorer.result is answered is shown[-1]
+        assert explorer.alert.value.count("role='alert'") == 1
+        assert explorer.error.startswith("pattern: ")
+        assert html.escape(explorer.error) in explorer.alert.value
+        assert "unseen-stale" in explorer.output._dom_classes
+    pattern.value = "CAT"  # the models know lower case only
+    assert explorer.result.data == answered.data
+    assert "alert'" not in explorer.alert.value
+    assert "unseen-stale" not in explorer.output._dom_classes
+
+
+def test_an_error_that_nobody_foresaw_is_a_sentence_too(shown):
+    number = ipw.IntText(1)
+    explorer = explore(lambda number: 1 / number, number=number)
+    number.value = 0
+    assert (explorer.result, explorer.error) == (1, "ZeroDivisionError: division by zero")
+
+
+def test_a_menu_fills_other_fields_and_is_answered_once(shown):
+    menu, text = ipw.Dropdown(options=["a", "b"]), ipw.Text("typed")
+    fills = {"menu": lambda name: {"text": f"{name}'s own"}}
+    explorer = explore(lambda menu, text: (menu, text), [], fills, menu=menu, text=text)
+    menu.value = "b"
+    assert explorer.result == ("b", "b's own")
+    assert len(shown) == 3
+
+
+def test_what_may_be_typed_stands_beside_each_field(demo):
+    explorer = rule_explorer(demo, [(RULE, TEXT)])
+    hints = [row.children[1].value for row in explorer.children[:3]]
+    assert hints == [f"<small>{length} letters, a to z</small>" for length in (3, 3, 10)]
+
+
+@pytest.mark.parametrize("typed", ["784747978", "-1", "nan", "1e999", "many", "<b>"])
+def test_a_number_out_of_range_is_named_with_the_range(typed):
+    with pytest.raises(ValueError, match=f"^letters: {typed} is not a number from 2 to 1,000$"):
+        widgets.numbers({"width": " ", "letters": typed}, {"width": (1, 2), "letters": (2, 1_000)})
+
+
+def test_headless_there_is_a_still_answer_and_no_widget(live, runs, monkeypatch, shown):
     monkeypatch.setenv("UNSEEN_HEADLESS", "1")
     assert explore(lambda number: number, number=ipw.IntText(3)) is None
-    assert widgets.live_training(live.scale) is None
+    assert shown == [3]
+    assert widgets.live_training(live.scale, live.store) is None
+    assert [type(each).__name__ for each in shown[1:]] == ["Image", "Image"]
     monkeypatch.delenv("UNSEEN_HEADLESS")
     assert isinstance(widgets.live_training(live.scale), LiveTraining)
     assert not runs.exists()
@@ -101,46 +153,93 @@ def test_headless_there_is_no_widget(live, runs, monkeypatch):
 
 @pytest.fixture
 def live(tmp_path):
-    return LiveTraining(Scale("tiny", "", (Setting("main", SMALL, (2, 3), (0,)),)), Store(tmp_path))
+    live = LiveTraining(Scale("tiny", "", (Setting("main", SMALL, (2, 3), (0,)),)), Store(tmp_path))
+    live.second.value = 0  # one run, of 3 instructions
+    return live
 
 
-def press(live):
-    live.train.click()
+def press(live, button="train"):
+    getattr(live, button).click()
     live.job.join(60)
     assert not live.job.is_alive()
-    assert (live.train.disabled, live.stop.disabled) == (False, True)
+    locked = [control.disabled for control in (*live.choices, live.train, live.anew, live.stop)]
+    assert locked == [False] * 5 + [True]
 
 
-def test_train_trains_the_chosen_run_once_and_shows_it(live, monkeypatch):
-    assert live.picture.layout.display == "none"  # no broken picture before there is one
-    live.choice.value = 2
+def messages(live):
+    return [lane.message.value for lane in live.lanes if lane.spec]
+
+
+def test_two_runs_race_and_a_finished_one_is_taken_from_the_store(live, monkeypatch):
+    live.second.value = 2
+    assert messages(live) == ["not trained yet"] * 2
     press(live)
-    seen, unseen = (line["accuracy"] for line in live.store.manifest(live.scale.run(2))["scores"])
-    accuracy = f"{seen:.1%} on seen, {unseen:.1%} on unseen instructions"
-    assert live.message.value == f"done: {accuracy}"
-    assert (live.bar.value, live.bar.max) == (12, 12)
-    assert [row["step"] for row in live.rows] == [2, 4, 6, 8, 10, 12]
-    assert bytes(live.picture.value).startswith(b"\x89PNG")
+    for lane, size in zip(live.lanes, (3, 2), strict=True):
+        seen, unseen = (line["accuracy"] for line in live.store.manifest(live.scale.run(size))["scores"])
+        accuracy = f"{seen:.1%} on seen, {unseen:.1%} on unseen instructions"
+        assert lane.message.value == f"done: {accuracy}"
+        assert (lane.bar.value, lane.bar.max) == (12, 12)
+        assert [row["step"] for row in lane.rows] == [2, 4, 6, 8, 10, 12]
+        assert bytes(lane.picture.value).startswith(b"\x89PNG")
+        assert lane.answers.value.count("<tr>") == 10
     monkeypatch.setattr("unseen.runs.store.train", lambda *_: pytest.fail("it was trained again"))
     press(live)
-    assert live.message.value == f"from the store: {accuracy}"
+    assert [each.split(":")[0] for each in messages(live)] == ["from the store"] * 2
 
 
-def test_stop_keeps_a_checkpoint_and_train_resumes_from_it_with_the_curve_so_far(live):
+def test_while_it_trains_everything_else_is_locked(live, monkeypatch):
+    locked, lane = [], live.lanes[0]
+    monkeypatch.setattr(lane, "_draw", lambda: locked.append([each.disabled for each in live.choices]))
+    press(live)
+    assert [True] * 3 in locked
+
+
+def test_train_anew_starts_at_the_first_step_keeps_nothing_and_shows_the_known_curve(live):
+    press(live)
+    before, lane, steps = sorted(live.store.root.rglob("*")), live.lanes[0], []
+    check = lane._check
+    lane._check = lambda state: steps.append(state.step) or check(state)
+    press(live, "anew")
+    assert steps == list(range(12))
+    assert lane.behind["step"].tolist() == [2, 4, 6, 8, 10, 12]
+    assert sorted(live.store.root.rglob("*")) == before
+
+
+def test_stop_answers_before_the_next_step_and_train_resumes_with_the_curve_so_far(live):
     live.stop.click()  # without a job: nothing
-    live._draw = live.stop.click  # pressed while the first row is drawn
+    lane = live.lanes[0]
+    check = lane._check
+
+    def at_seven(state):
+        if state.step == 7:  # between two evaluations
+            live.stop.click()
+            assert lane.message.value == "stopping …"
+        check(state)
+
+    lane._check = at_seven
     press(live)
-    assert live.message.value == "stopped at step 2; Train resumes from here"
-    spec, drawn = live.spec, []
-    assert len(list(live.store.folder(spec).glob("checkpoint-*2.safetensors"))) == 1
-    assert live.store.manifest(spec) is None
-    live._draw = lambda: drawn.append([row["step"] for row in live.rows])
-    press(live)
-    assert drawn[0] == [2, 4]
-    assert live.store.manifest(spec)["resumed"]
-    live.choice.value = 2
-    press(live)
-    assert [2] in drawn  # another run has a curve of its own
+    assert lane.message.value == "stopped at step 7; Train resumes from here"
+    spec, lane._check = lane.spec, check
+    assert len(list(live.store.folder(spec).glob("checkpoint-*7.safetensors"))) == 1
+    again = LiveTraining(live.scale, live.store)  # after a restart
+    assert [row["step"] for row in again.lanes[0].rows] == [2, 4, 6]
+    assert "step 6 of 12" in again.lanes[0].message.value
+    again.second.value = 0
+    press(again)
+    manifest = live.store.manifest(spec)
+    assert manifest["resumed"][0]["step"] == 7
+    press(live, "anew")
+    assert (
+        live.lanes[0].store.manifest(spec)["files"]["weights.safetensors"]
+        == (manifest["files"]["weights.safetensors"])
+    )
+
+
+def test_another_job_on_the_run_is_named_at_once(live):
+    with hold(live.store.folder(live.lanes[0].spec)):
+        press(live)
+    assert "held by a process" in messages(live)[0]
+    assert "role='alert'" in messages(live)[0]
 
 
 def test_an_error_is_shown_as_text(live, monkeypatch):
@@ -149,7 +248,7 @@ def test_an_error_is_shown_as_text(live, monkeypatch):
 
     monkeypatch.setattr(live.store, "manifest", fails)
     press(live)
-    assert live.message.value == "BrokenRun: &lt;b&gt;bad&lt;/b&gt;"
+    assert "&lt;b&gt;bad&lt;/b&gt;</span>" in messages(live)[0]
 
 
 # The committed models

@@ -204,12 +204,14 @@ def train(
     save: Callable[[State], Any] = lambda state: None,
     group: ProcessGroup = ALONE,
     objective: Objective = loss_of,
+    check: Callable[[State], Any] = lambda state: None,
 ) -> State:
     """Train until the last step of the spec; the state is changed in place and returned.
 
     ``objective`` is what is minimised.  ``watch`` is called with every new row of the history, ``save`` at
-    every checkpoint and at the end.  An exception from either (a person's stop, say) leaves the state whole
-    between two steps. Raises ``Diverged`` when the loss, or a weight about to be saved, is no longer finite.
+    every checkpoint and at the end, ``check`` before every step.  An exception from any of them (a person's
+    stop, say) leaves the state whole between two steps.  Raises ``Diverged`` when the loss, or a weight about
+    to be saved, is no longer finite.
 
     Every member of a ``group`` calls this with the same spec and its own state, which first becomes the
     leader's. Each trains on its share of every batch; only the leader scores, calls ``watch`` and ``save``,
@@ -226,6 +228,7 @@ def train(
     begun = time.perf_counter()
     spent = state.history[-1]["seconds"] if state.history else 0.0
     while state.step < training.steps:
+        check(state)
         rows = group.share(batch_rows(spec.task, training, state.step))
         loss = objective(shared, tokens[rows].to(device, torch.long, non_blocking=True))
         _update(state, loss, schedule(training, state.step))

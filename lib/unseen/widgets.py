@@ -1,38 +1,54 @@
 """Widgets over the functions of this library; each has a plain function that needs no browser.
 
-Whatever a person types is checked, then shown escaped: nothing is interpreted, and a mistake is a sentence in
-the answer's place, never a traceback.
+Whatever a person types is checked, then shown escaped: nothing is interpreted, and a mistake is a sentence
+above the last answer, never a traceback.  What a widget first shows is also an ordinary output of its cell: a
+page without a kernel has it, and beside a live widget it is hidden.
 """
 
 import html
 import io
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle, zip_longest
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import HTML, display
+import seaborn as sns
+from IPython.display import HTML, Image, clear_output, display
 from matplotlib.figure import Figure
 
-from unseen.evaluation import answer
-from unseen.figures import learning_curves, tiles
+from unseen.errors import Explained
+from unseen.evaluation import answer, greedy_answers
+from unseen.figures import Tile, learning_curves, percents, tiles
 from unseen.files import BrokenRun, project_folder
 from unseen.layout import Layout
 from unseen.model import Transformer
 from unseen.rewriting import Rule
 from unseen.runs.checkpoints import import_model
-from unseen.runs.progress import headless
+from unseen.runs.progress import duration, headless
 from unseen.runs.store import Store, ensure
+from unseen.runs.workers import threads
 from unseen.scales import Scale
 from unseen.signals import Stopped
 from unseen.specs import RunSpec
-from unseen.training import Row
+from unseen.training import Row, State
 
 LONGEST = 200  # characters of a field that are read
+_LIVE = """<style>.unseen-stale { opacity: 0.4 }
+.jp-OutputArea:has(> .jp-OutputArea-child .unseen-live)
+  > .jp-OutputArea-child:not(:has(.unseen-live)) { display: none }</style>"""  # hides the still picture
+_STILL = """<style>.jp-OutputArea:has(> * > * > .unseen-still) > .jp-OutputArea-child:has(> .jupyter-widgets)
+  :not(:has(.unseen-live)) { display: none }</style>
+<small class='unseen-still'>A still picture. Run this cell in JupyterLab to try it yourself.</small>"""
+_DRAWING = threading.Lock()  # matplotlib is not made for several threads
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,23 @@ class Demo:
     models: Mapping[str, Transformer]
     layout: Layout
     trained_on: Mapping[str, int]
+
+    def read(self, pattern: str, replacement: str, text: str) -> tuple[Rule, str]:
+        """A rule and an input as they were typed, in lower case where the models know no other."""
+        parts = [part[:LONGEST] for part in (pattern, replacement, text)]
+        if self.layout.alphabet.islower():
+            parts = [part.lower() for part in parts]
+        return Rule(*parts[:2]), parts[2]
+
+    def fields(self, rule: Rule, text: str) -> dict[str, ipw.Text]:
+        """A field for each part of a prompt, which says what may be typed; ``read`` takes their values."""
+        labels, values = ("replace", "by", "in"), (rule.pattern, rule.replacement, text)
+        made, letters = {}, self.layout.alphabet
+        parts = zip(("pattern", "replacement", "text"), labels, values, self.layout.parts, strict=True)
+        for name, label, value, length in parts:
+            hint = f"{length} letters, {letters[0]} to {letters[-1]}"
+            made[name] = ipw.Text(value, description=label, tooltip=hint)
+        return made
 
 
 def load_demo() -> Demo:
@@ -77,8 +110,7 @@ def compared_html(rule: Rule, text: str, answers: pd.DataFrame) -> str:
     right = answers["answer"].iloc[0]
     rows = [("input", marked, "" if start >= 0 else "the pattern does not occur: nothing to replace")]
     for line in answers.itertuples():
-        pairs = list(zip_longest(line.answer, right, fillvalue="·"))
-        letters = [(mine, "right" if mine == best else "wrong") for mine, best in pairs]
+        letters = _compared(line.answer, right)
         wrong = sum(mark == "wrong" for _, mark in letters)
         note = "✓ right" if line.right else f"✗ {wrong} wrong"
         if line.who == "oracle":
@@ -87,134 +119,341 @@ def compared_html(rule: Rule, text: str, answers: pd.DataFrame) -> str:
     return tiles(rows)
 
 
-def rule_explorer(demo: Demo, examples: Sequence[tuple[Rule, str]]) -> ipw.interactive | None:
+def _compared(answer: str, right: str) -> list[Tile]:
+    pairs = zip_longest(answer, right, fillvalue="·")
+    return [(mine, "right" if mine == best else "wrong") for mine, best in pairs]
+
+
+def rule_explorer(demo: Demo, examples: Sequence[tuple[Rule, str]]) -> "Explorer | None":
     """Type a rule and an input, or step through examples: oracle and models answer letter by letter."""
 
-    def answered(pattern: str, replacement: str, text: str) -> HTML:
-        rule, text = Rule(pattern[:LONGEST], replacement[:LONGEST]), text[:LONGEST]
+    def answered(**typed: str) -> HTML:
+        rule, text = demo.read(**typed)
         return HTML(compared_html(rule, text, compare(demo, rule, text)))
 
-    labels = {"pattern": "replace", "replacement": "by", "text": "in"}
-    values = [(rule.pattern, rule.replacement, text) for rule, text in examples]
-    steps = [dict(zip(labels, each, strict=True)) for each in values]
-    fields = {name: ipw.Text(steps[0][name], description=label) for name, label in labels.items()}
-    return explore(answered, steps, **fields)
+    names = ("pattern", "replacement", "text")
+    steps = [dict(zip(names, (rule.pattern, rule.replacement, text), strict=True)) for rule, text in examples]
+    return explore(answered, steps, **demo.fields(*examples[0]))
 
 
-class LiveTraining(ipw.VBox):
-    """Choose a number of instructions, press Train, watch seen against unseen; Stop keeps a checkpoint."""
+# Exploring
 
-    def __init__(self, scale: Scale, store: Store | None = None):
-        self.scale, self.store = scale, store or Store()
-        sizes = [(f"{n:,} instructions", n) for n in scale.instructions]
-        self.choice = ipw.Dropdown(options=sizes, value=scale.instructions[-1], description="train on")
-        self.train = ipw.Button(description="Train", icon="play", button_style="primary")
-        self.stop = ipw.Button(description="Stop", icon="stop", disabled=True)
-        self.bar = ipw.IntProgress(min=0, max=1, layout=ipw.Layout(width="20em"))
-        self.message = ipw.HTML("ready")
-        self.picture = ipw.Image(format="png", layout=ipw.Layout(max_width="46em", display="none"))
-        self.train.on_click(lambda _: self.begin())
-        self.stop.on_click(lambda _: self.stopping.set())
-        self.stopping, self.job = threading.Event(), None
-        self.rows: list[Row] = []
-        self.spec: RunSpec | None = None  # of the rows
-        buttons, progress = ipw.HBox([self.choice, self.train, self.stop]), ipw.HBox([self.bar, self.message])
-        super().__init__([buttons, progress, self.picture])
-
-    def begin(self) -> None:
-        """Start training in the background, unless a job is running already."""
-        if self.job is not None and self.job.is_alive():
-            return
-        self.stopping.clear()
-        self.train.disabled, self.stop.disabled = True, False
-        spec = self.scale.run(self.choice.value)
-        if spec != self.spec:  # a stopped run resumes with the curve it has
-            self.spec, self.rows, self.picture.layout.display = spec, [], "none"
-        self.message.value = "drawing the data …"
-        self.job = threading.Thread(target=self._work, args=(spec,), daemon=True)
-        self.job.start()
-
-    def _work(self, spec: RunSpec) -> None:
-        self.bar.max, self.bar.value = spec.training.steps, 0
-        try:
-            known = self.store.manifest(spec) is not None
-            manifest = ensure(spec, self.store, self._watch)
-            scores = {line["split"]: line["accuracy"] for line in manifest["scores"]}
-            self.rows, self.bar.value = self.store.history(spec).to_dict("records"), spec.training.steps
-            self._draw()
-            accuracy = f"{scores['seen']:.1%} on seen, {scores['unseen']:.1%} on unseen instructions"
-            self.message.value = f"{'from the store' if known else 'done'}: {accuracy}"
-        except Stopped:
-            self.message.value = f"stopped at step {self.bar.value}; Train resumes from here"
-        except Exception as error:
-            self.message.value = html.escape(f"{type(error).__name__}: {error}")
-        finally:
-            self.train.disabled, self.stop.disabled = False, True
-
-    def _watch(self, row: Row) -> None:
-        self.rows.append(row)
-        self.bar.value = int(row["step"])
-        self.message.value = f"step {row['step']:,}, {row['seconds']:.0f} s"
-        self._draw()
-        if self.stopping.is_set():
-            raise Stopped
-
-    def _draw(self) -> None:
-        figure, buffer = Figure(figsize=(8, 3.6), dpi=100, layout="constrained"), io.BytesIO()
-        history = pd.DataFrame(self.rows).melt(["step"], ["seen", "unseen"], "split", "accuracy")
-        learning_curves(history.assign(instructions=0), figure.subplots())
-        figure.savefig(buffer, format="png")
-        self.picture.value, self.picture.layout.display = buffer.getvalue(), None
-
-
-def live_training(scale: Scale) -> LiveTraining | None:
-    """The widget for a person; nothing when nobody looks."""
-    return None if headless() else LiveTraining(scale)
+Fill = Callable[[Any], Mapping[str, Any]]
 
 
 def explore(
-    answer: Callable[..., Any], examples: Sequence[Mapping[str, Any]] = (), /, **controls: ipw.Widget
-) -> ipw.interactive | None:
+    answer: Callable[..., Any],
+    examples: Sequence[Mapping[str, Any]] = (),
+    fills: Mapping[str, Fill] = MappingProxyType({}),
+    /,
+    **controls: ipw.Widget,
+) -> "Explorer | None":
     """Controls, and below them what ``answer`` makes of their values, drawn anew at every change.
 
     ``answer`` takes the values by the names of the controls and returns anything that a notebook can display
-    (HTML, a figure, a frame).  A ``ValueError`` becomes a sentence in the answer's place, never a traceback.
-    With ``examples`` (values by name) a button steps through them.  For tests the last answer is ``.result``.
-    Headless there is nobody to explore, and None is returned.
+    (HTML, a figure, a frame).  When it raises, the last answer stays, greyed, and the error stands above it.
+    A control's ``tooltip`` stands beside it.  With ``examples`` (values by name) a button steps through them;
+    ``fills`` says by a control's name which values its new value puts into others.
+    Headless the first answer is shown, and None is returned.
 
     >>> from contextlib import redirect_stdout
     >>> with redirect_stdout(io.StringIO()):  # a notebook draws it in its place
     ...     explorer = explore(lambda n: n * n, n=ipw.IntText(3, description="number"))
-    ...     explorer.children[0].value = 5
+    ...     explorer.controls["n"].value = 5
     >>> explorer.result
     25
     """
-    if headless():
-        return None
+    with suppress(ValueError):  # the explorer says it
+        _show(answer, {name: control.value for name, control in controls.items()})
+        display(HTML(_STILL))
+    return None if headless() else Explorer(answer, examples, fills, controls)
 
-    def show(**values: Any) -> Any:
+
+def _show(answer: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    found = answer(**values)
+    display(found)
+    if isinstance(found, Figure):
+        plt.close(found)  # or it would be shown a second time
+    return found
+
+
+class Explorer(ipw.VBox):
+    """What ``explore`` returns: its ``controls`` by name, the last answer, ``result``, and the ``error`` that
+    the present values have, empty if none.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[..., Any],
+        examples: Sequence[Mapping[str, Any]],
+        fills: Mapping[str, Fill],
+        controls: Mapping[str, ipw.Widget],
+    ):
+        self.answer, self.fills, self.controls = answer, fills, controls
+        self.result, self.error, self.filling = None, "", False
+        self.alert, self.output = ipw.HTML(_LIVE), ipw.Output()
+        self.button = ipw.Button(description="another example", icon="random")
+        turns = cycle([*examples[1:], *examples[:1]])
+        self.button.on_click(lambda _: self.fill(next(turns)))
+        for name, control in controls.items():
+            control.observe(lambda change, name=name: self._changed(name, change["new"]), "value")
+        rows = [*map(_with_hint, controls.values()), *[self.button] * bool(examples)]
+        super().__init__([*rows, self.alert, self.output])
+        self.add_class("unseen-live")
+        self.update()
+
+    def _changed(self, name: str, value: Any) -> None:
+        if not self.filling:
+            self.fill(self.fills[name](value) if name in self.fills else {})
+
+    def fill(self, values: Mapping[str, Any]) -> None:
+        """Change several controls, and answer once."""
+        self.filling = True
+        for name, value in values.items():
+            self.controls[name].value = value
+        self.filling = False
+        self.update()
+
+    def update(self) -> None:
+        """Answer the values of the controls."""
+        values = {name: control.value for name, control in self.controls.items()}
+        with self.output:
+            clear_output(wait=True)
+            try:
+                self.result, self.error = _show(self.answer, values), ""
+            except Exception as error:
+                self.error = _sentence(error)
+        self.alert.value = _LIVE + _alert(self.error)
+        (self.output.add_class if self.error else self.output.remove_class)("unseen-stale")
+
+
+def _with_hint(control: ipw.Widget) -> ipw.HBox:
+    hint = ipw.HTML(f"<small>{html.escape(control.tooltip or '')}</small>")
+    return ipw.HBox([control, hint], layout=ipw.Layout(flex_flow="row wrap"))
+
+
+def _sentence(error: Exception) -> str:
+    """An error for a person; of one that was not foreseen also its type."""
+    return str(error) if isinstance(error, ValueError | Explained) else f"{type(error).__name__}: {error}"
+
+
+def _alert(sentence: str) -> str:
+    look = "background:#b01240;color:white;padding:2px 8px;border-radius:3px"
+    return f"<span role='alert' style='{look}'>{html.escape(sentence)}</span>" if sentence else ""
+
+
+def numbers(typed: Mapping[str, str], ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """The numbers in fields, by name; empty fields are left out.
+
+    Raises ``ValueError`` naming a field, what was typed and the range, if it is no number of that range.
+
+    >>> numbers({"width": "48", "depth": ""}, {"width": (16, 128), "depth": (1, 9)})
+    {'width': 48.0}
+    >>> numbers({"width": "1e9"}, {"width": (16, 128)})
+    Traceback (most recent call last):
+    ...
+    ValueError: width: 1e9 is not a number from 16 to 128
+    """
+    found = {}
+    for name, text in typed.items():
+        (low, high), number = ranges[name], float("nan")
+        with suppress(ValueError):
+            number = float(text)
+        if text.strip() and not low <= number <= high:
+            raise ValueError(f"{name}: {text[:LONGEST]} is not a number from {low:,.7g} to {high:,.7g}")
+        if text.strip():
+            found[name] = number
+    return found
+
+
+# Live training
+
+
+class LiveTraining(ipw.VBox):
+    """Choose one or two numbers of instructions and a seed, and watch seen against unseen while they train.
+
+    *Train* resumes what was stopped, and takes a finished run from the store; *Train anew* trains it from its
+    first step, and keeps nothing.  *Stop* keeps a checkpoint.
+    """
+
+    def __init__(self, scale: Scale, store: Store | None = None, known: Store | None = None):
+        self.scale, self.store = scale, store or Store()
+        self.known = known or Store(project_folder() / "data" / "store")
+        sizes = [(f"{n:,} instructions", n) for n in scale.instructions]
+        self.first = ipw.Dropdown(options=sizes, value=scale.instructions[-1], description="train on")
+        others = [("nothing else", 0), *sizes]
+        self.second = ipw.Dropdown(options=others, value=scale.instructions[0], description="beside it")
+        self.seed = ipw.BoundedIntText(0, 0, 2**31 - 1, description="seed", tooltip="0 or more")
+        self.train = ipw.Button(description="Train", icon="play", button_style="primary")
+        self.anew = ipw.Button(description="Train anew", icon="refresh")
+        self.stop = ipw.Button(description="Stop", icon="stop", disabled=True)
+        self.choices = (self.first, self.second, self.seed)
+        for choice in self.choices:
+            choice.observe(lambda _: self._choose(self.store), "value")
+        self.train.on_click(lambda _: self.begin())
+        self.anew.on_click(lambda _: self.begin(anew=True))
+        self.stop.on_click(lambda _: self._stop())
+        self.stopping, self.job = threading.Event(), None
+        self.lanes = [Lane(self.stopping), Lane(self.stopping)]
+        wrap = ipw.Layout(flex_flow="row wrap")
+        choices = ipw.HBox([self.first, self.second, _with_hint(self.seed)], layout=wrap)
+        buttons = ipw.HBox([self.train, self.anew, self.stop, ipw.HTML(_LIVE)])
+        super().__init__([choices, buttons, ipw.HBox(self.lanes, layout=wrap)])
+        self.add_class("unseen-live")
+        self._choose(self.store)
+
+    def _choose(self, store: Store) -> None:
+        """Show what is known of the chosen runs; of those trained anew the curve they had, in grey."""
+        known = [self.known] if store is self.store else [self.known, self.store]
+        sizes = dict.fromkeys([self.first.value, self.second.value or self.first.value])
+        for lane, size in zip_longest(self.lanes, sizes):
+            lane.layout.display = "" if size else "none"
+            lane.choose(size and self.scale.run(size, self.seed.value), store, *known)
+
+    def begin(self, anew: bool = False) -> None:
+        """Start training in the background, unless a job is running already."""
+        if self.job is not None and self.job.is_alive():
+            return
+        self.stopping.clear()
+        self._lock(True)
+        self.scratch = tempfile.TemporaryDirectory() if anew else None
+        self._choose(Store(Path(self.scratch.name)) if anew else self.store)
+        self.job = threading.Thread(target=self._race, daemon=True)
+        self.job.start()
+
+    def _race(self) -> None:
+        advice = "" if self.scratch else "; Train resumes from here"
+        lanes = [lane for lane in self.lanes if lane.spec]
+        jobs = [threading.Thread(target=lane.work, args=(advice,), daemon=True) for lane in lanes]
+        for job in jobs:
+            job.start()
+        for job in jobs:
+            job.join()
+        self._lock(False)
+
+    def _lock(self, locked: bool) -> None:
+        for control in (*self.choices, self.train, self.anew):
+            control.disabled = locked
+        self.stop.disabled = not locked
+
+    def _stop(self) -> None:
+        self.stopping.set()
+        self.stop.disabled = True
+        for lane in self.lanes:
+            lane.say("stopping …")
+
+
+class Lane(ipw.VBox):
+    """One run while it trains: step and time left, its curve, and its answers to ten unseen instructions."""
+
+    def __init__(self, stopping: threading.Event):
+        self.stopping, self.spec = stopping, None
+        self.title, self.message = ipw.HTML(), ipw.HTML()
+        self.bar = ipw.IntProgress(min=0, layout=ipw.Layout(width="100%"))
+        self.picture = ipw.Image(format="png", layout=ipw.Layout(max_width="100%"))
+        self.answers = ipw.HTML()
+        parts = [self.title, self.bar, self.message, self.picture, self.answers]
+        super().__init__(parts, layout=ipw.Layout(width="30em", max_width="100%", margin="0 1em 0 0"))
+
+    def choose(self, spec: RunSpec | None, store: Store, *known: Store) -> None:
+        """Show what the store has of a run: nothing, the curve so far, or all of it."""
+        self.spec, self.store = spec, store
+        if spec is None:
+            return
+        self.title.value = f"<b>{spec.task.instructions:,} instructions, seed {spec.model.seed}</b>"
+        self.answers.value = ""
         try:
-            found = answer(**values)
-        except ValueError as error:
-            found = HTML(f"<span role='alert' style='color:#b00020'>{html.escape(str(error))}</span>")
-        display(found)
-        if isinstance(found, Figure):
-            plt.close(found)  # or it would be shown a second time
-        return found
+            self.rows: list[Row] = store.history(spec).to_dict("records")
+            found = (each.history(spec) for each in known)
+            self.behind = next((each for each in found if len(each)), pd.DataFrame())
+            step = int(self.rows[-1]["step"]) if self.rows else 0
+            self.bar.max, self.bar.value = spec.training.steps, step
+            self.say(f"step {step:,} of {spec.training.steps:,} done" if step else "not trained yet")
+            self._draw()
+        except Exception as error:
+            self.rows, self.behind = [], pd.DataFrame()
+            self.message.value = _alert(_sentence(error))
 
-    explorer = ipw.interactive(show, **controls)
-    if examples:
-        button = ipw.Button(description="another example", icon="random")
-        turns = cycle([*examples[1:], examples[0]])
-        button.on_click(lambda _: _fill(explorer, controls, next(turns)))
-        explorer.children = (*explorer.children[:-1], button, explorer.children[-1])
-    return explorer
+    def say(self, sentence: str) -> None:
+        """Show a sentence below the bar."""
+        self.message.value = html.escape(sentence)
+
+    def work(self, advice: str = "") -> None:
+        """Train the run, or take it from the store; ``advice`` follows the news that it was stopped."""
+        try:
+            known = self.store.manifest(self.spec) is not None
+            self.say("drawing the data …")
+            task, self.began, self.due = self.spec.task, None, 0.0
+            self.few = task.evaluation(task.split(), 10, self.spec.evaluation.seed)["unseen"]
+            with threads(1):
+                kept = ensure(self.spec, self.store, self._watch, "auto", 0, self.say, check=self._check)
+            scores = {line["split"]: line["accuracy"] for line in kept["scores"]}
+            self.rows, self.bar.value = self.store.history(self.spec).to_dict("records"), self.bar.max
+            self._draw()
+            self._answer(self.store.model(self.spec))
+            accuracy = f"{scores['seen']:.1%} on seen, {scores['unseen']:.1%} on unseen instructions"
+            self.say(f"{'from the store' if known else 'done'}: {accuracy}")
+        except Stopped:
+            self.say(f"stopped at step {self.bar.value:,}{advice}")
+        except Exception as error:
+            self.message.value = _alert(_sentence(error))
+
+    def _check(self, state: State) -> None:
+        """Before each step: say where the run is, and stop if a person wants it."""
+        self.model, now = state.model, time.monotonic()
+        self.began = self.began or (now, state.step)
+        stop = self.stopping.is_set()
+        if stop or now >= self.due:
+            self.due, self.bar.value = now + 0.25, state.step
+            done = state.step - self.began[1]
+            left = (now - self.began[0]) / done * (self.bar.max - state.step) if done else None
+            self.say(
+                f"step {state.step:,} of {self.bar.max:,}" + (f", {duration(left)} left" if left else "")
+            )
+        if stop:
+            raise Stopped
+
+    def _watch(self, row: Row) -> None:
+        self.rows = [*(each for each in self.rows if each["step"] < row["step"]), row]
+        self._draw()
+        self._answer(self.model)
+        if row["step"] == self.bar.max:
+            self.bar.value = self.bar.max
+            self.say("evaluating on all examples …")
+
+    def _answer(self, model: Transformer) -> None:
+        """Show what a model answers to the ten examples, letter by letter."""
+        rows = []
+        for number, ids in enumerate(greedy_answers(model, self.few.prompts)):
+            line, mine = self.few.line(number), self.few.layout.answer(ids)
+            note = "✓" if mine == line.answer else ""
+            rows.append((f"{line.rule.text} in {line.text}", _compared(mine, line.answer), note))
+        self.answers.value = f"Answers to ten unseen instructions{tiles(rows)}"
+
+    def _draw(self) -> None:
+        """The curve so far over the known one, in grey, on axes that stay."""
+        with _DRAWING:
+            figure, buffer = Figure(figsize=(4.8, 3.4), dpi=100, layout="constrained"), io.BytesIO()
+            ax = percents(figure.subplots())
+            for split, style in (("seen", "--"), ("unseen", "-")) if len(self.behind) else ():
+                label = f"{split}, committed run"
+                ax.plot(self.behind["step"], self.behind[split], color="0.62", ls=style, lw=1.5, label=label)
+            ax.set(xlim=(0, self.bar.max), xlabel="training step", ylabel="exact match")
+            if self.rows:
+                history = pd.DataFrame(self.rows).melt(["step"], ["seen", "unseen"], "split", "accuracy")
+                learning_curves(history.assign(instructions=0), ax)
+                sns.move_legend(ax, "upper center", bbox_to_anchor=(0.5, -0.2), ncol=2, frameon=False)
+            figure.savefig(buffer, format="png")
+        self.picture.value = buffer.getvalue()
 
 
-def _fill(explorer: ipw.interactive, controls: Mapping[str, ipw.Widget], values: Mapping[str, Any]) -> None:
-    """Change several controls and draw the answer once."""
-    for name, value in values.items():
-        controls[name].unobserve(explorer.update, "value")
-        controls[name].value = value
-        controls[name].observe(explorer.update, "value")
-    explorer.update()
+def live_training(
+    scale: Scale, store: Store | None = None, known: Store | None = None
+) -> LiveTraining | None:
+    """The widget for a person, and its picture for a page; headless None is returned.
+
+    Runs are kept in ``store``; those of ``known``, by default the committed ones, are drawn in grey behind.
+    """
+    live = LiveTraining(scale, store, known)
+    display(*(Image(lane.picture.value) for lane in live.lanes if lane.spec), HTML(_STILL))
+    return None if headless() else live

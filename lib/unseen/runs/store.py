@@ -45,6 +45,7 @@ from unseen.training import Data, Diverged, Row, State, batch_size, data_of, sta
 _FILES = ("spec.json", "weights.safetensors", "history.csv")
 _HISTORY = {"step": "int64", **dict.fromkeys(("loss", "seen", "unseen", "seconds"), "float64")}
 Watch = Callable[[Row], Any]
+Check = Callable[[State], Any]
 
 
 class Store:
@@ -107,13 +108,14 @@ def ensure(
     patience: float = math.inf,
     say: Callable[[str], Any] = print,
     group: ProcessGroup = ALONE,
+    check: Check = lambda state: None,
 ) -> dict[str, Any]:
     """The manifest of a run: from the store if it is done, else trained now, from its last checkpoint.
 
-    ``watch`` gets each new row of the history; a ``Stopped`` or ``KeyboardInterrupt`` that it raises leaves
-    a checkpoint behind.  ``patience`` and ``say`` are as in ``once``.  Every process of a ``group`` calls
-    this for the same run; only the leader uses the store, ``watch`` and ``say``.  Raises ``CannotWrite``,
-    ``BrokenRun``, ``SpecChanged``, ``Diverged``, ``Held``.
+    ``watch`` gets each new row of the history, ``check`` the state before each step; a ``Stopped`` or
+    ``KeyboardInterrupt`` that they raise leaves a checkpoint behind.  ``patience`` and ``say`` are as in
+    ``once``.  Every process of a ``group`` calls this for the same run; only the leader uses the store and
+    these functions.  Raises ``CannotWrite``, ``BrokenRun``, ``SpecChanged``, ``Diverged``, ``Held``.
     """
     group.check(batch_size(spec.task, spec.training))
     if group.size > 1 and (spec.training.kl or spec.training.pull or spec.training.smoothing):
@@ -125,7 +127,7 @@ def ensure(
     _refuse_known_divergence(folder)
 
     def make(_: Path) -> dict[str, Any]:
-        return _trained(spec, store, watch, device, say, group)
+        return _trained(spec, store, watch, device, say, group, check)
 
     manifest = once(folder, {"digest": spec.digest()}, make, patience, say, _FILES)
     with suppress(OSError):
@@ -151,8 +153,9 @@ def _refuse_known_divergence(folder: Path) -> None:
 
 
 def _trained(
-    spec: RunSpec, store: Store, watch: Watch, device: str, say: Callable[[str], Any], group: ProcessGroup
-) -> dict[str, Any]:
+    spec: RunSpec, store: Store, watch: Watch, device: str, say: Callable[[str], Any], group: ProcessGroup,
+    check: Check,
+) -> dict[str, Any]:  # fmt: skip
     """Train a run that is held, from its newest checkpoint, and write its files; what its manifest says."""
     folder, began = store.folder(spec), time.time()
     checkpoints.same_spec(folder / "spec.json", spec)
@@ -167,8 +170,11 @@ def _trained(
 
     def watched(row: Row) -> None:
         _append(folder / "progress.csv", row)
+        stoppable(watch, row)
+
+    def stoppable(call: Callable[[Any], Any], given: Row | State) -> None:
         try:
-            watch(row)
+            call(given)
         except (Stopped, KeyboardInterrupt):
             checkpoints.keep(folder, spec, state, before)
             raise
@@ -181,7 +187,8 @@ def _trained(
     base = store.base(spec).to(device) if spec.training.kl or spec.training.pull else None
     data = data_of(spec)
     try:
-        train(spec, state, data, watched, save, group, objective_of(spec.training, base))
+        objective = objective_of(spec.training, base)
+        train(spec, state, data, watched, save, group, objective, lambda state: stoppable(check, state))
     except Diverged as error:
         note(folder, "diverged", str(error))
         raise

@@ -35,7 +35,7 @@ from unseen.runs.sweep import frame, manifests
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import BySeed, Setting, amounts, scale
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.widgets import explore
+from unseen.widgets import Explorer, explore
 from unseen.worlds.base import Examples
 from unseen.worlds.language import (
     FORMATS,
@@ -406,7 +406,7 @@ def answers(models: Mapping[str, Transformer], run: RunSpec, text: str) -> pd.Da
     return pd.DataFrame(rows, columns=["who", "answer", "right"])
 
 
-def explorer(methods: Sequence[Method]) -> ipw.interactive | None:
+def explorer(methods: Sequence[Method]) -> Explorer | None:
     """Type a prompt, or take an example of a kind, and see what the base and seed 0 of each method answer."""
     run, store = methods[0].runs()[0], Store()
     models = {"base": store.model(methods[0].base)} | {
@@ -417,9 +417,14 @@ def explorer(methods: Sequence[Method]) -> ipw.interactive | None:
         example = ask(kind, run.task.split(), np.random.default_rng(number)).content
         return answers(models, run, prompt or example)
 
+    cleared = dict.fromkeys(
+        ("kind", "number"), lambda _: {"prompt": ""}
+    )  # another example replaces one's own
     return explore(
         answer,
+        [],
+        cleared,
         kind=ipw.Dropdown(options=KINDS, description="example"),
-        number=ipw.BoundedIntText(1, 1, 1_000, description="number"),
-        prompt=ipw.Text(description="or your own", continuous_update=False, layout=ipw.Layout(width="42em")),
+        number=ipw.BoundedIntText(1, 1, 1_000, description="number", tooltip="1 to 1,000"),
+        prompt=ipw.Text(description="or your own", layout=ipw.Layout(width="42em", max_width="100%")),
     )
