@@ -138,11 +138,12 @@ def test_a_number_out_of_range_is_named_with_the_range(typed):
 
 
 def test_headless_there_is_a_still_answer_and_no_widget(live, runs, monkeypatch, shown):
+    press(live)
     monkeypatch.setenv("UNSEEN_HEADLESS", "1")
     assert explore(lambda number: number, number=ipw.IntText(3)) is None
     assert shown == [3]
-    assert widgets.live_training(live.scale, live.store) is None
-    assert [type(each).__name__ for each in shown[1:]] == ["Image", "Image"]
+    assert widgets.live_training(live.scale, known=live.store) is None
+    assert [type(each).__name__ for each in shown[1:]] == ["Image"]  # of the one known run
     monkeypatch.delenv("UNSEEN_HEADLESS")
     assert isinstance(widgets.live_training(live.scale), LiveTraining)
     assert not runs.exists()

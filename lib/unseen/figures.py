@@ -207,7 +207,8 @@ def tiles(rows: Iterable[tuple[str, Sequence[Tile], str]]) -> str:
     rows, lines = list(rows), []
     widest = max(len(cells) for _, cells, _ in rows)
     for label, cells, note in rows:
-        lines.append(f"<tr><td style='text-align:right;padding-right:.8em'>{html.escape(label)}</td>")
+        look = "text-align:right;padding-right:.8em;white-space:nowrap"
+        lines.append(f"<tr><td style='{look}'>{html.escape(label)}</td>")
         lines += map(_tile, [*cells, *[("", "")] * (widest - len(cells))])
         look = "text-align:left;padding-left:.8em;white-space:pre"
         lines.append(f"<td style='{look}'>{html.escape(note)}</td></tr>")
@@ -225,7 +226,7 @@ def _tile(tile: Tile) -> str:
         if mark.startswith("_"):
             style += f";box-shadow:0 3px {_css(COLOURS[mark[1:]])}"
     shown = html.escape(letter) if letter.strip() else "&nbsp;"
-    look = "min-width:1.3em;text-align:center;font:15px monospace;padding:2px"
+    look = "min-width:1.3em;text-align:center;font:15px monospace;padding:2px 0"
     return f"<td style='{look};{style}'>{shown}</td>"
 
 

@@ -42,11 +42,12 @@ from unseen.specs import RunSpec
 from unseen.training import Row, State
 
 LONGEST = 200  # characters of a field that are read
+# The style of a live widget hides the still picture beside it, whose style hides a widget that is not loaded
 _LIVE = """<style>.unseen-stale { opacity: 0.4 }
 .jp-OutputArea:has(> .jp-OutputArea-child .unseen-live)
-  > .jp-OutputArea-child:not(:has(.unseen-live)) { display: none }</style>"""  # hides the still picture
-_STILL = """<style>.jp-OutputArea:has(> * > * > .unseen-still) > .jp-OutputArea-child:has(> .jupyter-widgets)
-  :not(:has(.unseen-live)) { display: none }</style>
+  > .jp-OutputArea-child:not(:has(.unseen-live)) { display: none }</style>"""
+_STILL = """<style>.jp-OutputArea:has(> .jp-OutputArea-child .unseen-still)
+  > .jp-OutputArea-executeResult:not(:has(.unseen-live)) { display: none }</style>
 <small class='unseen-still'>A still picture. Run this cell in JupyterLab to try it yourself.</small>"""
 _DRAWING = threading.Lock()  # matplotlib is not made for several threads
 
@@ -436,12 +437,14 @@ class Lane(ipw.VBox):
             figure, buffer = Figure(figsize=(4.8, 3.4), dpi=100, layout="constrained"), io.BytesIO()
             ax = percents(figure.subplots())
             for split, style in (("seen", "--"), ("unseen", "-")) if len(self.behind) else ():
-                label = f"{split}, committed run"
+                label = f"{split}, earlier run"
                 ax.plot(self.behind["step"], self.behind[split], color="0.62", ls=style, lw=1.5, label=label)
             ax.set(xlim=(0, self.bar.max), xlabel="training step", ylabel="exact match")
             if self.rows:
                 history = pd.DataFrame(self.rows).melt(["step"], ["seen", "unseen"], "split", "accuracy")
                 learning_curves(history.assign(instructions=0), ax)
+                for line in ax.lines:
+                    line.set_marker(".")  # a single row is no line
                 sns.move_legend(ax, "upper center", bbox_to_anchor=(0.5, -0.2), ncol=2, frameon=False)
             figure.savefig(buffer, format="png")
         self.picture.value = buffer.getvalue()
@@ -455,5 +458,6 @@ def live_training(
     Runs are kept in ``store``; those of ``known``, by default the committed ones, are drawn in grey behind.
     """
     live = LiveTraining(scale, store, known)
-    display(*(Image(lane.picture.value) for lane in live.lanes if lane.spec), HTML(_STILL))
+    if drawn := [lane for lane in live.lanes if lane.spec and (lane.rows or len(lane.behind))]:
+        display(*(Image(lane.picture.value) for lane in drawn), HTML(_STILL))
     return None if headless() else live
