@@ -172,13 +172,25 @@ def explore(
 
 def _show(answer: Callable[..., Any], values: Mapping[str, Any]) -> Any:
     found = answer(**values)
-    display(found)
+    with pd.option_context("display.max_colwidth", None):  # no text is cut
+        display(found)
     if isinstance(found, Figure):
         plt.close(found)  # or it would be shown a second time
     return found
 
 
-class Explorer(ipw.VBox):
+class Live(ipw.VBox):
+    """A widget beside its still picture; a page that can show no widget shows nothing in its place."""
+
+    def __init__(self, children: Sequence[ipw.Widget]):
+        super().__init__(children)
+        self.add_class("unseen-live")
+
+    def __repr__(self) -> str:
+        return ""
+
+
+class Explorer(Live):
     """What ``explore`` returns: its ``controls`` by name, the last answer, ``result``, and the ``error`` that
     the present values have, empty if none.
     """
@@ -200,7 +212,6 @@ class Explorer(ipw.VBox):
             control.observe(lambda change, name=name: self._changed(name, change["new"]), "value")
         rows = [*map(_with_hint, controls.values()), *[self.button] * bool(examples)]
         super().__init__([*rows, self.alert, self.output])
-        self.add_class("unseen-live")
         self.update()
 
     def _changed(self, name: str, value: Any) -> None:
@@ -270,7 +281,7 @@ def numbers(typed: Mapping[str, str], ranges: Mapping[str, tuple[float, float]])
 # Live training
 
 
-class LiveTraining(ipw.VBox):
+class LiveTraining(Live):
     """Choose one or two numbers of instructions and a seed, and watch seen against unseen while they train.
 
     *Train* resumes what was stopped, and takes a finished run from the store; *Train anew* trains it from its
@@ -300,7 +311,6 @@ class LiveTraining(ipw.VBox):
         choices = ipw.HBox([self.first, self.second, _with_hint(self.seed)], layout=wrap)
         buttons = ipw.HBox([self.train, self.anew, self.stop, ipw.HTML(_LIVE)])
         super().__init__([choices, buttons, ipw.HBox(self.lanes, layout=wrap)])
-        self.add_class("unseen-live")
         self._choose(self.store)
 
     def _choose(self, store: Store) -> None:
