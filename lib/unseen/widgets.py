@@ -469,5 +469,7 @@ def live_training(
     """
     live = LiveTraining(scale, store, known)
     if drawn := [lane for lane in live.lanes if lane.spec and (lane.rows or len(lane.behind))]:
-        display(*(Image(lane.picture.value) for lane in drawn), HTML(_STILL))
+        alt = "exact match on seen and unseen instructions by training step, {:,} instructions"
+        pictures = [Image(lane.picture.value, alt=alt.format(lane.spec.task.instructions)) for lane in drawn]
+        display(*pictures, HTML(_STILL))
     return None if headless() else live
