@@ -98,7 +98,8 @@ def write_findings(readme: Path) -> None:
 
 def _per_cent(values: pd.Series) -> str:
     low, high = mean_interval(values)
-    return f"{100 * values.mean():.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+    ends = f" ({100 * low:.0f} to {100 * high:.0f})" if low < high else ""  # none where no seed differs
+    return f"{100 * values.mean():.0f} %{ends}"
 
 
 def _exponent(row: pd.Series) -> str:
