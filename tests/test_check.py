@@ -25,8 +25,11 @@ WRONG = {  # usual wrong answers
     "targets": [10, 27, 16, 0],
     "fails": [("iss", "art", "kissmeonce"), ("iss", "art", "kissme"), ("iss", "art"), (1, 2, 3)],
     "finder": [0, 5, 3],
+    "mirror": ["sunsunsun", "sssuuunnn", "sunnusnus", "sunnus"],
+    "room": [650, 26**6, 26**12, 52, 2],
+    "decides": ["suffices", "fails", "both"],
 }
-LINKED = ("00", "01", "02", "03")  # notebooks that link to their neighbours
+LINKED = ("00", "01", "02", "03", "13")  # notebooks that link to their neighbours
 ALL = {each.name: each for each in exercises.exercises()}
 BOOKS = {path.name: nbformat.read(path, as_version=4)
          for path in sorted((project_folder() / "notebooks").glob("*.ipynb"))}  # fmt: skip

@@ -248,6 +248,7 @@ SETTINGS = {  # what may be typed: settings, published numbers, arithmetic; resu
     "02_instruction_sets.ipynb": "17 %",
     "11_no_ops.ipynb": "10 %, 50 %",
     "12_long_tail.ipynb": "0.03",
+    "13_semantics.ipynb": "10 %, 50 %",
     "14_occurrences.ipynb": ".94, .28, .71, .88",
     "15_pretrained_model.ipynb": "40 %",
     "16_markov_programs.ipynb": "0.99, 37 %",

@@ -200,3 +200,50 @@ def finder(answer: int) -> str:
         jobs["layer"].max(): "There letters are read. What must be known before?",
     }
     return same(answer, best, usual, "Draw the heads of each layer as in the hint below, and compare.")
+
+
+# 13 · Semantics of the rules
+
+
+@exercise("13", "So x holds three different letters however long it is, and y three others to be copied.")
+def mirror(answer: str) -> str:
+    """Which string of nine letters has the base `sun`, k = 3 and the mirrored form?"""
+    from unseen.worlds.rules import FORMS, places
+
+    right, usual = "", {"sunnus": "That is k = 2.", "sunnusnus": "The third copy runs forwards again."}
+    for form in FORMS:
+        written = "".join("sun"[place] for place in places(form, 3, 9))
+        usual[written] = f"That is the *{form}* form."
+        right = written if form == "mirrored" else right
+    return same(answer, right, usual, "Write the base, then the base backwards, then the base.")
+
+
+@exercise(
+    "13", "So few that a training set with large k alone soon has them all, and little is left to test."
+)
+def room(answer: int) -> str:
+    """How many different periodic strings of 12 letters out of 26 are there at k = 6?"""
+    letters, length, k = 26, 12, 6
+    size = length // k
+    usual = {
+        letters * (letters - 1): "A base may hold the same letter twice.",
+        letters**k: "That takes k for the length of the base. How many letters are written k times?",
+        letters**length: "So many strings there are at k = 1.",
+        letters * size: "Each letter of the base is any of them, whatever the others are.",
+        size: "So many letters has the base. How many bases are there?",
+    }
+    return same(answer, letters**size, usual, "How many letters has the base?")
+
+
+@exercise("13", "An interval may leave a question open; single seeds lie on both sides of it.")
+def decides(answer: str) -> str:
+    """Does large k alone suffice, fail, or neither, by its interval over seeds?"""
+    from unseen.studies import claims
+    from unseen.studies.results import committed_table
+
+    table = committed_table("13_semantics", "full")
+    named = {"large k alone suffices": "suffices", "large k alone does not suffice": "fails"}
+    judged = {named[each.name]: each.verdict(table).word for each in claims.CLAIMS if each.name in named}
+    right = [what for what, word in judged.items() if word == claims.REPRODUCED]
+    usual = {"suffices": "Where does the interval begin?", "fails": "Where does the interval end?"}
+    return same(answer, *(right or ["neither"]), usual, "Answer with one of the three words.")
