@@ -28,8 +28,14 @@ WRONG = {  # usual wrong answers
     "mirror": ["sunsunsun", "sssuuunnn", "sunnusnus", "sunnus"],
     "room": [650, 26**6, 26**12, 52, 2],
     "decides": ["suffices", "fails", "both"],
+    "encrypted": ["adogz", "dfdwc", "agrjz"],
+    "overall": [0.5, 1, 0.6, 40, 0],
+    "luck": [1 / 12, 2 * 0.5**12, 0.5, 6],
+    "halfway": [50, 100, 37],
+    "parity": ["aa -> e", "aa -> \na -> .o\n -> .e", "oa -> e\na -> o", "a -> a", "1 -> o"],
+    "questions": [2, 6, 9, 3],
 }
-LINKED = ("00", "01", "02", "03", "13")  # notebooks that link to their neighbours
+LINKED = ("00", "01", "02", "03", "13", "15", "16")  # notebooks that link to their neighbours
 ALL = {each.name: each for each in exercises.exercises()}
 BOOKS = {path.name: nbformat.read(path, as_version=4)
          for path in sorted((project_folder() / "notebooks").glob("*.ipynb"))}  # fmt: skip

@@ -251,7 +251,7 @@ SETTINGS = {  # what may be typed: settings, published numbers, arithmetic; resu
     "13_semantics.ipynb": "10 %, 50 %",
     "14_occurrences.ipynb": ".94, .28, .71, .88",
     "15_pretrained_model.ipynb": "40 %",
-    "16_markov_programs.ipynb": "0.99, 37 %",
+    "16_markov_programs.ipynb": "0.99",
     "17_threshold_law.ipynb": "0.001, 0.999",
     "21_delia.ipynb": "0.95, 0.001, 0.003, 0.01",
     "22_new_token.ipynb": "0.001, 0.01, 0.0001",

@@ -247,3 +247,119 @@ def decides(answer: str) -> str:
     right = [what for what, word in judged.items() if word == claims.REPRODUCED]
     usual = {"suffices": "Where does the interval begin?", "fails": "Where does the interval end?"}
     return same(answer, *(right or ["neither"]), usual, "Answer with one of the three words.")
+
+
+# 15 · A pre-trained model
+
+
+@exercise("15", "Rewriting comes first, and the cipher changes every letter of the answer, copied or not.")
+def encrypted(answer: str) -> str:
+    """What is the right answer to `cat → dog` on `acatz`, enciphered by `shift:3`?"""
+    from string import ascii_lowercase
+
+    from unseen.worlds.strings import encipher
+
+    rule, text, cipher = Rule("cat", "dog"), "acatz", "shift:3"
+    secret = encipher(text, ascii_lowercase, cipher)
+    usual = {
+        rule.apply(text): "That is plain rewriting. Which letters stand for these?",
+        secret: "You only enciphered the input. It holds `cat`.",
+        rule.apply(text).replace(rule.replacement, encipher(rule.replacement, ascii_lowercase, cipher)):
+            "The copied letters are enciphered as well.",
+    }  # fmt: skip
+    return same(answer, encipher(rule.apply(text), ascii_lowercase, cipher), usual, "Rewrite, then encipher.")
+
+
+def _of_base(kind: str, work: str) -> Any:
+    """Of notebook 15 at `full` the rows on unseen instructions of one kind of input and of work."""
+    from unseen.studies.results import committed_table
+
+    table = committed_table("15_pretrained_model", "full")
+    chosen = {"split": "unseen", "data": "all", "kind": kind, "work": work}
+    return table[(table[list(chosen)] == list(chosen.values())).all(axis=1)]
+
+
+@exercise("15", "Not one unseen instruction is followed; only accuracies by kind of input show that.")
+def overall(answer: float) -> str:
+    """Which single accuracy has a model that solves the no-ops only?"""
+    from unseen.studies.pretraining import NO_OPS
+
+    shares = []
+    for kind in ("no-op", "has-op"):
+        rows = _of_base(kind, "plain").query("start == 'pre-trained'")
+        shares.append(rows.loc[rows["instructions"] == rows["instructions"].min(), "accuracy"].mean())
+    usual = {
+        sum(shares) / 2: "The two kinds of input are not equally frequent.",
+        shares[0]: "That is the accuracy on no-ops alone.",
+        1 - NO_OPS: "So many inputs have something to do.",
+        100 * NO_OPS: "A share lies between 0 and 1.",
+    }
+    return close(answer, NO_OPS * shares[0] + (1 - NO_OPS) * shares[1], usual)
+
+
+@exercise(
+    "15", "It is hardly luck, but pairs with the same rules are no separate coins, so the number is a guide."
+)
+def luck(answer: float) -> str:
+    """How probable is it that softening wins every pair at encrypted rewriting by chance alone?"""
+    rows = _of_base("has-op", "encrypted").pivot(index="run", columns="start", values="accuracy")
+    pairs = rows["softened"].count()
+    usual = {
+        1 / pairs: "That is one in the number of pairs. Multiply a half by itself, once for each.",
+        2 * 0.5**pairs: "That counts losing all of them as well.",
+        0.5: "That is the probability of winning one pair.",
+        pairs / 2: "So many wins are expected. How probable are wins only?",
+    }
+    return close(answer, 0.5**pairs, usual)
+
+
+# 16 · Markov programs
+
+
+@exercise("16", "One decision in a hundred goes wrong, and still half of such long runs fail.")
+def halfway(answer: float) -> str:
+    """After how many decisions has half of the runs gone wrong, each being right with p = 0.99?"""
+    from math import log
+
+    usual = {
+        50: "Errors do not add up: a run that has gone wrong cannot go wrong again. Solve p^n = 1/2.",
+        100: "After so many decisions one error is expected; more than half of the runs have one or more.",
+    }
+    return close(answer, log(0.5) / log(0.99), usual, within=0.02)
+
+
+@exercise("16", "Now type it in the explorer: the model has never seen these rules.")
+def parity(answer: str) -> str:
+    """A program that leaves `e` of an even number of letters `a`, and `o` of an odd one"""
+    from unseen.studies.programs import misfit
+    from unseen.worlds.tapes import TapeSpec
+
+    if unread := misfit(MarkovAlgorithm.parse(answer), "aaaaa", TapeSpec()):
+        return f"This machine cannot run it: {unread}."
+    return _first_difference(answer, lambda word: "oe"[len(word) % 2 == 0], "a", empty=False)
+
+
+@exercise(
+    "16", "Most answers say *does not apply*, so a machine that picks the rules must be good at no-ops."
+)
+def questions(answer: int) -> str:
+    """How many answers does a model give to sort `cab`, if it does both and makes no error?"""
+    from unseen.studies.programs import oracle, run_all
+    from unseen.worlds.programs import collection
+    from unseen.worlds.tapes import TapeSpec
+
+    asked, sorting = [], collection()["sorting"].algorithm
+
+    def counted(pairs: Any) -> list[str]:
+        asked.extend(pairs)
+        return oracle(pairs)
+
+    run_all(counted, [(sorting, "cab")], TapeSpec())
+    rules, steps = len(sorting.rules), len(list(sorting.steps("cab")))
+    usual = {
+        steps: "So many steps are taken. Each rule before the one that applies is tried as well.",
+        rules * steps: "It does not try the rules after the one that applies. And how does it see the end?",
+        rules * (steps + 1): "It does not try the rules after the one that applies.",
+        len(asked) - rules: "And how does it see that the run has come to its end?",
+    }
+    return same(answer, len(asked), usual, "Write down each string, and the rules tried on it.")
