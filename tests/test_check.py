@@ -36,6 +36,14 @@ WRONG = {  # usual wrong answers
     "questions": [2, 6, 9, 3],
 }
 LINKED = ("00", "01", "02", "03", "13", "15", "16")  # notebooks that link to their neighbours
+    "longer": [3, 1.98, 0.5, -3],
+    "together": [3.72, 4, 1.8, 0.94],
+    "false_alarm": [0.05, 0.35, 0.95**7, 0.7],
+    "worth": [20_540, 11_540, 0.57, 3.1],
+    "rival": ["algebra", "all three", "lists", "letter"],
+    "copycat": [0, 0.1, 0.933, 6.67],
+}
+LINKED = ("00", "01", "02", "03", "17", "18", "19")  # notebooks that link to their neighbours
 ALL = {each.name: each for each in exercises.exercises()}
 BOOKS = {path.name: nbformat.read(path, as_version=4)
          for path in sorted((project_folder() / "notebooks").glob("*.ipynb"))}  # fmt: skip

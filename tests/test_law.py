@@ -310,8 +310,7 @@ def test_what_is_measured_gets_the_levels_of_its_setting(monkeypatch):
 
 
 def test_the_cells_show_the_committed_results_and_answer(monkeypatch):
-    names = on_committed_results("17_threshold_law", monkeypatch, law)
-    assert names["source"] == "this run"
+    names = on_committed_results("17_threshold_law", monkeypatch, law, "show")
     assert names["table"]["setting"].nunique() == len(names["design"].settings)
     assert names["ask"]("modern", width="48", budget=" ") == str(names["fitted"].predict(width=48))
     with pytest.raises(ValueError, match="positive"):

@@ -363,3 +363,123 @@ def questions(answer: int) -> str:
         len(asked) - rules: "And how does it see that the run has come to its end?",
     }
     return same(answer, len(asked), usual, "Write down each string, and the rules tried on it.")
+# 17 · What sets the threshold?
+
+
+def _power(**changes: float) -> float:
+    """By which factor the committed law multiplies the threshold when factors are multiplied by these."""
+    from math import prod
+
+    from unseen.studies import law
+    from unseen.studies.results import committed_table
+
+    fitted = law.fit(law.by_seed(committed_table("17_threshold_law", "full")))
+    return prod(times ** fitted.contrast({name: 1})["exponent"] for name, times in changes.items())
+
+
+@exercise("17", "An exponent of minus one: time and instructions replace each other one to one.")
+def longer(answer: float) -> str:
+    """By which factor does the law multiply the threshold when a model trains three times as long?"""
+    right, exponent = _power(passes=3), _power(passes=2.718281828)
+    usual = {
+        1 / right: "The exponent is negative: more passes lower the threshold.",
+        3.0: "The exponent is negative: more passes lower the threshold.",
+        _power(passes=2): "That is twice as long.",
+        exponent: "That is e to the power of the exponent. The passes are multiplied by three.",
+    }
+    return close(answer, right, usual, "Raise three to the power of the exponent of `passes`.")
+
+
+@exercise("17", "Factors multiply. If they did not, the held-out settings would lie far from the line.")
+def together(answer: float) -> str:
+    """By which factor does the law raise the threshold with twice the letters and half the width?"""
+    letters, width = _power(alphabet=2), _power(width=0.5)
+    usual = {
+        letters + width: "A power law multiplies its factors; it does not add them.",
+        letters: "That is the alphabet's part.",
+        width: "That is the part of the width.",
+        letters / width: "Half the width *raises* the threshold: one half to a negative power.",
+        4.0: "That takes both exponents as one. They are a little smaller.",
+    }
+    return close(answer, letters * width, usual)
+
+
+@exercise("17", "One interval in seven that just misses zero is weak evidence; several clear ones are not.")
+def false_alarm(answer: float) -> str:
+    """With which probability does at least one of seven 95 % intervals miss zero if no factor matters?"""
+    from unseen.studies.law import FACTORS
+
+    number = len(FACTORS)
+    usual = {
+        0.05: "That is the probability for one of them.",
+        0.05 * number: "That counts cases twice in which two miss zero. Begin with: none does.",
+        0.95**number: "That is the probability that all hold zero.",
+    }
+    return close(answer, 1 - 0.95**number, usual, within=0.02)
+
+
+# 18 · Specialist and generalist
+
+
+def _seven(experiment: str) -> Any:
+    """Mean accuracy on unseen algebra at 60 own rules, by own examples: of the mixtures or of these alone."""
+    from unseen.studies.published import own
+    from unseen.studies.results import committed_table
+
+    table = own(committed_table("18_specialist_and_generalist", "full"), experiment)
+    table = table[table["own_rules"] == 60]
+    examples = (table["own_share"] * table["budget"]).round()
+    return table.groupby(examples if experiment == "7" else "budget")["accuracy"].mean()
+
+
+@exercise("18", "A third of an own example at best: for a fixed budget that is a bad bargain.")
+def worth(answer: float) -> str:
+    """What is one letter example worth beside 9,000 own ones, counted in own examples?"""
+    from numpy import interp
+
+    alone, others = _seven("7 alone"), 36_000
+    equal = interp(_seven("7").loc[9_000], alone, alone.index)
+    usual = {
+        equal: "So many own examples alone do as well. How many of them are not in the mixture?",
+        equal - 9_000: "All letter examples together are worth that. One of them?",
+        equal / others: "The mixture has 9,000 own examples already.",
+        others / (equal - 9_000): "That is what one own example is worth, counted in letter examples.",
+    }
+    return close(answer, (equal - 9_000) / others, usual, within=0.1)
+
+
+@exercise("18", "With that rival breadth still wins at `full`, and at `quick` it loses.")
+def rival(answer: str) -> str:
+    """Which training set has a mixture to beat in the mean over the domains?"""
+    from unseen.studies.published import DOMAINS
+    from unseen.studies.results import committed_table
+
+    rows = committed_table("18_specialist_and_generalist", "full").query("split == 'unseen'")
+    rows = rows[(rows["experiment"].astype(str) == "9") & rows["setting"].isin(DOMAINS)]
+    best = rows[rows["kind"].isin(DOMAINS)].groupby("setting")["accuracy"].mean().idxmax()
+    mixture = "That is a mixture. It must beat what *no* mixture reaches."
+    usual = {
+        "algebra": "That is the paper's choice. Can one domain do better with the whole budget?",
+        "algebra and letters": mixture,
+        "all three": mixture,
+    }
+    return same(answer, best, usual, "Which single domain is best in the mean of three?")
+
+
+@exercise(
+    "18", "Where nothing is to be replaced, a copy is right and shows nothing: such inputs are left out."
+)
+def copycat(answer: float) -> str:
+    """Which share of all inputs does a model get right that only copies?"""
+    from unseen.studies.domains import designs
+    from unseen.worlds.domains import NO_OPS
+
+    task = designs("full")[-1].base.task
+    right = NO_OPS * (1 - task.share("lists"))
+    usual = {
+        0.0: "It is right wherever nothing is to be replaced.",
+        NO_OPS: "That holds for letters and algebra. Is there a list that an operation does not fit?",
+        1 - right: "That is the share of inputs in which there is something to replace.",
+        100 * right: "That is in per cent; a share lies between 0 and 1.",
+    }
+    return close(answer, right, usual, within=0.1)
