@@ -42,6 +42,8 @@ LINKED = ("00", "01", "02", "03", "13", "15", "16")  # notebooks that link to th
     "worth": [20_540, 11_540, 0.57, 3.1],
     "rival": ["algebra", "all three", "lists", "letter"],
     "copycat": [0, 0.1, 0.933, 6.67],
+    "bystanders": [0.535, 3 / 17, 9 / 17, 0.44],
+    "letterwise": [0.5, 0.125, 1 / 6, 0.83],
 }
 LINKED = ("00", "01", "02", "03", "17", "18", "19")  # notebooks that link to their neighbours
 ALL = {each.name: each for each in exercises.exercises()}

@@ -483,3 +483,42 @@ def copycat(answer: float) -> str:
         100 * right: "That is in per cent; a share lies between 0 and 1.",
     }
     return close(answer, right, usual, within=0.1)
+
+
+# 19 · Inside the model
+
+
+@exercise("19", "So the comparison is a strict one: half of its draws break reading themselves.")
+def bystanders(answer: float) -> str:
+    """With which probability do three of the other 17 heads, drawn at random, hold a reader of y?"""
+    from math import comb
+
+    from unseen.studies.results import committed_table
+
+    table = committed_table("19_inside_the_model", "full").query("part == 'jobs'")
+    others, three = len(table[["layer", "head"]].drop_duplicates()) - 3, 3
+    right = 1 - comb(others - three, three) / comb(others, three)
+    usual = {
+        1 - right: "That is the probability that none of them is a reader.",
+        three / others: "That is the probability for one head.",
+        three * three / others: "That counts draws twice that hold two readers. Begin with: none is one.",
+        1 - (1 - three / others) ** three: "No head is drawn twice: after each draw fewer are left.",
+    }
+    return close(answer, right, usual, within=0.02)
+
+
+@exercise(
+    "19", "A rise from four letters in five to nearly all looks like a jump when whole answers are counted."
+)
+def letterwise(answer: float) -> str:
+    """Which share of single letters is right when half of the whole replacements of three letters are?"""
+    number = _task().replacement_length
+    usual = {
+        0.5: "Then a whole replacement would be right less often: all three must be.",
+        0.5**number: "That is how often all are right if one is half of the time. It is the other way round.",
+        0.5 / number: "Probabilities multiply; they are not divided.",
+        1
+        - 0.5
+        / number: "Wrong letters may fall into one answer. Which number, times itself twice, is a half?",
+    }
+    return close(answer, 0.5 ** (1 / number), usual, within=0.02)
