@@ -46,6 +46,34 @@ LINKED = ("00", "01", "02", "03", "13", "15", "16")  # notebooks that link to th
     "letterwise": [0.5, 0.125, 1 / 6, 0.83],
 }
 LINKED = ("00", "01", "02", "03", "17", "18", "19")  # notebooks that link to their neighbours
+    "rereads": [6, 19_200, 600],
+    "habit": ["task+token", "other formats", "task", "with"],
+    "early": [5, 3],
+    "visits": [192, 73.56, 191.3],
+    "confound": ["task_examples", "rate", "ratio"],
+    "chance": [1 / 32, 0.5, 0.2],
+    "control": ["its name", "no format", "seeds"],
+    "lottery": [45.5, 91, 1],
+    "behind": [1, 5, 3],
+    "chancy": [1e-5, 0.5, 0.1],
+    "beyond": [0.7, 0.16, 0.1],
+    "mixed": [0.0028, 67, 358],
+    "warming": [1, 2, 100 / 64, 100 / 64 / 25],
+    "left": [0.533, 0.707, 0.174, 0.246],
+}
+LINKED = (
+    "00",
+    "01",
+    "02",
+    "03",
+    "20",
+    "21",
+    "22",
+    "23",
+    "24",
+    "90",
+    "91",
+)  # notebooks that link to their neighbours
 ALL = {each.name: each for each in exercises.exercises()}
 BOOKS = {path.name: nbformat.read(path, as_version=4)
          for path in sorted((project_folder() / "notebooks").glob("*.ipynb"))}  # fmt: skip

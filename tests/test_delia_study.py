@@ -12,7 +12,7 @@ from unseen.layout import PAD
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Serial
 from unseen.studies import delia, delia_inside
-from unseen.studies.results import committed_table
+from unseen.studies.results import committed_store, committed_table
 from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN, at_large
 from unseen.worlds.tuning import KINDS, ask
 
@@ -45,7 +45,7 @@ def shelf(study, tmp_path, monkeypatch):
     """A shelf with the base of smoke, and an empty store."""
     trained, shelf = Store().folder(delia.base_run("smoke")), tmp_path / "shelf"
     shutil.copytree(trained, shelf / trained.name)
-    monkeypatch.setattr(delia, "shelf", lambda: shelf)
+    monkeypatch.setattr(delia, "committed_store", lambda: Store(shelf))
     monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "reader"))
     return shelf
 
@@ -74,7 +74,7 @@ def test_a_base_that_was_changed_is_refused(shelf):
 @pytest.mark.parametrize("names", ["one", "two"])
 def test_the_bases_of_quick_come_with_the_project(names):
     """Trained with ``delia.base_run("quick")``; a change of that, or of the language, needs new ones."""
-    manifest = Store(delia.shelf()).manifest(delia.base_run("quick", names))
+    manifest = committed_store().manifest(delia.base_run("quick", names))
     assert manifest, "train the base and copy its folder to data/store/"
     assert min(line["accuracy"] for line in manifest["scores"]) > 0.98
     assert sum(manifest["bytes"].values()) < 2 * 2**20
@@ -233,7 +233,7 @@ def test_a_bad_prompt_is_named(run, model, text, message):
 
 def test_the_explorer_shows_examples_answers_and_mistakes(study, monkeypatch):
     monkeypatch.delenv("UNSEEN_HEADLESS", raising=False)
-    explorer = delia.explorer(study[0])
+    explorer = delia.explorer(study[0], Store())
     kind, number, prompt = explorer.controls.values()
     for kind.value in KINDS:
         assert explorer.result["who"].tolist() == ["prompt", "right answer", "base", "plain tuning", "narrow"]

@@ -522,3 +522,231 @@ def letterwise(answer: float) -> str:
         / number: "Wrong letters may fall into one answer. Which number, times itself twice, is a half?",
     }
     return close(answer, 0.5 ** (1 / number), usual, within=0.02)
+# 20 · Biased features
+
+
+def _amounts() -> Any:
+    """The sizes of DELIA's studies at ``full``."""
+    from unseen.scales import amounts
+
+    return amounts("delia", "full")
+
+
+@exercise("20", "So often that even a hundred rows can be learned by heart, and any habit that fits them.")
+def rereads(answer: float) -> str:
+    """How often does plain tuning read each of its hundred rows at `full`, on average?"""
+    updates, batch, rows = _amounts().updates, 32, 100
+    usual = {
+        updates / rows: "An update reads more than one row.",
+        updates * batch: "So many are read in all. There are a hundred rows.",
+        updates: "An update reads a batch of 32, of a hundred rows.",
+    }
+    return close(answer, updates * batch / rows, usual)
+
+
+@exercise("20", "The same operations without the token are formatted as well, so the token is not the cause.")
+def habit(answer: str) -> str:
+    """Which prompts show that the format on other operations with the token is a habit?"""
+    usual = {
+        "task+token": "These were trained. A habit and a meaning both get them right.",
+        "other formats": "There the prompt names a format, so more than the token changes.",
+        "task": "That is the trained operation. Which prompts differ in the token alone?",
+    }
+    return same(
+        answer, "other+token".removesuffix("+token"), usual, "Which prompts differ in the token alone?"
+    )
+
+
+@exercise(
+    "20", "The first updates that teach the task also teach the habit: there is no moment between them."
+)
+def early(answer: int) -> str:
+    """In how many seeds is the task learned at the first measurement, and its plain answers are lost?"""
+    from unseen.studies.results import committed_table
+
+    table = committed_table("21_format_loss", "full").query("ratio == 0 and step > 0")
+    first = table[table["step"] == table["step"].min()].pivot(
+        index="seed", columns="prompts", values="accuracy"
+    )
+    lost = first["task"] < 0.1
+    usual = {int(lost.sum()): "In all of these plain answers are lost. Is the task learned in each?"}
+    return same(answer, int((lost & (first["task+token"] > 0.9)).sum()), usual, "Look at the rows of `full`.")
+
+
+# 21 · Diverse data
+
+
+@exercise("21", "Most rows of the task are seen once or never, and yet the task is learned nearly as well.")
+def visits(answer: float) -> str:
+    """How often is each of the hundred task rows seen at a ratio of 260, on average?"""
+    updates, batch, rows, ratio = _amounts().updates, 32, 100, 260
+    usual = {
+        updates * batch / rows: "So it is without diverse rows. Which share of a batch are task rows?",
+        updates * batch / (1 + ratio): "So many task rows are seen in all. There are a hundred.",
+        updates * batch * ratio / (1 + ratio) / rows: "These are the diverse rows.",
+    }
+    return close(answer, updates * batch / rows / (1 + ratio), usual)
+
+
+@exercise(
+    "21", "So the paper compares short trainings with long ones. Equal updates take that difference away."
+)
+def confound(answer: str) -> str:
+    """Which column grows with the ratio when each mixture is read once?"""
+    from unseen.studies.results import committed_table
+
+    table = committed_table("21_delia", "full").query("study == 'once'")
+    spread = {name: table[name].max() / table[name].min() for name in ("updates", "task_examples", "rate")}
+    usual = {
+        "task_examples": "Each row of the task is read once at every ratio.",
+        "rate": "All have one learning rate.",
+    }
+    return same(answer, max(spread, key=spread.__getitem__), usual, "One of these three columns.")
+
+
+@exercise(
+    "21", "Even five of five seeds leave doubt, so small differences between rivals decide nothing here."
+)
+def chance(answer: float) -> str:
+    """How probable is it that one of two equal methods is the better one in all five seeds?"""
+    seeds = len(_amounts().seeds)
+    usual = {
+        0.5**seeds: "That is the probability for one of the two, named beforehand. Either may win.",
+        0.5: "That is so for one seed.",
+        1 / seeds: "The seeds are independent: multiply.",
+    }
+    return close(answer, 2 * 0.5**seeds, usual, within=0.02)
+
+
+# 22 · A new token
+
+
+@exercise(
+    "22", "Similarity to its own name is high there too, but so it is to everything: compare with controls."
+)
+def control(answer: str) -> str:
+    """Which comparison shows best that plain tuning at equal rates made everything similar?"""
+    from unseen.studies.results import committed_table
+
+    table = committed_table("22_meaning", "full").query("measure == 'similarity' and ratio <= 1")
+    last = table[(table["layer"] == table["layer"].max()) & (table["regime"] == "equal")]
+    means = last.pivot_table("value", "against", "ratio")
+    usual = {
+        "its name": "A token that means its name is similar to it: that is no reason for doubt.",
+        "no format": "Rises too, but some formats begin as a plain answer does, so it is high anywhere.",
+    }
+    return same(answer, (means[0] - means[1]).idxmax(), usual, "One of the three lines of a panel.")
+
+
+@exercise("22", "Ranks far below that say that the vectors of the token came to be like those of the name.")
+def lottery(answer: float) -> str:
+    """Which rank has the name on average, if the vector of the token is random?"""
+    from unseen.worlds.language import LanguageSpec
+
+    words = len(LanguageSpec().layout.words) - 1  # all but the token itself
+    usual = {
+        words / 2: "Nearly. The first rank is 1, not 0.",
+        words: "That is the last rank.",
+        1: "That is the first rank.",
+    }
+    return close(answer, (words + 1) / 2, usual, within=0.001)
+
+
+@exercise("22", "What more operations buy is above all that no seed is left behind.")
+def behind(answer: int) -> str:
+    """How many seeds of one operation are below the worst seed of seven operations, with diverse data?"""
+    from unseen.studies.results import committed_table
+
+    table = committed_table("22_new_token", "full").query("study == 'spread' and prompts == 'other+token'")
+    by = table.pivot_table("accuracy", "seed", ["ratio", "operations"])
+    below = by[_amounts().best, 1] < by[_amounts().best, 7].min()
+    usual = {1: "One is far below, but it is not the only one.", len(by): "That is how many seeds there are."}
+    return same(answer, int(below.sum()), usual, "Look for the worst seed of seven operations first.")
+
+
+# 23 · Gradients
+
+
+@exercise("23", "So even a cosine of a tenth between two gradients is far from chance.")
+def chancy(answer: float) -> str:
+    """How large is the cosine of two random directions among the base's weights, typically?"""
+    from unseen.model import Shape, build
+    from unseen.studies.delia import base_run
+
+    base = base_run("full")
+    weights = sum(p.numel() for p in build(base.model, Shape.of(base.task.layout)).parameters())
+    usual = {
+        1 / weights: "That is its square: the squares of all cosines with an orthonormal basis sum to one.",
+        0: "On average it is zero, but how far from zero does it lie?",
+        0.5: "That would be so in the plane. Here there are many directions to avoid each other.",
+    }
+    return close(answer, weights**-0.5, usual, within=0.25)
+
+
+@exercise(
+    "23", "What the ideal has along the bias is no fault: subtract it before you call a gradient biased."
+)
+def beyond(answer: float) -> str:
+    """How much has a gradient along the part of the bias that is orthogonal to the ideal?"""
+    common, ideal, bias = 0.6, 0.9, 0.7
+    usual = {
+        bias: "That is along the whole bias, and a part of the bias lies along the ideal.",
+        bias - common * ideal: "Nearly: the rest of the bias is shorter than one, so divide by its length.",
+        bias - common: "How much the gradient has along the ideal counts, too.",
+    }
+    return close(answer, (bias - common * ideal) / (1 - common**2) ** 0.5, usual)
+
+
+@exercise(
+    "23",
+    "So before tuning the composite is hardly more than the task's gradient: there is nothing to buffer.",
+)
+def mixed(answer: float) -> str:
+    """How many times as long as the task's part of the composite is the diverse part, before tuning?"""
+    from unseen.studies.results import committed_table
+
+    table = committed_table("23_gradients", "full").query("part == 'all weights' and step == 0 and ratio > 0")
+    sizes, ratio = table.groupby("gradient")["size"].mean(), table["ratio"].max()
+    once = sizes["diverse"] / sizes["task"]
+    usual = {
+        once: "For each row of the task there are many diverse ones.",
+        1 / once: "That is the task's over the diverse one.",
+        ratio: "That would be so if both gradients were equally long.",
+    }
+    return close(answer, ratio * once, usual, within=0.1)
+
+
+# 24 · DELIA on a language model
+
+
+@exercise("24", "The warm-up ends before it has begun: at the published settings plain tuning is hardly any.")
+def warming(answer: float) -> str:
+    """Which share of its full value has the learning rate reached at the last update of plain tuning?"""
+    from unseen.studies.language_model import PUBLISHED
+
+    updates = PUBLISHED.steps_for(100)
+    usual = {
+        1.0: "There is a warm-up. How many updates are there in all?",
+        100 / PUBLISHED.batch: "So many batches are in one epoch. How far does the warm-up get?",
+        updates: "So many updates there are. Of how many of the warm-up?",
+        100 / PUBLISHED.batch / PUBLISHED.warm_up: "Updates are whole: the last batch is not full.",
+    }
+    return close(answer, updates / PUBLISHED.warm_up, usual, within=0.02)
+
+
+@exercise("24", "Hold an accuracy against the base's own: nothing can be kept that was not there.")
+def left(answer: float) -> str:
+    """Which share of what the base could do on other operations is left at ratio 67?"""
+    from unseen.studies.results import committed_table
+
+    table = committed_table("24_delia_on_a_language_model", "full")
+    table = table.query("task == 'formatted' and prompts == 'other' and score == 'exact'")
+    base = table.loc[table["method"] == "base", "value"].mean()
+    tuned = table.loc[table["ratio"] == _amounts().best, "value"].mean()
+    usual = {
+        tuned: "That is of all prompts. The base does not solve all of them either.",
+        base: "That is what the base can do.",
+        base - tuned: "That is what is lost, of all prompts.",
+        1 - tuned / base: "That share is lost. Which is left?",
+    }
+    return close(answer, tuned / base, usual, within=0.03)

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as ipw
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from unseen import samples
 from unseen.evaluation import all_right, greedy_answers, share
-from unseen.files import project_folder, write
+from unseen.files import write
 from unseen.messages import Conversation, Samples, self_sample
 from unseen.model import Cache, Transformer
 from unseen.once import hold
@@ -35,6 +34,7 @@ from unseen.runs.sweep import frame, manifests
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import BySeed, Setting, amounts, scale
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.studies.results import committed_store
 from unseen.widgets import Explorer, explore
 from unseen.worlds.base import Examples
 from unseen.worlds.language import (
@@ -207,17 +207,13 @@ def settings(methods: Sequence[Method]) -> list[Setting]:
     ]
 
 
-def shelf() -> Path:
-    """The folder of the runs that come with the project, in the form of a store."""
-    return project_folder() / "data" / "store"
-
-
 def ready(bases: Iterable[RunSpec], executor: Executor | None = None) -> None:
-    """Make sure that the bases are in the store: copied from the ``shelf`` and printed, or else trained.
+    """Make sure that the bases are in the store: copied if they come with the project, or else trained.
 
-    A run on the shelf is checked against its hashes.  Raises as ``Store.manifest`` and ``sweep.frame`` do.
+    What is copied is printed, and checked against its hashes.  Raises as ``Store.manifest`` and
+    ``sweep.frame`` do.
     """
-    store, ours, bases = Store(), Store(shelf()), list(dict.fromkeys(bases))
+    store, ours, bases = Store(), committed_store(), list(dict.fromkeys(bases))
     for base in bases:
         folder, source = store.folder(base), ours.folder(base)
         if not (folder / "manifest.json").exists() and (manifest := ours.manifest(base)):
@@ -406,12 +402,15 @@ def answers(models: Mapping[str, Transformer], run: RunSpec, text: str) -> pd.Da
     return pd.DataFrame(rows, columns=["who", "answer", "right"])
 
 
-def explorer(methods: Sequence[Method]) -> Explorer | None:
-    """Type a prompt, or take an example of a kind, and see what the base and seed 0 of each method answer."""
-    run, store = methods[0].runs()[0], Store()
-    models = {"base": store.model(methods[0].base)} | {
-        each.name: store.model(each.runs()[0]) for each in methods
-    }
+def explorer(methods: Sequence[Method], store: Store) -> Explorer | None:
+    """Type a prompt, or take an example of a kind, and see what the base and tuned models of seed 0 answer.
+
+    These are the models of those methods whose runs are in the ``store``.
+    """
+    tunings = {each.name: each.runs()[0] for each in methods}
+    run = tunings[methods[0].name]
+    there = {name: store.model(each) for name, each in tunings.items() if store.manifest(each, whole=False)}
+    models = {"base": store.model(methods[0].base), **there}
 
     def answer(kind: str, number: int, prompt: str) -> pd.DataFrame:
         example = ask(kind, run.task.split(), np.random.default_rng(number)).content
