@@ -253,9 +253,7 @@ SETTINGS = {  # what may be typed: settings, published numbers, arithmetic; resu
     "15_pretrained_model.ipynb": "40 %",
     "16_markov_programs.ipynb": "0.99",
     "17_threshold_law.ipynb": "0.001, 0.999",
-    "21_delia.ipynb": "0.95, 0.001, 0.003, 0.01",
-    "22_new_token.ipynb": "0.001, 0.01, 0.0001",
-    "24_delia_on_a_language_model.ipynb": "0.95, 0.05, 0.01",
+    "20_biased_features.ipynb": "90 %",
 }
 
 

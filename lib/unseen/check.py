@@ -628,14 +628,16 @@ def control(answer: str) -> str:
     """Which comparison shows best that plain tuning at equal rates made everything similar?"""
     from unseen.studies.results import committed_table
 
-    table = committed_table("22_meaning", "full").query("measure == 'similarity' and ratio <= 1")
+    table = committed_table("22_meaning", "full").query("measure == 'similarity'")
     last = table[(table["layer"] == table["layer"].max()) & (table["regime"] == "equal")]
     means = last.pivot_table("value", "against", "ratio")
     usual = {
         "its name": "A token that means its name is similar to it: that is no reason for doubt.",
         "no format": "Rises too, but some formats begin as a plain answer does, so it is high anywhere.",
     }
-    return same(answer, (means[0] - means[1]).idxmax(), usual, "One of the three lines of a panel.")
+    return same(
+        answer, (means[0] - means[_amounts().best]).idxmax(), usual, "One of the three lines of a panel."
+    )
 
 
 @exercise("22", "Ranks far below that say that the vectors of the token came to be like those of the name.")
