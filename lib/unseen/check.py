@@ -737,7 +737,7 @@ def warming(answer: float) -> str:
 
 
 @exercise("24", "Hold an accuracy against the base's own: nothing can be kept that was not there.")
-def left(answer: float) -> str:
+def remains(answer: float) -> str:
     """Which share of what the base could do on other operations is left at ratio 67?"""
     from unseen.studies.results import committed_table
 
