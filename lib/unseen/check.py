@@ -363,6 +363,8 @@ def questions(answer: int) -> str:
         len(asked) - rules: "And how does it see that the run has come to its end?",
     }
     return same(answer, len(asked), usual, "Write down each string, and the rules tried on it.")
+
+
 # 17 · What sets the threshold?
 
 
@@ -522,6 +524,8 @@ def letterwise(answer: float) -> str:
         / number: "Wrong letters may fall into one answer. Which number, times itself twice, is a half?",
     }
     return close(answer, 0.5 ** (1 / number), usual, within=0.02)
+
+
 # 20 · Biased features
 
 
