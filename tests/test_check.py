@@ -58,6 +58,11 @@ WRONG = {
     "warming": [1, 2, 100 / 64, 100 / 64 / 25],
     "remains": [0.533, 0.707, 0.174, 0.246],
 }
+    "met": [250, 250 * 64, 250 / 3_000, 15, 1],
+    "untrained": [3.951, 3.401, 5.807, 56, 3],
+    "copyist": [3.258, 9.774, 0.977, 0.928, 0.5],
+}
+LINKED = ("00", "01", "02", "03", "04")  # notebooks that link to their neighbours
 ALL = {each.name: each for each in exercises.exercises()}
 BOOKS = {path.name: nbformat.read(path, as_version=4)
          for path in sorted((project_folder() / "notebooks").glob("*.ipynb"))}  # fmt: skip

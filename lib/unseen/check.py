@@ -756,3 +756,59 @@ def remains(answer: float) -> str:
         1 - tuned / base: "That share is lost. Which is left?",
     }
     return close(answer, tuned / base, usual, within=0.03)
+# 04 · Training one model
+
+
+def _history_of_many() -> Any:
+    """The spec and the history of the committed run with most instructions."""
+    from unseen.scales import SHOW, scale
+    from unseen.studies.results import committed_store
+
+    spec = scale(SHOW).run(scale(SHOW).instructions[-1])
+    return spec, committed_store().history(spec)
+
+
+@exercise("04", "It has met each of its rules a few times, and can follow rules that it has not met once.")
+def met(answer: float) -> str:
+    """How often has the model with many rules read each of them when half of the unseen ones are right?"""
+    spec, history = _history_of_many()
+    rules, batch = spec.task.instructions, spec.training.batch
+    step = history[history["unseen"] >= 0.5]["step"].min()
+    usual = {
+        step * batch: "So many examples it has read. How many rules share them?",
+        step / rules: "That counts steps. A step reads more than one example.",
+        spec.task.examples / rules: "So often by its last step.",
+    }
+    return close(answer, step * batch / rules, usual, within=0.2)
+
+
+@exercise("04", "A first loss far from the logarithm is a mistake in the code: the cheapest test there is.")
+def untrained(answer: float) -> str:
+    """What is the loss of an untrained model whose alphabet has 52 letters?"""
+    import string
+    from math import log, log2
+
+    tokens = len(_task(alphabet=string.ascii_letters).layout.vocabulary)
+    usual = {
+        log(52): "It can also write tokens that are no letters.",
+        log(len(_task().layout.vocabulary)): "That is the loss with 26 letters.",
+        log2(tokens): "That is in bits; here the logarithm is the natural one.",
+        tokens: "So many tokens there are. What does an even guess among them cost?",
+    }
+    return close(answer, log(tokens), usual, within=0.005)
+
+
+@exercise("04", "Both curves soon pass below it: one model knows its few replacements, the other reads them.")
+def copyist(answer: float) -> str:
+    """What is the loss of a model that knows all but the replaced letters, and guesses these evenly?"""
+    from math import log
+
+    task = _task()
+    letters, length, guessed = len(task.alphabet), task.layout.answer_length, task.replacement_length
+    usual = {
+        log(letters): "So much costs one guessed letter. The loss is a mean over all tokens of the answer.",
+        guessed * log(letters): "That is the sum over the answer. The loss is the mean.",
+        guessed * log(letters) / (length - 1): "The full stop is a token of the answer as well.",
+        guessed * log(len(task.layout.vocabulary)) / length: "It guesses among letters alone.",
+    }
+    return close(answer, guessed * log(letters) / length, usual, within=0.02)
