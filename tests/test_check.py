@@ -26,6 +26,16 @@ WRONG = {
     "targets": [10, 27, 16, 0],
     "fails": [("iss", "art", "kissmeonce"), ("iss", "art", "kissme"), ("iss", "art"), (1, 2, 3)],
     "finder": [0, 5, 3],
+    "met": [250, 250 * 64, 250 / 3_000, 15, 1],
+    "untrained": [3.951, 3.401, 5.807, 56, 3],
+    "copyist": [3.258, 9.774, 0.977, 0.928, 0.5],
+    "halves": [True],
+    "wider": [True],
+    "nine_tenths": [452, 2_260, 402, 251, 300],
+    "one_score": [0.595, 0.751, 43.8, 0.204],
+    "independent": [15, 5, 14],
+    "evened": [1_000, 4.53, 300],
+    "hill": [4, 2.56, 0.52, 1.43, 2],
     "mirror": ["sunsunsun", "sssuuunnn", "sunnusnus", "sunnus"],
     "room": [650, 26**6, 26**12, 52, 2],
     "decides": ["suffices", "fails", "both"],
@@ -58,18 +68,6 @@ WRONG = {
     "warming": [1, 2, 100 / 64, 100 / 64 / 25],
     "remains": [0.533, 0.707, 0.174, 0.246],
 }
-    "met": [250, 250 * 64, 250 / 3_000, 15, 1],
-    "untrained": [3.951, 3.401, 5.807, 56, 3],
-    "copyist": [3.258, 9.774, 0.977, 0.928, 0.5],
-    "halves": [True],
-    "wider": [True],
-    "nine_tenths": [452, 2_260, 402, 251, 300],
-    "overall": [0.595, 0.751, 43.8, 0.204],
-    "independent": [15, 5, 14],
-    "worth": [1_000, 4.53, 300],
-    "hill": [4, 2.56, 0.52, 1.43, 2],
-}
-LINKED = ("00", "01", "02", "03", "04", "10", "11", "12")  # notebooks that link to their neighbours
 ALL = {each.name: each for each in exercises.exercises()}
 BOOKS = {path.name: nbformat.read(path, as_version=4)
          for path in sorted((project_folder() / "notebooks").glob("*.ipynb"))}  # fmt: skip
