@@ -27,6 +27,7 @@ TASKS = {
         **FEW, family="mixed", pattern_length=6, replacement_length=6, input_length=20, k_low=2, k_high=3
     ),
     "long strings": TaskSpec(**FEW, pattern_length=20, replacement_length=18, input_length=50),
+    "decoys": TaskSpec(**FEW, input_length=32, occurrences=2, also_occurrences="1", decoys=2),
     "tapes": TapeSpec(**FEW),
     "drills": DrillSpec(**FEW),
     "domains": DomainSpec(letter_examples=400, algebra_examples=300, list_examples=300),

@@ -13,7 +13,7 @@ from unseen.rewriting import Rule
 from unseen.stats import wilson
 from unseen.worlds.base import Examples
 from unseen.worlds.rules import Instructions, nearest_rules
-from unseen.worlds.strings import cipher_table, rewrite
+from unseen.worlds.strings import cipher_table, count, replace_at, rewrite
 
 _CHUNK = 512  # examples decoded at a time
 
@@ -80,6 +80,24 @@ def baselines(
         "copy": copied.T,
         "nearest rule": secret[rewrite(x, remembered, z, length, end)].T,
     }
+
+
+def without_pattern(examples: Examples, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Answers (N, O) that do not read the pattern: they only choose where y goes in the input.
+
+    ``y first`` writes y over the first letters; ``commonest`` over the leftmost of the strings of |x| letters
+    that occur most often; ``anywhere`` at a random place.  What a model scores is held against them first.
+    """
+    layout, z = examples.layout, np.ascontiguousarray(examples.inputs.T)  # (|z|, N)
+    x, y, _ = layout.parts
+    places = range(len(z) - x + 1)
+    at = {
+        "y first": np.zeros(len(examples), int),
+        "commonest": np.argmax([count(z[place : place + x], z) for place in places], 0),
+        "anywhere": rng.integers(0, len(places), len(examples)),
+    }
+    written, shape = examples.prompts.T[x + 1 : x + 1 + y], (layout.answer_length, layout.special("end"))
+    return {name: replace_at(each, x, written, z, *shape).T for name, each in at.items()}
 
 
 def share(right: np.ndarray) -> dict[str, float]:

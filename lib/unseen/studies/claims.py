@@ -5,7 +5,7 @@ name after an underscore, which returns whether the claim is reproduced, whether
 measured, in words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf, nan
 from pathlib import Path
@@ -22,7 +22,6 @@ from unseen.studies.published import (
     UNEVEN,
     WORKS,
     lower_k,
-    occurrence_table,
     own,
     widest,
 )
@@ -56,7 +55,9 @@ class Claim:
 
     def verdict(self, results: pd.DataFrame) -> Verdict:
         """The verdict from the tidy frame of the notebook."""
-        reproduced, partly, measured = globals()[f"_{self.judge}"](results)
+        if (judged := globals()[f"_{self.judge}"](results)) is None:
+            return Verdict(NOT_RUN, "not measured at this scale")
+        reproduced, partly, measured = judged
         return Verdict(REPRODUCED if reproduced else PARTLY if partly else NOT, measured)
 
     def verdict_in(self, folder: Path) -> Verdict:
@@ -66,6 +67,12 @@ class Claim:
 
 
 CLAIMS = tuple(Claim(**text) for text in TEXTS["claims"])
+
+
+def false_pass(claim: Claim, no_effect: Callable[[], pd.DataFrame], draws: int = 400) -> float:
+    """How often a claim is reproduced, or partly, by data without an effect: a share of ``draws``."""
+    passed = (claim.verdict(no_effect()).word in (REPRODUCED, PARTLY) for _ in range(draws))
+    return sum(passed) / draws
 
 
 def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
@@ -223,30 +230,63 @@ def _large_k_fails(results: pd.DataFrame) -> Judged:
     return high <= 0.1, mean <= 0.25, measured
 
 
-def _mix_and_alone(results: pd.DataFrame, size: int) -> tuple[float, pd.Series]:
-    """Accuracy over all numbers of occurrences of the mix, and of each single number."""
-    column = occurrence_table(results)[size]
-    mixed = column.index.str.contains(",")
-    return column[mixed].iloc[0], column[~mixed]
+def _by_seed(results: pd.DataFrame, size: int) -> tuple[pd.Series, pd.DataFrame]:
+    """Accuracy over all numbers of occurrences, trained and tested with decoys: the mix (seeds,), and each
+    single number (seeds, numbers).
+    """
+    chosen = results[(results["decoys"] > 0) & (results["among"] > 0) & (results["instructions"] == size)]
+    table = chosen.pivot_table("accuracy", "seed", "trained")
+    mixed = table.columns.str.contains(",")
+    return table.loc[:, mixed].mean(axis=1), table.loc[:, ~mixed]
+
+
+def _ends(values: pd.Series) -> tuple[float, float]:
+    """A 95 % interval over seeds, not clipped; NaN for a single seed."""
+    return mean_interval(values, -inf, inf) if len(values) > 1 else (nan, nan)
+
+
+def _between(values: pd.Series, form: str = ".1%") -> str:
+    """A mean over seeds and its 95 % interval in words."""
+    low, high = _ends(values)
+    return f"{values.mean():{form}} ({low:{form}} to {high:{form}})"
+
+
+def _mix_beside_alone(results: pd.DataFrame, size: int) -> tuple[pd.Series, pd.DataFrame, pd.Series, str]:
+    """Mix and single numbers by seed, where the interval of each difference begins, and all in words."""
+    mix, alone = _by_seed(results, size)
+    gaps = alone.rsub(mix, axis=0)
+    ends = pd.DataFrame({name: _ends(gap) for name, gap in gaps.items()}, index=["low", "high"]).T
+    measured = f"{size:,} instructions, {len(mix)} seeds: mix {_between(mix)}; points above "
+    measured += "; ".join(f"{name}: {_between(100 * gap, '.1f')}" for name, gap in gaps.items())
+    return (
+        mix,
+        alone,
+        ends["low"],
+        measured + (", undecided" if (ends["low"] * ends["high"] <= 0).any() else ""),
+    )
 
 
 def _mixed_occurrences(results: pd.DataFrame) -> Judged:
-    most = results["instructions"].max()
-    mix, alone = _mix_and_alone(results, most)
-    measured = f"{most:,} instructions: mix {mix:.1%}, {_list(alone, '{}: {:.1%}')}"
-    return mix >= 0.9 and mix > alone.max(), mix > alone.mean(), measured
+    mix, _, above, measured = _mix_beside_alone(results, results["instructions"].max())
+    better = (above > 0).all()
+    return better and _ends(mix)[0] >= 0.9, better, measured
 
 
 def _mix_at_500(results: pd.DataFrame) -> Judged:
-    mix, alone = _mix_and_alone(results, 500)
-    measured = f"500 instructions: mix {mix:.1%}, best single number {alone.max():.1%}"
-    return mix >= alone.max() + 0.3 and alone.max() <= 0.1, mix >= alone.max() + 0.1, measured
+    _, alone, above, measured = _mix_beside_alone(results, 500)
+    fail = all(_ends(values)[1] <= 0.1 for _, values in alone.items())
+    return fail and (above >= 0.3).all(), (above >= 0.1).all(), measured
 
 
-def _none_at_200(results: pd.DataFrame) -> Judged:
-    at = occurrence_table(results)[200].dropna()
-    rows = "; ".join(f"trained on {name}: {value:.1%}" for name, value in at.items())
-    return at.max() < 0.05, at.max() < 0.25, f"200 instructions, {rows}"
+def _none_at_200(results: pd.DataFrame) -> Judged | None:
+    mix, alone = _by_seed(results, 200)
+    if not len(mix):
+        return None
+    ways = alone.assign(mix=mix)
+    high = max(_ends(values)[1] for _, values in ways.items())
+    rows = "; ".join(f"trained on {name}: {_between(values)}" for name, values in ways.items())
+    chance = 1 / (results["decoys"].max() + 1)
+    return high <= 0.05, high < chance, f"200 instructions, {len(mix)} seeds, {rows}"
 
 
 # Experiment 6: fine-tuning

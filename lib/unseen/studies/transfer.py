@@ -3,7 +3,7 @@
 Scores are kept in the runs folder, and models are evaluated in several processes: see ``runs.following``.
 
 >>> [setting.name for setting in semantics("quick")][-2:], [setting.name for setting in occurrences("quick")]
-(['mixed, k 3-9', 'mixed, k 5-9'], ['1', '8', '1, 2, 4, 6, 8'])
+(['mixed, k 3-9', 'mixed, k 5-9'], ['1', '3', '1, 2, 3', '3, no decoys'])
 """
 
 import re
@@ -11,6 +11,7 @@ import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from unseen import figures
-from unseen.evaluation import all_right, share
+from unseen.evaluation import all_right, exact_match, share, without_pattern
 from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame
@@ -27,7 +28,7 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import RunSpec
 from unseen.studies.published import own_number
-from unseen.worlds.base import generator
+from unseen.worlds.base import Examples, generator
 from unseen.worlds.rules import FORMS, Instructions, Split, family_rules, strings_of
 from unseen.worlds.strings import TaskSpec
 
@@ -53,19 +54,28 @@ def semantics(name: str) -> tuple[Setting, ...]:
     )
 
 
-def occurrences(name: str) -> tuple[Setting, ...]:
+def occurrences(name: str, study: str = "occurrences") -> tuple[Setting, ...]:
     """Experiment 5: inputs that hold their pattern a fixed number of times, or several numbers equally often.
 
-    Patterns have two letters, of an alphabet large enough for many different ones.
+    Patterns have two letters, of an alphabet large enough for many different ones.  Decoys stand beside them
+    (see ``TaskSpec``) but in the last settings; the ``study`` named ``shortcut`` has none at all.
     """
-    chosen = amounts("occurrences", name)
+    chosen = amounts(study, name)
     letters = (string.ascii_letters + string.digits)[: chosen.letters]
     base = scale(name).main.base.with_task(alphabet=letters, pattern_length=2, replacement_length=2,
-                     input_length=chosen.input_length, unseen_instructions=chosen.unseen)  # fmt: skip
+                     input_length=chosen.input_length, unseen_instructions=chosen.unseen,
+                     decoys=chosen.decoys)  # fmt: skip
     axes, names = (chosen.sizes, chosen.seeds), list(map(str, chosen.numbers))
     alone = [Setting(str(each), base.with_task(occurrences=each), *axes, scale=name) for each in chosen.alone]
     mix = base.with_task(also_occurrences=",".join(names[1:]))
-    return *alone, Setting(", ".join(names), mix, chosen.mixed, chosen.seeds, scale=name)
+    most = (max(chosen.sizes),)
+    bare = [
+        Setting(
+            f"{each}, no decoys", base.with_task(occurrences=each, decoys=0), most, chosen.seeds, scale=name
+        )
+        for each in chosen.open
+    ]
+    return *alone, Setting(", ".join(names), mix, chosen.mixed, chosen.seeds, scale=name), *bare
 
 
 @dataclass(frozen=True)
@@ -96,18 +106,24 @@ class ByK:
 
 @dataclass(frozen=True)
 class ByOccurrences:
-    """Tests with unseen rules on inputs that hold the pattern so many times; columns: trained, asked."""
+    """Tests with unseen rules on inputs that hold the pattern so many times, among so many decoys.
+
+    Columns: trained and decoys (occurrences and decoys of the training inputs), asked and among (of the
+    test).
+    """
 
     numbers: tuple[int, ...]
+    decoys: tuple[int, ...] = (0,)
 
     def trained(self, task: TaskSpec) -> Columns:
-        """How often training inputs held their pattern."""
-        return {"trained": ", ".join(map(str, task.all_occurrences))}
+        """How often training inputs held their pattern, and how many decoys."""
+        return {"trained": ", ".join(map(str, task.all_occurrences)), "decoys": task.decoys}
 
     def of(self, task: TaskSpec, split: Split) -> Iterator[Test]:
-        """A test for each number of occurrences."""
-        for number in self.numbers:
-            yield {"asked": number}, task.but(occurrences=number, also_occurrences=""), split.unseen
+        """A test for each number of occurrences and of decoys."""
+        for among, number in product(self.decoys, self.numbers):
+            asked = task.but(occurrences=number, also_occurrences="", decoys=among)
+            yield {"asked": number, "among": among}, asked, split.unseen
 
 
 Tests = ByK | ByOccurrences  # its ``repr`` names all that the scores depend on, besides the run
@@ -136,17 +152,47 @@ def measure(
 
 def scores(run: RunSpec, tell: Tell, tests: Tests, size: int, store: Store) -> pd.DataFrame:
     """The scores of a finished run, a row per test; for a worker."""
-    model, split, rows = store.model(run), run.task.split(), []
-    for columns, task, rules in tests.of(run.task, split):
-        rng = generator(SEED, repr(sorted((tests.trained(run.task) | columns).items())))
-        right = all_right(model, task.draw(rules, np.arange(size) % len(rules), rng))
-        rows.append(columns | share(right))
+    model, rows = store.model(run), []
+    for columns, examples in _drawn(run.task, tests, size):
+        rows.append(columns | share(all_right(model, examples)))
     return pd.DataFrame(rows).assign(examples=size)  # a column also where there is no test
+
+
+def _drawn(task: TaskSpec, tests: Tests, size: int) -> Iterator[tuple[Columns, Examples]]:
+    for columns, asked, rules in tests.of(task, task.split()):
+        rng = generator(SEED, repr(sorted((tests.trained(task) | columns).items())))
+        yield columns, asked.draw(rules, np.arange(size) % len(rules), rng)
+
+
+def unread(setting: Setting, tests: ByOccurrences, size: int = 2_000) -> pd.DataFrame:
+    """What ``evaluation.without_pattern`` scores on the tests of a setting: a row per answer, seed and test.
+
+    Columns as those of ``measure``: the setting is the answer's name, trained on ``nothing`` and 0 rules.
+    """
+    rows = []
+    for run in {run.task.rule_seed: run for run in setting.runs()}.values():
+        about = {"instructions": 0, "seed": run.task.rule_seed, "trained": "nothing", "decoys": 0}
+        for columns, examples in _drawn(run.task, tests, size):
+            answers = without_pattern(examples, generator(SEED, repr(columns)))
+            for name, answer in answers.items():
+                rows.append({"setting": name} | about | columns | share(exact_match(answer, examples)))
+    return pd.DataFrame(rows)
+
+
+def no_effect(results: pd.DataFrame, mean: float, spread: float, rng: np.random.Generator) -> pd.DataFrame:
+    """Results in which no way of training has an effect: all runs draw their accuracy around one mean.
+
+    It is that of each run in all its tests, normal with standard deviation ``spread``, clipped.
+    """
+    run = results.groupby("run").ngroup().to_numpy()
+    drawn = np.clip(rng.normal(mean, spread, run.max() + 1), 0, 1)
+    return results.assign(accuracy=drawn[run])
 
 
 def named(results: pd.DataFrame) -> pd.Series:
     """How the model of each row was trained: its setting and number of rules, as a label."""
-    return results["setting"] + results["instructions"].map("  ·  {:,} rules".format)
+    rules = results["instructions"].map("  ·  {:,} rules".format).where(results["instructions"] > 0, "")
+    return results["setting"] + rules
 
 
 def heat_map(results: pd.DataFrame, column: str, rows: Iterable[str], ax: Axes | None = None) -> Axes:

@@ -51,6 +51,12 @@ class TaskSpec(Task):
     ``k_high`` for each rule.  ``also_occurrences`` are further numbers of occurrences, as in ``"5,10"``: an
     input holds its pattern each of these times, and ``occurrences`` times, equally often.  ``cipher``
     enciphers the answers (see ``cipher_table``). Paper, semantics, occurrences and pre-trained experiments.
+
+    ``decoys`` are the patterns of so many other rules of the same set, drawn anew for each input, in which
+    each stands as often as the input's own pattern. The leftmost match then begins anywhere in the first
+    third of the input, evenly, whatever the number of occurrences (see ``_arrange``).  So neither frequency
+    nor place gives it away: an answer that does not read the pattern is right in 1 of ``decoys`` + 1 inputs
+    at most.
     """
 
     instructions: Count = 1_000
@@ -70,6 +76,7 @@ class TaskSpec(Task):
     k_high: Length = later(1)
     also_occurrences: str = later("")
     cipher: str = later("")
+    decoys: Annotated[int, Field(ge=0, le=100)] = later(0)
 
     @property
     def all_occurrences(self) -> tuple[int, ...]:
@@ -103,9 +110,8 @@ class TaskSpec(Task):
         secret = cipher_table(self.alphabet, self.cipher)
         for start in range(0, size, _CHUNK):
             part = slice(start, start + _CHUNK)
-            x = np.ascontiguousarray(instructions.patterns[which[part]].T)  # (|x|, n)
             y = np.ascontiguousarray(instructions.replacements[which[part]].T)  # (|y|, n)
-            z = _inputs(self, x, times[part], rng)  # (|z|, n)
+            x, z = _inputs(self, instructions.patterns, which[part], times[part], rng)  # (|x|, n), (|z|, n)
             arrow, given, gives = (np.full((1, z.shape[1]), layout.special(name), np.uint8)
                                    for name in ("arrow", "given", "gives"))  # fmt: skip
             prompts[part] = np.concatenate([x, arrow, y, given, z, gives]).T
@@ -125,6 +131,8 @@ class TaskSpec(Task):
         if self.no_op_share and len(self.alphabet) == 1:
             self._refuse("no_op_share", "with one letter every input holds every pattern, so no no-op exists")
         self._check_room()
+        if self.decoys:
+            self._check_decoys()
 
     def _check_occurrences(self) -> None:
         if self.also_occurrences and not _NUMBERS.fullmatch(self.also_occurrences):
@@ -138,6 +146,16 @@ class TaskSpec(Task):
             name = "pattern_length" if self.pattern_length > self.input_length else name
             self._refuse(name, f"{most} pattern(s) of {self.pattern_length} letters "
                          f"do not fit in input_length={self.input_length}")  # fmt: skip
+
+    def _check_decoys(self) -> None:
+        words, (head, tail) = self.decoys + 1, cells(self)
+        if self.no_op_share:
+            self._refuse("decoys", "inputs without their pattern (no_op_share) cannot have them")
+        if min(self.instructions, self.unseen_instructions) < words:
+            self._refuse("decoys", f"they are patterns of other rules: at least {words} of each are needed")
+        if head < words or tail < words * (max(self.all_occurrences) - 1):
+            room = f"the first third of input_length={self.input_length} must hold {words} patterns"
+            self._refuse("decoys", f"{room}, and the rest all further occurrences")
 
     def _check_room(self) -> None:
         """Seen and unseen strings must be disjoint, so there must exist enough of them."""
@@ -188,14 +206,24 @@ def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) 
 
     The vectorised twin of ``Rule.apply``.
     """
+    return replace_at(leftmost(x, z, length), len(x), y, z, length, end)
+
+
+def leftmost(x: np.ndarray, z: np.ndarray, absent: int) -> np.ndarray:
+    """Where each pattern x (|x|, n) first starts in its input z (|z|, n), or ``absent``: (n,)."""
     found = _matches(x, z)  # (|z| - |x| + 1, n)
-    at = np.full(z.shape[1], length, np.int16)  # (n,): where the leftmost match starts, or the end
+    at = np.full(z.shape[1], absent, np.int16)
     for place in reversed(range(len(found))):
         at = np.where(found[place], np.int16(place), at)
-    filled = np.full((length + len(x), z.shape[1]), end, np.uint8)
+    return at
+
+
+def replace_at(at: np.ndarray, size: int, y: np.ndarray, z: np.ndarray, length: int, end: int) -> np.ndarray:
+    """Answers (length, n): z (|z|, n), with y (|y|, n) for its ``size`` letters from ``at`` (n,) on."""
+    filled = np.full((length + size, z.shape[1]), end, np.uint8)
     filled[: len(z)] = z
     answer = filled[:length].copy()
-    if shift := len(x) - len(y):
+    if shift := size - len(y):
         for j in range(max(0, -shift), length):
             _choose(answer[j], filled[j + shift], at + len(y) <= j)
     _write(answer, at, y)
@@ -216,20 +244,80 @@ def _choose(row: np.ndarray, other: np.ndarray, where: np.ndarray) -> None:
     row ^= (row ^ other) & np.negative(where.view(np.uint8))
 
 
-def _inputs(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Inputs (|z|, n) with their pattern exactly ``times`` (n,): draw, count, draw the wrong ones again."""
-    z = _plant(task, x, times, rng)
-    bad = np.flatnonzero(count(x, z) != times)
+def _inputs(
+    task: TaskSpec, patterns: np.ndarray, own: np.ndarray, times: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Patterns x (|x|, n), those of all ``patterns`` (R, |x|) at ``own`` (n,), and inputs z (|z|, n) that
+    hold x, and each decoy, exactly ``times`` (n,): draw, count, draw the wrong ones again.
+    """
+    x = np.ascontiguousarray(patterns[own].T)
+    z, wrong = _attempt(task, patterns, own, x, times, rng)
+    bad = np.flatnonzero(wrong)
     for _ in range(_ROUNDS):
         if not bad.size:
-            return z
-        z[:, bad] = _plant(task, x[:, bad], times[bad], rng)
-        bad = bad[count(x[:, bad], z[:, bad]) != times[bad]]
+            return x, z
+        z[:, bad], wrong = _attempt(task, patterns, own[bad], x[:, bad], times[bad], rng)
+        bad = bad[wrong]
     numbers = ", ".join(map(str, task.all_occurrences))
     raise ValueError(
         f"TaskSpec.input_length={task.input_length}: inputs over {task.alphabet!r} that hold a pattern of "
         f"{len(x)} letters exactly {numbers} times (no-ops 0) are too rare to find"
     )
+
+
+def _attempt(
+    task: TaskSpec,
+    patterns: np.ndarray,
+    own: np.ndarray,
+    x: np.ndarray,
+    times: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (|z|, n), and which of them (n,) hold their pattern, or a decoy, another number of times."""
+    if not task.decoys:
+        z = _plant(task, x, times, rng)
+        return z, count(x, z) != times
+    others = own + rng.integers(
+        1, len(patterns), (task.decoys, len(own))
+    )  # the same one twice: counted twice
+    words = np.concatenate([x[None], patterns[others % len(patterns)].swapaxes(1, 2)])  # (decoys + 1, |x|, n)
+    z = _arrange(task, words, times, rng)
+    return z, np.any([count(word, z) != times for word in words], axis=0)
+
+
+def cells(task: TaskSpec) -> tuple[int, int]:
+    """How many cells of |x| letters the first third of an input with decoys has, and the rest of it.
+
+    >>> cells(TaskSpec(pattern_length=2, input_length=27, unseen_instructions=100, instructions=100))
+    (4, 9)
+    """
+    whole = (task.input_length - task.pattern_length + 1) // task.pattern_length
+    return whole // 3, whole - whole // 3
+
+
+def _arrange(task: TaskSpec, words: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random inputs (|z|, n) with each of their words (W, |x|, n) written ``times`` (n,) times.
+
+    An input is cut into cells of |x| letters, from a random one of its first |x| letters on.  The first of
+    each word gets a random cell of the first third, the others any free cell behind it.  The words are
+    shuffled before, so what can be seen of the pattern's places can as well be seen of a decoy's.
+    """
+    kinds, length, size = words.shape
+    head, tail = cells(task)
+    words = np.take_along_axis(words, rng.random((kinds, 1, size)).argsort(0), 0)
+    first = rng.random((head, size)).argsort(0)[:kinds]  # (W, n)
+    held = np.full((head + tail, size), -1)  # the word that each cell holds
+    np.put_along_axis(held, first, np.arange(kinds)[:, None], 0)
+    for kind in range(kinds):
+        free = (held < 0) & (np.arange(head + tail)[:, None] > first[kind])
+        order = np.where(free, rng.random(free.shape), 1).argsort(0).argsort(0)
+        held[order < times - 1] = kind
+    z = rng.integers(0, len(task.alphabet), (task.input_length, size), np.uint8)
+    start = rng.integers(0, length, size)
+    for i, kind in enumerate(held):
+        letters = np.take_along_axis(words, np.maximum(kind, 0)[None, None], 0)[0]
+        _write(z, np.where(kind < 0, -1, start + i * length), letters)
+    return z
 
 
 def _plant(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
