@@ -13,12 +13,30 @@ from scipy.stats import t as student
 
 from curves import results, step_at
 from unseen.files import project_folder
-from unseen.studies.claims import CLAIMS, NOT, NOT_RUN, PARTLY, REPRODUCED, judged, verdicts, write_verdicts
+from unseen.studies.claims import (
+    CLAIMS,
+    NOT,
+    NOT_RUN,
+    PARTLY,
+    REPRODUCED,
+    false_pass,
+    judged,
+    verdicts,
+    write_verdicts,
+)
 from unseen.studies.published import UNEVEN
+from unseen.studies.transfer import no_effect
 from unseen.worlds.tuning import KINDS
 
 JUDGES = {claim.judge: claim.verdict for claim in CLAIMS}
-BY_SEED = ("large_k_suffices", "large_k_fails", "mixture")  # judges that read the single seeds
+BY_SEED = (
+    "large_k_suffices",
+    "large_k_fails",
+    "mixture",
+    "mixed_occurrences",
+    "mix_at_500",
+    "none_at_200",
+)  # judges that read the single seeds
 LITTLE = 0.0003
 NONSENSE = 7.0  # what is measured where a judge must not look
 VALUES = ("accuracy", "loss", "cosine", "value")
@@ -97,11 +115,22 @@ REACH = student.ppf(0.975, 2) * 0.01 / np.sqrt(3)  # of the interval over the th
 
 
 def occurrences(size, mix, *alone):
-    """Notebook 14: a mix and single numbers; with other numbers of instructions all is alike."""
-    rows = [(str(number), value) for number, value in enumerate(alone, 1)] + [("1, 2", mix)]
-    made = frame("trained accuracy", rows, instructions=size, seed=0)
+    """Notebook 14: a mix in three seeds, 0.01 apart, and single numbers, as far below it in each seed.
+
+    With other numbers of instructions all is alike.
+    """
+    ways = [*((str(number), value) for number, value in enumerate(alone, 1)), ("1, 2", mix)]
+    rows = [(way, seed, asked, value + 0.01 * (seed - 1) + 0.05 * (asked - 2))
+            for way, value in ways for seed in range(3) for asked in (1, 3)]  # fmt: skip
+    made = frame("trained seed asked accuracy", rows, instructions=size, decoys=2, among=2)
     others = [made.assign(instructions=other, accuracy=0.5) for other in {2_000, 500, 200} - {size}]
-    return pd.concat([made, *others])
+    return beside(pd.concat([made, *others]), decoys=0, among=0)
+
+
+def apart(size, mix, alone):
+    """Notebook 14: the single number lies below the mix by 0.01 more or less in the three seeds."""
+    made = occurrences(size, mix, alone)
+    return made.assign(accuracy=made["accuracy"].where(made["trained"] != "1", alone))
 
 
 def tuned(plain=(0.99, 0.0, 0.9), encrypted=None):
@@ -237,14 +266,15 @@ BOUNDS = [  # a judge, its frame by one number, where that number decides, the v
     ("large_k_suffices", lambda x: forms(large=x), 0.1, NOT, PARTLY),
     ("large_k_fails", lambda x: forms(large=x), 0.1 - REACH, REPRODUCED, PARTLY),
     ("large_k_fails", lambda x: forms(large=x), 0.25, PARTLY, NOT),
-    ("mixed_occurrences", lambda x: occurrences(2_000, x, 0.7, 0.1), 0.9, PARTLY, REPRODUCED),
-    ("mixed_occurrences", lambda x: occurrences(2_000, 0.95, x, 0.1), 0.95, REPRODUCED, PARTLY),
-    ("mixed_occurrences", lambda x: occurrences(2_000, 0.5, x, 0.2), 0.8, PARTLY, NOT),
+    ("mixed_occurrences", lambda x: occurrences(2_000, x, 0.7, 0.1), 0.9 + REACH, PARTLY, REPRODUCED),
+    ("mixed_occurrences", lambda x: occurrences(2_000, 0.95, x, 0.1), 0.95, REPRODUCED, NOT),
+    ("mixed_occurrences", lambda x: apart(2_000, x, 0.5), 0.5 + REACH, NOT, PARTLY),
     ("mix_at_500", lambda x: occurrences(500, 0.05 + x, 0.05, 0.0), 0.3, PARTLY, REPRODUCED),
-    ("mix_at_500", lambda x: occurrences(500, 0.62, x, 0.0), 0.1, REPRODUCED, PARTLY),
-    ("mix_at_500", lambda x: occurrences(500, 0.05 + x, 0.05, 0.0), 0.1, NOT, PARTLY),
-    ("none_at_200", lambda x: occurrences(200, 0.01, x), 0.05, REPRODUCED, PARTLY),
-    ("none_at_200", lambda x: occurrences(200, x, 0.01), 0.25, PARTLY, NOT),
+    ("mix_at_500", lambda x: apart(500, 0.05 + x, 0.05), 0.3 + REACH, PARTLY, REPRODUCED),
+    ("mix_at_500", lambda x: occurrences(500, 0.62, x, 0.0), 0.1 - REACH, REPRODUCED, PARTLY),
+    ("mix_at_500", lambda x: apart(500, 0.05 + x, 0.05), 0.1 + REACH, NOT, PARTLY),
+    ("none_at_200", lambda x: occurrences(200, 0.01, x), 0.05 - REACH, REPRODUCED, PARTLY),
+    ("none_at_200", lambda x: occurrences(200, x, 0.01), 1 / 3 - REACH, PARTLY, NOT),
     ("low_diversity", lambda x: tuned((x, 0.0, 0.9)), 0.9, PARTLY, REPRODUCED),
     ("low_diversity", lambda x: tuned((0.99, x, 0.9)), 0.1, REPRODUCED, PARTLY),
     ("low_diversity", lambda x: tuned((0.99, 0.0, x)), 0.5, PARTLY, REPRODUCED),
@@ -327,6 +357,35 @@ def test_where_no_share_or_only_some_share_of_no_ops_generalises_the_threshold_h
     made = no_ops(200)
     made.loc[made.eval("no_op_share == @never and kind == 'has-op' and split == 'unseen'"), "accuracy"] = 0.1
     assert JUDGES["no_op_threshold"](made).word == NOT
+
+
+def test_numbers_of_instructions_that_were_not_measured_are_not_judged():
+    made = occurrences(2_000, 0.9, 0.5)
+    assert JUDGES["none_at_200"](made[made["instructions"] > 200]).word == NOT_RUN
+
+
+def test_an_interval_that_holds_zero_is_undecided():
+    for mix, undecided in ((0.5 + REACH / 2, True), (0.9, False), (0.1, False)):
+        measured = JUDGES["mixed_occurrences"](apart(2_000, mix, 0.5)).measured
+        assert measured.endswith("undecided") == undecided
+    one = occurrences(2_000, 0.9, 0.5).query("seed == 0")  # a single seed decides nothing
+    assert JUDGES["mixed_occurrences"](one).word == NOT
+
+
+OF_OCCURRENCES = [claim for claim in CLAIMS if claim.experiment == "5"]
+
+
+@pytest.mark.parametrize("claim", OF_OCCURRENCES, ids=[claim.judge for claim in OF_OCCURRENCES])
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("spread", [0.03, 0.2])
+def test_experiment_5_is_rarely_reproduced_by_data_without_an_effect(claim, seeds, spread):
+    """All ways of training alike, at what answers get that do not read the pattern."""
+    ways = [(way, size, seed) for way in ("1", "3", "1, 2, 3") for size in (200, 500, 2_000)
+            for seed in range(seeds)]  # fmt: skip
+    made = frame("trained instructions seed", ways, decoys=2, among=2, asked=1, accuracy=0.0)
+    made["run"] = made.index.astype(str)
+    rng = np.random.default_rng(seeds)
+    assert false_pass(claim, lambda: no_effect(made, 1 / 3, spread, rng)) <= 0.05
 
 
 # Where verdicts are shown

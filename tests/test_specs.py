@@ -55,6 +55,11 @@ REFUSED = [
     ),
     (TaskSpec, {"also_occurrences": "2,"}, "numbers from 1 on"),
     (TaskSpec, {"also_occurrences": "4"}, "4 pattern"),
+    (TaskSpec, {"decoys": -1}, "or equal to 0"),
+    (TaskSpec, {"decoys": 1}, "input_length=10 must hold 2 patterns"),
+    (TaskSpec, {"decoys": 1, "input_length": 32, "occurrences": 5}, "all further occurrences"),
+    (TaskSpec, {"decoys": 1, "input_length": 32, "no_op_share": 0.1}, "cannot have them"),
+    (TaskSpec, {"decoys": 1, "input_length": 32, "unseen_instructions": 1}, "at least 2 of each"),
     (TaskSpec, {"also_occurrences": "2,1"}, "each number once, and not occurrences=1 again"),
     (TaskSpec, {"cipher": "rot13"}, "shift:NUMBER"),
     (TaskSpec, {"family": "odd"}, "known are random, repeated, periodic, mirrored, mixed"),
@@ -90,6 +95,7 @@ def test_an_impossible_value_is_refused_by_name_value_and_bound(cls, values, bou
         {"pattern_length": 2, "occurrences": 5, "unseen_instructions": 10, "instructions": 600},
         {"no_op_share": 1.0},
         {"replacement_length": 1, "unseen_instructions": 24},
+        {"decoys": 1, "input_length": 20, "occurrences": 3, "instructions": 2, "unseen_instructions": 2},
     ],
 )
 def test_the_last_possible_value_is_taken(values):
@@ -152,6 +158,8 @@ def test_the_digest_depends_on_every_field(part, field):
     if field.name in ("trains", "token_rate", "kl", "pull", "rank"):  # of fine-tuning with a new token only
         base = base.but(matrix_learning_rate=0.0, trains="adapter" if field.name == "rank" else "all")
         more = {"task": TuningSpec(), "model": ModelSpec(base=BASE)}
+    if field.name == "decoys":
+        base = base.but(input_length=20)
     if field.name == "inherits":
         base = base.but(base=BASE)
     changed = RunSpec(**{part: replace(base, **{field.name: other(field)})}, **more)

@@ -45,12 +45,38 @@ def test_where_training_used_all_strings_there_is_no_test():
 def test_inputs_hold_the_pattern_as_often_as_the_test_says():
     task = SMALL.task.but(pattern_length=2, replacement_length=2, input_length=8, also_occurrences="2,3")
     split = task.split()
-    assert transfer.ByOccurrences((1,)).trained(task) == {"trained": "1, 2, 3"}
+    assert transfer.ByOccurrences((1,)).trained(task) == {"trained": "1, 2, 3", "decoys": 0}
     for columns, world, rules in transfer.ByOccurrences((1, 2, 4)).of(task, split):
         assert rules is split.unseen
         examples = world.draw(rules, np.zeros(20, int), np.random.default_rng(0))
         found = {line.text.count(line.rule.pattern) for line in map(examples.line, range(20))}
         assert found == {columns["asked"]}
+
+
+def test_models_and_answers_that_do_not_read_the_pattern_have_the_same_tests_with_and_without_decoys():
+    setting = transfer.occurrences("smoke")[2]
+    tests = transfer.ByOccurrences((1, 3), (1, 0))
+    task = setting.base.task
+    found = {(c["asked"], c["among"]): world for c, world, _ in tests.of(task, task.split())}
+    assert {key: (world.occurrences, world.decoys) for key, world in found.items()} == {
+        key: key for key in [(1, 1), (3, 1), (1, 0), (3, 0)]
+    }
+    table = transfer.unread(setting, tests, 400)
+    assert len(table) == 3 * 4 * len(setting.seeds)
+    assert set(table["trained"]) == {"nothing"}
+    means = table.groupby(["setting", "among", "asked"])["accuracy"].mean()
+    assert means["commonest", 0, 3] > 0.9
+    assert means["commonest", 1, 3] == pytest.approx(0.5, abs=0.1)
+    assert transfer.named(table).unique().tolist() == ["y first", "commonest", "anywhere"]
+
+
+def test_data_without_an_effect_have_one_mean_and_one_accuracy_a_run():
+    frame = pd.DataFrame({"run": ["a", "a", "b"] * 200, "asked": 1, "accuracy": 1.0})
+    frame["run"] += (np.arange(600) // 3).astype(str)
+    made = transfer.no_effect(frame, 0.3, 0.05, np.random.default_rng(0))
+    assert made.groupby("run")["accuracy"].nunique().eq(1).all()
+    runs = made.groupby("run")["accuracy"].first()
+    assert (runs.mean(), runs.std()) == pytest.approx((0.3, 0.05), abs=0.01)
 
 
 def test_every_model_is_evaluated_on_every_test(runs):
@@ -75,12 +101,13 @@ def test_no_model_is_evaluated_twice_and_text_stays_text(runs, capsys):
         assert f"{left} left" in capsys.readouterr().out.splitlines()[-1]
     (kept,) = (runs / "followed").iterdir()
     # renamed, every kept score would be computed again
-    assert "asked-1-ByOccurrences-numbers-1-3-of-30" in kept.name
+    assert "asked-1-ByOccurrences-numbers-1-3-decoys-0-of-30" in kept.name
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_setting_of_every_scale_can_be_drawn(scale):
     chosen = [*transfer.semantics(scale), *transfer.occurrences(scale)]
+    assert [setting.base.task.decoys for setting in transfer.occurrences(scale, "shortcut")][-1] == 0
     assert len({setting.name for setting in chosen}) == len(chosen)
     for setting in chosen if scale != "paper" else ():
         (setting.runs()[-1].task).split()

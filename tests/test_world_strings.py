@@ -1,5 +1,6 @@
 """String rewriting: the fast generator against the slow oracle, and what is held out stays out."""
 
+import string
 from collections import Counter
 from unittest.mock import patch
 
@@ -7,17 +8,29 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from strategies import tasks
+from unseen.evaluation import exact_match, without_pattern
 from unseen.worlds import TaskSpec, rules, strings
 from unseen.worlds.base import Split, shares
 from unseen.worlds.rules import FORMS, Instructions, family_rules, leaks, nearest_rules, places
 from unseen.worlds.strings import encipher
 
+
+def patterns(instructions):
+    return [rule.pattern for rule in instructions]
+
+
 TASK = TaskSpec(instructions=50, examples=2_000, unseen_instructions=50)
 LARGE = TaskSpec(
     pattern_length=20, replacement_length=20, input_length=50, instructions=300, unseen_instructions=200
 )
+DECOYS = TaskSpec(alphabet=string.ascii_letters + string.digits, pattern_length=2, replacement_length=2,
+                  input_length=27, unseen_instructions=500, decoys=2)  # fmt: skip
+MANY = DECOYS.split().unseen
+WORDS, IDS = patterns(MANY), set(map(bytes, MANY.patterns))
+CHANCE = 1 / 3 + 0.02  # an answer that does not read the pattern is right in one of decoys + 1 inputs
 FAMILY = TaskSpec(instructions=60, unseen_instructions=20, pattern_length=12, replacement_length=9,
                   input_length=20, family="mixed", k_low=3, k_high=12)  # fmt: skip
 # List a small space, or draw as from a large one
@@ -29,8 +42,11 @@ def drawn(task, way):
         return task.split()
 
 
-def patterns(instructions):
-    return [rule.pattern for rule in instructions]
+def among(times, size=10_000):
+    """Examples with two decoys and the pattern so many times, and the pattern of each, (N, |x|)."""
+    task = DECOYS.but(occurrences=times)
+    examples = task.draw(MANY, np.arange(size) % len(MANY), np.random.default_rng(times))
+    return examples, MANY.patterns[examples.rule]
 
 
 def lines(examples):
@@ -236,6 +252,81 @@ def test_patterns_are_planted_anywhere():
     two = Counter((line.text.index(line.rule.pattern), line.text.rindex(line.rule.pattern)) for line in found)
     assert len(two) == 28
     assert min(two.values()) > 0.75 * max(two.values())
+
+
+# Decoys
+
+
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_among_decoys_the_leftmost_match_stands_anywhere_in_the_first_third(times):
+    """Evenly, whatever the number: chi-square over its places in 10,000 inputs."""
+    examples, patterns = among(times)
+    at = strings.leftmost(patterns.T, examples.inputs.T, absent=27)
+    assert chisquare(np.bincount(at, minlength=8)).pvalue > 1e-3
+    assert at.max() == 7
+
+
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_decoys_stand_in_the_input_as_often_as_the_pattern(times):
+    examples, _ = among(times, 500)
+    check(examples, MANY, DECOYS.but(occurrences=times))
+    texts = [line.text for line in lines(examples)]
+    found = np.array([sum(text.count(pattern) == times for pattern in WORDS) for text in texts])
+    assert found.min() == 3  # the pattern and two decoys; few others, by chance
+    assert times == 1 or found.mean() < 3.05
+
+
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_no_answer_that_does_not_read_the_pattern_is_right_more_often_than_chance(times):
+    """Of the patterns that stand there so often one of three is meant, and nothing about them tells which.
+
+    Whoever knows all patterns of the set picks by place, by spread, or by a line fitted to their places and
+    letters on as many inputs with the right answer beside them.
+    """
+    examples, patterns = among(times)
+    candidates, meant = [], []
+    for text, pattern in zip(map(bytes, examples.inputs), map(bytes, patterns), strict=True):
+        here = dict.fromkeys(text[i : i + 2] for i in range(len(text) - 1))
+        found = [each for each in here if each in IDS and text.count(each) == times]
+        candidates.append([(each, text.index(each), text.rindex(each)) for each in found])
+        meant.append(found.index(pattern))
+    for rank in range(3):  # in the order of their first places, and of their last
+        assert np.mean([at == rank for at in meant]) < CHANCE
+        assert np.mean([sorted(c, key=lambda each: each[2])[rank] == c[at]
+                        for c, at in zip(candidates, meant, strict=True)]) < CHANCE  # fmt: skip
+    rows = [[first, last, last - first, one == two, *np.eye(62)[one], *np.eye(62)[two], 1]
+            for each in candidates for (one, two), first, last in each]  # fmt: skip
+    right = np.concatenate([np.arange(len(c)) == at for c, at in zip(candidates, meant, strict=True)])
+    half = sum(map(len, candidates[:5_000]))
+    line = np.linalg.lstsq(np.array(rows[:half], float), right[:half].astype(float))[0]
+    scores, hits = iter(np.array(rows[half:], float) @ line), 0
+    for each, at in zip(candidates[5_000:], meant[5_000:], strict=True):
+        hits += np.argmax([next(scores) for _ in each]) == at
+    assert hits / 5_000 < CHANCE
+    share = np.mean([exact_match(answer, examples) for answer in
+                     without_pattern(examples, np.random.default_rng(0)).values()], axis=1)  # fmt: skip
+    assert (share < CHANCE).all()
+
+
+def test_without_decoys_answers_that_do_not_read_the_pattern_are_right():
+    """The trap of the world without decoys: the commonest string, and the first place where z is full."""
+    for times, least in ((2, 0.9), (4, 0.99), (13, 0.99)):
+        task = DECOYS.but(occurrences=times, decoys=0)
+        examples = task.draw(MANY, np.arange(2_000) % 500, np.random.default_rng(times))
+        answers = without_pattern(examples, np.random.default_rng(0))
+        found = {name: exact_match(answer, examples).mean() for name, answer in answers.items()}
+        assert found["commonest"] > least
+        assert found["y first"] == pytest.approx(times / (27 - times), abs=0.03)
+        assert found["anywhere"] < 0.06
+
+
+def test_decoys_are_patterns_of_the_same_set_and_new_in_each_input():
+    few = Instructions(MANY.alphabet, MANY.patterns[:3], MANY.replacements[:3])
+    examples = DECOYS.but(occurrences=4).draw(few, np.arange(30) % 3, np.random.default_rng(0))
+    for line in lines(examples):
+        assert [line.text.count(pattern) for pattern in patterns(few)] == [4, 4, 4]
+    others = Counter(pattern for line in lines(among(4, 500)[0]) for pattern in WORDS if pattern in line.text)
+    assert len(others) > 400
 
 
 def test_inputs_too_rare_to_find_are_refused_instead_of_sought_for_ever(monkeypatch):
