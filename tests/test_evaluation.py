@@ -8,9 +8,11 @@ from hypothesis import given
 from strategies import tasks
 from unseen import evaluation
 from unseen.evaluation import all_right, baselines, exact_match, examples_table, greedy_answers
+from unseen.layout import Layout
 from unseen.model import Shape
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.training import data_of, start, train
+from unseen.worlds.base import Examples
 from unseen.worlds.strings import TaskSpec
 
 RECIPES = ("modern", "gpt2")
@@ -31,6 +33,18 @@ def trained(request):
     )
     data = data_of(spec)
     return train(spec, start(spec), data).model, data
+
+
+def test_answers_that_do_not_read_the_pattern_only_choose_a_place():
+    layout = Layout("abcdxy", 13, 7, parts=(2, 2, 6))
+    rng = np.random.default_rng(0)
+    for pattern in ("ab", "yx"):  # whatever it is
+        examples = Examples.of(layout, [(f"{pattern}→cd|xyabab=", "xycdab")] * 200)
+        found = evaluation.without_pattern(examples, rng)
+        texts = {name: {layout.answer(answer) for answer in answers} for name, answers in found.items()}
+        assert texts["y first"] == {"cdabab"}
+        assert texts["commonest"] == {"xycdab"}
+        assert texts["anywhere"] == {"cdabab", "xcdbab", "xycdab", "xyacdb", "xyabcd"}
 
 
 def test_one_reading_tells_what_greedy_decoding_would(trained):

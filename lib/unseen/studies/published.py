@@ -49,9 +49,12 @@ def widest(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def own_number(results: pd.DataFrame) -> pd.Series:
-    """Whether a row of notebook 14 tests a number of occurrences that its model was trained on."""
+    """Whether a row of notebook 14 tests a number of occurrences that its model was trained on, among as many
+    decoys.
+    """
     pairs = zip(results["asked"].astype(str), results["trained"].astype(str), strict=True)
-    return pd.Series([number in trained.split(", ") for number, trained in pairs], results.index, dtype=bool)
+    own = pd.Series([number in trained.split(", ") for number, trained in pairs], results.index, dtype=bool)
+    return own & (results["decoys"] == results["among"]) if "decoys" in results else own
 
 
 def occurrence_table(results: pd.DataFrame, own: bool = False) -> pd.DataFrame:
