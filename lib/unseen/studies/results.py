@@ -34,13 +34,15 @@ def store(scale: str) -> Store:
 
 
 def beside(name: str, scale: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The table of this run and the committed ones of that name, by label; at ``show`` only the latter.
+    """The table of this run and those committed ones of that name that exist, by label; at ``show`` only
+    the latter.
 
     >>> list(beside("20_biased_features", "smoke", pd.DataFrame()))
     ['smoke, this run', 'quick', 'full']
     """
     now = {} if scale == SHOW else {f"{scale}, this run": table}
-    return now | {each: committed_table(name, each) for each in COMMITTED}
+    there = [each for each in COMMITTED if (committed_folder(each) / f"{name}.csv").is_file()]
+    return now | {each: committed_table(name, each) for each in there}
 
 
 def committed(name: str, scale: str, table: pd.DataFrame) -> pd.DataFrame:
