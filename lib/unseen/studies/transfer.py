@@ -28,7 +28,7 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import RunSpec
 from unseen.studies.published import own_number
-from unseen.worlds.base import Examples, generator
+from unseen.worlds.base import Examples, Line, generator
 from unseen.worlds.rules import FORMS, Instructions, Split, family_rules, strings_of
 from unseen.worlds.strings import TaskSpec
 
@@ -162,6 +162,12 @@ def _drawn(task: TaskSpec, tests: Tests, size: int) -> Iterator[tuple[Columns, E
     for columns, asked, rules in tests.of(task, task.split()):
         rng = generator(SEED, repr(sorted((tests.trained(task) | columns).items())))
         yield columns, asked.draw(rules, np.arange(size) % len(rules), rng)
+
+
+def puzzle() -> Line:
+    """An example without decoys, with its pattern three times: to be solved without the pattern."""
+    task = occurrences("quick")[-1].base.task
+    return task.evaluation(task.split(), 1, SEED)["unseen"].line(0)
 
 
 def unread(setting: Setting, tests: ByOccurrences, size: int = 2_000) -> pd.DataFrame:
