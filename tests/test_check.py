@@ -34,13 +34,15 @@ WRONG = {
     "nine_tenths": [452, 2_260, 402, 251, 300],
     "one_score": [0.595, 0.751, 43.8, 0.204],
     "independent": [15, 5, 14],
+    "overall": [0.5, 1, 0.6, 40, 0],
     "evened": [1_000, 4.53, 300],
     "hill": [4, 2.56, 0.52, 1.43, 2],
+    "worth": [20_540, 11_540, 0.57, 3.1],
     "mirror": ["sunsunsun", "sssuuunnn", "sunnusnus", "sunnus"],
     "room": [650, 26**6, 26**12, 52, 2],
     "decides": ["suffices", "fails", "both"],
+    "shortcut": ["aY", "xo", "2b", "aYmxoizX12ByN2B6u7x"],
     "encrypted": ["adogz", "dfdwc", "agrjz"],
-    "overall": [0.5, 1, 0.6, 40, 0],
     "luck": [1 / 12, 2 * 0.5**12, 0.5, 6],
     "halfway": [50, 100, 37],
     "parity": ["aa -> e", "aa -> \na -> .o\n -> .e", "oa -> e\na -> o", "a -> a", "1 -> o"],
@@ -48,7 +50,6 @@ WRONG = {
     "longer": [3, 1.98, 0.5, -3],
     "together": [3.72, 4, 1.8, 0.94],
     "false_alarm": [0.05, 0.35, 0.95**7, 0.7],
-    "worth": [20_540, 11_540, 0.57, 3.1],
     "rival": ["algebra", "all three", "lists", "letter"],
     "copycat": [0, 0.1, 0.933, 6.67],
     "bystanders": [0.535, 3 / 17, 9 / 17, 0.44],
@@ -67,7 +68,6 @@ WRONG = {
     "mixed": [0.0028, 67, 358],
     "warming": [1, 2, 100 / 64, 100 / 64 / 25],
     "remains": [0.533, 0.707, 0.174, 0.246],
-    "shortcut": ["aY", "xo", "2b", "aYmxoizX12ByN2B6u7x"],
 }
 ALL = {each.name: each for each in exercises.exercises()}
 BOOKS = {path.name: nbformat.read(path, as_version=4)
