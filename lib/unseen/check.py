@@ -222,6 +222,7 @@ def met(answer: float) -> str:
     step = history[history["unseen"] >= 0.5]["step"].min()
     usual = {
         step * batch: "So many examples it has read. How many rules share them?",
+        step: "That is the step. How many examples has the model read by then, and of how many rules?",
         step / rules: "That counts steps. A step reads more than one example.",
         spec.task.examples / rules: "So often by its last step.",
     }
@@ -258,114 +259,6 @@ def copyist(answer: float) -> str:
         guessed * log(len(task.layout.vocabulary)) / length: "It guesses among letters alone.",
     }
     return close(answer, guessed * log(letters) / length, usual, within=0.02)
-
-
-# 04 · Training one model
-
-
-def _history_of_many() -> Any:
-    """The spec and the history of the committed run with most instructions."""
-    from unseen.scales import SHOW, scale
-    from unseen.studies.results import committed_store
-
-    spec = scale(SHOW).run(scale(SHOW).instructions[-1])
-    return spec, committed_store().history(spec)
-
-
-@exercise("04", "It has met each of its rules a few times, and can follow rules that it has not met once.")
-def met(answer: float) -> str:
-    """How often has the model with many rules read each of them when half of the unseen ones are right?"""
-    spec, history = _history_of_many()
-    rules, batch = spec.task.instructions, spec.training.batch
-    step = history[history["unseen"] >= 0.5]["step"].min()
-    usual = {
-        step * batch: "So many examples it has read. How many rules share them?",
-        step / rules: "That counts steps. A step reads more than one example.",
-        spec.task.examples / rules: "So often by its last step.",
-    }
-    return close(answer, step * batch / rules, usual, within=0.2)
-
-
-@exercise("04", "A first loss far from the logarithm is a mistake in the code: the cheapest test there is.")
-def untrained(answer: float) -> str:
-    """What is the loss of an untrained model whose alphabet has 52 letters?"""
-    import string
-    from math import log, log2
-
-    tokens = len(_task(alphabet=string.ascii_letters).layout.vocabulary)
-    usual = {
-        log(52): "It can also write tokens that are no letters.",
-        log(len(_task().layout.vocabulary)): "That is the loss with 26 letters.",
-        log2(tokens): "That is in bits; here the logarithm is the natural one.",
-        tokens: "So many tokens there are. What does an even guess among them cost?",
-    }
-    return close(answer, log(tokens), usual, within=0.005)
-
-
-@exercise("04", "Both curves soon pass below it: one model knows its few replacements, the other reads them.")
-def copyist(answer: float) -> str:
-    """What is the loss of a model that knows all but the replaced letters, and guesses these evenly?"""
-    from math import log
-
-    task = _task()
-    letters, length, guessed = len(task.alphabet), task.layout.answer_length, task.replacement_length
-    usual = {
-        log(letters): "So much costs one guessed letter. The loss is a mean over all tokens of the answer.",
-        guessed * log(letters): "That is the sum over the answer. The loss is the mean.",
-        guessed * log(letters) / (length - 1): "The full stop is a token of the answer as well.",
-        guessed * log(len(task.layout.vocabulary)) / length: "It guesses among letters alone.",
-    }
-    return close(answer, guessed * log(letters) / length, usual, within=0.02)
-
-
-# 10 · The diversity threshold
-
-
-def _results(name: str, **where: Any) -> Any:
-    """Rows of a committed table of ``full`` on unseen rules, those with these values."""
-    from unseen.studies.results import committed_table
-
-    table = committed_table(name, "full").query("split == 'unseen'")
-    return table[(table[list(where)] == list(where.values())).all(axis=1)]
-
-
-def _threshold(**where: Any) -> Any:
-    """The threshold of a setting of the main study at ``full``."""
-    from unseen.stats import fit_threshold
-
-    return fit_threshold(_results("10_diversity_threshold", **where))
-
-
-@exercise("10", "Single models stand halfway, too: the slope of the mean is not made by zeros and ones.")
-def halves(answer: bool) -> str:
-    """Near the threshold, do some models follow nearly all unseen rules and the others nearly none?"""
-    main, middle = _results("10_diversity_threshold", setting="main"), _threshold(setting="main").middle
-    nearest = min(main["instructions"].unique(), key=lambda size: abs(size - middle))
-    accuracy = main[main["instructions"] == nearest]["accuracy"]
-    right = not accuracy.between(0.1, 0.9).any()
-    return same(answer, right, otherwise="Look at the points, each of which is one model, not at the line.")
-
-
-@exercise("10", "The main curve's threshold lies in that interval. More settings decide it, in notebook 17.")
-def wider(answer: bool) -> str:
-    """Do these runs show that a wider model needs fewer instructions?"""
-    main, wide = _threshold(setting="main"), _threshold(setting="wider")
-    right = not wide.low <= main.middle <= wide.high
-    hint = "How many seeds has it, and what does its interval hold?"
-    return same(answer, right, otherwise=hint)
-
-
-@exercise("10", "Only a little more than for one half: the step is steep.")
-def nine_tenths(answer: float) -> str:
-    """How many instructions does the fitted curve need for nine tenths of its height?"""
-    main = _threshold(setting="main")
-    usual = {
-        1.8 * main.middle: "That holds for a straight line through zero. This curve is steeper.",
-        9 * main.middle: "Take the root that belongs to the steepness.",
-        main.middle * 81 ** (1 / main.steepness): "That is by the factor from one tenth to nine tenths.",
-        main.middle: "There the curve has half of its height.",
-    }
-    return close(answer, main.middle * 9 ** (1 / main.steepness), usual, within=0.04)
 
 
 # 10 · The diversity threshold
@@ -447,80 +340,11 @@ def independent(answer: int) -> str:
     return same(answer, seeds, usual, "With which curve is each pair of a seed compared?")
 
 
-# 11 · No-ops
-
-
-@exercise("11", "A score that looks half good, and two thirds of it is copying. Report the kinds apart.")
-def overall(answer: float) -> str:
-    """Which one number have models with 30 % no-ops and 250 instructions, if kinds are not told apart?"""
-    share, found = 0.3, _results("11_no_ops", no_op_share=0.3, instructions=250)
-    has_op, no_op = found.groupby("kind")["accuracy"].mean()[["has-op", "no-op"]]
-    right = (1 - share) * has_op + share * no_op
-    usual = {
-        (has_op + no_op) / 2: "The two kinds are not equally frequent.",
-        share * has_op + (1 - share) * no_op: "Which of the two kinds is the more frequent?",
-        100 * right: "That is in per cent; a share lies between 0 and 1.",
-    }
-    return close(answer, right, usual, within=0.02)
-
-
-@exercise("11", "Three comparisons can say little, and the other pairs add less than they seem to.")
-def independent(answer: int) -> str:
-    """How many of the pairs can one pick such that no two share a curve?"""
-    found = _results("11_no_ops")
-    seeds, shares = found["seed"].nunique(), found["no_op_share"].nunique() - 1
-    usual = {
-        seeds * shares: "All pairs of one seed are compared with the same curve.",
-        shares: "So many pairs has each seed. What do they share?",
-    }
-    return same(answer, seeds, usual, "With which curve is each pair of a seed compared?")
-
-
 # 12 · The long tail
 
 
 @exercise("12", "Far fewer than occur, and far more than the handful that entropy gives.")
 def evened(answer: float) -> str:
-    """How many even instructions is the most uneven set of 1,000 worth?"""
-    import numpy as np
-
-    from unseen.studies.diversity import effective_number, even_curve
-
-    table, shape, size = _results("12_long_tail"), 0.03, 1_000
-    uneven = table[(table["concentration"] == shape) & (table["instructions"] == size)]
-    sizes = np.geomspace(100, size, 1_000)
-    right = np.interp(uneven["accuracy"].mean(), even_curve(table)(sizes), sizes)
-    budget = round(size * uneven["examples_per_instruction"].iloc[0])
-    usual = {
-        size: "So many occur. How well do even sets of that many do?",
-        effective_number(shape, size, budget, 1.0): "So many it would be by entropy. Read it off the table.",
-    }
-    return close(answer, right, usual, within=0.1)
-
-
-@exercise("12", "Order 2 hardly sees the three rare ones; order 0 counts them in full.")
-def hill(answer: float) -> str:
-    """What is the Hill number of order 2 of four instructions with 70, 10, 10 and 10 % of the examples?"""
-    import numpy as np
-
-    from unseen.studies.diversity import effective
-
-    counts = np.array([70, 10, 10, 10])
-    right = effective(counts, 2)
-    usual = {
-        effective(counts, 0): "So many occur: that is order 0.",
-        effective(counts, 1): "That is the exponential of the entropy: order 1.",
-        1 / right: "That is the chance that two examples are of one instruction.",
-        1 / 0.7: "The three rare ones add to the sum, too.",
-    }
-    return close(answer, right, usual, within=0.01)
-
-
-# 12 · The long tail
-
-
-@exercise("12", "Far fewer than occur, and far more than the handful that entropy gives.")
-def worth(answer: float) -> str:
     """How many even instructions is the most uneven set of 1,000 worth?"""
     import numpy as np
 
