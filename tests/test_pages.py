@@ -15,8 +15,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from unseen import cli, pages
 from unseen.evaluation import greedy_answers
-from unseen.files import packaged, project_folder, read_text
+from unseen.files import project_folder, read_text
 from unseen.headless import notebooks
+from unseen.parameters import read_notebook
 from unseen.rewriting import Rule
 from unseen.widgets import load_demo
 
@@ -26,7 +27,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 
 
-def executed():
+def executed(name):
     """A notebook with everything that a page treats in its own way."""
     figure = new_output("display_data", {"image/png": PIXEL})
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "7"}, "text/plain": "interactive()"}
@@ -44,7 +45,8 @@ def executed():
         new_code_cell("answer = 42", metadata={"tags": ["solution"]}),
         new_code_cell("mark()", metadata={"tags": ["success-marker"]}),
     ]
-    return new_notebook(cells=cells)
+    about = {"answer": f"What {name} finds", "minutes": 7}
+    return new_notebook(cells=cells, metadata={"unseen": about})
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def folder(runs):
     """The folder of pages of two notebooks."""
     for name in NAMES:
         (runs / "show").mkdir(parents=True, exist_ok=True)
-        nbformat.write(executed(), runs / "show" / f"{name}.ipynb")
+        nbformat.write(executed(name), runs / "show" / f"{name}.ipynb")
     return pages.write_pages("show", NAMES).parent
 
 
@@ -94,15 +96,17 @@ def test_the_gallery_has_a_figure_a_question_an_answer_and_minutes_for_each(fold
     for name, entry in zip(NAMES, entries, strict=True):
         assert f'href="{name}.html"' in entry
         assert 'alt="rises at &lt; 300"' in entry
-        assert packaged("templates/first/answers.toml")[name].rstrip(".") in entry
+        assert f"What {name} finds" in entry
         assert re.search(r"<p class=.question.>\w.*?</p>", entry)
-        assert re.search(r"minutes at .*: [\w ]*\d", entry)
+        assert "7 minutes to read" in entry
+        assert re.search(r"at .*quick.*: [\w ]*\d", entry)
 
 
 def test_every_notebook_has_a_question_minutes_and_an_answer():
     names = [path.stem for path in notebooks()]
     assert list(pages._asked()) == names
-    assert list(packaged("templates/first/answers.toml")) == names
+    about = [read_notebook(path).metadata["unseen"] for path in notebooks()]
+    assert all(each["answer"].endswith(".") and each["minutes"] > 0 for each in about)
 
 
 def said(script):

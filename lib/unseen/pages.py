@@ -15,7 +15,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from unseen.files import packaged, project_folder, read_text, runs_folder, write
+from unseen.files import project_folder, read_text, runs_folder, write
 from unseen.parameters import BadParameters, read_notebook, tags_of
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -126,14 +126,14 @@ def _shown(text: str) -> Any:
 def _entry(name: str, book: Any, folder: Path) -> str:
     """A notebook in the gallery, as HTML; its first figure is written to the folder."""
     question, minutes = _asked().get(name, ("", ""))
-    answer = html.escape(packaged("templates/first/answers.toml").get(name, ""))
+    about = book.metadata.get("unseen", {})
     title = html.escape(re.sub("^# ", "", book.cells[0].source.splitlines()[0]))
     lines = [
         _thumbnail(name, book, folder),
         f"<h3><a href='{name}.html'>{title}</a></h3>",
         f"<p class='question'>{question}</p>",
-        f"<p>{answer}</p>",
-        f"<p class='minutes'>minutes at <code>quick</code>: {minutes}</p>",
+        f"<p>{html.escape(about.get('answer', ''))}</p>",
+        f"<p class='minutes'>{about.get('minutes', '')} minutes to read, at <code>quick</code>: {minutes}</p>",
     ]
     return f"<li>{''.join(lines)}</li>"
 
