@@ -133,7 +133,8 @@ def _entry(name: str, book: Any, folder: Path) -> str:
         f"<h3><a href='{name}.html'>{title}</a></h3>",
         f"<p class='question'>{question}</p>",
         f"<p>{html.escape(about.get('answer', ''))}</p>",
-        f"<p class='minutes'>{about.get('minutes', '')} minutes to read, at <code>quick</code>: {minutes}</p>",
+        f"<p class='minutes'>{about.get('minutes', '')} minutes to read; ",
+        f"at <code>quick</code>: {minutes}</p>",
     ]
     return f"<li>{''.join(lines)}</li>"
 
