@@ -466,40 +466,15 @@ def encrypted(answer: str) -> str:
     return same(answer, encipher(rule.apply(text), ascii_lowercase, cipher), usual, "Rewrite, then encipher.")
 
 
-def _of_base(kind: str, work: str) -> Any:
-    """Of notebook 15 at `full` the rows on unseen instructions of one kind of input and of work."""
-    from unseen.studies.results import committed_table
-
-    table = committed_table("15_pretrained_model", "full")
-    chosen = {"split": "unseen", "data": "all", "kind": kind, "work": work}
-    return table[(table[list(chosen)] == list(chosen.values())).all(axis=1)]
-
-
-@exercise("15", "Not one unseen instruction is followed; only accuracies by kind of input show that.")
-def overall(answer: float) -> str:
-    """Which single accuracy has a model that solves the no-ops only?"""
-    from unseen.studies.pretraining import NO_OPS
-
-    shares = []
-    for kind in ("no-op", "has-op"):
-        rows = _of_base(kind, "plain").query("start == 'pre-trained'")
-        shares.append(rows.loc[rows["instructions"] == rows["instructions"].min(), "accuracy"].mean())
-    usual = {
-        sum(shares) / 2: "The two kinds of input are not equally frequent.",
-        shares[0]: "That is the accuracy on no-ops alone.",
-        1 - NO_OPS: "So many inputs have something to do.",
-        100 * NO_OPS: "A share lies between 0 and 1.",
-    }
-    return close(answer, NO_OPS * shares[0] + (1 - NO_OPS) * shares[1], usual)
-
-
 @exercise(
     "15", "It is hardly luck, but pairs with the same rules are no separate coins, so the number is a guide."
 )
 def luck(answer: float) -> str:
     """How probable is it that softening wins every pair at encrypted rewriting by chance alone?"""
-    rows = _of_base("has-op", "encrypted").pivot(index="run", columns="start", values="accuracy")
-    pairs = rows["softened"].count()
+    from unseen.studies.results import committed_table
+
+    rows = committed_table("15_pretrained_model", "full").query("split == 'unseen' and kind == 'has-op'")
+    pairs = len(rows.query("work == 'encrypted' and start == 'softened'"))
     usual = {
         1 / pairs: "That is one in the number of pairs. Multiply a half by itself, once for each.",
         2 * 0.5**pairs: "That counts losing all of them as well.",
@@ -507,6 +482,22 @@ def luck(answer: float) -> str:
         pairs / 2: "So many wins are expected. How probable are wins only?",
     }
     return close(answer, 0.5**pairs, usual)
+
+
+@exercise("15", "One instruction has so much of the half that thousands of others have one example or none.")
+def lion(answer: float) -> str:
+    """Which share of the examples has the first of 9,000 instructions, spread with a = 0.1?"""
+    from unseen.studies.pretraining import TAIL
+
+    number = 9_000
+    right = (1 / number) ** TAIL
+    usual = {
+        1 / number: "So much it has if all are equal, at a = 1.",
+        TAIL: "That is a. Put i = 1 into the formula.",
+        (2 / number) ** TAIL - right: "That is the second one.",
+        100 * right: "That is in per cent; a share lies between 0 and 1.",
+    }
+    return close(answer, right, usual)
 
 
 # 16 · Markov programs
