@@ -246,8 +246,8 @@ TYPED = re.compile(r"\d[\d.,]* ?%|(?<![\w.-])0?\.\d{2,}")  # a percentage, or a 
 SETTINGS = {  # what may be typed: settings, published numbers, arithmetic; results are shown by cells
     "01_string_rewrites.ipynb": "30 %, 50 %",
     "02_instruction_sets.ipynb": "17 %",
-    "11_no_ops.ipynb": "10 %, 50 %",
-    "12_long_tail.ipynb": "0.03",
+    "11_no_ops.ipynb": "10 %, 30 %, 50 %",
+    "12_long_tail.ipynb": "0.03, 10 %",
     "13_semantics.ipynb": "10 %, 50 %",
     "14_occurrences.ipynb": ".94, .28, .71, .88",
     "15_pretrained_model.ipynb": "40 %",
