@@ -245,10 +245,10 @@ def _ends(values: pd.Series) -> tuple[float, float]:
     return mean_interval(values, -inf, inf) if len(values) > 1 else (nan, nan)
 
 
-def _between(values: pd.Series, form: str = ".1%") -> str:
-    """A mean over seeds and its 95 % interval in words."""
+def _between(values: pd.Series, form: str = ".1%", least: float = 0.0, most: float = 1.0) -> str:
+    """A mean over seeds and its 95 % interval in words, clipped to what is possible."""
     low, high = _ends(values)
-    return f"{values.mean():{form}} ({low:{form}} to {high:{form}})"
+    return f"{values.mean():{form}} ({max(least, low):{form}} to {min(most, high):{form}})"
 
 
 def _mix_beside_alone(results: pd.DataFrame, size: int) -> tuple[pd.Series, pd.DataFrame, pd.Series, str]:
@@ -257,7 +257,7 @@ def _mix_beside_alone(results: pd.DataFrame, size: int) -> tuple[pd.Series, pd.D
     gaps = alone.rsub(mix, axis=0)
     ends = pd.DataFrame({name: _ends(gap) for name, gap in gaps.items()}, index=["low", "high"]).T
     measured = f"{size:,} instructions, {len(mix)} seeds: mix {_between(mix)}; points above "
-    measured += "; ".join(f"{name}: {_between(100 * gap, '.1f')}" for name, gap in gaps.items())
+    measured += "; ".join(f"{name}: {_between(100 * gap, '.1f', -100, 100)}" for name, gap in gaps.items())
     return (
         mix,
         alone,
