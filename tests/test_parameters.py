@@ -162,7 +162,7 @@ def test_a_default_must_be_allowed_unless_it_is_replaced(tmp_path):
 def test_a_notebook_checks_each_of_its_parameters_first_of_all(path):
     declared = parameters(path)
     assert set(declared) <= set(KNOWN)
-    assert declared["scale"].default in ("show", "smoke")  # nbval cannot set it
+    assert declared["scale"].default == "show"
     assert checked(path, {}) == {}, "its defaults are allowed"
     cells = [cell for cell in read_notebook(path).cells if cell.cell_type == "code"]
     below = cells[1 + next(place for place, cell in enumerate(cells) if "parameters" in tags_of(cell))].source

@@ -41,13 +41,15 @@ class Mislabelled(Explained, ValueError):
     """A result is of another scale or of other runs than its label says."""
 
 
-def opening(scale: str) -> Markdown:
+def opening(scale: str, shown: str = SHOWN) -> Markdown:
     """What a notebook shows at a scale, as a line for its top; a person is asked before ``paper`` starts.
+
+    ``shown`` is the scale whose committed results it draws at ``show``.
 
     Raises ``ValueError`` when the person does not say yes.
     """
     if scale == SHOW:
-        what = f"the committed results of `{SHOWN}`; nothing is trained"
+        what = f"the committed results of `{shown}`; nothing is trained"
         return Markdown(f'**Shown here:** {what}. Set `scale = "quick"` to train them on this machine.')
     if scale == "smoke":
         what = "it only checks that everything runs, and its numbers mean nothing"
@@ -188,7 +190,7 @@ def write_report(
 ) -> Path:
     """Write ``report.html``: the executed main notebook without code, then its provenance; returns its path.
 
-    What cells tagged ``progress`` printed is left out.
+    What cells tagged ``progress`` or ``exercise`` printed is left out, and solutions are.
 
     ``seconds`` is the time that each notebook of this run took, by its name.  ``folder`` is where the report
     and the tables that it links to are written (default: ``<runs>/<scale>``), ``links`` HTML above and below.
@@ -204,7 +206,8 @@ def write_report(
     book.cells = [*book.cells, nbformat.v4.new_markdown_cell(_origin(scale, seconds))]
     for name in (f"{MAIN}.csv", f"{MAIN}.json") if folder != source else ():
         write(folder / name, read(source / name))
-    text = page(book, f"unseen: {scale}", links, without_outputs=["progress"], exclude_input=True)
+    without = {"without_cells": ["solution"], "without_outputs": ["progress", "exercise"]}
+    text = page(book, f"unseen: {scale}", links, **without, exclude_input=True)
     write(folder / REPORT, text)
     return folder / REPORT
 

@@ -19,8 +19,11 @@ def committed_folder(scale: str) -> Path:
 
 
 def committed_table(name: str, scale: str) -> pd.DataFrame:
-    """The committed table of that name at one scale: ``quick``, ``full`` or ``show``."""
-    return pd.read_csv(committed_folder(scale) / f"{name}.csv")
+    """The committed table of that name: at ``quick`` or ``full``, or at ``show`` the larger that has run."""
+    path = committed_folder(scale) / f"{name}.csv"
+    if scale == SHOW and not path.is_file():
+        path = committed_folder("quick") / path.name
+    return pd.read_csv(path)
 
 
 def committed_store() -> Store:
