@@ -84,7 +84,7 @@ def shout(answer: str) -> str:
 def trap(answer: str) -> str:
     """Which field sets how many examples can be answered without a look at x?"""
     usual = {
-        "occurrences": "With one match or more, a model must know where x stands.",
+        "occurrences": "With one match, a model must know where x stands.",
         "examples": "That sets how many there are of all kinds.",
         "instructions": "That sets how many rules there are; each of them must be read.",
     }
