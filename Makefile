@@ -36,6 +36,12 @@ test: $(READY)  ## everything that must hold, offline
 test-faults: $(READY)  ## break everything on purpose, a line per promise; LONG=1 for hundreds of kills
 	FAULTS=$(if $(LONG),long,usual) $(BIN)/python -m pytest tests/faults
 
+test-browser: $(READY)  ## try notebooks and pages as a person would, in Debian's chromium (installs the browser extra)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
+	npm install --silent --no-save --ignore-scripts --prefix $(VENV)/axe axe-core@4.14.1 || \
+		echo "npm could not install axe-core: contrast and alternative texts are not checked"
+	$(BIN)/python -m pytest tests/browser
+
 lab: $(READY)  ## open working copies of the notebooks in JupyterLab: runs/lab/, which git ignores
 	@copy="$$($(BIN)/unseen lab)" && $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) "$$copy"
 
@@ -61,4 +67,4 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "$(FAILED)" >&2; exit 1; }
 	@touch $@
 
-.PHONY: help study study-all test test-faults lab student teacher pages lint bench
+.PHONY: help study study-all test test-faults test-browser lab student teacher pages lint bench
