@@ -81,7 +81,7 @@ def test_a_link_in_place_of_a_sweeps_file_is_replaced(runs, table, tmp_path, pro
 @pytest.mark.parametrize("name", ["00_start_here.ipynb", "00_start_here.html", "00_start_here.success.json"])
 def test_an_output_replaces_what_lies_in_its_place(runs, tmp_path, promise, monkeypatch, capsys, name, kind):
     """papermill itself writes through a link, and waits for a pipe."""
-    precious, place = tmp_path / "precious", runs / "smoke" / name
+    precious, place = tmp_path / "precious", runs / "show" / name
     precious.write_text("mine")
     place.parent.mkdir(parents=True)
     {

@@ -285,6 +285,7 @@ def test_no_device_is_copied_for_a_result(tmp_path, promise, monkeypatch):
     monkeypatch.setattr(cli, "project_folder", lambda: tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "README.md").touch()
+    (tmp_path / "README.md").touch()
     results = tmp_path / "runs" / "smoke"
     results.mkdir(parents=True)
     (results / "10_good.csv").write_text("a\n")

@@ -58,6 +58,6 @@ def test_notebooks_from_another_folder_under_an_odd_path(checkout, tmp_path, pro
     for number in amount(["04"], ["00", "04", "10"], ["00", "01", "02", "03", "04", "10", "11", "12", "90"]):
         ran = run(checkout, runs, "run", number)
         assert ran.returncode == 0, ran.stderr[-3_000:]
-        assert list((runs / "smoke").glob(f"{number}_*.success.json"))
+        assert list((runs / "show").glob(f"{number}_*.success.json"))
         promise("notebooks offline, under an odd path")
     assert {path: path.stat().st_mtime_ns for path in checkout.rglob("*")} == before
