@@ -26,7 +26,7 @@ def letters(page):
     for row in page.split("<tr>")[1:]:
         _, *cells, note = re.findall(r"<td([^>]*)>(.*?)</td>", row)
         text = "".join(letter or "." for _, letter in cells)
-        filled = {name: places(cells, f"background:{shade(name)}") for name in ("pattern", "replacement")}
+        filled = {name: places(cells, shade(name)) for name in ("pattern", "replacement")}
         rows.append((text, filled["pattern"] or filled["replacement"], places(cells, "box-shadow"), note[1]))
     return rows
 
