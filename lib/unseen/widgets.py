@@ -439,7 +439,8 @@ class Lane(ipw.VBox):
             line, mine = self.few.line(number), self.few.layout.answer(ids)
             note = "✓" if mine == line.answer else ""
             rows.append((f"{line.rule.text} in {line.text}", _compared(mine, line.answer), note))
-        self.answers.value = f"Answers to ten unseen instructions{tiles(rows)}"
+        table = f"<div style='zoom:.85'>{tiles(rows)}</div>"  # so that two lanes fit beside each other
+        self.answers.value = f"Answers to ten unseen instructions{table}"
 
     def _draw(self) -> None:
         """The curve so far over the known one, in grey, on axes that stay."""

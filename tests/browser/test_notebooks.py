@@ -74,6 +74,8 @@ def test_training_is_watched_stopped_and_resumed_after_a_reload(notebook, runs_o
     expect(train).to_be_disabled()
     expect(live.get_by_label("seed")).to_be_disabled()
     expect(live.get_by_text("Answers to ten unseen instructions")).to_be_visible()
+    hidden = "each => each.scrollWidth > each.clientWidth"
+    assert not live.locator("div:has(> table):visible").evaluate(hidden), "answers are cut"
     expect(live.locator("img:visible")).not_to_have_attribute("src", bare)
     pictures(page, "training")
     page.reload()
@@ -90,7 +92,7 @@ def test_training_is_watched_stopped_and_resumed_after_a_reload(notebook, runs_o
     assert lane_says(notebook, r"^step [\d,]+ of .* left") >= reached
     stop.click()
     assert lane_says(notebook, "^stopped at step") >= reached
-    (history,) = runs_of_all.glob("store/*/history.csv")  # of this run alone: nothing else was trained
+    (history,) = runs_of_all.glob("store/*/progress.csv")  # of this run alone: nothing else was trained
     steps = pd.read_csv(history)["step"].tolist()
     assert steps == [50 * (i + 1) for i in range(len(steps))]
     expect(live.locator("[role=alert]")).to_have_count(0)
