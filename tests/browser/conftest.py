@@ -116,10 +116,14 @@ class Notebook:
         self.page.goto(f"{self.lab['url']}lab/tree/{self.path.name}?reset&token={self.lab['token']}")
         self.ready()
 
+    def sources(self):
+        """What stands in the code cells of its file."""
+        code = [cell for cell in read_json(self.path)["cells"] if cell["cell_type"] == "code"]
+        return ["".join(cell["source"]) for cell in code]
+
     def ready(self):
         """Wait for all cells and a kernel."""
-        code = [cell for cell in read_json(self.path)["cells"] if cell["cell_type"] == "code"]
-        self.expect(self.cells).to_have_count(len(code))
+        self.expect(self.cells).to_have_count(len(self.sources()))
         self.expect(self.page.get_by_text("| Idle")).to_be_visible()
 
     def menu(self, *names):

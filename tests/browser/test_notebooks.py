@@ -10,7 +10,7 @@ import pytest
 
 # By notebook: a field, a bad value, what is said of it, a good value; a menu and the place of a choice in it
 EXPLORERS = {
-    "16": ("rules", "ba is ab", "rule", "a -> b", "program", 1),
+    "16": ("rules", "ba is ab", "line 1", "a -> b", "program", 1),
     "17": ("alphabet", "784747978", "not a number from", "20", "recipe", 1),
     "19": ("replace", "c", "pattern", "one", "model", 0),
     "22": ("or your own", "qwertz", "qwertz", "please flip this in the <sep> format : ABCD", "example", 1),
@@ -51,11 +51,10 @@ def test_a_rule_is_tried_saved_and_found_again(notebook, pictures):
     pictures(page, "reopened")
 
 
-def lane_says(notebook, what):
-    """Wait until the first run of live training says something; gives the step of that sentence."""
-    words = notebook.explorer.get_by_text(re.compile(what)).first
-    notebook.expect(words).to_be_visible()
-    return int(re.search(r"step ([\d,]+)", words.inner_text())[1].replace(",", ""))
+def step_in(page, sentence):
+    """Wait until live training says a sentence, a regular expression; gives the step in it, its group."""
+    found = "said => document.querySelector('.unseen-live')?.innerText.match(new RegExp(said, 'm'))?.[1]"
+    return int(page.wait_for_function(found, arg=sentence).json_value().replace(",", ""))
 
 
 def test_training_is_watched_stopped_and_resumed_after_a_reload(notebook, runs_of_all, pictures):
@@ -80,18 +79,18 @@ def test_training_is_watched_stopped_and_resumed_after_a_reload(notebook, runs_o
     pictures(page, "training")
     page.reload()
     notebook.ready()
-    assert lane_says(notebook, r"^step [\d,]+ of") >= 50  # the first row of the curve
+    assert step_in(page, r"^step ([\d,]+) of") >= 50  # the first row of the curve
     began, busy = time.monotonic(), max(1, os.getloadavg()[0] / os.cpu_count())
     stop.click()
     stopped = live.get_by_text(re.compile("stopping|stopped at")).first
     expect(stopped).to_be_visible()
     assert time.monotonic() - began < busy
-    reached = lane_says(notebook, "^stopped at step .*Train resumes from here")
+    reached = step_in(page, r"^stopped at step ([\d,]+); Train resumes from here")
     pictures(page, "stopped")
     train.dblclick()
-    assert lane_says(notebook, r"^step [\d,]+ of .* left") >= reached
+    assert step_in(page, r"^step ([\d,]+) of .* left") >= reached
     stop.click()
-    assert lane_says(notebook, "^stopped at step") >= reached
+    assert step_in(page, r"^stopped at step ([\d,]+)") >= reached
     (history,) = runs_of_all.glob("store/*/progress.csv")  # of this run alone: nothing else was trained
     steps = pd.read_csv(history)["step"].tolist()
     assert steps == [50 * (i + 1) for i in range(len(steps))]
@@ -122,8 +121,7 @@ def test_an_exercise_is_answered_and_leads_to_the_next_notebook(notebook, runs_o
     notebook.open("01")
     notebook.run_all()
     page, expect = notebook.page, notebook.expect
-    exercise = notebook.cells.filter(has_text="check.leftmost(...)")
-    exercise = notebook.cells.nth(notebook.cells.all_inner_texts().index(exercise.first.inner_text()))
+    exercise = notebook.cells.nth(["check.leftmost(" in each for each in notebook.sources()].index(True))
     said = exercise.locator(".jp-OutputArea")
     expect(said).to_contain_text("Not answered yet")
     for answer, verdict in (("xcbac", "Not yet. You replaced every match"), ("xcbaaba", "✓ Right.")):
