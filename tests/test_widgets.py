@@ -195,6 +195,15 @@ def test_while_it_trains_everything_else_is_locked(live, monkeypatch):
     assert [True] * 3 in locked
 
 
+def test_a_press_while_another_is_handled_starts_nothing(live, monkeypatch):
+    choose = live._choose
+    monkeypatch.setattr(live, "_choose", lambda store: live.begin() or choose(store))
+    press(live)
+    assert messages(live)[0].startswith("done: ")
+    press(live)
+    assert messages(live)[0].startswith("from the store: ")
+
+
 def test_train_anew_starts_at_the_first_step_keeps_nothing_and_shows_the_known_curve(live):
     press(live)
     before, lane, steps = sorted(live.store.root.rglob("*")), live.lanes[0], []

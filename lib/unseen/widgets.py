@@ -305,7 +305,7 @@ class LiveTraining(Live):
         self.train.on_click(lambda _: self.begin())
         self.anew.on_click(lambda _: self.begin(anew=True))
         self.stop.on_click(lambda _: self._stop())
-        self.stopping, self.job = threading.Event(), None
+        self.stopping, self.free, self.job = threading.Event(), threading.Lock(), None
         self.lanes = [Lane(self.stopping), Lane(self.stopping)]
         wrap = ipw.Layout(flex_flow="row wrap")
         choices = ipw.HBox([self.first, self.second, _with_hint(self.seed)], layout=wrap)
@@ -323,7 +323,7 @@ class LiveTraining(Live):
 
     def begin(self, anew: bool = False) -> None:
         """Start training in the background, unless a job is running already."""
-        if self.job is not None and self.job.is_alive():
+        if not self.free.acquire(blocking=False):  # a kernel may handle two presses in two threads at once
             return
         self.stopping.clear()
         self._lock(True)
@@ -341,6 +341,7 @@ class LiveTraining(Live):
         for job in jobs:
             job.join()
         self._lock(False)
+        self.free.release()
 
     def _lock(self, locked: bool) -> None:
         for control in (*self.choices, self.train, self.anew):

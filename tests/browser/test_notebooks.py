@@ -68,7 +68,6 @@ def test_training_is_watched_stopped_and_resumed_after_a_reload(notebook, runs_o
     live.get_by_label("seed").press("Tab")
     expect(live.get_by_text("not trained yet").filter(visible=True)).to_have_count(1)
     bare = live.locator("img:visible").get_attribute("src")
-    notebook.save()
     train.dblclick()
     expect(train).to_be_disabled()
     expect(live.get_by_label("seed")).to_be_disabled()
@@ -77,15 +76,18 @@ def test_training_is_watched_stopped_and_resumed_after_a_reload(notebook, runs_o
     assert not live.locator("div:has(> table):visible").evaluate(hidden), "answers are cut"
     expect(live.locator("img:visible")).not_to_have_attribute("src", bare)
     pictures(page, "training")
-    page.reload()
-    notebook.ready()
     assert step_in(page, r"^step ([\d,]+) of") >= 50  # the first row of the curve
     began, busy = time.monotonic(), max(1, os.getloadavg()[0] / os.cpu_count())
     stop.click()
-    stopped = live.get_by_text(re.compile("stopping|stopped at")).first
-    expect(stopped).to_be_visible()
+    expect(live.get_by_text(re.compile("stopping|stopped at")).first).to_be_visible()
     assert time.monotonic() - began < busy
     reached = step_in(page, r"^stopped at step ([\d,]+); Train resumes from here")
+    notebook.save()
+    page.reload()
+    notebook.ready()
+    live.scroll_into_view_if_needed()
+    assert step_in(page, r"^stopped at step ([\d,]+)") == reached
+    expect(live.locator("img:visible")).to_have_count(1)
     pictures(page, "stopped")
     train.dblclick()
     assert step_in(page, r"^step ([\d,]+) of .* left") >= reached
@@ -94,7 +96,7 @@ def test_training_is_watched_stopped_and_resumed_after_a_reload(notebook, runs_o
     (history,) = runs_of_all.glob("store/*/progress.csv")  # of this run alone: nothing else was trained
     steps = pd.read_csv(history)["step"].tolist()
     assert steps == [50 * (i + 1) for i in range(len(steps))]
-    expect(live.locator("[role=alert]")).to_have_count(0)
+    expect(notebook.alert).to_have_count(0)
     notebook.untroubled()
 
 
