@@ -66,8 +66,7 @@ def on_committed_results(notebook: str, monkeypatch: Any, study: Any, scale: str
     """Run the code cells of a notebook with the committed results in place of training; the names that they
     leave.
 
-    At ``smoke``, where the notebooks are run as a whole, nothing is learned, and some figures have little
-    to show.
+    The notebooks are run as a whole at ``smoke``, where nothing is learned, and at ``show``, with ``full``.
     """
     cells = json.loads((project_folder() / "notebooks" / f"{notebook}.ipynb").read_text("utf-8"))["cells"]
     monkeypatch.setattr(study, "measure", lambda *_, **__: committed_table(notebook, scale))

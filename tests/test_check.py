@@ -11,9 +11,10 @@ import nbformat
 import pytest
 
 from unseen import check, cli, exercises
-from unseen.exercises import BadEdition, BrokenAnswers, Exercise, write_edition
+from unseen.exercises import BrokenAnswers, Exercise
 from unseen.files import project_folder
 from unseen.headless import notebooks
+from unseen.pages import BadEdition, write_edition
 
 WRONG = {
     "leftmost": ["xcbac", "xababac", "xababaaba", "abc"],
@@ -336,7 +337,7 @@ def test_what_is_no_guess_is_a_sentence(ax, value, capsys):
 def test_editions_are_without_solutions_and_with_open_ones(runs, capsys):
     assert cli.main(["edition", "student"]) == cli.main(["edition", "student"]) == 0
     assert capsys.readouterr().out == f"{runs / 'student'}\n" * 2
-    write_edition("teacher")
+    write_edition("teacher", notebooks())
     for name, book in BOOKS.items():
         student, teacher = (nbformat.read(runs / which / name, 4) for which in ("student", "teacher"))
         solutions = [cell.id for cell in book.cells if "solution" in tags(cell)]
@@ -346,13 +347,13 @@ def test_editions_are_without_solutions_and_with_open_ones(runs, capsys):
 
 
 def test_an_edition_never_overwrites_what_someone_changed(runs):
-    path = write_edition("student") / "01_string_rewrites.ipynb"
+    path = write_edition("student", notebooks()) / "01_string_rewrites.ipynb"
     path.write_text("my answers")
     with pytest.raises(BadEdition, match="01_string_rewrites"):
-        write_edition("student")
+        write_edition("student", notebooks())
     assert path.read_text() == "my answers"
     with pytest.raises(BadEdition, match="known editions are student, teacher"):
-        write_edition("../pupil")
+        write_edition("../pupil", notebooks())
 
 
 @pytest.mark.parametrize("number", [path.stem[:2] for path in notebooks()])

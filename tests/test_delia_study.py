@@ -9,10 +9,10 @@ import torch
 
 from unseen.files import BrokenRun, write
 from unseen.layout import PAD
-from unseen.runs.store import Store, begun
+from unseen.runs.store import Store, begun, committed_store
 from unseen.runs.workers import Serial
 from unseen.studies import delia, delia_inside
-from unseen.studies.results import committed_store, committed_table
+from unseen.studies.results import committed_table
 from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN, at_large
 from unseen.worlds.tuning import KINDS, ask
 

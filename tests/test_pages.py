@@ -104,7 +104,7 @@ def test_the_gallery_has_a_figure_a_question_an_answer_and_minutes_for_each(fold
 
 def test_every_notebook_has_a_question_minutes_and_an_answer():
     names = [path.stem for path in notebooks()]
-    assert list(pages._asked()) == names
+    assert list(pages._questions()) == names
     about = [read_notebook(path).metadata["unseen"] for path in notebooks()]
     assert all(each["answer"].endswith(".") and each["minutes"] > 0 for each in about)
 

@@ -9,10 +9,10 @@ from unseen.evaluation import greedy_answers
 from unseen.files import BrokenRun
 from unseen.messages import Samples, hinted, pair, self_sample
 from unseen.model import Shape, build
+from unseen.runs.store import committed_store
 from unseen.runs.workers import Serial
 from unseen.studies import delia
 from unseen.studies.delia import Own, ensure_samples, nucleus
-from unseen.studies.results import committed_store
 from unseen.worlds.language import conversation, diverse, prompt_of
 from unseen.worlds.tuning import TuningSpec
 

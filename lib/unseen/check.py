@@ -21,10 +21,17 @@ from itertools import groupby, product
 from typing import Any
 
 from unseen.exercises import BadAnswer, close, exercise, guess, progress, same
-from unseen.files import project_folder
 from unseen.rewriting import LimitExceeded, MarkovAlgorithm, Rule
 
 __all__ = ["guess", "progress"]  # and the exercises below, by their names
+_PER_CENT = "That is in per cent; a share lies between 0 and 1."
+
+
+def _table(name: str) -> Any:
+    """The committed table of that name at ``full``."""
+    from unseen.studies.results import committed_table
+
+    return committed_table(name, "full")
 
 
 # 01 · String rewrites
@@ -113,7 +120,7 @@ def coverage(answer: float) -> str:
         30 / letters: "That counts letters twice that are drawn twice.",
         1.0: "Thirty draws need not show all 26: some letters come twice.",
         (1 - 1 / letters) ** 30: "That is the share that is still missing.",
-        100 * (1 - (1 - 1 / letters) ** 30): "That is in per cent; a share lies between 0 and 1.",
+        100 * (1 - (1 - 1 / letters) ** 30): _PER_CENT,
     }
     return close(answer, 1 - (1 - 1 / letters) ** 30, usual, within=0.02)
 
@@ -171,28 +178,23 @@ def targets(answer: int) -> str:
 )
 def fails(answer: tuple) -> str:
     """A rule and an input on which the model `high` fails: `(pattern, replacement, text)`"""
-    from unseen.evaluation import answer as written
-    from unseen.runs.checkpoints import import_model
+    from unseen.widgets import compare, load_demo
 
     if len(answer) != 3 or not all(isinstance(each, str) for each in answer):
         raise BadAnswer('Please answer with three texts, as in `("iss", "art", "kissmeonce")`.')
     rule, text = Rule(*answer[:2]), answer[2]
-    model, spec = import_model(project_folder() / "data" / "checkpoints" / "high.safetensors")
-    found = written(model, spec.task.layout, rule, text)
-    if found != rule.apply(text):
+    high = compare(load_demo(), rule, text).iloc[-1]
+    if not high["right"]:
         return ""
     times = {0: "In training every input held its pattern.", 1: "In training it occurred once, as here."}
-    return (
-        f"`high` writes `{found}`, which is right. {times.get(text.count(rule.pattern), 'Try more of them.')}"
-    )
+    hint = times.get(text.count(rule.pattern), "Try more of them.")
+    return f"`high` writes `{high['answer']}`, which is right. {hint}"
 
 
 @exercise("03", "The match is found at once; the layers above pass on what was found.")
 def finder(answer: int) -> str:
     """In which layer is the head whose letters of z look most at the letters of x that they match?"""
-    from unseen.studies.results import committed_table
-
-    table = committed_table("19_inside_the_model", "full")
+    table = _table("19_inside_the_model")
     jobs = table[(table["part"] == "jobs") & (table["job"] == "finds the match")]
     best = jobs[jobs["instructions"] == jobs["instructions"].max()].nlargest(1, "score")["layer"].item()
     usual = {
@@ -205,19 +207,14 @@ def finder(answer: int) -> str:
 # 04 · Training one model
 
 
-def _history_of_many() -> Any:
-    """The spec and the history of the committed run with most instructions."""
-    from unseen.scales import SHOW, scale
-    from unseen.studies.results import committed_store
-
-    spec = scale(SHOW).run(scale(SHOW).instructions[-1])
-    return spec, committed_store().history(spec)
-
-
 @exercise("04", "It has met each of its rules a few times, and can follow rules that it has not met once.")
 def met(answer: float) -> str:
     """How often has the model with many rules read each of them when half of the unseen ones are right?"""
-    spec, history = _history_of_many()
+    from unseen.runs.store import committed_store
+    from unseen.scales import SHOW, scale
+
+    spec = scale(SHOW).run(scale(SHOW).instructions[-1])
+    history = committed_store().history(spec)
     rules, batch = spec.task.instructions, spec.training.batch
     step = history[history["unseen"] >= 0.5]["step"].min()
     usual = {
@@ -266,9 +263,7 @@ def copyist(answer: float) -> str:
 
 def _results(name: str, **where: Any) -> Any:
     """Rows of a committed table of ``full`` on unseen rules, those with these values."""
-    from unseen.studies.results import committed_table
-
-    table = committed_table(name, "full").query("split == 'unseen'")
+    table = _table(name).query("split == 'unseen'")
     return table[(table[list(where)] == list(where.values())).all(axis=1)]
 
 
@@ -323,7 +318,7 @@ def one_score(answer: float) -> str:
     usual = {
         (has_op + no_op) / 2: "The two kinds are not equally frequent.",
         share * has_op + (1 - share) * no_op: "Which of the two kinds is the more frequent?",
-        100 * right: "That is in per cent; a share lies between 0 and 1.",
+        100 * right: _PER_CENT,
     }
     return close(answer, right, usual, within=0.02)
 
@@ -417,9 +412,8 @@ def room(answer: int) -> str:
 def decides(answer: str) -> str:
     """Does large k alone suffice, fail, or neither, by its interval over seeds?"""
     from unseen.studies import claims
-    from unseen.studies.results import committed_table
 
-    table = committed_table("13_semantics", "full")
+    table = _table("13_semantics")
     named = {"large k alone suffices": "suffices", "large k alone does not suffice": "fails"}
     judged = {named[each.name]: each.verdict(table).word for each in claims.CLAIMS if each.name in named}
     right = [what for what, word in judged.items() if word == claims.REPRODUCED]
@@ -471,9 +465,7 @@ def encrypted(answer: str) -> str:
 )
 def luck(answer: float) -> str:
     """How probable is it that softening wins every pair at encrypted rewriting by chance alone?"""
-    from unseen.studies.results import committed_table
-
-    rows = committed_table("15_pretrained_model", "full").query("split == 'unseen' and kind == 'has-op'")
+    rows = _table("15_pretrained_model").query("split == 'unseen' and kind == 'has-op'")
     pairs = len(rows.query("work == 'encrypted' and start == 'softened'"))
     usual = {
         1 / pairs: "That is one in the number of pairs. Multiply a half by itself, once for each.",
@@ -495,7 +487,7 @@ def lion(answer: float) -> str:
         1 / number: "So much it has if all are equal, at a = 1.",
         TAIL: "That is a. Put i = 1 into the formula.",
         (2 / number) ** TAIL - right: "That is the second one.",
-        100 * right: "That is in per cent; a share lies between 0 and 1.",
+        100 * right: _PER_CENT,
     }
     return close(answer, right, usual)
 
@@ -560,9 +552,8 @@ def _power(**changes: float) -> float:
     from math import prod
 
     from unseen.studies import law
-    from unseen.studies.results import committed_table
 
-    fitted = law.fit(law.by_seed(committed_table("17_threshold_law", "full")))
+    fitted = law.fit(law.by_seed(_table("17_threshold_law")))
     return prod(times ** fitted.contrast({name: 1})["exponent"] for name, times in changes.items())
 
 
@@ -613,9 +604,8 @@ def false_alarm(answer: float) -> str:
 def _seven(experiment: str) -> Any:
     """Mean accuracy on unseen algebra at 60 own rules, by own examples: of the mixtures or of these alone."""
     from unseen.studies.published import own
-    from unseen.studies.results import committed_table
 
-    table = own(committed_table("18_specialist_and_generalist", "full"), experiment)
+    table = own(_table("18_specialist_and_generalist"), experiment)
     table = table[table["own_rules"] == 60]
     examples = (table["own_share"] * table["budget"]).round()
     return table.groupby(examples if experiment == "7" else "budget")["accuracy"].mean()
@@ -641,9 +631,8 @@ def worth(answer: float) -> str:
 def rival(answer: str) -> str:
     """Which training set has a mixture to beat in the mean over the domains?"""
     from unseen.studies.published import DOMAINS
-    from unseen.studies.results import committed_table
 
-    rows = committed_table("18_specialist_and_generalist", "full").query("split == 'unseen'")
+    rows = _table("18_specialist_and_generalist").query("split == 'unseen'")
     rows = rows[(rows["experiment"].astype(str) == "9") & rows["setting"].isin(DOMAINS)]
     best = rows[rows["kind"].isin(DOMAINS)].groupby("setting")["accuracy"].mean().idxmax()
     mixture = "That is a mixture. It must beat what *no* mixture reaches."
@@ -669,7 +658,7 @@ def copycat(answer: float) -> str:
         0.0: "It is right wherever nothing is to be replaced.",
         NO_OPS: "That holds for letters and algebra. Is there a list that an operation does not fit?",
         1 - right: "That is the share of inputs in which there is something to replace.",
-        100 * right: "That is in per cent; a share lies between 0 and 1.",
+        100 * right: _PER_CENT,
     }
     return close(answer, right, usual, within=0.1)
 
@@ -682,9 +671,7 @@ def bystanders(answer: float) -> str:
     """With which probability do three of the other 17 heads, drawn at random, hold a reader of y?"""
     from math import comb
 
-    from unseen.studies.results import committed_table
-
-    table = committed_table("19_inside_the_model", "full").query("part == 'jobs'")
+    table = _table("19_inside_the_model").query("part == 'jobs'")
     others, three = len(table[["layer", "head"]].drop_duplicates()) - 3, 3
     right = 1 - comb(others - three, three) / comb(others, three)
     usual = {
@@ -743,9 +730,7 @@ def habit(answer: str) -> str:
         "other formats": "There the prompt names a format, so more than the token changes.",
         "task": "That is the trained operation. Which prompts differ in the token alone?",
     }
-    return same(
-        answer, "other+token".removesuffix("+token"), usual, "Which prompts differ in the token alone?"
-    )
+    return same(answer, "other", usual, "Which prompts differ in the token alone?")
 
 
 @exercise(
@@ -753,9 +738,7 @@ def habit(answer: str) -> str:
 )
 def early(answer: int) -> str:
     """In how many seeds is the task learned at the first measurement, and its plain answers are lost?"""
-    from unseen.studies.results import committed_table
-
-    table = committed_table("21_format_loss", "full").query("ratio == 0 and step > 0")
+    table = _table("21_format_loss").query("ratio == 0 and step > 0")
     first = table[table["step"] == table["step"].min()].pivot(
         index="seed", columns="prompts", values="accuracy"
     )
@@ -784,9 +767,7 @@ def visits(answer: float) -> str:
 )
 def confound(answer: str) -> str:
     """Which column grows with the ratio when each mixture is read once?"""
-    from unseen.studies.results import committed_table
-
-    table = committed_table("21_delia", "full").query("study == 'once'")
+    table = _table("21_delia").query("study == 'once'")
     spread = {name: table[name].max() / table[name].min() for name in ("updates", "task_examples", "rate")}
     usual = {
         "task_examples": "Each row of the task is read once at every ratio.",
@@ -817,9 +798,7 @@ def chance(answer: float) -> str:
 )
 def control(answer: str) -> str:
     """Which comparison shows best that plain tuning at equal rates made everything similar?"""
-    from unseen.studies.results import committed_table
-
-    table = committed_table("22_meaning", "full").query("measure == 'similarity'")
+    table = _table("22_meaning").query("measure == 'similarity'")
     last = table[(table["layer"] == table["layer"].max()) & (table["regime"] == "equal")]
     means = last.pivot_table("value", "against", "ratio")
     usual = {
@@ -848,9 +827,7 @@ def lottery(answer: float) -> str:
 @exercise("22", "What more operations buy is above all that no seed is left behind.")
 def behind(answer: int) -> str:
     """How many seeds of one operation are below the worst seed of seven operations, with diverse data?"""
-    from unseen.studies.results import committed_table
-
-    table = committed_table("22_new_token", "full").query("study == 'spread' and prompts == 'other+token'")
+    table = _table("22_new_token").query("study == 'spread' and prompts == 'other+token'")
     by = table.pivot_table("accuracy", "seed", ["ratio", "operations"])
     below = by[_amounts().best, 1] < by[_amounts().best, 7].min()
     usual = {1: "One is far below, but it is not the only one.", len(by): "That is how many seeds there are."}
@@ -896,9 +873,7 @@ def beyond(answer: float) -> str:
 )
 def mixed(answer: float) -> str:
     """How many times as long as the task's part of the composite is the diverse part, before tuning?"""
-    from unseen.studies.results import committed_table
-
-    table = committed_table("23_gradients", "full").query("part == 'all weights' and step == 0 and ratio > 0")
+    table = _table("23_gradients").query("part == 'all weights' and step == 0 and ratio > 0")
     sizes, ratio = table.groupby("gradient")["size"].mean(), table["ratio"].max()
     once = sizes["diverse"] / sizes["task"]
     usual = {
@@ -930,9 +905,7 @@ def warming(answer: float) -> str:
 @exercise("24", "Hold an accuracy against the base's own: nothing can be kept that was not there.")
 def remains(answer: float) -> str:
     """Which share of what the base could do on other operations is left at ratio 67?"""
-    from unseen.studies.results import committed_table
-
-    table = committed_table("24_delia_on_a_language_model", "full")
+    table = _table("24_delia_on_a_language_model")
     table = table.query("task == 'formatted' and prompts == 'other' and score == 'exact'")
     base = table.loc[table["method"] == "base", "value"].mean()
     tuned = table.loc[table["ratio"] == _amounts().best, "value"].mean()

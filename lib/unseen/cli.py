@@ -12,11 +12,10 @@ from typing import Any
 
 from unseen import process_group
 from unseen.errors import Explained
-from unseen.exercises import write_edition
 from unseen.fields import short
 from unseen.files import absolute, project_folder, provenance, read, runs_folder, write
 from unseen.headless import Console, notebook_path, notebooks, run_notebook
-from unseen.pages import links, working_copies, write_pages
+from unseen.pages import links, working_copies, write_edition, write_pages
 from unseen.parameters import BadParameters, check_asserts, parameters
 from unseen.report import MAIN, check_kept, results_in, write_report
 from unseen.runs import inventory
@@ -122,29 +121,31 @@ def study_notebooks(everything: bool = False) -> list[str]:
     return sorted(names, key=lambda name: name != MAIN)
 
 
-def _study(options: argparse.Namespace) -> None:
-    """Run the main job and write its report."""
-    chosen, seconds = scale(options.scale), {}
-    executor(options.scheduler)  # refuses a bad one before anything starts
-    print(f"== scale {chosen.name}: {chosen.minutes}; runs folder {runs_folder()}", flush=True)
-    for name in study_notebooks(options.all):
+def _run_each(names: list[str], scale: str, scheduler: str = "") -> dict[str, float]:
+    """Run notebooks one after the other; returns the seconds that each took, by its name."""
+    seconds = {}
+    for name in names:
         began = time.monotonic()
         print(f"== {name}", flush=True)
-        trains = "scheduler" in parameters(notebook_path(name)) and options.scheduler
-        run_notebook(name, {"scale": chosen.name} | ({"scheduler": options.scheduler} if trains else {}))
+        trains = scheduler and "scheduler" in parameters(notebook_path(name))
+        run_notebook(name, {"scale": scale} | ({"scheduler": scheduler} if trains else {}))
         seconds[name] = time.monotonic() - began
+    return seconds
+
+
+def _study(options: argparse.Namespace) -> None:
+    """Run the main job and write its report."""
+    chosen = scale(options.scale)
+    executor(options.scheduler)  # refuses a bad one before anything starts
+    print(f"== scale {chosen.name}: {chosen.minutes}; runs folder {runs_folder()}", flush=True)
+    seconds = _run_each(study_notebooks(options.all), chosen.name, options.scheduler)
     path = write_report(chosen.name, seconds)
     print(f"== done in {duration(sum(seconds.values()))}; open {path}")
 
 
 def _pages(options: argparse.Namespace) -> None:
     """Execute all notebooks and write them as pages that need no server."""
-    seconds = {}
-    for path in notebooks():
-        began = time.monotonic()
-        print(f"== {path.stem}", flush=True)
-        run_notebook(path, {"scale": SHOW})
-        seconds[path.stem] = time.monotonic() - began
+    seconds = _run_each([path.stem for path in notebooks()], SHOW)
     first = write_pages(SHOW, list(seconds))
     write_report(SHOW, seconds, first.parent, links())
     print(f"== done in {duration(sum(seconds.values()))}; open {first}")
@@ -236,7 +237,7 @@ def _clean(options: argparse.Namespace) -> None:
 
 def _edition(options: argparse.Namespace) -> None:
     """Write the notebooks for students, without solutions, or for teachers."""
-    print(write_edition(options.which))
+    print(write_edition(options.which, notebooks()))
 
 
 def _keep(options: argparse.Namespace) -> None:

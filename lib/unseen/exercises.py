@@ -1,4 +1,4 @@
-"""How exercises work: an answer is judged, kept and counted; a guess is drawn; notebooks without solutions.
+"""How exercises work: an answer is judged, kept and counted; a guess is drawn on a figure.
 
 The exercises themselves are in ``check``.  Answers are kept in ``<runs folder>/answers.json``.
 """
@@ -33,10 +33,6 @@ class BadAnswer(Explained, ValueError):
 
 class BrokenAnswers(Explained):
     """The file of answers cannot be read; the message names it and what to do."""
-
-
-class BadEdition(Explained, ValueError):
-    """An edition that is not known, or that would overwrite changed notebooks."""
 
 
 # Judging
@@ -193,20 +189,21 @@ def _keep(name: str, answer: Any, right: bool) -> None:
 
 def _standing(notebook: str) -> str:
     """How many exercises are done, and a link to the next notebook; raises as ``answers`` does."""
-    here, every = _done(exercises(notebook)), _done(exercises())
+    kept = answers()
+    here, every = (_done(some, kept) for some in (exercises(notebook), exercises()))
     following = min((each for each in _titles() if each > notebook), default="")
     onwards = f"; next: {_link(following)}" if following else ""
     return f"{here} done here, {every} in all{onwards}"
 
 
-def _done(some: list[Exercise]) -> str:
-    kept = answers()
+def _done(some: list[Exercise], kept: Mapping[str, dict[str, Any]]) -> str:
     return f"{sum(kept.get(each.name, {}).get('right', False) for each in some)} of {len(some)}"
 
 
 def progress() -> None:
     """Show all exercises as a table, with a ✓ at those that are done; raises as ``answers`` does."""
-    kept, lines = answers(), [f"{_done(exercises())} exercises done"]
+    kept = answers()
+    lines = [f"{_done(exercises(), kept)} exercises done"]
     lines += ["", "| notebook | exercise | |", "|---|---|---|"]
     for each in exercises():
         mark = "✓" if kept.get(each.name, {}).get("right") else "tried" if each.name in kept else ""
@@ -294,44 +291,3 @@ def _off(value: float, right: float | None) -> str:
     if factor <= 1.1:
         return "\nright within a tenth"
     return f"\ntoo {'high' if value > right else 'low'} by a factor of {factor:,.{0 if factor >= 10 else 1}f}"
-
-
-# Editions
-
-
-def write_edition(which: str) -> Path:
-    """Write all notebooks for a ``student`` (no solutions) or a ``teacher`` (solutions unfolded).
-
-    Returns their folder, ``<runs folder>/<which>``.  Raises ``BadEdition`` for another name, and where a
-    notebook there differs from what would be written.
-    """
-    import nbformat  # here, not above: it takes a second
-
-    if which not in _EDITIONS:
-        raise BadEdition(f"edition={which!r}: known editions are {', '.join(_EDITIONS)}")
-    folder, made = runs_folder() / which, {}
-    for path in sorted((project_folder() / "notebooks").glob("*.ipynb")):
-        book = nbformat.read(path, as_version=4)
-        made[folder / path.name] = nbformat.writes(_EDITIONS[which](book)) + "\n"
-    changed = [path.name for path, text in made.items() if path.exists() and path.read_text("utf-8") != text]
-    if changed:
-        raise BadEdition(f"{folder} holds other notebooks ({', '.join(changed)}): move or delete them first")
-    for path, text in made.items():
-        write(path, text)
-    return folder
-
-
-def _without_solutions(book: Any) -> Any:
-    from nbconvert.preprocessors import TagRemovePreprocessor
-
-    return TagRemovePreprocessor(remove_cell_tags={"solution"}).preprocess(book, {})[0]
-
-
-def _with_open_solutions(book: Any) -> Any:
-    for cell in book.cells:
-        if "solution" in cell.metadata.get("tags", []):
-            cell.metadata.pop("jupyter", None)
-    return book
-
-
-_EDITIONS = {"student": _without_solutions, "teacher": _with_open_solutions}

@@ -19,11 +19,10 @@ from typing import Any
 from unseen.errors import Explained
 from unseen.files import absolute, brief, project_folder, provenance, read, runs_folder, write
 from unseen.pages import page
-from unseen.parameters import BadParameters, checked, parameters, read_notebook, tags_of
+from unseen.parameters import MARKER, VALUES, BadParameters, checked, parameters, read_notebook, tags_of
 from unseen.runs.tables import folder_in
 from unseen.signals import polite_stops
 
-_VALUES, _MARKER = "injected-parameters", "success-marker"  # tags of the cells that are added
 _SUCCESS = "UNSEEN_SUCCESS"  # in a kernel's environment: where its success is marked, and with what
 
 
@@ -138,10 +137,10 @@ def _prepared(path: Path, values: Mapping[str, Any]) -> Any:
     book = read_notebook(path)
     lines = ["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())]
     last = f"from {__name__} import {mark_success.__name__}\n\n{mark_success.__name__}()"
-    cells = [cell for cell in book.cells if not {_VALUES, _MARKER} & tags_of(cell)]  # of an earlier run
+    cells = [cell for cell in book.cells if not {VALUES, MARKER} & tags_of(cell)]  # of an earlier run
     below = 1 + next(place for place, cell in enumerate(cells) if "parameters" in tags_of(cell))
-    cells.insert(below, new_code_cell("\n".join(lines), metadata={"tags": [_VALUES]}))
-    book.cells = [*cells, new_code_cell(last, metadata={"tags": [_MARKER]})]
+    cells.insert(below, new_code_cell("\n".join(lines), metadata={"tags": [VALUES]}))
+    book.cells = [*cells, new_code_cell(last, metadata={"tags": [MARKER]})]
     return book
 
 
@@ -204,4 +203,4 @@ def _interrupt(clients: list[Any]) -> bool:
 
 def _write_html(path: Path) -> None:
     """Write an executed notebook as one HTML file beside it, without the cell that wrote the marker."""
-    write(path.with_suffix(".html"), page(read_notebook(path), path.stem, without_cells=[_MARKER]))
+    write(path.with_suffix(".html"), page(read_notebook(path), path.stem, without_cells=[MARKER]))

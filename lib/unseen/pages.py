@@ -1,4 +1,4 @@
-"""What a reader opens: a notebook as a page that stands alone, all of them as a folder, and working copies.
+"""What a reader opens: a notebook as a page that stands alone, all of them as a folder, copies to work in.
 
 A page holds its figures and its style, and asks no other host for anything.  The folder that ``write_pages``
 makes works from a disk and from any static host; on its first page the two committed models answer in
@@ -15,13 +15,17 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from unseen.errors import Explained
 from unseen.files import project_folder, read_text, runs_folder, write
-from unseen.parameters import BadParameters, read_notebook, tags_of
+from unseen.parameters import MARKER, VALUES, BadParameters, read_notebook, tags_of
 
 TEMPLATES = Path(__file__).with_name("templates")
 FIRST, REPORT, MODELS = "index.html", "report.html", "models.js"  # in the folder of pages
-_INJECTED = "injected-parameters"  # the tag of papermill's cell
 _README_ROW = re.compile(r"^\| \[(\w+)\]\(notebooks/\1\.ipynb\) \| (.*?) \| (.*?) \|$", re.M)
+
+
+class BadEdition(Explained, ValueError):
+    """An edition that is not known, or that would overwrite changed notebooks."""
 
 
 def page(
@@ -97,7 +101,7 @@ def write_pages(scale: str, names: Sequence[str]) -> Path:
     for before, name, after in zip_longest(["", *names[:-1]], names, names[1:], fillvalue=""):
         book = read_notebook(runs_folder() / scale / f"{name}.ipynb")
         entries.append(_entry(name, book, folder))
-        text = page(book, name, links(before, after), {_INJECTED, "success-marker"})
+        text = page(book, name, links(before, after), {VALUES, MARKER})
         write(folder / f"{name}.html", text)
     write(folder / MODELS, _models())
     write(folder / FIRST, _first(entries))
@@ -125,7 +129,7 @@ def _shown(text: str) -> Any:
 
 def _entry(name: str, book: Any, folder: Path) -> str:
     """A notebook in the gallery, as HTML; its first figure is written to the folder."""
-    question, minutes = _asked().get(name, ("", ""))
+    question, minutes = _questions().get(name, ("", ""))
     about = book.metadata.get("unseen", {})
     title = html.escape(re.sub("^# ", "", book.cells[0].source.splitlines()[0]))
     lines = [
@@ -157,7 +161,7 @@ def _thumbnail(name: str, book: Any, folder: Path) -> str:
     return f"<img src='{name}.png' alt='{html.escape(cell.metadata['alt'])}' loading='lazy'>"
 
 
-def _asked() -> dict[str, list[str]]:
+def _questions() -> dict[str, list[str]]:
     """Question and minutes of each notebook by its name, as HTML: the rows of the README's table."""
     from nbconvert.filters import markdown2html
 
@@ -219,3 +223,41 @@ def _sources(book: Any) -> str:
     """The hash of what a notebook's cells say, whatever came out of them."""
     cells = [(cell.cell_type, cell.source) for cell in book.cells]
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+
+
+def write_edition(which: str, notebooks: Sequence[Path]) -> Path:
+    """Write notebooks for a ``student`` (no solutions) or a ``teacher`` (solutions unfolded).
+
+    Returns their folder, ``<runs folder>/<which>``.  Raises ``BadEdition`` for another name, and where a
+    notebook there differs from what would be written.
+    """
+    import nbformat  # here, not above: it takes a second
+
+    if which not in _EDITIONS:
+        raise BadEdition(f"edition={which!r}: known editions are {', '.join(_EDITIONS)}")
+    folder, made = runs_folder() / which, {}
+    for path in notebooks:
+        book = _EDITIONS[which](read_notebook(path))
+        made[folder / path.name] = nbformat.writes(book) + "\n"
+    changed = [path.name for path, text in made.items() if path.exists() and path.read_text("utf-8") != text]
+    if changed:
+        raise BadEdition(f"{folder} holds other notebooks ({', '.join(changed)}): move or delete them first")
+    for path, text in made.items():
+        write(path, text)
+    return folder
+
+
+def _without_solutions(book: Any) -> Any:
+    from nbconvert.preprocessors import TagRemovePreprocessor
+
+    return TagRemovePreprocessor(remove_cell_tags={"solution"}).preprocess(book, {})[0]
+
+
+def _with_open_solutions(book: Any) -> Any:
+    for cell in book.cells:
+        if "solution" in tags_of(cell):
+            cell.metadata.pop("jupyter", None)
+    return book
+
+
+_EDITIONS = {"student": _without_solutions, "teacher": _with_open_solutions}

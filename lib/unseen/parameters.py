@@ -26,6 +26,7 @@ from unseen.runs.cluster import is_scheduler
 from unseen.scales import SCALES
 from unseen.worlds.strings import CIPHER
 
+VALUES, MARKER = "injected-parameters", "success-marker"  # tags of the cells that a headless run adds
 LARGEST_NOTEBOOK = 8 * 2**20  # bytes; those of this project have 40,000, executed ones up to a million
 
 

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
-from IPython.display import Markdown
 
 from unseen.errors import Explained
 from unseen.files import (
@@ -41,13 +40,15 @@ class Mislabelled(Explained, ValueError):
     """A result is of another scale or of other runs than its label says."""
 
 
-def opening(scale: str, shown: str = SHOWN) -> Markdown:
-    """What a notebook shows at a scale, as a line for its top; a person is asked before ``paper`` starts.
+def opening(scale: str, shown: str = SHOWN) -> Any:
+    """What a notebook shows at a scale, as Markdown for its top; a person must agree before ``paper`` starts.
 
     ``shown`` is the scale whose committed results it draws at ``show``.
 
     Raises ``ValueError`` when the person does not say yes.
     """
+    from IPython.display import Markdown  # here, not above: the command starts without it
+
     if scale == SHOW:
         what = f"the committed results of `{shown}`; nothing is trained"
         return Markdown(f'**Shown here:** {what}. Set `scale = "quick"` to train them on this machine.')
@@ -199,22 +200,20 @@ def write_report(
     import nbformat  # here, not above: it takes seconds, and notebooks write tables alone
 
     source = runs_folder() / scale
-    folder = folder or source
+    folder, tables = folder or source, committed_folder(SHOW) if scale == SHOW else source
     book = nbformat.read(source / f"{MAIN}.ipynb", as_version=4)
-    for kind in ("csv", "json") if scale == SHOW else ():
-        write(source / f"{MAIN}.{kind}", read(committed_folder(SHOW) / f"{MAIN}.{kind}"))
-    book.cells = [*book.cells, nbformat.v4.new_markdown_cell(_origin(scale, seconds))]
-    for name in (f"{MAIN}.csv", f"{MAIN}.json") if folder != source else ():
-        write(folder / name, read(source / name))
+    for name in (f"{MAIN}.csv", f"{MAIN}.json") if folder != tables else ():
+        write(folder / name, read(tables / name))
+    book.cells = [*book.cells, nbformat.v4.new_markdown_cell(_origin(folder, seconds))]
     without = {"without_cells": ["solution"], "without_outputs": ["progress", "exercise"]}
     text = page(book, f"unseen: {scale}", links, **without, exclude_input=True)
     write(folder / REPORT, text)
     return folder / REPORT
 
 
-def _origin(scale: str, seconds: Mapping[str, float]) -> str:
-    """Two lists in Markdown: the notebooks of a run, and what produced the numbers."""
-    table = runs_folder() / scale / f"{MAIN}.csv"
+def _origin(folder: Path, seconds: Mapping[str, float]) -> str:
+    """Two lists in Markdown: the notebooks of a run, and what produced the table in a folder."""
+    table = folder / f"{MAIN}.csv"
     origin, results = read_json(table.with_suffix(".json"), LARGEST_TEXT), pd.read_csv(table)
     versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
     machine = f"{versions}; commit {origin['commit']}; {origin['processor']}, {origin['cores']} cores"

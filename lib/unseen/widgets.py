@@ -34,7 +34,7 @@ from unseen.model import Transformer
 from unseen.rewriting import Rule
 from unseen.runs.checkpoints import import_model
 from unseen.runs.progress import duration, headless
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import Store, committed_store, ensure
 from unseen.runs.workers import threads
 from unseen.scales import Scale
 from unseen.signals import Stopped
@@ -290,7 +290,7 @@ class LiveTraining(Live):
 
     def __init__(self, scale: Scale, store: Store | None = None, known: Store | None = None):
         self.scale, self.store = scale, store or Store()
-        self.known = known or Store(project_folder() / "data" / "store")
+        self.known = known or committed_store()
         sizes = [(f"{n:,} instructions", n) for n in scale.instructions]
         self.first = ipw.Dropdown(options=sizes, value=scale.instructions[-1], description="train on")
         others = [("nothing else", 0), *sizes]

@@ -100,6 +100,11 @@ class Store:
         return [*(path for path in found if path.is_file()), *leftovers(folder)]
 
 
+def committed_store() -> Store:
+    """The runs that come with the project, with their weights and histories."""
+    return Store(files.project_folder() / "data" / "store")
+
+
 def ensure(
     spec: RunSpec,
     store: Store,
@@ -158,15 +163,7 @@ def _trained(
 ) -> dict[str, Any]:  # fmt: skip
     """Train a run that is held, from its newest checkpoint, and write its files; what its manifest says."""
     folder, began = store.folder(spec), time.time()
-    checkpoints.same_spec(folder / "spec.json", spec)
-    write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1))
-    files.check_room(store.root, checkpoints.bytes_needed(spec))
-    for path in leftovers(folder):
-        path.unlink(missing_ok=True)
-    state = begun(spec, store, device)
-    if before := checkpoints.resume(folder, spec, state):
-        say(f"run {spec.digest()} {checkpoints.in_words(before[-1])}")
-    write(folder / "progress.csv", _csv(state.history) if state.history else "")
+    state, before = _resumed(spec, store, device, say)
 
     def watched(row: Row) -> None:
         _append(folder / "progress.csv", row)
@@ -204,6 +201,23 @@ def _trained(
         "train_seconds": state.history[-1]["seconds"],
         "resumed": before,
     }
+
+
+def _resumed(
+    spec: RunSpec, store: Store, device: str, say: Callable[[str], Any]
+) -> tuple[State, list[dict[str, Any]]]:
+    """The state of a run that is held, from its newest checkpoint, and what it was resumed from so far."""
+    folder = store.folder(spec)
+    checkpoints.same_spec(folder / "spec.json", spec)
+    write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1))
+    files.check_room(store.root, checkpoints.bytes_needed(spec))
+    for path in leftovers(folder):
+        path.unlink(missing_ok=True)
+    state = begun(spec, store, device)
+    if before := checkpoints.resume(folder, spec, state):
+        say(f"run {spec.digest()} {checkpoints.in_words(before[-1])}")
+    write(folder / "progress.csv", _csv(state.history) if state.history else "")
+    return state, before
 
 
 def _scores(model: Transformer, data: Data) -> dict[str, list[dict[str, Any]]]:

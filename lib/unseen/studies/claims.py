@@ -213,7 +213,7 @@ def _large_k(results: pd.DataFrame) -> tuple[float, float, float, str]:
     found = lower_k(results)
     large = found[found["k_low"] == found["k_low"].max()]
     values = large[large["instructions"] == large["instructions"].max()]["accuracy"]
-    mean, (low, high) = values.mean(), mean_interval(values, -inf, inf) if len(values) > 1 else (nan, nan)
+    mean, (low, high) = values.mean(), _ends(values)
     measured = f"on k below 3: {mean:.1%} (95 % interval {max(0, low):.1%} to {min(1, high):.1%})"
     if 0.1 <= mean <= 0.25 and not (low >= 0.5 or high <= 0.1):
         measured += ", which decides for neither version"
@@ -258,12 +258,8 @@ def _mix_beside_alone(results: pd.DataFrame, size: int) -> tuple[pd.Series, pd.D
     ends = pd.DataFrame({name: _ends(gap) for name, gap in gaps.items()}, index=["low", "high"]).T
     measured = f"{size:,} instructions, {len(mix)} seeds: mix {_between(mix)}; points above "
     measured += "; ".join(f"{name}: {_between(100 * gap, '.1f', -100, 100)}" for name, gap in gaps.items())
-    return (
-        mix,
-        alone,
-        ends["low"],
-        measured + (", undecided" if (ends["low"] * ends["high"] <= 0).any() else ""),
-    )
+    measured += ", undecided" if (ends["low"] * ends["high"] <= 0).any() else ""
+    return mix, alone, ends["low"], measured
 
 
 def _mixed_occurrences(results: pd.DataFrame) -> Judged:

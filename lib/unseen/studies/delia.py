@@ -29,12 +29,11 @@ from unseen.messages import Conversation, Samples, self_sample
 from unseen.model import Cache, Transformer
 from unseen.once import hold
 from unseen.runs.following import followed
-from unseen.runs.store import Store
+from unseen.runs.store import Store, committed_store
 from unseen.runs.sweep import frame, manifests
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import BySeed, Setting, amounts, scale
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.results import committed_store
 from unseen.widgets import Explorer, explore
 from unseen.worlds.base import Examples
 from unseen.worlds.language import (
@@ -416,13 +415,14 @@ def explorer(methods: Sequence[Method], store: Store) -> Explorer | None:
         example = ask(kind, run.task.split(), np.random.default_rng(number)).content
         return answers(models, run, prompt or example)
 
-    cleared = dict.fromkeys(
-        ("kind", "number"), lambda _: {"prompt": ""}
-    )  # another example replaces one's own
+    def cleared(_: Any) -> dict[str, str]:
+        """Another example replaces one's own prompt."""
+        return {"prompt": ""}
+
     return explore(
         answer,
         [],
-        cleared,
+        {"kind": cleared, "number": cleared},
         kind=ipw.Dropdown(options=KINDS, description="example"),
         number=ipw.BoundedIntText(1, 1, 1_000, description="number", tooltip="1 to 1,000"),
         prompt=ipw.Text(description="or your own", layout=ipw.Layout(width="42em", max_width="100%")),

@@ -32,8 +32,8 @@ def causes() -> str:
     fitted = law.fit(law.by_seed(committed_table("17_threshold_law", "full")))
     rows = fitted.exponents().set_index("factor")
     steps, width, alphabet = (_exponent(rows.loc[name]) for name in ("passes", "width", "alphabet"))
-    said = f"it goes with training steps to the power {steps}, with the width of the model to the power "
-    said += f"{width}, with the size of the alphabet to the power {alphabet}"
+    said = f"the threshold scales with training steps to the power {steps}, with model width to the power "
+    said += f"{width}, and with alphabet size to the power {alphabet}"
     return _LINK.format("What sets it", 17, "17_threshold_law", said)
 
 
@@ -69,8 +69,10 @@ def delia() -> str:
     """Notebooks 20 to 24: what diverse rows prevent."""
     results = committed_table("21_delia", "full").query("study == 'ratio' and prompts == 'other'")
     plain, least = (results[results["ratio"] == ratio]["accuracy"] for ratio in (0, 1))
-    said = f"tuned on a small task alone, a model answers {_per_cent(plain)} of other questions as before; "
-    said += f"with one self-sampled row beside each row of the task {_per_cent(least)}"
+    said = (
+        f"a model tuned only on a small task still answers {_per_cent(plain)} of other questions correctly; "
+    )
+    said += f"with one self-sampled row per task row, {_per_cent(least)}"
     return _LINK.format("DELIA", 21, "21_delia", said)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from unseen.files import project_folder, write
-from unseen.runs.store import Store
+from unseen.runs.store import Store, committed_store
 from unseen.scales import SHOW, SHOWN
 
 COMMITTED = ("quick", "full")  # scales of which data/results holds tables
@@ -24,11 +24,6 @@ def committed_table(name: str, scale: str) -> pd.DataFrame:
     if scale == SHOW and not path.is_file():
         path = committed_folder("quick") / path.name
     return pd.read_csv(path)
-
-
-def committed_store() -> Store:
-    """The runs that come with the project, with their weights and histories."""
-    return Store(project_folder() / "data" / "store")
 
 
 def store(scale: str) -> Store:
