@@ -6,6 +6,7 @@ from trainers import SMALL
 from unseen.runs import progress
 from unseen.runs.progress import Board, headless
 from unseen.runs.workers import Event
+from unseen.signals import Interrupted
 
 SPECS = [SMALL.with_seed(seed) for seed in range(4)]
 A, B, C, D = (spec.digest() for spec in SPECS)
@@ -78,3 +79,22 @@ def test_a_user_sees_a_bar(monkeypatch, capsys):
     seen = capsys.readouterr()
     assert "1 of 4 runs done, 1 failed" in seen.err
     assert seen.out == f"run {C} failed: no\n"
+
+
+def interrupted(board, *events):
+    with board:
+        line(board, *events)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_bar_says_what_is_kept_and_shows_no_traceback(monkeypatch):
+    monkeypatch.delenv("UNSEEN_HEADLESS", raising=False)
+    with pytest.raises(Interrupted, match="1 of 4 runs done, 1 running, 2 left; ") as caught:
+        interrupted(Board(SPECS), ("done", A), ("step", B, 6))
+    assert caught.value._render_traceback_() == [f"Interrupted: {caught.value}"]
+
+
+def test_headless_an_interrupt_stays_what_it_is(alone):
+    with pytest.raises(KeyboardInterrupt) as caught:
+        interrupted(Board(SPECS))
+    assert caught.type is KeyboardInterrupt

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from unseen.errors import Explained
+
 
 class Stopped(BaseException):
     """A user or the system stops a run; its checkpoint is kept."""
@@ -13,6 +15,12 @@ class Stopped(BaseException):
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as ``KeyboardInterrupt`` is SIGINT."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or Jupyter's stop, while a user looks on: the message says what is kept; no traceback."""
+
+    _render_traceback_ = Explained._render_traceback_
 
 
 _RAISED = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}

@@ -7,6 +7,7 @@ from dataclasses import astuple
 from tqdm.auto import tqdm
 
 from unseen.runs.workers import ENDS, Event
+from unseen.signals import Interrupted
 from unseen.specs import RunSpec
 
 SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_BARS = 10, 0.2
@@ -52,14 +53,17 @@ class Board:
         if headless():
             print(self.line(), flush=True)
         else:
-            form = "{l_bar}{bar}| {elapsed}<{remaining}"
-            self.bar = tqdm(total=len(self.specs), bar_format=form, desc=self.line())
+            form = "{l_bar}{bar}| {elapsed}, {remaining} left"
+            self.bar = tqdm(total=len(self.specs), bar_format=form, desc=self.line(), dynamic_ncols=True)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._show()
-        if self.bar is not None:
-            self.bar.close()
+        if self.bar is None:
+            return
+        self.bar.close()
+        if kind is KeyboardInterrupt:
+            raise Interrupted(f"{self.line()}; what is done is kept, and the same cell resumes") from None
 
     def report(self, event: Event) -> None:
         """Take in an event; print its reason at once, and the progress now and then."""
@@ -89,10 +93,11 @@ class Board:
         left = len(self.specs) - done - failed - running
         runs = [(self.specs[digest], step) for digest, step in self.running.items()]
         now = ", ".join(f"{name_of(spec)}: {step}/{spec.training.steps}" for spec, step in runs)
+        which = "" if self.bar is not None else f" ({now})"  # a bar is wide enough only without
         return (
             f"{done} of {len(self.specs)} runs done"
             + (f", {failed} failed" if failed else "")
-            + (f", {running} running ({now})" if running else "")
+            + (f", {running} running{which}" if running else "")
             + (f", {left} left" if left else "")
         )
 
