@@ -14,7 +14,7 @@ from unseen import check, cli, exercises
 from unseen.exercises import BrokenAnswers, Exercise
 from unseen.files import project_folder
 from unseen.headless import notebooks
-from unseen.pages import BadEdition, write_edition
+from unseen.pages import copies
 
 WRONG = {
     "leftmost": ["xcbac", "xababac", "xababaaba", "abc"],
@@ -337,7 +337,7 @@ def test_what_is_no_guess_is_a_sentence(ax, value, capsys):
 def test_editions_are_without_solutions_and_with_open_ones(runs, capsys):
     assert cli.main(["edition", "student"]) == cli.main(["edition", "student"]) == 0
     assert capsys.readouterr().out == f"{runs / 'student'}\n" * 2
-    write_edition("teacher", notebooks())
+    copies("teacher", notebooks())
     for name, book in BOOKS.items():
         student, teacher = (nbformat.read(runs / which / name, 4) for which in ("student", "teacher"))
         solutions = [cell.id for cell in book.cells if "solution" in tags(cell)]
@@ -346,14 +346,19 @@ def test_editions_are_without_solutions_and_with_open_ones(runs, capsys):
         assert [c.id for c in teacher.cells if c.metadata.get("jupyter", {}).get("source_hidden")] == []
 
 
-def test_an_edition_never_overwrites_what_someone_changed(runs):
-    path = write_edition("student", notebooks()) / "01_string_rewrites.ipynb"
+def test_an_edition_never_overwrites_what_someone_changed(runs, capsys):
+    folder, _ = copies("student", notebooks())
+    path = folder / "01_string_rewrites.ipynb"
     path.write_text("my answers")
-    with pytest.raises(BadEdition, match="01_string_rewrites"):
-        write_edition("student", notebooks())
+    assert cli.main(["edition", "student"]) == 0
+    assert f"{path} has changes of yours and is kept" in capsys.readouterr().err
     assert path.read_text() == "my answers"
-    with pytest.raises(BadEdition, match="known editions are student, teacher"):
-        write_edition("../pupil", notebooks())
+
+
+def test_an_edition_that_is_not_known_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["edition", "../pupil"])
+    assert "invalid choice: '../pupil'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [path.stem[:2] for path in notebooks()])

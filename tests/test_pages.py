@@ -214,27 +214,27 @@ def edit(path, source, outputs=()):
 
 
 def test_a_working_copy_follows_its_notebook_until_a_person_changes_it(runs, original):
-    folder, kept = pages.working_copies([original])
+    folder, kept = pages.copies("lab", [original])
     copy = folder / original.name
     assert (folder, kept, sources(copy)) == (runs / "lab", [], ["first"])
     edit(copy, "first", [new_output("stream", text="a result")])  # executed, not changed
     content = copy.read_bytes()
-    assert pages.working_copies([original])[1] == []
+    assert pages.copies("lab", [original])[1] == []
     assert copy.read_bytes() == content
     edit(original, "second")
-    assert pages.working_copies([original])[1] == []
+    assert pages.copies("lab", [original])[1] == []
     assert sources(copy) == ["second"]
     edit(copy, "mine")
-    assert pages.working_copies([original])[1] == []  # nothing new in the project
+    assert pages.copies("lab", [original])[1] == []  # nothing new in the project
     edit(original, "third")
-    assert pages.working_copies([original])[1] == ["00_start_here"]
+    assert pages.copies("lab", [original])[1] == ["00_start_here"]
     assert sources(copy) == ["mine"]
 
 
 def test_a_working_copy_that_is_no_notebook_is_left_alone(runs, original):
-    folder, _ = pages.working_copies([original])
+    folder, _ = pages.copies("lab", [original])
     (folder / original.name).write_text("half a file")
-    assert pages.working_copies([original])[1] == ["00_start_here"]
+    assert pages.copies("lab", [original])[1] == ["00_start_here"]
     assert (folder / original.name).read_text() == "half a file"
 
 
@@ -254,7 +254,7 @@ def test_lab_prints_the_first_copy_and_names_those_that_are_kept(runs, original,
 def test_pages_runs_every_notebook_at_show_and_writes_the_report_beside_them(runs, monkeypatch, capsys):
     ran = []
     monkeypatch.setattr(cli, "notebooks", lambda: [Path(f"{name}.ipynb") for name in NAMES])
-    monkeypatch.setattr(cli, "run_notebook", lambda path, given: ran.append((path.stem, given)))
+    monkeypatch.setattr(cli, "run_notebook", lambda *given: ran.append(given))
     monkeypatch.setattr(cli, "write_pages", lambda scale, names: runs / "pages" / "index.html")
     reports = []
     monkeypatch.setattr(cli, "write_report", lambda *given: reports.append(given))

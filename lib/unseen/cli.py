@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from unseen import process_group
@@ -15,7 +16,7 @@ from unseen.errors import Explained
 from unseen.fields import short
 from unseen.files import absolute, project_folder, provenance, read, runs_folder, write
 from unseen.headless import Console, notebook_path, notebooks, run_notebook
-from unseen.pages import links, working_copies, write_edition, write_pages
+from unseen.pages import copies, links, write_pages
 from unseen.parameters import BadParameters, check_asserts, parameters
 from unseen.report import MAIN, check_kept, results_in, write_report
 from unseen.runs import inventory
@@ -94,7 +95,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "notebook": {"help": "its number, name or path"},
-    "which": {"help": "student, without solutions, or teacher, with solutions unfolded"},
+    "which": {"choices": ["student", "teacher"],
+              "help": "student, without solutions, or teacher, with solutions unfolded"},
     "table": {"type": absolute, "help": "a CSV file, one run a row, columns named by fields of the spec"},
     "-p --parameter": {"action": "append", "default": [], "type": _pair, "metavar": "NAME=VALUE",
                        "help": "as often as you like"},
@@ -153,14 +155,23 @@ def _pages(options: argparse.Namespace) -> None:
 
 def _lab(options: argparse.Namespace) -> None:
     """Make or refresh working copies of the notebooks; prints the path of the first."""
-    folder, kept = working_copies(notebooks())
+    print(_copies("lab") / notebooks()[0].name)
+
+
+def _edition(options: argparse.Namespace) -> None:
+    """Write the notebooks for students, without solutions, or for teachers."""
+    print(_copies(options.which))
+
+
+def _copies(which: str) -> Path:
+    folder, kept = copies(which, notebooks())
     for name in kept:
         print(
             f"{folder / name}.ipynb has changes of yours and is kept; its notebook has changed since "
             "(delete or rename the copy to get the new one)",
             file=sys.stderr,
         )
-    print(folder / notebooks()[0].name)
+    return folder
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -233,11 +244,6 @@ def _clean(options: argparse.Namespace) -> None:
         target = inventory.put_aside(store, folder) if options.yes else "runs/broken/"
         print(f"{will}move {folder} to {target}")
     print(f"{len(litter):,} files, {len(broken):,} broken runs" + ("" if options.yes else "; --yes does it"))
-
-
-def _edition(options: argparse.Namespace) -> None:
-    """Write the notebooks for students, without solutions, or for teachers."""
-    print(write_edition(options.which, notebooks()))
 
 
 def _keep(options: argparse.Namespace) -> None:

@@ -15,17 +15,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from unseen.errors import Explained
 from unseen.files import project_folder, read_text, runs_folder, write
 from unseen.parameters import MARKER, VALUES, BadParameters, read_notebook, tags_of
 
 TEMPLATES = Path(__file__).with_name("templates")
 FIRST, REPORT, MODELS = "index.html", "report.html", "models.js"  # in the folder of pages
 _README_ROW = re.compile(r"^\| \[(\w+)\]\(notebooks/\1\.ipynb\) \| (.*?) \| (.*?) \|$", re.M)
-
-
-class BadEdition(Explained, ValueError):
-    """An edition that is not known, or that would overwrite changed notebooks."""
 
 
 def page(
@@ -187,15 +182,16 @@ def _models() -> str:
     return f"const MODELS = {json.dumps(listed)};\n"
 
 
-def working_copies(notebooks: Sequence[Path]) -> tuple[Path, list[str]]:
-    """Copy notebooks to ``<runs>/lab/``; returns the folder, and the names of outdated copies.
+def copies(which: str, notebooks: Sequence[Path]) -> tuple[Path, list[str]]:
+    """Copy notebooks to ``<runs>/<which>/``; returns the folder, and the names of outdated copies.
 
+    ``lab`` has all as they are, ``student`` no solutions, ``teacher`` solutions unfolded.
     A copy in which a person changed a cell is never overwritten.  Others are written anew when their notebook
     changes.  Each notes in its metadata what it was copied from; outputs are no changes.
     """
-    folder, kept = runs_folder() / "lab", []
+    folder, kept = runs_folder() / which, []
     for path in notebooks:
-        book, copy = read_notebook(path), folder / path.name
+        book, copy = EDITIONS[which](read_notebook(path)), folder / path.name
         book.metadata["unseen_copy"] = _sources(book)
         state = _state(copy, book.metadata["unseen_copy"])
         if state == "replace":
@@ -225,28 +221,6 @@ def _sources(book: Any) -> str:
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
 
-def write_edition(which: str, notebooks: Sequence[Path]) -> Path:
-    """Write notebooks for a ``student`` (no solutions) or a ``teacher`` (solutions unfolded).
-
-    Returns their folder, ``<runs folder>/<which>``.  Raises ``BadEdition`` for another name, and where a
-    notebook there differs from what would be written.
-    """
-    import nbformat  # here, not above: it takes a second
-
-    if which not in _EDITIONS:
-        raise BadEdition(f"edition={which!r}: known editions are {', '.join(_EDITIONS)}")
-    folder, made = runs_folder() / which, {}
-    for path in notebooks:
-        book = _EDITIONS[which](read_notebook(path))
-        made[folder / path.name] = nbformat.writes(book) + "\n"
-    changed = [path.name for path, text in made.items() if path.exists() and path.read_text("utf-8") != text]
-    if changed:
-        raise BadEdition(f"{folder} holds other notebooks ({', '.join(changed)}): move or delete them first")
-    for path, text in made.items():
-        write(path, text)
-    return folder
-
-
 def _without_solutions(book: Any) -> Any:
     from nbconvert.preprocessors import TagRemovePreprocessor
 
@@ -260,4 +234,4 @@ def _with_open_solutions(book: Any) -> Any:
     return book
 
 
-_EDITIONS = {"student": _without_solutions, "teacher": _with_open_solutions}
+EDITIONS = {"lab": lambda book: book, "student": _without_solutions, "teacher": _with_open_solutions}
