@@ -89,7 +89,7 @@ def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
         rows = {"published": claim.published, "criterion": claim.criterion}
         rows |= {} if scale == SHOW else {f"this run (`{scale}`)": now}
         rows |= {f"committed, `{name}`": claim.verdict_in(committed_folder(name)) for name in COMMITTED}
-        lines = [f"**{claim.name}: {now.word}**", "", "| | |", "|---|---|"]
+        lines = [f"**{claim.name}: {now.word}**", "", "| | |", "|:---|:---|"]
         tables.append("\n".join(lines + [f"| {name} | {text} |" for name, text in rows.items()]))
     return "\n\n".join(tables)
 
