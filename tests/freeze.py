@@ -28,6 +28,7 @@ TASKS = {
     ),
     "long strings": TaskSpec(**FEW, pattern_length=20, replacement_length=18, input_length=50),
     "decoys": TaskSpec(**FEW, input_length=32, occurrences=2, also_occurrences="1", decoys=2),
+    "decoys anywhere": TaskSpec(**FEW, decoys=2, decoys_at="anywhere"),
     "tapes": TapeSpec(**FEW),
     "drills": DrillSpec(**FEW),
     "domains": DomainSpec(letter_examples=400, algebra_examples=300, list_examples=300),
@@ -48,6 +49,7 @@ _BASE = RunSpec(
 )
 RECIPES = {
     "modern": (ModelSpec(layers=2, width=32), _STEPS),
+    "no help": (ModelSpec(layers=2, width=32, look_back=0, prompt_attention="causal"), _STEPS),
     "gpt2": (ModelSpec("gpt2", layers=2, width=32, mlp_ratio=4), _TUNING.but(decay_share=1.0)),
     "all weights": (None, _TUNING),
     "token rate": (None, _TUNING.but(token_rate=1e-2)),
