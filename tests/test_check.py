@@ -232,6 +232,16 @@ def test_an_answer_is_kept_and_counted_and_a_right_one_stays(runs, capsys):
     )
 
 
+def test_several_answers_are_one_and_none_is_no_answer(runs, capsys):
+    check.fails("a", "b", "c")
+    assert kept(runs)["fails"]["answer"] == str(("a", "b", "c"))
+    check.leftmost("xcbaaba", "or this")
+    check.leftmost()
+    said = capsys.readouterr().out
+    assert "Write a text in quotation marks" in said
+    assert "**Not answered yet.**" in said
+
+
 def test_no_answer_keeps_nothing_and_says_how_to_answer(runs, capsys):
     check.leftmost(...)
     check.targets(None)

@@ -57,8 +57,12 @@ class Exercise:
     kind: type
     hint: Callable[[Any], str]  # nothing for a right answer
 
-    def __call__(self, answer: Any) -> None:
-        """Show the verdict on an answer and how many exercises are done; keep the answer if there is one."""
+    def __call__(self, *answers: Any) -> None:
+        """Show the verdict on an answer and how many exercises are done; keep the answer if there is one.
+
+        Several answers are one tuple.
+        """
+        answer = answers[0] if len(answers) == 1 else answers or ...
         verdict = self.verdict(answer)
         try:
             if not _missing(answer):

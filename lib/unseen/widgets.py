@@ -361,7 +361,7 @@ class Lane(ipw.VBox):
     def __init__(self, stopping: threading.Event):
         self.stopping, self.spec = stopping, None
         self.title, self.message = ipw.HTML(), ipw.HTML()
-        self.bar = ipw.IntProgress(min=0, layout=ipw.Layout(width="100%"))
+        self.bar = ipw.IntProgress(min=0, layout=ipw.Layout(width="auto"))
         self.picture = ipw.Image(format="png", layout=ipw.Layout(max_width="100%"))
         self.answers = ipw.HTML()
         parts = [self.title, self.bar, self.message, self.picture, self.answers]

@@ -147,10 +147,10 @@ def readings(results: pd.DataFrame, published: PublishedThreshold) -> list[str]:
     first, last = published.never_below, published.always_from
     where = "below" if threshold.middle < first else "above" if threshold.middle > last else "in"
     factor = 81 ** (1 / threshold.steepness)
-    step = (f"The fitted curve, {threshold.top:.0%} high, reaches half of its height at {threshold} and "
-            f"rises from a tenth to nine tenths of it within a factor of {factor:.1f}. The middle is {where} "
-            f"the range of {first:,} to {last:,} in which the paper's models, at its size, start to "
-            "generalise.")  # fmt: skip
+    half = f"half of its own height ({threshold.top:.0%})"
+    step = (f"A curve fitted to all models reaches {half} at {threshold}, and rises from a tenth to "
+            f"nine tenths of it within a factor of {factor:.1f}. The half lies {where} the range of {first:,} to "
+            f"{last:,} in which the paper's models, at its size, start to generalise.")  # fmt: skip
     return [both, step]
 
 
