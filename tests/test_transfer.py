@@ -41,7 +41,7 @@ def test_the_old_settings_without_decoys_are_those_of_the_committed_tables():
     """So their runs can be trained again, and the shortcut be shown on their inputs."""
     for name in ("quick", "full"):
         olds = {
-            "13_semantics": transfer.semantics(name, "open_semantics"),
+            "13_shortcut": transfer.semantics(name, "open_semantics"),
             "14_shortcut": transfer.occurrences(name, "shortcut"),
         }
         for table, settings in olds.items():

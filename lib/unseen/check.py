@@ -409,10 +409,12 @@ def room(answer: int) -> str:
 
 @exercise("13", "An interval may leave a question open; single seeds lie on both sides of it.")
 def decides(answer: str) -> str:
-    """Does large k alone suffice, fail, or neither, by its interval over seeds?"""
+    """Does large k alone suffice, fail, or neither, by the share of seeds above chance?"""
+    from unseen.scales import SHOW
     from unseen.studies import claims
+    from unseen.studies.results import committed_table
 
-    table = _table("13_semantics")
+    table = committed_table("13_semantics", SHOW)
     named = {"large k alone suffices": "suffices", "large k alone does not suffice": "fails"}
     judged = {named[each.name]: each.verdict(table).word for each in claims.CLAIMS if each.name in named}
     right = [what for what, word in judged.items() if word == claims.REPRODUCED]

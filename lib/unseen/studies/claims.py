@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from unseen.files import hash_of, project_folder, write
+from unseen.files import hash_of, project_folder, seal, write
 from unseen.scales import SHOW
 from unseen.stats import crosses, half_at, interval, mean_interval, wilson
 from unseen.studies.published import DOMAINS, INSTRUCTION_DIVERSITY, TEXTS, UNEVEN, WORKS, lower_k, own
@@ -169,6 +169,10 @@ class Claim:
         paths = (folder / f"{name}.csv" for name in (self.notebook, self.settled) if name)
         return next((path for path in paths if path.is_file()), None)
 
+    def simulated_on(self, table: Path) -> str:
+        """What a rate depends on besides the judge, as sixteen hexadecimal digits."""
+        return seal({"table": hash_of(table), "parts": self.parts, "without": self.without})[:16]
+
     def verdict_in(self, folder: Path) -> Verdict:
         """The verdict from the table in a folder of results; ``not run`` if it is not there."""
         path = self.table_in(folder)
@@ -227,20 +231,28 @@ def false_passes(claim: Claim, results: pd.DataFrame, draws: int = _DRAWS) -> fl
 def write_false_passes(data: Path) -> pd.DataFrame:
     """Simulate the rate of each claim on the committed tables, and write ``false_passes.csv`` in ``data``.
 
-    Columns: claim, scale, seeds, rate, draws, seed (of the draws), table (the beginning of its hash).
+    Columns: claim, scale, seeds, rate, draws, seed (of the draws), of (``simulated_on``).  What is there
+    already of the same table and parts is kept.
     """
+    path = data / "false_passes.csv"
+    known = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    known = {tuple(row[name] for name in ("claim", "of", "draws", "seed")): row for row in known}
     rows = []
     for claim in CLAIMS:
         for scale in COMMITTED:
             verdict = claim.verdict_in(data / "results" / scale)
             if verdict.word in (NOT_RUN, NOT_TESTABLE):
                 continue
-            path = claim.table_in(data / "results" / scale)
-            row = {"claim": claim.name, "scale": scale, "seeds": verdict.seeds}
-            row |= {"rate": false_passes(claim, pd.read_csv(path)), "draws": _DRAWS, "seed": _DRAWN_BY}
-            rows.append(row | {"table": hash_of(path)[:16]})
+            found = claim.table_in(data / "results" / scale)
+            row = {"claim": claim.name, "scale": scale, "seeds": verdict.seeds, "rate": nan}
+            row |= {"draws": _DRAWS, "seed": _DRAWN_BY, "of": claim.simulated_on(found)}
+            if old := known.get((claim.name, row["of"], _DRAWS, _DRAWN_BY)):
+                row["rate"] = old["rate"]
+            else:
+                row["rate"] = false_passes(claim, pd.read_csv(found))
+            rows.append(row)
     table = pd.DataFrame(rows)
-    write(data / "false_passes.csv", table.to_csv(index=False, lineterminator="\n"))
+    write(path, table.to_csv(index=False, lineterminator="\n"))
     return table
 
 
