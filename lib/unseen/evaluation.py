@@ -22,7 +22,7 @@ _CHUNK = 512  # examples decoded at a time
 def greedy_answers(model: Transformer, prompts: np.ndarray) -> np.ndarray:
     """The model's own answers (N, O), uint8, to prompts (N, P): the likeliest token, fed back, O times."""
     device = next(model.parameters()).device
-    length = model.shape.context - model.shape.prompt + 1
+    length = model.shape.context - prompts.shape[1] + 1
     parts = []
     for chunk in np.array_split(prompts, range(_CHUNK, len(prompts), _CHUNK)):
         cache, tokens = Cache(len(model.blocks)), torch.from_numpy(chunk).to(device, torch.long)
@@ -42,10 +42,10 @@ def all_right(model: Transformer, examples: Examples) -> np.ndarray:
     reads the same text) at a tenth of the time; the history of a run uses it.
     """
     device = next(model.parameters()).device
-    answers, tokens = [], examples.tokens()
+    answers, tokens, length = [], examples.tokens(), examples.answers.shape[1]
     for chunk in np.array_split(tokens, range(_CHUNK, len(tokens), _CHUNK)):
         ids = torch.from_numpy(chunk).to(device, torch.long)
-        answers.append(model(ids[:, :-1]).argmax(-1).to("cpu", torch.uint8).numpy())
+        answers.append(model(ids[:, :-1])[:, -length:].argmax(-1).to("cpu", torch.uint8).numpy())
     return exact_match(np.concatenate(answers), examples)
 
 

@@ -40,6 +40,9 @@ class Layout:
     ``parts`` are the letters of x, y and z where every prompt is ``x→y|z=``.  They are the same in every
     prompt, or with ``least`` between that and ``parts``, each padded to its longest.  Without parts, prompts
     of any length are filled up on the left.  The last of the ``words`` is the new token of fine-tuning.
+
+    ``labels`` are the places in a text that the loss counts, where they are others than the answer's: a model
+    then gives logits from before the first of them on, and reads what comes before in both directions.
     """
 
     alphabet: str
@@ -48,6 +51,7 @@ class Layout:
     words: tuple[str, ...] = ()
     parts: tuple[int, int, int] | None = None
     least: tuple[int, int, int] | None = None
+    labels: tuple[int, ...] = ()
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:

@@ -38,7 +38,8 @@ class Shape:
     @classmethod
     def of(cls, layout: Layout) -> "Shape":
         """The sizes of a layout."""
-        return cls(len(layout.vocabulary), layout.prompt_length, layout.context)
+        prompt = layout.labels[0] if layout.labels else layout.prompt_length
+        return cls(len(layout.vocabulary), prompt, layout.context)
 
 
 class Cache:

@@ -4,7 +4,7 @@
 True
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +24,29 @@ def loss_of(model: nn.Module, tokens: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), tokens[:, -logits.size(1) :].flatten())
 
 
-def objective_of(training: TrainingSpec, base: Transformer | None = None) -> Objective:
-    """What a run minimises; raises ``ValueError`` when it keeps to a base and there is none."""
+def loss_at(places: Sequence[int]) -> Objective:
+    """The mean cross-entropy at some places of a text (see ``Layout.labels``) in place of its answer's."""
+
+    def objective(model: nn.Module, tokens: Tensor) -> Tensor:
+        logits, right = model(tokens[:, :-1]), tokens[:, places]  # (B, O, V), (B, places)
+        at = [place - tokens.size(1) + logits.size(1) for place in places]
+        return F.cross_entropy(logits[:, at].flatten(0, 1), right.flatten())
+
+    return objective
+
+
+def objective_of(
+    training: TrainingSpec, base: Transformer | None = None, labels: Sequence[int] = ()
+) -> Objective:
+    """What a run minimises; raises ``ValueError`` when it keeps to a base and there is none, and when
+    anything is added to the loss at ``labels``.
+    """
     if (training.kl or training.pull) and base is None:
         raise ValueError("kl and pull need the base that the run started from")
     if not (training.kl or training.pull or training.smoothing):
-        return loss_of
+        return loss_at(labels) if labels else loss_of
+    if labels:
+        raise ValueError("kl, pull and smoothing are of whole answers; this world's loss is at labels alone")
 
     def objective(model: nn.Module, tokens: Tensor) -> Tensor:
         logits = model(tokens[:, :-1])  # (B, O, V)

@@ -145,7 +145,8 @@ def _assisted(spec: RunSpec, device: str, group: ProcessGroup) -> dict[str, Any]
     """What the other processes of a group do: compute their shares, from the leader's first state."""
     if (manifest := group.same(None)) is None:
         ignore = [lambda _: None] * 2
-        train(spec, start(spec, device), data_of(spec), *ignore, group, objective_of(spec.training))
+        objective = objective_of(spec.training, labels=spec.task.layout.labels)
+        train(spec, start(spec, device), data_of(spec), *ignore, group, objective)
         manifest = group.same(None)
     return manifest
 
@@ -184,7 +185,7 @@ def _trained(
     base = store.base(spec).to(device) if spec.training.kl or spec.training.pull else None
     data = data_of(spec)
     try:
-        objective = objective_of(spec.training, base)
+        objective = objective_of(spec.training, base, spec.task.layout.labels)
         train(spec, state, data, watched, save, group, objective, lambda state: stoppable(check, state))
     except Diverged as error:
         note(folder, "diverged", str(error))

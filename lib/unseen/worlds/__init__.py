@@ -3,6 +3,8 @@ oracle.
 """
 
 from unseen.worlds.base import Task
+from unseen.worlds.contexts import ContextSpec
+from unseen.worlds.dialect import DialectSpec
 from unseen.worlds.domains import DomainSpec
 from unseen.worlds.drills import DrillSpec
 from unseen.worlds.language import LanguageSpec
@@ -12,5 +14,15 @@ from unseen.worlds.tuning import TuningSpec
 
 # By the ``world`` that a stored task names; string rewriting names none.  A new world is one more name here.
 WORLDS: dict[str, type[Task]] = {
-    each.world: each for each in (TaskSpec, DomainSpec, DrillSpec, LanguageSpec, TapeSpec, TuningSpec)
+    each.world: each
+    for each in (
+        TaskSpec,
+        ContextSpec,
+        DialectSpec,
+        DomainSpec,
+        DrillSpec,
+        LanguageSpec,
+        TapeSpec,
+        TuningSpec,
+    )
 }

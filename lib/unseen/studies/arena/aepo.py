@@ -1,0 +1,299 @@
+"""Annotation-Efficient Preference Optimization (AEPO): which two of N sampled answers should be compared.
+
+*Claim.* At equal annotations, DPO on pairs that are representative and diverse beats random pairs, and
+West-of-N, which annotates all N answers of fewer prompts and keeps the best and the worst.
+*Source.* Jinnai and Honda, arXiv 2405.13541, and the released code (CyberAgentAILab/annotation-efficient-po,
+MIT); DPO: Rafailov and others, arXiv 2305.18290.
+*Formula.* Of a set Y of k answers out of N, with similarities S without their diagonal,
+f(Y) = sum of S(y, y') over y in Y and all y' / (k (N - 1)) - λ sum of S(y, y') within Y / (k (k - 1)).
+DPO: -log sigmoid(β (log-ratio of the chosen - log-ratio of the rejected)), ratios to the tuned
+model.
+*Ours.* With k = 2 the best pair is found by trying all pairs, in place of a greedy choice and swaps.  The
+embedding is the mean last hidden state of the model that answers; the annotator is minus the edit distance
+to the right answer, plus noise, and decides ties by a coin.
+
+    >>> close = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.1], [0.0, 0.1, 1.0]])
+    >>> [representative(close, trade).tolist() for trade in (0.0, 2.0)]
+    [[0, 1], [0, 2]]
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unseen.evaluation import all_right
+from unseen.model import Transformer
+from unseen.objectives import Objective
+from unseen.runs.following import followed
+from unseen.runs.store import Store, begun
+from unseen.runs.sweep import frame
+from unseen.runs.workers import Executor, Tell
+from unseen.scales import amounts
+from unseen.specs import RunSpec
+from unseen.studies.arena import ual
+from unseen.studies.arena.answers import chunks, log_probabilities, log_probability, sampled
+from unseen.studies.delia import base_run, ready
+from unseen.training import Data, train
+from unseen.worlds.base import Examples, generator
+from unseen.worlds.dialect import DialectSpec
+
+BETA = 0.1
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to choose two of ``answers`` sampled answers; all are ``annotated``, or only the two."""
+
+    how: str
+    answers: int = 8
+    trade: float = 0.0
+    all: bool = False
+
+    @property
+    def annotated(self) -> int:
+        """Annotations that a prompt takes."""
+        return self.answers if self.all else 2
+
+
+ARMS = {
+    "random pair": Arm("random", 2),
+    "random pair, coin decides": Arm("coin", 2),
+    "random, but different": Arm("different"),
+    "AEPO λ = 0": Arm("aepo"),
+    "AEPO λ = 0.5": Arm("aepo", trade=0.5),
+    "AEPO λ = 1": Arm("aepo", trade=1.0),
+    "AEPO λ = 2": Arm("aepo", trade=2.0),
+    "AEPO λ = 1, N = 32": Arm("aepo", 32, 1.0),
+    "West-of-4": Arm("west", 4, all=True),
+    "West-of-8": Arm("west", 8, all=True),
+    "most and least likely": Arm("likely"),
+    "oracle: right and nearest wrong": Arm("oracle"),
+}
+UNTUNED = "β = 0: the tuned model"
+
+
+# The method
+
+
+def representative(similar: np.ndarray, trade: float) -> np.ndarray:
+    """The two of N answers (2,) with the largest f, from their similarities (N, N); ``trade`` is λ."""
+    others = (similar.sum(1) - similar.diagonal()) / (2 * (len(similar) - 1))
+    pairs = np.array(list(combinations(range(len(similar)), 2)))
+    gain = others[pairs].sum(1) - trade * similar[pairs[:, 0], pairs[:, 1]]
+    return pairs[gain.argmax()]
+
+
+def preference_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
+    """DPO's loss from the log-ratios (B,) of the chosen and of the rejected answers to the reference model.
+
+    >>> round(preference_loss(torch.zeros(1), torch.zeros(1), 0.1).item(), 3)
+    0.693
+    """
+    return -F.logsigmoid(beta * (chosen - rejected)).mean()
+
+
+def preference(reference: nn.Module, beta: float, length: int, end: int) -> Objective:
+    """DPO as an objective: of rows (B, P + 2 O), a prompt with the chosen and the rejected answer."""
+
+    def objective(model: nn.Module, tokens: Tensor) -> Tensor:
+        prompts, chosen, rejected = tokens.tensor_split((-2 * length, -length), 1)
+        rows = torch.cat([torch.cat([prompts, each], 1) for each in (chosen, rejected)])
+        ratios = log_probability(model(rows[:, :-1]), rows[:, -length:], end)
+        with torch.no_grad():
+            before = log_probability(reference(rows[:, :-1]), rows[:, -length:], end)
+        return preference_loss(*(ratios - before).chunk(2), beta)
+
+    return objective
+
+
+# Answers, and who annotates them
+
+
+class Pool(NamedTuple):
+    """Prompts (M) with their right answers, and N sampled answers to each: ``answers`` (M, N, O),
+    ``rewards`` and ``likely`` (log probability), both (M, N), ``similar`` (M, N, N).
+    """
+
+    examples: Examples
+    answers: np.ndarray
+    rewards: np.ndarray
+    likely: np.ndarray
+    similar: np.ndarray
+
+
+def pool(run: RunSpec, model: Transformer, prompts: int, number: int, seed: int) -> Pool:
+    """``number`` answers of a model to each of some fresh prompts about the task of a run."""
+    task, layout = run.task, run.task.layout
+    rng = generator(seed, "prompts of preferences")
+    examples = task.of_rows(task.rows(task.split().seen, np.arange(prompts) % task.instructions, rng))
+    each = np.repeat(np.arange(prompts), number)
+    end, length = layout.special("end"), layout.answer_length
+    drawn = replace(examples.where(each), answers=sampled(model, examples.prompts[each], length, end, seed))
+    rewards = [-distance(drawn.texts(i)[1], examples.texts(at)[1]) for i, at in enumerate(each)]
+    shape = (prompts, number)
+    states = F.normalize(embedded(model, drawn), dim=1).view(*shape, -1)
+    return Pool(
+        examples,
+        drawn.answers.reshape(*shape, -1),
+        np.array(rewards, float).reshape(shape),
+        log_probabilities(model, drawn).numpy().reshape(shape),
+        (states @ states.mT).numpy(),
+    )
+
+
+def distance(one: str, other: str) -> int:
+    """The edit distance of two texts (Levenshtein).
+
+    >>> distance("ABCD", "ACBD"), distance("", "AB")
+    (2, 2)
+    """
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, start=1):
+        before, row = row, [i]
+        for j, beside in enumerate(other, start=1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (letter != beside)))
+    return row[-1]
+
+
+@torch.no_grad()
+def embedded(model: Transformer, examples: Examples) -> Tensor:
+    """The mean last hidden state (N, C) over the letters of each answer and its end."""
+    end, length, parts = examples.layout.special("end"), examples.answers.shape[1], []
+    for tokens in chunks(examples):
+        x = model.embed(tokens[:, :-1])
+        for block in model.blocks:
+            x = block(x, 0, 0, model.mask, None, None)
+        answers = tokens[:, -length:-1]
+        counts = ((answers == end).cumsum(1) - (answers == end).long() == 0).float()[..., None]
+        parts.append((x[:, 1 - length :] * counts).sum(1) / counts.sum(1))
+    return torch.cat(parts)
+
+
+# Which pairs
+
+
+def pairs(arm: Arm, found: Pool, noise: float, rng: np.random.Generator) -> tuple[Examples, pd.DataFrame]:
+    """The pairs that an arm has compared, the preferred answer first: rows of DPO, and what they are like.
+
+    The annotator sees rewards with normal ``noise``.  Columns: chosen, rejected (their true rewards).
+    """
+    size = len(found.rewards)
+    seen = found.rewards + noise * rng.standard_normal(found.rewards.shape)
+    judged = np.where(arm.how == "coin", 0.0, seen) + 1e-6 * rng.random(seen.shape)  # a coin at ties
+    rows, lines = [], []
+    for at in range(size):
+        if arm.how == "oracle":
+            wrong = np.flatnonzero(found.rewards[at] < 0)
+            nearest = wrong[found.rewards[at][wrong].argmax()] if wrong.size else 0
+            both = [found.examples.answers[at], found.answers[at, nearest]]
+            rewards = (0.0, found.rewards[at, nearest])
+        else:
+            two = np.asarray(_two(arm, found, at, judged[at], rng))
+            two = two[judged[at][two].argsort()[::-1]]
+            both, rewards = found.answers[at, two], found.rewards[at, two]
+        rows.append(np.concatenate(both))
+        lines.append(rewards)
+    examples = replace(found.examples, answers=np.stack(rows))
+    return examples, pd.DataFrame(lines, columns=["chosen", "rejected"])
+
+
+def _two(arm: Arm, found: Pool, at: int, judged: np.ndarray, rng: np.random.Generator) -> Sequence[int]:
+    """Which two answers to the prompt at ``at`` are compared; the annotator saw all of West-of-N's."""
+    if arm.how == "aepo":
+        return representative(found.similar[at], arm.trade)
+    if arm.how == "west":
+        return judged.argmax(), judged.argmin()
+    if arm.how == "likely":
+        return found.likely[at].argmax(), found.likely[at].argmin()
+    if arm.how == "different":
+        different = np.flatnonzero((found.answers[at] != found.answers[at, 0]).any(1))
+        return 0, int(different[0]) if different.size else 1
+    return 0, 1  # random, as they were drawn
+
+
+# What is trained
+
+
+def tuned(name: str) -> RunSpec:
+    """The tuning of a scale that stops half-way: its model answers, and DPO starts from it."""
+    much, run = amounts("aepo", name), ual.student(name)
+    task = DialectSpec(certain=much.compounds, shared=0, corrupted=0, examples=much.compounds * much.rows)
+    return run.but(task=task, training=run.training.but(steps=much.tuning, evaluate_every=much.tuning))
+
+
+def preferring(name: str, arm: str, run: RunSpec) -> RunSpec:
+    """The DPO of an arm from a tuned model: as many pairs as its annotations pay for, equal updates."""
+    much = amounts("aepo", name)
+    count = much.annotations // ARMS[arm].annotated
+    training = run.training.but(
+        steps=much.updates, batch=16, learning_rate=much.rate, evaluate_every=much.updates
+    )
+    return run.but(
+        task=run.task.but(examples=count),
+        model=run.model.but(base=run.digest()),
+        training=training,
+    )
+
+
+def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
+    """A row per arm and seed; what is missing is trained first.
+
+    Columns: arm, seed, right (greedy answers to fresh queries), likely (mean probability of the right
+    answer), language (right answers at large), reward (mean of the compared answers), apart (share of pairs
+    whose true rewards differ), wrong (share of those in which the worse answer is preferred), prompts,
+    annotations, run.
+    """
+    ready([base_run(name)], executor)
+    much = amounts("aepo", name)
+    runs = [tuned(name).with_seed(seed) for seed in much.seeds]
+    frame(runs, Store(), executor)
+    tables = followed(runs, follow_tuned, "aepo-tuned-1", executor, UNTUNED)
+    for arm in ARMS:
+        specs = [preferring(name, arm, run) for run in runs]
+        follow = partial(follow_arm, arm=arm, noise=much.noise)
+        tables += followed(specs, follow, f"aepo-{list(ARMS).index(arm)}-{much.noise:g}-1", executor, arm)
+    return pd.concat(tables, ignore_index=True)
+
+
+def follow_tuned(run: RunSpec, tell: Tell) -> pd.DataFrame:
+    """What the tuned model scores by itself: DPO's gradient is zero where β is."""
+    return pd.DataFrame([{"arm": UNTUNED, "seed": run.task.rule_seed, **scored(run, Store().model(run)),
+                          "run": run.digest()}])  # fmt: skip
+
+
+def follow_arm(run: RunSpec, tell: Tell, arm: str, noise: float, beta: float = BETA) -> pd.DataFrame:
+    """Choose pairs, train on them, and measure the model, for a worker."""
+    way, seed, reference = ARMS[arm], run.task.rule_seed, Store().base(run)
+    found = pool(run, reference, run.task.examples, way.answers, seed)
+    examples, about = pairs(way, found, noise, generator(seed, f"annotator of {arm}"))
+    layout, state = run.task.layout, begun(run, Store(), "cpu")
+    objective = preference(reference, beta, layout.answer_length, layout.special("end"))
+    train(run, state, Data(None, examples, {}), lambda row: tell(int(row["step"])), objective=objective)
+    apart = about[about["chosen"] != about["rejected"]]
+    of_pairs = {
+        "reward": about.to_numpy().mean(),
+        "apart": len(apart) / len(about),
+        "wrong": (apart["chosen"] < apart["rejected"]).mean(),
+        "prompts": len(about),
+        "annotations": len(about) * way.annotated,
+    }
+    line = {"arm": arm, "seed": seed, **scored(run, state.model), **of_pairs, "run": run.digest()}
+    return pd.DataFrame([line])
+
+
+def scored(run: RunSpec, model: Transformer) -> dict[str, float]:
+    """How often a model is right on fresh queries and on the language at large."""
+    asked = run.task.evaluation(run.task.split(), run.evaluation.examples, run.evaluation.seed)
+    return {
+        "right": float(all_right(model, asked["seen"]).mean()),
+        "likely": float(log_probabilities(model, asked["seen"]).exp().mean()),
+        "language": float(all_right(model, asked["unseen"]).mean()),
+    }

@@ -1,0 +1,55 @@
+"""Whole answers of a model: how likely they are, and new ones drawn at random."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unseen.model import Cache, Transformer
+from unseen.studies.delia import nucleus
+from unseen.worlds.base import Examples
+
+_CHUNK = 512  # examples read at a time
+
+
+def log_probability(logits: Tensor, answers: Tensor, end: int) -> Tensor:
+    """The log probability (B,) in nats of each answer (B, O), its first end token included, by its logits
+    (B, O, V).
+
+    >>> certain = torch.tensor([[[0.0, 9.0], [0.0, 0.0]]])
+    >>> log_probability(certain, torch.tensor([[1, 0]]), end=1).item() > -0.001
+    True
+    """
+    said = logits.log_softmax(-1).gather(-1, answers[..., None]).squeeze(-1)
+    behind = (answers == end).cumsum(1) - (answers == end).long() > 0
+    return said.masked_fill(behind, 0.0).sum(1)
+
+
+def chunks(examples: Examples) -> Iterator[Tensor]:
+    """The tokens of examples, prompt and answer, some hundreds at a time: (n, P + O)."""
+    for part in np.array_split(examples.tokens(), range(_CHUNK, len(examples), _CHUNK)):
+        yield torch.from_numpy(part).long()
+
+
+@torch.no_grad()
+def log_probabilities(model: Transformer, examples: Examples) -> Tensor:
+    """The log probability (N,) in nats of the answer of each example."""
+    end, length = examples.layout.special("end"), examples.answers.shape[1]
+    parts = [log_probability(model(ids[:, :-1]), ids[:, -length:], end) for ids in chunks(examples)]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def sampled(model: Transformer, prompts: np.ndarray, length: int, end: int, seed: int) -> np.ndarray:
+    """An answer (N, O), uint8, drawn at temperature 1 to each prompt (N, P), filled up with end tokens."""
+    parts, generator = [], torch.Generator().manual_seed(seed)
+    for chunk in np.array_split(prompts, range(_CHUNK, len(prompts), _CHUNK)):
+        cache, tokens, written = Cache(len(model.blocks)), torch.from_numpy(chunk).long(), []
+        for _ in range(length):
+            tokens = nucleus(model(tokens, cache)[:, -1], 1.0, 1.0, generator)[:, None]
+            written.append(tokens)
+        parts.append(torch.cat(written, 1))
+    answers = torch.cat(parts)
+    ended = (answers == end).cumsum(1) > 0
+    return answers.masked_fill(ended, end).numpy().astype(np.uint8)

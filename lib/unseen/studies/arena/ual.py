@@ -1,0 +1,241 @@
+"""Uncertainty Aware Learning (UAL): each sample's labels are smoothed by that sample's own uncertainty.
+
+*Claim.* At equal data and steps this beats hard labels, and the same amount of smoothing for all.
+*Source.* Wang and others, ACL 2024, pages 11087 to 11099, arXiv 2406.04854; no code was published.
+*Formula.* A more capable model says before training how uncertain each sample i is (u_i); v_i is linear in
+u_i; the loss of each token is cross-entropy towards (1 - v_i) of its label and v_i of the uniform
+distribution.
+*Ours.* The slope of the map was not published: here v_i = v u_i / mean(u), so that all ways of smoothing
+smooth equally much.  The paper elicits u_i from GPT-4.  Here it is the entropy of the answer: the world's
+own (``entropy``), or that of three models tuned on ten times the rows (``teacher``).
+
+    >>> smoothing_of(np.array([0.0, 1.0, 2.0]), 0.1).round(3).tolist()
+    [0.0, 0.1, 0.2]
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from unseen.evaluation import all_right, greedy_answers
+from unseen.model import Transformer
+from unseen.objectives import Objective, smoothed
+from unseen.runs.following import followed
+from unseen.runs.store import Store, begun
+from unseen.runs.sweep import frame
+from unseen.runs.workers import Executor, Tell
+from unseen.scales import amounts
+from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
+from unseen.studies.arena.answers import log_probabilities
+from unseen.studies.delia import base_run, ready
+from unseen.training import data_of, train
+from unseen.worlds.base import Examples, generator
+from unseen.worlds.dialect import DialectSpec, Row, entropy
+
+ARMS = {
+    "hard": "hard labels",
+    "constant": "constant smoothing",
+    "student": "the student's own",
+    "shuffled": "UAL, shuffled",
+    "teacher": "UAL, a teacher's",
+    "entropy": "UAL, true entropy",
+}
+TEACHERS = 3  # models whose mean says how uncertain an answer is
+MORE = 10  # times the student's rows, for each teacher
+
+
+# The method
+
+
+def smoothing_of(uncertainty: np.ndarray, mean: float) -> np.ndarray:
+    """How much to smooth each sample (N,): linear in its ``uncertainty`` (N,), and ``mean`` on average.
+
+    Raises ``ValueError`` when all are certain, or when a label would keep less than nothing.
+    """
+    if not uncertainty.mean() > 0:
+        raise ValueError("uncertainty: all samples are certain, so there is nothing to smooth by")
+    amount = mean * uncertainty / uncertainty.mean()
+    if amount.max() > 1:
+        raise ValueError(
+            f"mean={mean:g}: the most uncertain sample would be smoothed by {amount.max():.2f}, over 1"
+        )
+    return amount
+
+
+def loss_of(logits: Tensor, answers: Tensor, amount: Tensor) -> Tensor:
+    """Cross-entropy of logits (B, O, V) and answers (B, O) with the labels of each sample smoothed by its
+    ``amount`` (B,).
+
+    >>> logits, answers = torch.tensor([[[2.0, 0.0]]]), torch.tensor([[0]])
+    >>> [round(loss_of(logits, answers, torch.tensor([v])).item(), 3) for v in (0.0, 1.0)]
+    [0.127, 1.127]
+    """
+    shares = logits.log_softmax(-1)
+    label = shares.gather(-1, answers[..., None]).squeeze(-1).mean(1)  # (B,)
+    return -((1 - amount) * label + amount * shares.mean((1, 2))).mean()
+
+
+# What a sample's uncertainty is
+
+
+def uncertainty_of(arm: str, run: RunSpec, rows: Sequence[Row]) -> np.ndarray:
+    """The uncertainty of each row (N,) as an arm has it, in bits where it is an entropy."""
+    if arm == "constant":
+        return np.ones(len(rows))
+    if arm == "teacher":
+        return teachers_entropy([Store().model(teacher) for teacher in teachers(run)], run.task.of_rows(rows))
+    compounds = run.task.split().seen
+    true = np.array([entropy(compounds[row.compound].answers(row.query.text)) for row in rows])
+    if arm == "entropy":
+        return true
+    return generator(run.task.example_seed, "shuffled uncertainty").permutation(true)
+
+
+@torch.no_grad()
+def teachers_entropy(models: Sequence[Transformer], examples: Examples) -> np.ndarray:
+    """The entropy in bits (N,) of each answer's tokens, each given those before, under the models' mean.
+
+    On average over answers drawn by the models this is the entropy of the answer (the chain rule).
+    """
+    tokens = torch.from_numpy(examples.tokens()).long()
+    mean = torch.stack([model(tokens[:, :-1]).softmax(-1) for model in models]).mean(0)  # (N, O, V)
+    counts = (examples.answers == examples.layout.special("end")).cumsum(1) <= 1
+    return (torch.special.entr(mean).sum(-1).numpy() * counts).sum(1) / np.log(2)
+
+
+def objective(arm: str, run: RunSpec, strength: float) -> Objective:
+    """What an arm minimises: a row of training is known again by its tokens."""
+    if arm in ("hard", "student"):
+        own = 0.0 if arm == "hard" else strength
+        return partial(_smoothed, own)
+    rows = run.task.training_rows(run.task.split())
+    amounts = smoothing_of(uncertainty_of(arm, run, rows), strength).tolist()
+    table = dict(zip(map(bytes, run.task.of_rows(rows).tokens()), amounts, strict=True))
+
+    def by_row(model: nn.Module, tokens: Tensor) -> Tensor:
+        logits = model(tokens[:, :-1])
+        amount = torch.tensor([table[bytes(row)] for row in tokens.to(torch.uint8).numpy()])
+        return loss_of(logits, tokens[:, -logits.size(1) :], amount)
+
+    return by_row
+
+
+def _smoothed(strength: float, model: nn.Module, tokens: Tensor) -> Tensor:
+    logits = model(tokens[:, :-1])
+    return smoothed(logits, tokens[:, -logits.size(1) :], strength)
+
+
+# What is trained
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to tune: an arm of ``ARMS``, how much it smooths on average, and its run of seed 0."""
+
+    arm: str
+    strength: float
+    run: RunSpec
+    seeds: tuple[int, ...]
+
+
+def student(name: str) -> RunSpec:
+    """The tuning of a scale on the dialect, with hard labels."""
+    much, base = amounts("ual", name), base_run(name)
+    training = TrainingSpec(
+        steps=much.updates,
+        batch=32,
+        learning_rate=1e-3,
+        matrix_learning_rate=0.0,
+        decay_share=1.0,
+        evaluate_every=much.updates,
+        checkpoint_every=1_000,
+    )
+    task = DialectSpec(certain=much.compounds, shared=much.compounds, corrupted=much.compounds,
+                       examples=3 * much.compounds * much.rows)  # fmt: skip
+    return RunSpec(task, base.model.but(base=base.digest()), training, EvaluationSpec(much.prompts))
+
+
+def ways(name: str) -> list[Way]:
+    """Every arm at every strength of a scale; hard labels once."""
+    much, run = amounts("ual", name), student(name)
+    return [Way(arm, strength if arm != "hard" else 0.0, run, much.seeds)
+            for arm in ARMS for strength in (much.strengths if arm != "hard" else (0.0,))]  # fmt: skip
+
+
+def teachers(run: RunSpec) -> list[RunSpec]:
+    """The teachers of a student: the same compounds, more rows, drawn anew for each teacher."""
+    task, first = run.task, 1_000 * (1 + run.task.example_seed)
+    return [
+        run.but(task=task.but(examples=MORE * task.examples, example_seed=first + number))
+        for number in range(TEACHERS)
+    ]
+
+
+def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
+    """A row per way, seed and kind of compound; what is missing is trained first.
+
+    Columns: arm, strength, seed, kind (of ``dialect.KINDS``, or ``language``), right (the greedy answer is
+    one of those meant), divergence (from the true distribution of answers, in nats), confidence (the
+    probability of the own answer), deserved (its true probability), gap (the mean distance of the two),
+    queries, run.
+    """
+    chosen = ways(name)
+    ready([base_run(name)], executor)
+    runs = list(dict.fromkeys(way.run.with_seed(seed) for way in chosen for seed in way.seeds))
+    frame([teacher for run in runs for teacher in teachers(run)], Store(), executor)
+    tables = []
+    for way in chosen:
+        follow = partial(follow_way, arm=way.arm, strength=way.strength)
+        named = f"ual-{way.arm}-{way.strength:g}-1"
+        tables += followed([way.run.with_seed(seed) for seed in way.seeds], follow, named, executor, way.arm)
+    return pd.concat(tables, ignore_index=True)
+
+
+def follow_way(run: RunSpec, tell: Tell, arm: str, strength: float) -> pd.DataFrame:
+    """Tune the base in one way and measure what it has learned, for a worker."""
+    state = begun(run, Store(), "cpu")
+    data = replace(data_of(run), evaluation={})
+    train(run, state, data, lambda row: tell(int(row["step"])), objective=objective(arm, run, strength))
+    rows = scored(run, state.model)
+    of_run = {"arm": arm, "strength": strength, "seed": run.task.rule_seed}
+    return pd.DataFrame([{**of_run, **row, "run": run.digest()} for row in rows])
+
+
+# What is measured
+
+
+def scored(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
+    """The measures of one model on fresh queries, by kind of compound, and on the language at large."""
+    split, size, seed = run.task.split(), run.evaluation.examples, run.evaluation.seed
+    rows = run.task.rows(split.seen, np.arange(size) % run.task.instructions, generator(seed, "asked"))
+    examples, asked = run.task.of_rows(rows), [(split.seen[row.compound], row.query.text) for row in rows]
+    answered = replace(examples, answers=greedy_answers(model, examples.prompts))
+    own = [answered.texts(number)[1] for number in range(size)]
+    true = [compound.answers(text) for compound, text in asked]
+    queries = pd.DataFrame({
+        "kind": [compound.kind for compound, _ in asked],
+        "right": [each in compound.meant(text) for each, (compound, text) in zip(own, asked, strict=True)],
+        "divergence": divergences(run.task, model, rows, true),
+        "confidence": log_probabilities(model, answered).exp().numpy(),
+        "deserved": [shares.get(each, 0.0) for each, shares in zip(own, true, strict=True)],
+    })  # fmt: skip
+    queries["gap"] = (queries["confidence"] - queries["deserved"]).abs()
+    means = queries.groupby("kind", sort=False).mean().assign(queries=queries["kind"].value_counts())
+    at_large = float(all_right(model, run.task.evaluation(split, size, seed)["unseen"]).mean())
+    return [*means.reset_index().to_dict("records"), {"kind": "language", "right": at_large, "queries": size}]
+
+
+def divergences(
+    task: DialectSpec, model: Transformer, rows: Sequence[Row], true: Sequence[Mapping[str, float]]
+) -> np.ndarray:
+    """How far (N,) a model's answers to rows are from the true distributions: Kullback-Leibler, in nats."""
+    every = [(at, answer, share) for at, shares in enumerate(true) for answer, share in shares.items()]
+    said = task.of_rows([rows[at]._replace(answer=answer) for at, answer, _ in every])
+    at, shares = np.array([at for at, _, _ in every]), np.array([share for _, _, share in every])
+    lost = shares * (np.log(shares) - log_probabilities(model, said).numpy())
+    return np.bincount(at, lost, len(rows))

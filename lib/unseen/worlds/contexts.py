@@ -1,0 +1,140 @@
+"""In-context classification: what the labels mean is new in every prompt, so it must be read there.
+
+Each prompt draws four patterns and gives each a label.  Its demonstrations, each a string and its label, and
+its query hold exactly one of the four; the answer is the label of the query's pattern.  A few labels may be
+flipped. This is the toy of DETAIL (Zhou and others, 2024, arXiv 2405.14899), with letters in place of MNIST's digits.
+
+    >>> task = ContextSpec(demonstrations=3, examples=64)
+    >>> examples = task.training(task.split())
+    >>> examples.texts(0)
+    ('pgDjcCfnBjb', 'C')
+    >>> task.layout.labels
+    (2, 5, 8, 11, 12)
+"""
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from unseen.fields import Count, Seed, Share, among, spec
+from unseen.layout import Layout
+from unseen.worlds.base import Examples, Split, Task, generator
+
+LABELS = "ABCD"
+
+
+class Prompts(NamedTuple):
+    """Demonstrations and, last, a query: ``strings`` (N, D + 1, L) letter ids, ``kinds`` (N, D + 1) which of
+    the prompt's ``patterns`` (N, 4, p) each holds, ``labels`` (N, D + 1) as shown, ``flipped`` (N, D + 1).
+    """
+
+    strings: np.ndarray
+    kinds: np.ndarray
+    labels: np.ndarray
+    flipped: np.ndarray
+    patterns: np.ndarray
+
+
+@spec
+class ContextSpec(Task):
+    """Prompts of ``demonstrations`` strings of ``input_length`` letters, each with a pattern of
+    ``pattern_length``; a share ``flipped`` of the demonstrations' labels is wrong.
+
+    An instruction is a pattern: ``unseen_instructions`` of them are in no training prompt.
+    """
+
+    world: among(("contexts",)) = "contexts"
+    letters: str = "abcdefghijklmnopqrst"
+    demonstrations: Annotated[int, Field(ge=1, le=100)] = 16
+    input_length: Annotated[int, Field(ge=1, le=20)] = 2
+    pattern_length: Annotated[int, Field(ge=1, le=4)] = 1
+    flipped: Share = 0.1
+    instructions: Annotated[int, Field(ge=len(LABELS))] = 14
+    unseen_instructions: Annotated[int, Field(ge=len(LABELS))] = 6
+    examples: Count = 96_000
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
+
+    def _check(self) -> None:
+        super()._check()
+        self._letters("letters", 2)
+        if not self.letters.islower():
+            self._refuse("letters", "must be lower-case: capitals are labels")
+        self._within("pattern_length", 1, self.input_length)
+        there = len(self.letters) ** self.pattern_length
+        self._within("instructions", len(LABELS), there - self.unseen_instructions)
+
+    @property
+    def period(self) -> int:
+        """Tokens of a demonstration: its string and its label."""
+        return self.input_length + 1
+
+    @property
+    def layout(self) -> Layout:
+        """Demonstrations are in the prompt; the loss counts the label of each."""
+        prompt = (self.demonstrations + 1) * self.period - 1
+        labels = range(self.period - 1, prompt + 1, self.period)
+        return Layout(self.letters + LABELS, prompt, 2, labels=(*labels, prompt + 1))
+
+    def split(self) -> Split:
+        """The patterns of training and those held out, as letter ids (R, p)."""
+        shape = (len(self.letters),) * self.pattern_length
+        order = generator(self.rule_seed, "patterns").permutation(np.prod(shape))
+        patterns = np.stack(np.unravel_index(order, shape), 1).astype(np.uint8)
+        held = self.unseen_instructions
+        return Split(patterns[held : held + self.instructions], patterns[:held])
+
+    def training(self, split: Split) -> Examples:
+        """The whole budget of prompts, with flipped labels."""
+        rng = generator(self.example_seed, "training contexts")
+        return self.examples_of(self.prompts(split.seen, self.examples, rng))
+
+    def evaluation(self, split: Split, size: int, seed: int) -> dict[str, Examples]:
+        """Fresh prompts of seen and of held-out patterns, without flipped labels."""
+        clean, sides = self.but(flipped=0.0), split._asdict()
+        drawn = {
+            name: clean.prompts(each, size, generator(seed, f"{name} contexts"))
+            for name, each in sides.items()
+        }
+        return {name: self.examples_of(each) for name, each in drawn.items()}
+
+    def prompts(self, patterns: np.ndarray, size: int, rng: np.random.Generator) -> Prompts:
+        """``size`` prompts about patterns (R, p), four of them each; queries are never flipped."""
+        count, kinds = self.demonstrations + 1, len(LABELS)
+        chosen = patterns[rng.random((size, len(patterns))).argsort(1)[:, :kinds]]  # (N, 4, p)
+        meaning = rng.random((size, kinds)).argsort(1)  # (N, 4): the label of each pattern
+        holds = rng.integers(0, kinds, (size, count))
+        strings = self._strings(chosen, holds, rng)
+        flipped = rng.random((size, count)) < self.flipped
+        flipped[:, -1] = False
+        right = np.take_along_axis(meaning, holds, 1)
+        labels = np.where(flipped, (right + rng.integers(1, kinds, right.shape)) % kinds, right)
+        return Prompts(strings, holds, labels.astype(np.uint8), flipped, chosen)
+
+    def _strings(self, chosen: np.ndarray, holds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Random strings (N, D + 1, L), each with exactly the one of its prompt's patterns that it holds."""
+        size, count = holds.shape
+        strings = np.empty((size, count, self.input_length), np.uint8)
+        row, column = map(np.ravel, np.indices(holds.shape))
+        places = self.input_length - self.pattern_length + 1
+        while row.size:
+            drawn = rng.integers(0, len(self.letters), (row.size, self.input_length)).astype(np.uint8)
+            at = rng.integers(0, places, (row.size, 1)) + np.arange(self.pattern_length)
+            np.put_along_axis(drawn, at, chosen[row, holds[row, column]], 1)
+            windows = np.lib.stride_tricks.sliding_window_view(
+                drawn, self.pattern_length, 1
+            )  # (n, places, p)
+            found = (windows[:, :, None] == chosen[row][:, None]).all(3).any(1)  # (n, 4)
+            strings[row, column] = drawn
+            again = found.sum(1) > 1
+            row, column = row[again], column[again]
+        return strings
+
+    def examples_of(self, prompts: Prompts) -> Examples:
+        """Prompts as token ids; each answer is the label of the query."""
+        layout, size = self.layout, len(prompts.labels)
+        labels = prompts.labels + len(self.letters)
+        text = np.concatenate([prompts.strings, labels[..., None]], 2).reshape(size, -1)
+        answers = np.stack([text[:, -1], np.full(size, layout.special("end"), np.uint8)], 1)
+        return Examples(layout, text[:, :-1], answers, prompts.kinds[:, -1], np.ones(size, bool))
