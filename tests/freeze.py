@@ -16,7 +16,16 @@ from unseen.model import Transformer
 from unseen.objectives import objective_of
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.training import batch_rows, data_of, start, train
-from unseen.worlds import DomainSpec, DrillSpec, LanguageSpec, TapeSpec, TaskSpec, TuningSpec
+from unseen.worlds import (
+    ContextSpec,
+    DialectSpec,
+    DomainSpec,
+    DrillSpec,
+    LanguageSpec,
+    TapeSpec,
+    TaskSpec,
+    TuningSpec,
+)
 
 FEW = {"instructions": 50, "unseen_instructions": 50, "examples": 1_000}
 TASKS = {
@@ -33,6 +42,8 @@ TASKS = {
     "drills": DrillSpec(**FEW),
     "domains": DomainSpec(letter_examples=400, algebra_examples=300, list_examples=300),
     "language": LanguageSpec(examples=1_000, names="both"),
+    "dialect": DialectSpec(examples=1_000),
+    "contexts": ContextSpec(examples=1_000),
     "small task": TuningSpec(operations=4, after=True),
     "replay": TuningSpec(ratio=9, diverse="replay"),
     "reference": TuningSpec(ratio=9, diverse="reference"),

@@ -69,6 +69,11 @@ WRONG = {
     "mixed": [0.0028, 67, 358],
     "warming": [1, 2, 100 / 64, 100 / 64 / 25],
     "remains": [0.533, 0.707, 0.174, 0.246],
+    "smoothed": [0.2, 0.6, 1.0, 0.1],
+    "paid": [100, 200, 50, 8],
+    "compared": ["AB", "BC", "A", "none"],
+    "passes": [16, 32, 1, 120],
+    "ridge": [0.5, 1.0, 0.25, 0],
 }
 ALL = {each.name: each for each in exercises.exercises()}
 BOOKS = {path.name: nbformat.read(path, as_version=4)

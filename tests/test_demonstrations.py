@@ -14,7 +14,7 @@ from unseen.studies.arena import detail
 from unseen.training import data_of, start, train
 from unseen.worlds.contexts import LABELS, ContextSpec
 
-TASK = ContextSpec(demonstrations=6, examples=64)
+TASK = ContextSpec(demonstrations=6, examples=64, spread=1_000)
 RUN = RunSpec(TASK, ModelSpec(layers=2, width=16, heads=2), TrainingSpec(steps=6, batch=16, evaluate_every=3),
               EvaluationSpec(20))  # fmt: skip
 
@@ -37,7 +37,7 @@ def prompts(size=200, task=TASK, side="unseen"):
 
 
 def test_each_string_holds_exactly_the_pattern_it_says():
-    for task in (TASK, TASK.but(input_length=4, pattern_length=2, instructions=60)):
+    for task in (TASK, TASK.but(input_length=4, pattern_length=1, instructions=4, unseen_instructions=4)):
         drawn = prompts(task=task)
         for strings, kinds, patterns in zip(drawn.strings, drawn.kinds, drawn.patterns, strict=True):
             assert len({bytes(each) for each in patterns}) == len(LABELS)
@@ -48,8 +48,8 @@ def test_each_string_holds_exactly_the_pattern_it_says():
 def test_patterns_of_the_test_are_in_no_training_prompt():
     split = TASK.split()
     seen, unseen = ({bytes(each) for each in side} for side in split)
-    assert (len(seen), len(unseen), seen & unseen) == (14, 6, set())
-    used = {bytes(each) for each in prompts(side="seen").patterns.reshape(-1, 1)}
+    assert (len(seen), len(unseen), seen & unseen) == (48, 16, set())
+    used = {bytes(each) for each in prompts(side="seen").patterns.reshape(-1, 2)}
     assert used == seen
 
 
@@ -69,7 +69,7 @@ def test_labels_are_new_in_every_prompt_and_flipped_as_often_as_said():
 
 
 def test_reading_the_prompt_is_needed_and_enough():
-    drawn = prompts(1_000, TASK.but(flipped=0.0, demonstrations=12))
+    drawn = prompts(1_000, TASK.even.but(demonstrations=12))
     found = [
         labels[:-1][kinds[:-1] == kinds[-1]] for kinds, labels in zip(drawn.kinds, drawn.labels, strict=True)
     ]
@@ -120,7 +120,7 @@ def test_a_learner_is_stored_and_scored_by_its_answer(tmp_path):
 
 @pytest.mark.parametrize(("changes", "why"), [
     ({"letters": "abA"}, "must be lower-case"), ({"letters": "aab"}, "each once"),
-    ({"instructions": 15}, "at most 14"), ({"pattern_length": 3}, "at most 2"),
+    ({"instructions": 49}, "at most 48"), ({"pattern_length": 4}, "at most 3"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(changes, why):
     with pytest.raises(ValueError, match=why):

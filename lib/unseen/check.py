@@ -917,3 +917,85 @@ def remains(answer: float) -> str:
         1 - tuned / base: "That share is lost. Which is left?",
     }
     return close(answer, tuned / base, usual, within=0.03)
+
+
+# 34 · Uncertainty and preference
+
+
+@exercise("34", "All arms smooth equally much on average; only who gets it differs.")
+def smoothed(answer: float) -> str:
+    """Rows of 0, 1 and 2 bits, smoothed by a fifth on average: by how much is one of 2 bits smoothed?"""
+    import numpy as np
+
+    from unseen.studies.arena.ual import smoothing_of
+
+    mean, bits = 0.2, np.array([0.0, 1.0, 2.0])
+    usual = {
+        mean: "That is the mean of all rows; this one is more uncertain than most.",
+        1.0: "The map is linear, but its slope is set by the mean.",
+        mean * len(bits): "That would be so if no other row were smoothed.",
+    }
+    return close(answer, float(smoothing_of(bits, mean)[-1]), usual)
+
+
+@exercise("34", "The clearest pairs, but few: whether that pays is what the figure asks.")
+def paid(answer: int) -> str:
+    """How many pairs does West-of-8 learn from, at 200 annotations?"""
+    from unseen.studies.arena.aepo import ARMS
+
+    annotations = 200
+    usual = {
+        annotations // 2: "That is for those who have only the compared answers annotated.",
+        annotations: "Each prompt takes more than one annotation.",
+        annotations // 4: "That is West-of-4.",
+    }
+    return same(answer, annotations // ARMS["West-of-8"].annotated, usual, "How many does one prompt take?")
+
+
+@exercise("34", "At λ = 0 it would be the two that are alike: both are close to everything.")
+def compared(answer: str) -> str:
+    """Similarities: A and B 0.9, A and C 0, B and C 0.1. Which two does AEPO compare at λ = 2?"""
+    import numpy as np
+
+    from unseen.studies.arena.aepo import representative
+
+    similar = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.1], [0.0, 0.1, 1.0]])
+    usual = {
+        "AB": "They are closest to all, but they are also close to each other, and λ counts that twice.",
+        "BC": "Nearly: but their own similarity is not zero.",
+    }
+    right = "".join("ABC"[i] for i in representative(similar, 2.0))
+    return same("".join(sorted(answer.upper())), right, usual, "Name two of the three letters.")
+
+
+# 36 · Demonstrations
+
+
+@exercise("36", "The closed form needs one, whatever the number of demonstrations.")
+def passes(answer: int) -> str:
+    """How many prompts must be read to leave out each of 16 demonstrations in turn, and compare?"""
+    demonstrations = 16
+    usual = {
+        demonstrations: "And with what are they compared?",
+        2 * demonstrations: "The whole prompt is the same in every comparison.",
+        1: "That is what the closed form needs.",
+    }
+    return same(answer, demonstrations + 1, usual, "One reading for each prompt, with and without.")
+
+
+@exercise(
+    "36",
+    "With λ the fit falls short of the labels, and a wrong label is fitted worst: that is what is found.",
+)
+def ridge(answer: float) -> str:
+    """Two demonstrations with state 1 and labels 1 and 0: which w does ridge regression find at λ = 1?"""
+    import torch
+
+    states, labels, penalty = torch.tensor([[1.0], [1.0]]), torch.tensor([1.0, 0.0]), 1.0
+    w = torch.linalg.solve(states.mT @ states + penalty * torch.eye(1), states.mT @ labels)
+    usual = {
+        0.5: "That is the mean of the labels, which λ = 0 gives.",
+        1.0: "That fits the first alone.",
+        0.25: "The states' squares add up to two, and λ comes on top.",
+    }
+    return close(answer, float(w), usual)

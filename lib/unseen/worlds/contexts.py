@@ -2,14 +2,15 @@
 
 Each prompt draws four patterns and gives each a label.  Its demonstrations, each a string and its label, and
 its query hold exactly one of the four; the answer is the label of the query's pattern.  A few labels may be
-flipped. This is the toy of DETAIL (Zhou and others, 2024, arXiv 2405.14899), with letters in place of MNIST's digits.
+flipped. This is the toy of DETAIL (Zhou and others, 2024, arXiv 2405.14899), with letters in place of MNIST's
+digits.
 
     >>> task = ContextSpec(demonstrations=3, examples=64)
     >>> examples = task.training(task.split())
     >>> examples.texts(0)
-    ('pgDjcCfnBjb', 'C')
+    ('cedChbeDhbgDdff', 'B')
     >>> task.layout.labels
-    (2, 5, 8, 11, 12)
+    (3, 7, 11, 15, 16)
 """
 
 from typing import Annotated, NamedTuple
@@ -17,7 +18,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Seed, Share, among, spec
+from unseen.fields import Count, Real, Seed, Share, among, spec
 from unseen.layout import Layout
 from unseen.worlds.base import Examples, Split, Task, generator
 
@@ -41,18 +42,22 @@ class ContextSpec(Task):
     """Prompts of ``demonstrations`` strings of ``input_length`` letters, each with a pattern of
     ``pattern_length``; a share ``flipped`` of the demonstrations' labels is wrong.
 
+    How often each pattern occurs in a prompt is drawn anew for each, from a Dirichlet distribution of
+    parameter ``spread``.  Where it is small, copying an earlier label already helps: a learner begins there.
+
     An instruction is a pattern: ``unseen_instructions`` of them are in no training prompt.
     """
 
     world: among(("contexts",)) = "contexts"
-    letters: str = "abcdefghijklmnopqrst"
+    letters: str = "abcdefgh"
     demonstrations: Annotated[int, Field(ge=1, le=100)] = 16
-    input_length: Annotated[int, Field(ge=1, le=20)] = 2
-    pattern_length: Annotated[int, Field(ge=1, le=4)] = 1
+    input_length: Annotated[int, Field(ge=1, le=20)] = 3
+    pattern_length: Annotated[int, Field(ge=1, le=4)] = 2
     flipped: Share = 0.1
-    instructions: Annotated[int, Field(ge=len(LABELS))] = 14
-    unseen_instructions: Annotated[int, Field(ge=len(LABELS))] = 6
-    examples: Count = 96_000
+    spread: Annotated[Real, Field(ge=0.01, le=1_000)] = 0.5
+    instructions: Annotated[int, Field(ge=len(LABELS))] = 48
+    unseen_instructions: Annotated[int, Field(ge=len(LABELS))] = 16
+    examples: Count = 32_000
     rule_seed: Seed = 0
     example_seed: Seed = 0
 
@@ -77,6 +82,11 @@ class ContextSpec(Task):
         labels = range(self.period - 1, prompt + 1, self.period)
         return Layout(self.letters + LABELS, prompt, 2, labels=(*labels, prompt + 1))
 
+    @property
+    def even(self) -> "ContextSpec":
+        """What a learner is tested on: all four patterns equally often, no label flipped."""
+        return self.but(flipped=0.0, spread=1_000.0)
+
     def split(self) -> Split:
         """The patterns of training and those held out, as letter ids (R, p)."""
         shape = (len(self.letters),) * self.pattern_length
@@ -92,7 +102,7 @@ class ContextSpec(Task):
 
     def evaluation(self, split: Split, size: int, seed: int) -> dict[str, Examples]:
         """Fresh prompts of seen and of held-out patterns, without flipped labels."""
-        clean, sides = self.but(flipped=0.0), split._asdict()
+        clean, sides = self.even, split._asdict()
         drawn = {
             name: clean.prompts(each, size, generator(seed, f"{name} contexts"))
             for name, each in sides.items()
@@ -104,7 +114,8 @@ class ContextSpec(Task):
         count, kinds = self.demonstrations + 1, len(LABELS)
         chosen = patterns[rng.random((size, len(patterns))).argsort(1)[:, :kinds]]  # (N, 4, p)
         meaning = rng.random((size, kinds)).argsort(1)  # (N, 4): the label of each pattern
-        holds = rng.integers(0, kinds, (size, count))
+        often = rng.gamma(self.spread, size=(size, 1, kinds)).cumsum(2)
+        holds = (rng.random((size, count, 1)) * often[..., -1:] > often).sum(2)
         strings = self._strings(chosen, holds, rng)
         flipped = rng.random((size, count)) < self.flipped
         flipped[:, -1] = False

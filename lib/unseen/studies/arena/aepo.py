@@ -249,7 +249,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     Columns: arm, seed, right (greedy answers to fresh queries), likely (mean probability of the right
     answer), language (right answers at large), reward (mean of the compared answers), apart (share of pairs
     whose true rewards differ), wrong (share of those in which the worse answer is preferred), prompts,
-    annotations, run.
+    annotations, run (that of the tuned model).
     """
     ready([base_run(name)], executor)
     much = amounts("aepo", name)
@@ -285,7 +285,7 @@ def follow_arm(run: RunSpec, tell: Tell, arm: str, noise: float, beta: float = B
         "prompts": len(about),
         "annotations": len(about) * way.annotated,
     }
-    line = {"arm": arm, "seed": seed, **scored(run, state.model), **of_pairs, "run": run.digest()}
+    line = {"arm": arm, "seed": seed, **scored(run, state.model), **of_pairs, "run": run.model.base}
     return pd.DataFrame([line])
 
 

@@ -205,7 +205,8 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
 
 def follow_influence(run: RunSpec, tell: Tell, flipped: float) -> pd.DataFrame:
     """The rows of one learner, for a worker: layer and λ are chosen on other prompts than those reported."""
-    model, task, split = Store().model(run), run.task.but(flipped=flipped), run.task.split()
+    model, split = Store().model(run), run.task.split()
+    task = run.task.even.but(flipped=flipped)
     size, dice = run.evaluation.examples, generator(run.evaluation.seed, "prompts of influence")
     other, asked = (task.prompts(patterns, size, dice) for patterns in split)
     chosen = by_layer(model, task, other).query("measure == 'agreement'")

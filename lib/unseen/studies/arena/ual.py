@@ -7,7 +7,7 @@ u_i; the loss of each token is cross-entropy towards (1 - v_i) of its label and 
 distribution.
 *Ours.* The slope of the map was not published: here v_i = v u_i / mean(u), so that all ways of smoothing
 smooth equally much.  The paper elicits u_i from GPT-4.  Here it is the entropy of the answer: the world's
-own (``entropy``), or that of three models tuned on ten times the rows (``teacher``).
+own (``entropy``), or that of two models tuned on ten times the rows (``teacher``).
 
     >>> smoothing_of(np.array([0.0, 1.0, 2.0]), 0.1).round(3).tolist()
     [0.0, 0.1, 0.2]
@@ -45,7 +45,7 @@ ARMS = {
     "teacher": "UAL, a teacher's",
     "entropy": "UAL, true entropy",
 }
-TEACHERS = 3  # models whose mean says how uncertain an answer is
+TEACHERS = 2  # models whose mean says how uncertain an answer is
 MORE = 10  # times the student's rows, for each teacher
 
 
