@@ -196,7 +196,7 @@ def pairs(arm: Arm, found: Pool, noise: float, rng: np.random.Generator) -> tupl
             both = [found.examples.answers[at], found.answers[at, nearest]]
             rewards = (0.0, found.rewards[at, nearest])
         else:
-            two = np.asarray(_two(arm, found, at, judged[at], rng))
+            two = np.asarray(_two(arm, found, at, judged[at]))
             two = two[judged[at][two].argsort()[::-1]]
             both, rewards = found.answers[at, two], found.rewards[at, two]
         rows.append(np.concatenate(both))
@@ -205,7 +205,7 @@ def pairs(arm: Arm, found: Pool, noise: float, rng: np.random.Generator) -> tupl
     return examples, pd.DataFrame(lines, columns=["chosen", "rejected"])
 
 
-def _two(arm: Arm, found: Pool, at: int, judged: np.ndarray, rng: np.random.Generator) -> Sequence[int]:
+def _two(arm: Arm, found: Pool, at: int, judged: np.ndarray) -> Sequence[int]:
     """Which two answers to the prompt at ``at`` are compared; the annotator saw all of West-of-N's."""
     if arm.how == "aepo":
         return representative(found.similar[at], arm.trade)
@@ -256,10 +256,11 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     runs = [tuned(name).with_seed(seed) for seed in much.seeds]
     frame(runs, Store(), executor)
     tables = followed(runs, follow_tuned, "aepo-tuned-1", executor, UNTUNED)
-    for arm in ARMS:
+    for arm, way in ARMS.items():
         specs = [preferring(name, arm, run) for run in runs]
         follow = partial(follow_arm, arm=arm, noise=much.noise)
-        tables += followed(specs, follow, f"aepo-{list(ARMS).index(arm)}-{much.noise:g}-1", executor, arm)
+        named = f"aepo-{way.how}-{way.answers}-{way.trade:g}-{much.noise:g}-1"
+        tables += followed(specs, follow, named, executor, arm)
     return pd.concat(tables, ignore_index=True)
 
 
