@@ -19,7 +19,7 @@ to the right answer, plus noise, and decides ties by a coin.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ from unseen.evaluation import all_right
 from unseen.model import Transformer
 from unseen.objectives import Objective
 from unseen.runs.following import followed
-from unseen.runs.store import Store, begun
+from unseen.runs.store import Store, begun, spec_of
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
@@ -44,8 +44,6 @@ from unseen.studies.delia import base_run, ready
 from unseen.training import Data, train
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.dialect import DialectSpec
-
-BETA = 0.1
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ ARMS = {
     "AEPO λ = 0.5": Arm("aepo", trade=0.5),
     "AEPO λ = 1": Arm("aepo", trade=1.0),
     "AEPO λ = 2": Arm("aepo", trade=2.0),
-    "AEPO λ = 1, N = 32": Arm("aepo", 32, 1.0),
+    "AEPO λ = 1, N = 16": Arm("aepo", 16, 1.0),
     "West-of-4": Arm("west", 4, all=True),
     "West-of-8": Arm("west", 8, all=True),
     "most and least likely": Arm("likely"),
@@ -128,10 +126,16 @@ class Pool(NamedTuple):
     likely: np.ndarray
     similar: np.ndarray
 
+    def first(self, prompts: int, number: int) -> "Pool":
+        """The first so many prompts, with the first so many answers to each."""
+        parts = [each[:prompts, :number] for each in (self.answers, self.rewards, self.likely)]
+        return Pool(self.examples.first(prompts), *parts, self.similar[:prompts, :number, :number])
 
-def pool(run: RunSpec, model: Transformer, prompts: int, number: int, seed: int) -> Pool:
-    """``number`` answers of a model to each of some fresh prompts about the task of a run."""
-    task, layout = run.task, run.task.layout
+
+@lru_cache(maxsize=4)
+def pool(tuned: RunSpec, prompts: int, number: int) -> Pool:
+    """``number`` answers of a tuned model to each of some fresh prompts: all arms share them."""
+    task, layout, seed, model = tuned.task, tuned.task.layout, tuned.task.rule_seed, Store().model(tuned)
     rng = generator(seed, "prompts of preferences")
     examples = task.of_rows(task.rows(task.split().seen, np.arange(prompts) % task.instructions, rng))
     each = np.repeat(np.arange(prompts), number)
@@ -258,8 +262,8 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     tables = followed(runs, follow_tuned, "aepo-tuned-1", executor, UNTUNED)
     for arm, way in ARMS.items():
         specs = [preferring(name, arm, run) for run in runs]
-        follow = partial(follow_arm, arm=arm, noise=much.noise)
-        named = f"aepo-{way.how}-{way.answers}-{way.trade:g}-{much.noise:g}-1"
+        follow = partial(follow_arm, arm=arm, noise=much.noise, beta=much.beta)
+        named = f"aepo-{way.how}-{way.answers}-{way.trade:g}-{much.noise:g}-{much.beta:g}-1"
         tables += followed(specs, follow, named, executor, arm)
     return pd.concat(tables, ignore_index=True)
 
@@ -270,10 +274,12 @@ def follow_tuned(run: RunSpec, tell: Tell) -> pd.DataFrame:
                           "run": run.digest()}])  # fmt: skip
 
 
-def follow_arm(run: RunSpec, tell: Tell, arm: str, noise: float, beta: float = BETA) -> pd.DataFrame:
+def follow_arm(run: RunSpec, tell: Tell, arm: str, noise: float, beta: float) -> pd.DataFrame:
     """Choose pairs, train on them, and measure the model, for a worker."""
     way, seed, reference = ARMS[arm], run.task.rule_seed, Store().base(run)
-    found = pool(run, reference, run.task.examples, way.answers, seed)
+    started = spec_of(Store().root / run.model.base)
+    most = max(each.answers for each in ARMS.values())
+    found = pool(started, run.task.examples * way.annotated // 2, most).first(run.task.examples, way.answers)
     examples, about = pairs(way, found, noise, generator(seed, f"annotator of {arm}"))
     layout, state = run.task.layout, begun(run, Store(), "cpu")
     objective = preference(reference, beta, layout.answer_length, layout.special("end"))
