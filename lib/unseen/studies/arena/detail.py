@@ -41,7 +41,7 @@ from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.worlds.base import generator
 from unseen.worlds.contexts import LABELS, ContextSpec, Prompts
 
-PENALTIES = (0.01, 1.0, 100.0)  # λ
+PENALTIES = (0.01, 1.0, 100.0, 10_000.0)  # λ
 CODED = (1e-9, 1.0)  # λ of H and of w in the released code's self influence
 _CHUNK = 512  # prompts read at a time
 
@@ -200,7 +200,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     runs = [learner(name).with_seed(seed) for seed in much.seeds]
     frame(runs, Store(), executor)
     follow = partial(follow_influence, flipped=much.flipped)
-    return pd.concat(followed(runs, follow, f"detail-{much.flipped:g}-1", executor, "ask"), ignore_index=True)
+    return pd.concat(followed(runs, follow, f"detail-{much.flipped:g}-2", executor, "ask"), ignore_index=True)
 
 
 def follow_influence(run: RunSpec, tell: Tell, flipped: float) -> pd.DataFrame:
@@ -209,10 +209,10 @@ def follow_influence(run: RunSpec, tell: Tell, flipped: float) -> pd.DataFrame:
     task = run.task.even.but(flipped=flipped)
     size, dice = run.evaluation.examples, generator(run.evaluation.seed, "prompts of influence")
     other, asked = (task.prompts(patterns, size, dice) for patterns in split)
-    chosen = by_layer(model, task, other).query("measure == 'agreement'")
-    best = chosen.loc[chosen["value"].idxmax()]
-    beside = rivals(model, task, asked, int(best["layer"]), best["penalty"], dice)
-    beside = pd.DataFrame(beside).assign(layer=int(best["layer"]), penalty=best["penalty"])
+    first = by_layer(model, task, other)
+    best = first.loc[first.groupby("measure")["value"].idxmax()].set_index("measure")
+    at = {name: (int(best.at[name, "layer"]), best.at[name, "penalty"]) for name in best.index}
+    beside = pd.DataFrame(rivals(model, task, asked, at["agreement"], at["detection"], dice))
     found = pd.concat([by_layer(model, task, asked).assign(score="by layer"), beside, learned(run)])
     return found.assign(seed=run.task.rule_seed, run=run.digest())
 
@@ -252,15 +252,24 @@ def same_label(prompts: Prompts) -> np.ndarray:
 
 
 def rivals(
-    model: Transformer, task: ContextSpec, prompts: Prompts, layer: int, penalty: float, dice: Generator
+    model: Transformer,
+    task: ContextSpec,
+    prompts: Prompts,
+    best: tuple[int, float],
+    best_own: tuple[int, float],
+    dice: Generator,
 ) -> list[dict[str, object]]:
-    """DETAIL at one layer and λ beside its rivals and controls: agreement, detection, removals and times."""
+    """DETAIL beside its rivals and controls: agreement, detection, removals and times.
+
+    ``best`` are the layer and λ of test influence, ``best_own`` those of self influence.
+    """
     began = time.perf_counter()
-    states = states_of(model, task, prompts)[layer]
-    test, own = influences(states, prompts, penalty)
+    states = states_of(model, task, prompts)
+    test, _ = influences(states[best[0]], prompts, best[1])
     between = time.perf_counter()
     effects = left_out(model, task, prompts)
     spent = {"DETAIL": between - began, "leave-one-out": time.perf_counter() - between}
+    _, own = influences(states[best_own[0]], prompts, best_own[1])
     same, flipped, half = same_label(prompts), prompts.flipped[:, :-1], dice.random(test.shape) / 2
     tests = {
         "DETAIL": test,
@@ -270,20 +279,27 @@ def rivals(
     }
     owns = {
         "DETAIL": own,
-        "as coded": influences(states, prompts, *CODED)[1],
+        "as coded": influences(states[best_own[0]], prompts, *CODED)[1],
         "leave-one-out": -effects,
         "asked itself": left_out(model, task, prompts, itself=True),
         "surprise": surprise(model, task, prompts),
         "shuffled": dice.permuted(own, axis=1),
     }
-    rows = [("milliseconds", name, 0, 1_000 * each / len(test)) for name, each in spent.items()]
+    where = {"layer": best[0], "penalty": best[1]}
+    rows = [row_of("milliseconds", name, 1_000 * each / len(test)) for name, each in spent.items()]
     for name, each in tests.items():
-        rows += [
-            ("agreement", name, 0, agreement(each, effects)),
-            ("within", name, 0, agreement(each, effects, same)),
-        ]
+        rows.append(row_of("agreement", name, agreement(each, effects), **where))
+        rows.append(row_of("within", name, agreement(each, effects, same), **where))
         for count in range(0, test.shape[1], 2):
-            rows += [("best removed", name, count, removal(model, task, prompts, each, count)),
-                     ("worst removed", name, count, removal(model, task, prompts, -each, count))]  # fmt: skip
-    rows += [("detection", name, 0, detection(each, flipped)) for name, each in owns.items()]
-    return [dict(zip(("measure", "score", "removed", "value"), row, strict=True)) for row in rows]
+            for end, order in (("best removed", each), ("worst removed", -each)):
+                accuracy = removal(model, task, prompts, order, count)
+                rows.append(row_of(end, name, accuracy, removed=count, **where))
+    where = {"layer": best_own[0], "penalty": best_own[1]}
+    return rows + [
+        row_of("detection", name, detection(each, flipped), **where) for name, each in owns.items()
+    ]
+
+
+def row_of(measure: str, score: str, value: float, **where: float) -> dict[str, object]:
+    """A row of ``measure``."""
+    return {"measure": measure, "score": score, "value": value, **where}
