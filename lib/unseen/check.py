@@ -938,17 +938,16 @@ def smoothed(answer: float) -> str:
     return close(answer, float(smoothing_of(bits, mean)[-1]), usual)
 
 
-@exercise("34", "Uncertain about the question, certain about the answer: UAL should leave such a row alone.")
-def agreeing(answer: float) -> str:
-    """A compound is shared by `sort` and `copy`: how many bits has the answer to ABCD?"""
-    from unseen.worlds.dialect import Compound, entropy
+@exercise(
+    "34", "So its entropy is zero: an unclear question with a certain answer, which UAL should leave hard."
+)
+def agreeing(answer: int) -> str:
+    """A compound is shared by `sort` and `copy`: how many different answers to ABCD are right?"""
+    from unseen.worlds.dialect import Compound
 
-    usual = {
-        1: "Both are as likely. But what does each of them answer?",
-        0.5: "That is a probability. And what does each of the two answer?",
-        2: "So many operations, but what does each of them answer?",
-    }
-    return close(answer, entropy(Compound("", ("sort", "copy"), 0.0).answers("ABCD")), usual)
+    answers = Compound("", ("sort", "copy"), 0.0).answers("ABCD")
+    usual = {2: "So many operations. But what does each of them answer?"}
+    return same(answer, len(answers), usual, "Write down what each of the two operations answers.")
 
 
 # 36 · Demonstrations
