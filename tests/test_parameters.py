@@ -113,6 +113,10 @@ def test_the_notebook_and_the_command_line_allow_the_same(book, name):
         assert f"{name}=" in refusal(checked, book, {name: value})
 
 
+def test_a_path_that_only_its_folder_makes_too_long_is_refused_before_the_start(book):
+    assert "base=" in refusal(checked, book, {"base": "a" * 1_000})
+
+
 @pytest.mark.parametrize("name", ["base", "bleurt", "task_file", "diverse_file"])
 def test_a_path_is_of_the_callers_folder_or_home(book, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

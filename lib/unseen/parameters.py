@@ -123,7 +123,8 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         rule = KNOWN.get(name, KINDS[kind])
         if name in given:
             value = _value(name, given[name], rule, faults, strict=False)
-            values[name] = str(absolute(value)) if value and rule is _PATH else value
+            whole = value and rule is _PATH  # which is longer than what was typed
+            values[name] = _value(name, str(absolute(value)), rule, faults) if whole else value
         else:
             _value(name, default, rule, faults)
     if faults:
