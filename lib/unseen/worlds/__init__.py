@@ -6,11 +6,12 @@ from unseen.worlds.base import Task
 from unseen.worlds.domains import DomainSpec
 from unseen.worlds.drills import DrillSpec
 from unseen.worlds.language import LanguageSpec
+from unseen.worlds.pool import PoolSpec
 from unseen.worlds.strings import TaskSpec
 from unseen.worlds.tapes import TapeSpec
 from unseen.worlds.tuning import TuningSpec
 
 # By the ``world`` that a stored task names; string rewriting names none.  A new world is one more name here.
 WORLDS: dict[str, type[Task]] = {
-    each.world: each for each in (TaskSpec, DomainSpec, DrillSpec, LanguageSpec, TapeSpec, TuningSpec)
+    each.world: each for each in (TaskSpec, DomainSpec, DrillSpec, LanguageSpec, PoolSpec, TapeSpec, TuningSpec)
 }

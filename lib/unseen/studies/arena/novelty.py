@@ -1,7 +1,7 @@
 """NovelSum and NovelSelect (Yang and others, 2025, arXiv 2502.17184, section 3).
 
-Claim: over training sets of equal size, NovelSum orders the scores of the tuned models (r near .97), and a set
-that is chosen greedily for it beats random and k-center.
+Claim: over training sets of equal size, NovelSum orders the scores of the tuned models (r near .97), and a
+set that is chosen greedily for it beats random and k-center.
 
 The novelty of a row x towards others is a mean of distances in which near ones weigh most, and rows in dense
 places count more::
@@ -28,7 +28,7 @@ _TRIED = 64  # candidates whose novelty is computed at a time
 
 
 def density(
-    x: np.ndarray, beta: float, neighbours: int = 10, reference: np.ndarray | None = None, most: int = 20_000
+    x: np.ndarray, beta: float, neighbours: int = 10, reference: np.ndarray | None = None, most: int = 5_000
 ) -> np.ndarray:
     """sigma^beta of rows (n, d) among a ``reference`` (m, d), by default themselves: (n,), float32.
 
@@ -76,7 +76,7 @@ def novelsum(
 
 def novelselect(
     x: np.ndarray, keep: int, seed: int, alpha: float = 1.0, beta: float = 0.5, neighbours: int = 10,
-    coded: bool = False, most: int = 20_000, say: Callable[[str], Any] = lambda line: None,
+    coded: bool = False, most: int = 5_000, say: Callable[[str], Any] = lambda line: None,
 ) -> np.ndarray:  # fmt: skip
     """Indices (keep,): a random row of ``x`` (n, d), then repeatedly the row most novel towards those chosen.
 
