@@ -13,5 +13,6 @@ from unseen.worlds.tuning import TuningSpec
 
 # By the ``world`` that a stored task names; string rewriting names none.  A new world is one more name here.
 WORLDS: dict[str, type[Task]] = {
-    each.world: each for each in (TaskSpec, DomainSpec, DrillSpec, LanguageSpec, PoolSpec, TapeSpec, TuningSpec)
+    each.world: each
+    for each in (TaskSpec, DomainSpec, DrillSpec, LanguageSpec, PoolSpec, TapeSpec, TuningSpec)
 }

@@ -8,7 +8,7 @@ spec of the task; the world only reads them.
     >>> lines = task.candidates(task.split())
     >>> right = [line.rule.apply(line.text) == line.answer for line in map(lines.line, range(100))]
     >>> sum(right), bool((task.spoiled(lines.rule) != right).all())
-    (80, True)
+    (83, True)
 """
 
 import time
@@ -24,6 +24,8 @@ from unseen.files import runs_folder, seal, write
 from unseen.once import content, done, once
 from unseen.worlds.base import Examples, Split, generator, shares
 from unseen.worlds.strings import TaskSpec, count, leftmost, replace_at, rewrite
+
+RANDOM = "random"  # the one chooser that this world knows itself
 
 
 @spec
@@ -43,7 +45,7 @@ class PoolSpec(TaskSpec):
     pool: Count = 45_000
     near: Share = 0.3
     wrong: Share = 0.0
-    chooser: str = "random"
+    chooser: str = RANDOM
     scout: str = ""
 
     def _check(self) -> None:
@@ -130,8 +132,19 @@ def ensure(task: PoolSpec, choose: Callable[[], np.ndarray]) -> dict[str, Any]:
     return once(folder, about, make)
 
 
+def seconds(task: PoolSpec) -> float:
+    """How long choosing took, as noted when it was done; 0 for random lines."""
+    folder, about = _folder(task)
+    return 0.0 if task.chooser == RANDOM else done(folder, about)["seconds"]
+
+
 def stored(task: PoolSpec) -> np.ndarray:
-    """The chosen indices (N,) of a task; raises ``NotFinished`` where they are not kept, ``BrokenRun``."""
+    """The chosen indices (N,) of a task: random ones are drawn, others must be kept.
+
+    Raises ``NotFinished`` where they are not, ``BrokenRun``.
+    """
+    if task.chooser == RANDOM:
+        return generator(task.example_seed, "random lines").choice(task.pool, task.examples, replace=False)
     folder, about = _folder(task)
     if (manifest := done(folder, about)) is None:
         why = f"{folder}: nothing was chosen by {task.chooser!r} yet"

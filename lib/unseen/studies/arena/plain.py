@@ -45,6 +45,16 @@ def longest(x: np.ndarray, keep: int, seed: int) -> np.ndarray:
     return order[np.argsort(-x[order, 0], kind="stable")][:keep]
 
 
+def repeated(x: np.ndarray, keep: int, seed: int, share: float = 0.5) -> np.ndarray:
+    """Random rows, of which a ``share`` repeat others: a set that is less diverse by design.
+
+    >>> len(set(repeated(np.zeros((90, 1)), 20, 0, 0.75).tolist()))
+    5
+    """
+    distinct = random(x, max(1, round(keep * (1 - share))), seed)
+    return np.resize(distinct, keep)
+
+
 def k_center(x: np.ndarray, keep: int, seed: int) -> np.ndarray:
     """Farthest first (Gonzalez, 1985): a random row, then again and again the one farthest from all chosen.
 
