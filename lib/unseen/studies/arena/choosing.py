@@ -1,4 +1,4 @@
-"""Which examples to train on (notebook 30): choosers take lines from one pool, and models are trained on them.
+"""Which examples to train on (notebook 30): choosers take lines from a pool, and models are trained on them.
 
 The pool is long-tailed over its rules and holds near-duplicates (``worlds.pool``).  All runs train equal
 steps on equally many lines.  Most choosers read vectors of the lines:
@@ -130,7 +130,7 @@ def _choose(run: RunSpec) -> np.ndarray:
 
 
 def vectors(task: PoolSpec, lines: Examples, reads: str) -> np.ndarray:
-    """What a chooser reads of each line: (n, d), or (n, t, d) for ``answers``; the number of its rule for ""."""
+    """What a chooser reads of each line: (n, d), or (n, t, d) for ``answers``; for "" its rule's number."""
     if reads in OF_A_SCOUT:
         found = states(Store().model(spec_of(Store().root / task.scout)), lines)
         return found[:, 0] if reads == "scout" else found

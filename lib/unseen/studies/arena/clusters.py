@@ -3,9 +3,9 @@
 Claim: at equal size, iterative kMQ > kMQ > rows at random from clusters > random > k-center.
 
 kMQ groups rows by k-means, gives each cluster its share of the budget, and draws in it by quality.
-*Printed*: a cluster of |X_j| of |X| rows gets |X_j| / |X| of the budget, and rows are drawn with replacement,
-with probabilities proportional to their quality.  *Coded*: every cluster gets as many, without replacement, with
-probabilities by the softmax of quality.  The parameter ``coded`` chooses.
+*Printed*: a cluster of |X_j| of |X| rows gets |X_j| / |X| of the budget; rows are drawn with replacement,
+with probabilities proportional to their quality.  *Coded*: every cluster gets as many, without replacement,
+with probabilities by the softmax of quality.  The parameter ``coded`` chooses.
 
 *Iterative*, in N rounds: the clusters' weights w start equal; a round draws 1/N of the budget by them; the
 model is tuned on what is chosen so far and answers its own prompts; s_j is the mean of score(right answer) -

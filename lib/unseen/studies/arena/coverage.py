@@ -1,4 +1,4 @@
-"""Choosing by the features of a sparse autoencoder: SAE-GreedSelect (Yang and others, 2025, arXiv 2502.14050).
+"""Choosing by features of a sparse autoencoder: SAE-GreedSelect (Yang and others, 2025, arXiv 2502.14050).
 
 Claim: at equal size, rows chosen to cover the features of a sparse autoencoder, trained on a language model's
 last layer, train better models than random ones, or the longest.
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from unseen.model import seeded
 
-_BATCH = 4_096  # vectors of a step
+_BATCH = 1_024  # vectors of a step
 
 
 class TopK(nn.Module):
