@@ -36,6 +36,10 @@ BY_SEED = (
     "mixed_occurrences",
     "mix_at_500",
     "none_at_200",
+    "novelsum",
+    "novelselect",
+    "coverage",
+    "kmq",
 )  # judges that read the single seeds
 LITTLE = 0.0003
 NONSENSE = 7.0  # what is measured where a judge must not look
@@ -131,6 +135,30 @@ def apart(size, mix, alone):
     """Notebook 14: the single number lies below the mix by 0.01 more or less in the three seeds."""
     made = occurrences(size, mix, alone)
     return made.assign(accuracy=made["accuracy"].where(made["trained"] != "1", alone))
+
+
+def choices(**accuracy):
+    """Notebook 30: ways to choose in three seeds, whose differences within a seed vary by 0.01."""
+    names = {"plain": "random", "centre": "k-center scout", "novel": "novelselect scout", "sae": "sae answers",
+             "directions": "random-directions answers", "kmq": "kmq scout, 20 % wrong",
+             "spoiled": "random, 20 % wrong", "far": "k-center scout, 20 % wrong"}  # fmt: skip
+    known = dict.fromkeys(names, 0.5) | {"plain": 0.4, "far": 0.2, "directions": 0.3} | accuracy
+    rows = [(names[way], seed, value + 0.01 * (seed - 1) * (way in ("novel", "sae", "kmq", "spoiled")))
+            for way, value in known.items() for seed in range(3)]  # fmt: skip
+    return beside(frame("setting seed accuracy", rows, split="unseen"), split="seen")
+
+
+def spread(r, older=0.0, noise=0.0):
+    """Notebook 30: sets whose NovelSum correlates by ``r`` with the score, a little more in the last seed."""
+    rows = []
+    for seed in range(3):
+        a, b = np.array([1.0, -1, 1, -1]), np.array([1.0, 1, -1, -1])
+        for name, each in (("NovelSum", r + noise * (seed - 1)), ("mean distance", older)):
+            rows.append(each * a + np.sqrt(1 - min(1, abs(each)) ** 2) * b)
+        rows[-2:] = [(f"way {i}", seed, a[i], rows[-2][i], rows[-1][i]) for i in range(4)]
+    columns = ["setting", "seed", "accuracy", "NovelSum, scout", "mean distance, scout"]
+    made = pd.DataFrame(rows, columns=columns).assign(split="unseen")
+    return pd.concat([made, made.assign(setting="way 0, paid", accuracy=NONSENSE)], ignore_index=True)
 
 
 def tuned(plain=(0.99, 0.0, 0.9), encrypted=None):
@@ -275,6 +303,15 @@ BOUNDS = [  # a judge, its frame by one number, where that number decides, the v
     ("mix_at_500", lambda x: apart(500, 0.05 + x, 0.05), 0.1 + REACH, NOT, PARTLY),
     ("none_at_200", lambda x: occurrences(200, 0.01, x), 0.05 - REACH, REPRODUCED, PARTLY),
     ("none_at_200", lambda x: occurrences(200, x, 0.01), 1 / 3 - REACH, PARTLY, NOT),
+    ("novelsum", spread, 0.8, PARTLY, REPRODUCED),
+    ("novelsum", lambda x: spread(x, 0.9), 0.9, PARTLY, REPRODUCED),
+    ("novelsum", lambda x: spread(x, noise=0.01), REACH, NOT, PARTLY),
+    ("novelselect", lambda x: choices(novel=x), 0.4 + REACH, NOT, PARTLY),
+    ("novelselect", lambda x: choices(novel=x), 0.5 + REACH, PARTLY, REPRODUCED),
+    ("coverage", lambda x: choices(sae=x), 0.4 + REACH, NOT, REPRODUCED),
+    ("coverage", lambda x: choices(sae=x, directions=0.45), 0.45 + REACH, PARTLY, REPRODUCED),
+    ("kmq", lambda x: choices(far=x, kmq=0.6), 0.5 - REACH, REPRODUCED, PARTLY),
+    ("kmq", lambda x: choices(spoiled=0.45, kmq=x), 0.45, NOT, REPRODUCED),
     ("low_diversity", lambda x: tuned((x, 0.0, 0.9)), 0.9, PARTLY, REPRODUCED),
     ("low_diversity", lambda x: tuned((0.99, x, 0.9)), 0.1, REPRODUCED, PARTLY),
     ("low_diversity", lambda x: tuned((0.99, 0.0, x)), 0.5, PARTLY, REPRODUCED),

@@ -285,6 +285,57 @@ def _none_at_200(results: pd.DataFrame) -> Judged | None:
     return high <= 0.05, high < chance, f"200 instructions, {len(mix)} seeds, {rows}"
 
 
+# The arena: choosing data
+
+
+def _choices(results: pd.DataFrame) -> pd.DataFrame:
+    """Unseen accuracy by seed and way to choose."""
+    return results[results["split"] == "unseen"].pivot_table("accuracy", "seed", "setting")
+
+
+def _beats(results: pd.DataFrame, *pairs: tuple[str, str]) -> Judged | None:
+    """Whether one way is above another within seeds, for all of the pairs, and for the first."""
+    table = _choices(results)
+    if not {way for pair in pairs for way in pair} <= {*table}:
+        return None
+    gaps = {f"{one} less {other}": table[one] - table[other] for one, other in pairs}
+    above = [_ends(gap)[0] > 0 for gap in gaps.values()]
+    measured = f"{len(table)} seeds, points: "
+    measured += "; ".join(f"{name} {_between(100 * gap, '.1f', -100, 100)}" for name, gap in gaps.items())
+    return all(above), above[0], measured
+
+
+def correlations(results: pd.DataFrame, measure: str) -> pd.Series:
+    """Pearson's correlation, by seed, of a measure of the chosen sets with unseen accuracy, over the sets."""
+    unseen = results[results["split"] == "unseen"]
+    return unseen.groupby("seed")[[measure, "accuracy"]].corr().unstack()[(measure, "accuracy")]
+
+
+def clean(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of sets from the clean pool whose scouts were not paid."""
+    return results[~results["setting"].str.contains(",")]
+
+
+def _novelsum(results: pd.DataFrame) -> Judged:
+    r, older = (correlations(clean(results), f"{name}, scout") for name in ("NovelSum", "mean distance"))
+    above = _ends(r)[0] > 0
+    measured = f"r {_between(r, '.2f', -1)}, of the mean distance {_between(older, '.2f', -1)}"
+    return above and r.mean() >= 0.8 and r.mean() > older.mean(), above, measured
+
+
+def _novelselect(results: pd.DataFrame) -> Judged | None:
+    return _beats(results, ("novelselect scout", "random"), ("novelselect scout", "k-center scout"))
+
+
+def _coverage(results: pd.DataFrame) -> Judged | None:
+    return _beats(results, ("sae answers", "random"), ("sae answers", "random-directions answers"))
+
+
+def _kmq(results: pd.DataFrame) -> Judged | None:
+    kmq, random, k_center = (f"{way}, 20 % wrong" for way in ("kmq scout", "random", "k-center scout"))
+    return _beats(results, (kmq, random), (random, k_center))
+
+
 # Experiment 6: fine-tuning
 
 
