@@ -139,8 +139,8 @@ def apart(size, mix, alone):
 
 def choices(**accuracy):
     """Notebook 30: ways to choose in three seeds, whose differences within a seed vary by 0.01."""
-    names = {"plain": "random", "centre": "k-center scout", "novel": "novelselect scout", "sae": "sae answers",
-             "directions": "random-directions answers", "kmq": "kmq scout, 20 % wrong",
+    names = {"plain": "random", "centre": "k-center scout", "novel": "novelselect scout",
+             "sae": "sae answers", "directions": "random-directions answers", "kmq": "kmq scout, 20 % wrong",
              "spoiled": "random, 20 % wrong", "far": "k-center scout, 20 % wrong"}  # fmt: skip
     known = dict.fromkeys(names, 0.5) | {"plain": 0.4, "far": 0.2, "directions": 0.3} | accuracy
     rows = [(names[way], seed, value + 0.01 * (seed - 1) * (way in ("novel", "sae", "kmq", "spoiled")))
@@ -153,7 +153,7 @@ def spread(r, older=0.0, noise=0.0):
     rows = []
     for seed in range(3):
         a, b = np.array([1.0, -1, 1, -1]), np.array([1.0, 1, -1, -1])
-        for name, each in (("NovelSum", r + noise * (seed - 1)), ("mean distance", older)):
+        for each in (r + noise * (seed - 1), older):
             rows.append(each * a + np.sqrt(1 - min(1, abs(each)) ** 2) * b)
         rows[-2:] = [(f"way {i}", seed, a[i], rows[-2][i], rows[-1][i]) for i in range(4)]
     columns = ["setting", "seed", "accuracy", "NovelSum, scout", "mean distance, scout"]

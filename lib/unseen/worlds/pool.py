@@ -49,11 +49,12 @@ class PoolSpec(TaskSpec):
     scout: str = ""
 
     def _check(self) -> None:
-        super()._check()
-        self._within("pool", max(self.examples, self.instructions), 10**7)
         for name, plain in (("no_op_share", 0), ("decoys", 0), ("cipher", ""), ("also_occurrences", "")):
             if getattr(self, name) != plain:
                 self._refuse(name, f"lines of a pool have none: expected {plain!r}")
+        super()._check()
+        self._within("pool", max(self.examples, self.instructions), 10**7)
+        self._within("near", 0, 1 - self.instructions / self.pool)
 
     def training(self, split: Split) -> Examples:
         """The chosen lines; raises ``NotFinished`` where they were not chosen yet."""
