@@ -177,7 +177,7 @@ def test_a_run_on_chosen_lines_is_its_spec(tmp_path, monkeypatch):
     [
         ("pool", 39, "at least 40"),
         ("decoys", 1, "lines of a pool have none"),
-        ("near", 2.0, "less than or equal"),
+        ("near", 0.9, "at most 0.85"),
     ],
 )
 def test_an_impossible_pool_is_refused(field, value, said):

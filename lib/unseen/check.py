@@ -916,3 +916,34 @@ def remains(answer: float) -> str:
         1 - tuned / base: "That share is lost. Which is left?",
     }
     return close(answer, tuned / base, usual, within=0.03)
+
+
+# 30 · Choosing data
+
+
+@exercise("30", "Many rules with a line each are worth less than fewer with several; a Hill number says so.")
+def tells(answer: str) -> str:
+    """Two sets hold as many rules, and one scores much lower: which column tells them apart?"""
+    from unseen.studies import claims
+    from unseen.studies.results import committed_table
+
+    columns = {"Hill": "hill", "commonest": "head"}
+    clean = claims.clean(committed_table("30_choosing_data", "show")).query("split == 'unseen'")
+    means = clean.groupby("setting")[["accuracy", *columns.values()]].mean().corr()["accuracy"]
+    right = max(columns, key=lambda name: means[columns[name]])
+    usual = {"rules": "Both have as many.", "accuracy": "That is known only after training."}
+    return same(answer, right, usual, "Look for a column in which such sets differ, and high goes with high.")
+
+
+@exercise("30", "Farthest first finds outliers first, whether they are rare and right or plain wrong.")
+def outliers(answer: str) -> str:
+    """What does farthest-first find first where a few rows are nonsense?"""
+    import numpy as np
+
+    from unseen.studies.arena.plain import k_center
+
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(size=(97, 2)), 50 + 100 * rng.random((3, 2))])
+    right = "nonsense" if (k_center(rows, 4, 1) >= 97).sum() == 3 else "any"
+    usual = {"common": "Common rows lie near others.", "any": "Far from all chosen so far: which rows are that?"}
+    return same(answer, right, usual, "Answer with one of the three words.")

@@ -82,7 +82,8 @@ def settings(name: str) -> tuple[Chosen, ...]:
     much, main = amounts("choosing", name), scale(name).main.base
     kept = ("alphabet", "unseen_instructions")
     task = PoolSpec(**{field: getattr(main.task, field) for field in kept}, **much.pool)
-    base = main.but(task=task, model=main.model.but(layers=much.layers))
+    shape = {"model": main.model.but(layers=much.layers), "training": main.training.but(steps=much.steps)}
+    base = main.but(task=task, **shape)
     spoiled = base.with_task(wrong=0.2)
     ways = [(text, base, text, False) for text in much.choosers]
     ways += [(f"{text}, 20 % wrong", spoiled, text, False) for text in much.wrong]
