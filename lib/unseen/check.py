@@ -945,5 +945,8 @@ def outliers(answer: str) -> str:
     rng = np.random.default_rng(0)
     rows = np.concatenate([rng.normal(size=(97, 2)), 50 + 100 * rng.random((3, 2))])
     right = "nonsense" if (k_center(rows, 4, 1) >= 97).sum() == 3 else "any"
-    usual = {"common": "Common rows lie near others.", "any": "Far from all chosen so far: which rows are that?"}
+    usual = {
+        "common": "Common rows lie near others.",
+        "any": "Far from all chosen so far: which rows are that?",
+    }
     return same(answer, right, usual, "Answer with one of the three words.")
