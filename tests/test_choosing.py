@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from llamas import SIGNS, write_llama
 from unseen.cli import main
 from unseen.errors import NotFinished
 from unseen.messages import load, pair, save
@@ -257,3 +258,21 @@ def test_the_pool_is_never_overwritten(own, capsys):
     assert main(["choose", str(own), "--method", "random", "--keep", "1", "--out", str(own)]) == 2
     assert "is the pool itself" in capsys.readouterr().err
     assert own.read_bytes() == before
+
+
+def test_a_local_model_reads_the_rows_whatever_else_is_in_the_batch(own, tmp_path, monkeypatch, capsys):
+    from unseen.lm.load import checked
+    from unseen.lm.load import load as loaded
+
+    folder = write_llama(tmp_path / "llama", signs=SIGNS + "mfhbgkdw")
+    texts = ["tell me", "tell me of tides 3 " * 40, ""]
+    model = loaded(checked(folder))
+    together = own_pool.embedded(model, texts)
+    alone = np.concatenate([own_pool.embedded(model, [text]) for text in texts])
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert choose(own, "--model", str(folder)) == 0
+    first = own.with_name("chosen.jsonl").read_bytes()
+    assert "no model is given" not in capsys.readouterr().out
+    monkeypatch.setattr(own_pool, "load", None)  # its vectors are kept: it is not loaded again
+    assert choose(own, "--model", str(folder)) == 0
+    assert own.with_name("chosen.jsonl").read_bytes() == first

@@ -950,3 +950,22 @@ def outliers(answer: str) -> str:
         "any": "Far from all chosen so far: which rows are that?",
     }
     return same(answer, right, usual, "Answer with one of the three words.")
+
+
+# 39 · The arena
+
+
+@exercise("39", "Relative gains look larger than points, and the more so the lower the scores.")
+def relative(answer: float) -> str:
+    """How many points are it from 43.8 to 46.9?"""
+    random, best = 43.8, 46.9
+    usual = {100 * (best / random - 1): "Those are per cent of the random score.", best: "That is the score."}
+    return close(answer, best - random, usual)
+
+
+@exercise("39", "With many claims in a table, one that passes alone is no news.")
+def any_of_four(answer: float) -> str:
+    """How likely does at least one of four claims pass by chance, each in one of forty cases?"""
+    each = 1 / 40
+    usual = {each: "That is one claim's chance.", each**4: "That all four pass.", 1 - each: "That one fails."}
+    return close(answer, 1 - (1 - each) ** 4, usual, within=0.01)
