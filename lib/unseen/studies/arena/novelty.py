@@ -32,8 +32,8 @@ def density(
 ) -> np.ndarray:
     """sigma^beta of rows (n, d) among a ``reference`` (m, d), by default themselves: (n,), float32.
 
-    The reference is deduplicated, and the nearest hit, the row itself, is dropped, as in the code.  Of more
-    than ``most`` rows so many are taken, evenly spaced.
+    The reference is deduplicated, and the nearest hit, the row itself, is dropped, as in the code.  Ours: of
+    more than ``most`` rows only so many are the reference, evenly spaced.
 
     >>> density(np.array([[0.0], [1.0], [3.0]]), 1, neighbours=1).tolist()
     [1.0, 1.0, 0.25]
@@ -41,8 +41,8 @@ def density(
     x = np.asarray(x, np.float32)
     if not beta:
         return np.ones(len(x), np.float32)
-    known = np.unique(x if reference is None else np.asarray(reference, np.float32), axis=0)
-    known = known[np.linspace(0, len(known) - 1, min(most, len(known))).astype(int)]
+    known = x if reference is None else np.asarray(reference, np.float32)
+    known = np.unique(known[np.linspace(0, len(known) - 1, min(most, len(known))).astype(int)], axis=0)
     neighbours, size, found = min(neighbours, len(known) - 1), max(1, _CHUNK // len(known)), []
     for start in range(0, len(x), size):
         near = np.partition(squared(x[start : start + size], known), neighbours, axis=1)[:, : neighbours + 1]
