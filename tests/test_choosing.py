@@ -10,6 +10,7 @@ from llamas import SIGNS, write_llama
 from unseen.cli import main
 from unseen.errors import NotFinished
 from unseen.messages import load, pair, save
+from unseen.runs.store import Store, ensure
 from unseen.specs import RunSpec
 from unseen.studies.arena import choosing, clusters, coverage, methods, novelty, own_pool, plain
 from unseen.worlds import PoolSpec, pool
@@ -171,6 +172,26 @@ def test_a_run_on_chosen_lines_is_its_spec(tmp_path, monkeypatch):
     kept.write_text("1\n2\n")
     with pytest.raises(Exception, match="was changed since it was written"):
         pool.stored(run.task)
+
+
+def test_iterative_kmq_trains_its_rounds_and_scouts_are_paid_in_steps(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+    ways = choosing.settings("smoke")
+    free = ways[0]
+    base = free.base.with_task(chooser="iterative-kmq scout clusters=4", wrong=0.2)
+    (run,), (costly,) = (choosing.Chosen("it", base, (), (0,), paid=paid).runs() for paid in (False, True))
+    scout = choosing.scout_of(run)
+    assert run.task.scout == costly.task.scout == scout.digest()
+    assert costly.training.steps == run.training.steps - scout.training.steps
+    with pytest.raises(NotFinished, match="reads the scout"):
+        choosing.chosen(run)
+    ensure(scout, Store(), say=lambda line: None)
+    taken = choosing.chosen(run)
+    assert len(taken) == run.task.examples
+    assert len(list((tmp_path / "store").glob("*/manifest.json"))) == 1 + 2  # the scout and two rounds
+    lines = run.task.candidates(run.task.split())
+    worse, bad = choosing.gains(run, lines, taken), run.task.spoiled(lines.rule)[taken]
+    assert worse[bad].mean() < worse[~bad].mean()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,11 @@ class PoolSpec(TaskSpec):
     chooser: str = RANDOM
     scout: str = ""
 
+    @property
+    def drawn(self) -> int:
+        """How many candidates there are."""
+        return self.pool
+
     def _check(self) -> None:
         for name, plain in (("no_op_share", 0), ("decoys", 0), ("cipher", ""), ("also_occurrences", "")):
             if getattr(self, name) != plain:

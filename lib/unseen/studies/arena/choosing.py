@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from unseen.errors import NotFinished
 from unseen.evaluation import greedy_answers
 from unseen.model import Transformer
 from unseen.runs.following import followed
@@ -133,7 +134,12 @@ def _choose(run: RunSpec) -> np.ndarray:
 def vectors(task: PoolSpec, lines: Examples, reads: str) -> np.ndarray:
     """What a chooser reads of each line: (n, d), or (n, t, d) for ``answers``; for "" its rule's number."""
     if reads in OF_A_SCOUT:
-        found = states(Store().model(spec_of(Store().root / task.scout)), lines)
+        folder = Store().root / task.scout
+        if not (folder / "spec.json").is_file():
+            raise NotFinished(
+                f"{task.chooser!r} reads the scout {task.scout!r}, which is not in {Store().root}"
+            )
+        found = states(Store().model(spec_of(folder)), lines)
         return found[:, 0] if reads == "scout" else found
     if reads == "letters":
         return bags(["".join(lines.texts(row)) for row in range(len(lines))])
