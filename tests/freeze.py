@@ -16,7 +16,7 @@ from unseen.model import Transformer
 from unseen.objectives import objective_of
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.training import batch_rows, data_of, start, train
-from unseen.worlds import DomainSpec, DrillSpec, LanguageSpec, TapeSpec, TaskSpec, TuningSpec
+from unseen.worlds import DomainSpec, DrillSpec, LanguageSpec, PoolSpec, TapeSpec, TaskSpec, TuningSpec
 
 FEW = {"instructions": 50, "unseen_instructions": 50, "examples": 1_000}
 TASKS = {
@@ -28,6 +28,9 @@ TASKS = {
     ),
     "long strings": TaskSpec(**FEW, pattern_length=20, replacement_length=18, input_length=50),
     "decoys": TaskSpec(**FEW, input_length=32, occurrences=2, also_occurrences="1", decoys=2),
+    "pool": PoolSpec(
+        instructions=50, unseen_instructions=50, examples=300, pool=1_000, wrong=0.2, concentration=0.3
+    ),
     "tapes": TapeSpec(**FEW),
     "drills": DrillSpec(**FEW),
     "domains": DomainSpec(letter_examples=400, algebra_examples=300, list_examples=300),
