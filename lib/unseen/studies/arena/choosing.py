@@ -81,10 +81,9 @@ def settings(name: str) -> tuple[Chosen, ...]:
     ['random, 20 % wrong', 'k-center scout, paid']
     """
     much, main = amounts("choosing", name), scale(name).main.base
-    kept = ("alphabet", "unseen_instructions")
-    task = PoolSpec(**{field: getattr(main.task, field) for field in kept}, **much.pool)
-    shape = {"model": main.model.but(layers=much.layers), "training": main.training.but(steps=much.steps)}
-    base = main.but(task=task, **shape)
+    kept = {name: getattr(main.task, name) for name in ("alphabet", "unseen_instructions")}
+    parts = {"model": main.model.but(**much.model), "training": main.training.but(**much.training)}
+    base = main.but(task=PoolSpec(**kept | much.pool), **parts)
     spoiled = base.with_task(wrong=0.2)
     ways = [(text, base, text, False) for text in much.choosers]
     ways += [(f"{text}, 20 % wrong", spoiled, text, False) for text in much.wrong]
