@@ -924,15 +924,19 @@ def remains(answer: float) -> str:
 @exercise("30", "Many rules with a line each are worth less than fewer with several; a Hill number says so.")
 def tells(answer: str) -> str:
     """Two sets hold as many rules, and one scores much lower: which column tells them apart?"""
-    from unseen.studies import claims
-    from unseen.studies.results import committed_table
+    import numpy as np
 
-    columns = {"Hill": "hill", "commonest": "head"}
-    clean = claims.clean(committed_table("30_choosing_data", "show")).query("split == 'unseen'")
-    means = clean.groupby("setting")[["accuracy", *columns.values()]].mean().corr()["accuracy"]
-    right = max(columns, key=lambda name: means[columns[name]])
-    usual = {"rules": "Both have as many.", "accuracy": "That is known only after training."}
-    return same(answer, right, usual, "Look for a column in which such sets differ, and high goes with high.")
+    from unseen.studies.arena.choosing import ORDER
+    from unseen.studies.diversity import effective
+
+    even, uneven, orders = np.full(10, 10), np.array([91] + [1] * 9), {"rules": 0, "Hill": ORDER}
+    right = next(name for name, order in orders.items() if effective(uneven, order) < effective(even, order))
+    usual = {
+        "rules": "Both have as many.",
+        "accuracy": "That is known only after training.",
+        "commonest": "Nearly: that looks at one rule alone. Which column looks at all of them?",
+    }
+    return same(answer, right, usual, "Look for a column in which sets with as many rules differ.")
 
 
 @exercise("30", "Farthest first finds outliers first, whether they are rare and right or plain wrong.")
