@@ -28,6 +28,7 @@ TASKS = {
     ),
     "long strings": TaskSpec(**FEW, pattern_length=20, replacement_length=18, input_length=50),
     "decoys": TaskSpec(**FEW, input_length=32, occurrences=2, also_occurrences="1", decoys=2),
+    "decoys anywhere": TaskSpec(**FEW, decoys=2, decoys_at="anywhere"),
     "pool": PoolSpec(
         instructions=50, unseen_instructions=50, examples=300, pool=1_000, wrong=0.2, concentration=0.3
     ),
@@ -51,6 +52,7 @@ _BASE = RunSpec(
 )
 RECIPES = {
     "modern": (ModelSpec(layers=2, width=32), _STEPS),
+    "no help": (ModelSpec(layers=2, width=32, look_back=0, prompt_attention="causal"), _STEPS),
     "gpt2": (ModelSpec("gpt2", layers=2, width=32, mlp_ratio=4), _TUNING.but(decay_share=1.0)),
     "all weights": (None, _TUNING),
     "token rate": (None, _TUNING.but(token_rate=1e-2)),

@@ -21,6 +21,7 @@ from unseen.runs.checkpoints import SpecChanged, import_model
 from unseen.runs.store import Store, ensure
 from unseen.scales import SCALES, scale
 from unseen.signals import Terminated
+from unseen.studies import claims
 
 
 @pytest.fixture
@@ -153,8 +154,10 @@ def test_keep_copies_results_and_nothing_else(runs, project):
     assert cli.main(["keep", "--scale", "full"]) == 0
     kept = {str(path.relative_to(project)): path.read_text() for path in project.rglob("*") if path.is_file()}
     told = kept.pop("data/README.md")
-    assert told.startswith("a<!-- verdicts -->\n| experiment | claim | quick | full |\n")
-    assert told.endswith("| not run | not run |\n<!-- end of verdicts -->b")
+    mark, head, _, *rows, end = told.splitlines()
+    assert (mark, end) == ("a<!-- verdicts -->", "<!-- end of verdicts -->b")
+    assert head == "| experiment | claim | quick | full | before, and why it changed |"
+    assert [row.split(" | ")[2:4] for row in rows] == [["not run"] * 2] * len(claims.CLAIMS)
     assert kept.pop("README.md").startswith("a<!-- findings -->\n* **The threshold**")
     about = '{"scale": "full"}'
     assert kept == {"data/results/full/10_a.csv": about, "data/results/full/10_a.json": about}

@@ -315,3 +315,20 @@ def test_the_cells_show_the_committed_results_and_answer(monkeypatch):
     assert names["ask"]("modern", width="48", budget=" ") == str(names["fitted"].predict(width=48))
     with pytest.raises(ValueError, match="positive"):
         names["ask"](width="-1")
+
+
+def test_look_back_is_varied_with_the_pattern_and_nothing_else():
+    settings = law.look_back("full")
+    assert len({run.digest() for each in settings for run in each.runs()}) == sum(
+        len(s.runs()) for s in settings
+    )
+    base = law.at(scale("full").main.base, pattern=3)
+    for each in settings:
+        model, task = each.base.model, each.base.task
+        assert model.but(look_back=2, prompt_attention="both ways") == base.model
+        assert task.pattern_length == task.replacement_length
+        assert max(each.instructions) <= law.room_of(each.base)
+    ways = {
+        (s.base.task.pattern_length, s.base.model.look_back, s.base.model.prompt_attention) for s in settings
+    }
+    assert len(ways) == len(settings) == 18

@@ -67,11 +67,20 @@ def test_a_prompt_is_read_from_left_to_right_or_in_both_directions_but_never_the
         assert changed == list(range(first, SHORT.context))
 
 
-def test_modern_embeddings_look_back_two_tokens():
-    model = shaken("modern")
+@pytest.mark.parametrize("look_back", [0, 1, 2, 4])
+def test_modern_embeddings_look_back_so_many_tokens(look_back):
+    model = shaken("modern", look_back=look_back)
+    assert ("before" in model.state_dict()) == bool(look_back)
     for position in range(SHORT.context):
         changed = changed_outputs(model.embed, some_tokens(), position)
-        assert changed == list(range(SHORT.context))[position : position + 3]
+        assert changed == list(range(SHORT.context))[position : position + 1 + look_back]
+
+
+def test_a_modern_prompt_may_be_read_from_left_to_right_alone():
+    model = shaken("modern", look_back=0, prompt_attention="causal")
+    for position in range(SHORT.context):
+        changed = changed_outputs(lambda t: model(t, record=[]), some_tokens(), position)
+        assert changed == list(range(position, SHORT.context))
 
 
 @both

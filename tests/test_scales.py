@@ -1,5 +1,7 @@
 """One dial: what its settings promise each other."""
 
+from dataclasses import replace
+
 import pytest
 
 from unseen.files import packaged
@@ -37,6 +39,15 @@ def test_a_setting_varies_instructions_and_seeds_alone(name):
         for run in runs:
             assert run.task.rule_seed == run.task.example_seed == run.model.seed
             assert run.with_task(instructions=base.task.instructions).with_seed(0) == base
+
+
+def test_seeds_of_weights_are_crossed_with_those_of_rules():
+    main = scale("smoke").main
+    crossed = replace(main, instructions=(8, 16), seeds=(0, 1), weights=(0, 5)).runs()
+    assert len({run.digest() for run in crossed}) == len(crossed) == 8
+    assert {(run.task.rule_seed, run.model.seed) for run in crossed} == {(0, 0), (0, 5), (1, 0), (1, 5)}
+    own = {(run.task.rule_seed, run.model.seed) for run in replace(main, seeds=(0, 1)).runs()}
+    assert own == {(0, 0), (1, 1)}
 
 
 @every_scale

@@ -60,6 +60,10 @@ REFUSED = [
     (TaskSpec, {"decoys": 1, "input_length": 32, "occurrences": 5}, "all further occurrences"),
     (TaskSpec, {"decoys": 1, "input_length": 32, "no_op_share": 0.1}, "cannot have them"),
     (TaskSpec, {"decoys": 1, "input_length": 32, "unseen_instructions": 1}, "at least 2 of each"),
+    (TaskSpec, {"decoys_at": "anywhere"}, "there are no decoys"),
+    (TaskSpec, {"decoys_at": "nowhere"}, "known are first third, anywhere"),
+    (TaskSpec, {"decoys_at": "anywhere", "decoys": 1, "input_length": 20, "occurrences": 2}, "first third"),
+    (TaskSpec, {"decoys": 3, "decoys_at": "anywhere"}, "input_length=10 must hold 4 patterns"),
     (TaskSpec, {"also_occurrences": "2,1"}, "each number once, and not occurrences=1 again"),
     (TaskSpec, {"cipher": "rot13"}, "shift:NUMBER"),
     (TaskSpec, {"family": "odd"}, "known are random, repeated, periodic, mirrored, mixed"),
@@ -71,6 +75,9 @@ REFUSED = [
     (ModelSpec, {"width": 60, "heads": 4}, "2 x heads=4"),
     (ModelSpec, {"base": "mine"}, "sixteen hexadecimal digits"),
     (ModelSpec, {"inherits": "softened", "recipe": "gpt2"}, "recipe='gpt2' inherits all weights as they are"),
+    (ModelSpec, {"look_back": 5}, "less than or equal to 4"),
+    (ModelSpec, {"look_back": 1, "recipe": "gpt2"}, "only modern has it, this is 'gpt2'"),
+    (ModelSpec, {"prompt_attention": "causal", "recipe": "gpt2"}, "only modern has it, this is 'gpt2'"),
     (TrainingSpec, {"learning_rate": 0.0}, "greater than or equal to 0.00000001"),
     *[(TrainingSpec, {name: NAN}, "finite number") for name in ("learning_rate", "decay_share")],
     (TrainingSpec, {"decay_share": 1.1}, "equal to 1"),
@@ -96,6 +103,7 @@ def test_an_impossible_value_is_refused_by_name_value_and_bound(cls, values, bou
         {"no_op_share": 1.0},
         {"replacement_length": 1, "unseen_instructions": 24},
         {"decoys": 1, "input_length": 20, "occurrences": 3, "instructions": 2, "unseen_instructions": 2},
+        {"decoys": 2, "decoys_at": "anywhere"},  # nine letters of ten
     ],
 )
 def test_the_last_possible_value_is_taken(values):
@@ -142,7 +150,8 @@ def other(field):
     """A possible value that is not the default."""
     special = {"recipe": "gpt2", "alphabet": "abcdefghijklmnopqrstuvwxyz0", "width": 72, "heads": 2,
                "also_occurrences": "2", "cipher": "shift:1", "family": "repeated", "k_low": 2, "k_high": 3,
-               "trains": "token", "inherits": "softened", "base": BASE}  # fmt: skip
+               "trains": "token", "inherits": "softened", "base": BASE,
+               "decoys_at": "anywhere", "prompt_attention": "causal"}  # fmt: skip
     if field.name in special:
         return special[field.name]
     if isinstance(field.default, float):
@@ -158,8 +167,8 @@ def test_the_digest_depends_on_every_field(part, field):
     if field.name in ("trains", "token_rate", "kl", "pull", "rank"):  # of fine-tuning with a new token only
         base = base.but(matrix_learning_rate=0.0, trains="adapter" if field.name == "rank" else "all")
         more = {"task": TuningSpec(), "model": ModelSpec(base=BASE)}
-    if field.name == "decoys":
-        base = base.but(input_length=20)
+    if field.name.startswith("decoys"):
+        base = base.but(input_length=20, decoys=0 if field.name == "decoys" else 1)
     if field.name == "inherits":
         base = base.but(base=BASE)
     changed = RunSpec(**{part: replace(base, **{field.name: other(field)})}, **more)

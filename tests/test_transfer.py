@@ -12,7 +12,8 @@ from trainers import SMALL
 from unseen.runs.workers import Serial
 from unseen.scales import SCALES, Setting
 from unseen.studies import transfer
-from unseen.studies.published import occurrence_table
+from unseen.studies.published import lower_k, occurrence_table
+from unseen.studies.results import committed_table
 from unseen.worlds.rules import Instructions, strings_of
 
 TASK = SMALL.task.but(
@@ -34,6 +35,18 @@ def test_rules_of_a_test_have_its_form_and_k_and_no_string_of_a_training_rule():
     for (form, k), rules in found.items():
         assert not strings_of(rules) & strings_of(split.seen)
         assert k > 2 or all(FORM[form](x) for side in (rules.patterns, rules.replacements) for x in side)
+
+
+def test_the_old_settings_without_decoys_are_those_of_the_committed_tables():
+    """So their runs can be trained again, and the shortcut be shown on their inputs."""
+    for name in ("quick", "full"):
+        olds = {
+            "13_semantics": transfer.semantics(name, "open_semantics"),
+            "14_shortcut": transfer.occurrences(name, "shortcut"),
+        }
+        for table, settings in olds.items():
+            runs = {run.digest() for setting in settings for run in setting.runs()}
+            assert runs == set(committed_table(table, name)["run"].dropna())
 
 
 def test_where_training_used_all_strings_there_is_no_test():
@@ -62,21 +75,25 @@ def test_models_and_answers_that_do_not_read_the_pattern_have_the_same_tests_wit
         key: key for key in [(1, 1), (3, 1), (1, 0), (3, 0)]
     }
     table = transfer.unread(setting, tests, 400)
-    assert len(table) == 3 * 4 * len(setting.seeds)
+    assert len(table) == 4 * 4 * len(setting.seeds)
     assert set(table["trained"]) == {"nothing"}
     means = table.groupby(["setting", "among", "asked"])["accuracy"].mean()
     assert means["commonest", 0, 3] > 0.9
     assert means["commonest", 1, 3] == pytest.approx(0.5, abs=0.1)
-    assert transfer.named(table).unique().tolist() == ["y first", "commonest", "anywhere"]
+    assert transfer.named(table).unique().tolist() == ["y first", "commonest", "most regular", "anywhere"]
 
 
-def test_data_without_an_effect_have_one_mean_and_one_accuracy_a_run():
-    frame = pd.DataFrame({"run": ["a", "a", "b"] * 200, "asked": 1, "accuracy": 1.0})
-    frame["run"] += (np.arange(600) // 3).astype(str)
-    made = transfer.no_effect(frame, 0.3, 0.05, np.random.default_rng(0))
-    assert made.groupby("run")["accuracy"].nunique().eq(1).all()
-    runs = made.groupby("run")["accuracy"].first()
-    assert (runs.mean(), runs.std()) == pytest.approx((0.3, 0.05), abs=0.01)
+def test_seeds_above_chance_are_counted_by_their_own_intervals():
+    rows = [(seed, k, accuracy) for seed, accuracy in ((0, 0.53), (1, 0.6)) for k in (1, 2)]
+    made = pd.DataFrame(rows, columns=["seed", "k", "accuracy"]).assign(
+        setting="mixed", family="mixed", k_low=3, k_high=4, instructions=100, form="x", examples=250, decoys=1
+    )
+    low = lower_k(made)
+    assert low["above"].tolist() == [False, True]  # 53 % of 500 may be chance
+    assert low["beyond"].tolist() == pytest.approx([0.03, 0.1])
+    old = lower_k(made.drop(columns="decoys").assign(k_high=12))
+    assert (len(old), old["chance"].iloc[0]) == (2, 1 / 9)  # one of nine places; k = 2 is left out
+    assert len(lower_k(made.assign(run=[np.nan, np.nan, "a", "a"]))) == 1
 
 
 def test_every_model_is_evaluated_on_every_test(runs):

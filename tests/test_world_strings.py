@@ -308,6 +308,32 @@ def test_no_answer_that_does_not_read_the_pattern_is_right_more_often_than_chanc
     assert (share < CHANCE).all()
 
 
+@pytest.mark.parametrize("form", ["random", *FORMS])
+def test_decoys_of_one_form_stand_anywhere_and_no_form_or_place_tells_the_pattern(form):
+    """Each is found once in each input, in any order; an answer that looks for a form is right by chance."""
+    of_form = {"k_low": 3, "k_high": 4} if form != "random" else {}
+    task = TaskSpec(family=form, pattern_length=10, replacement_length=10, input_length=35, decoys=2,
+                    decoys_at="anywhere", instructions=300, unseen_instructions=300, **of_form)  # fmt: skip
+    rules = task.split().unseen
+    examples = task.draw(rules, np.arange(3_000) % 300, np.random.default_rng(0))
+    check(examples.first(100), rules, task)
+    known, ranks = patterns(rules), []
+    for line in lines(examples.first(500)):
+        here = sorted(line.text.index(pattern) for pattern in known if pattern in line.text)
+        assert len(here) >= 3  # a periodic one, moved on by a letter, may be another
+        ranks += [here.index(line.text.index(line.rule.pattern))] * (len(here) == 3)
+    assert chisquare(np.bincount(ranks)).pvalue > 1e-3
+    answers = without_pattern(examples, np.random.default_rng(0))
+    found = {name: exact_match(answer, examples).mean() for name, answer in answers.items()}
+    assert max(found.values()) < CHANCE
+    assert form == "random" or found["most regular"] > 0.1  # it does find one of the three
+    alone = task.but(decoys=0, decoys_at="first third").draw(
+        rules, np.arange(500) % 300, np.random.default_rng(0)
+    )
+    regular = without_pattern(alone, np.random.default_rng(0))["most regular"]
+    assert form == "random" or exact_match(regular, alone).mean() > 0.4  # the shortcut that decoys close
+
+
 def test_without_decoys_answers_that_do_not_read_the_pattern_are_right():
     """The trap of the world without decoys: the commonest string, and the first place where z is full."""
     for times, least in ((2, 0.9), (4, 0.99), (13, 0.99)):

@@ -62,14 +62,11 @@ def _first_difference(program: str, expected: Callable[[str], str], letters: str
                 return (
                     f"On `{word}` your program does not stop."
                     if word
-                    else "Without letters it does not stop."
+                    else "On the empty word, which has no letters, your program does not stop."
                 )
             if found != expected(word):
-                return (
-                    f"On `{word}` your program leaves `{found}`."
-                    if found
-                    else f"Of `{word}` nothing is left."
-                )
+                where = f"On `{word}`" if word else "On the empty word, which has no letters,"
+                return f"{where} your program leaves {f'`{found}`' if found else 'nothing'}."
     return ""
 
 
@@ -126,7 +123,9 @@ def coverage(answer: float) -> str:
 
 
 @exercise(
-    "02", "With four letters it is less than one: their neighbours lie 26 times thinner and are hardly more."
+    "02",
+    "With four letters it is less than one: a few more patterns differ in one letter, but a 26th as many of "
+    "all patterns are in training.",
 )
 def neighbours(answer: float) -> str:
     """How many of 3,000 training patterns differ from an unseen one in exactly one letter, on average?"""
@@ -201,7 +200,7 @@ def finder(answer: int) -> str:
         0: "No layer has this number.",
         jobs["layer"].max(): "There letters are read. What must be known before?",
     }
-    return same(answer, best, usual, "Draw the heads of each layer as in the hint below, and compare.")
+    return same(answer, best, usual, "Draw the heads of each layer as in the hint above, and compare.")
 
 
 # 04 · Training one model

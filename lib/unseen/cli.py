@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         (_pages,),
         (_lab,),
         (_keep, "--scale"),
+        (_rates,),
         (_sweep, "table", "--name", "--scale", "--scheduler"),
         (_train, "--scale", "-p --parameter"),
         (_status, "--csv"),
@@ -252,6 +253,11 @@ def _clean(options: argparse.Namespace) -> None:
         target = inventory.put_aside(store, folder) if options.yes else "runs/broken/"
         print(f"{will}move {folder} to {target}")
     print(f"{len(litter):,} files, {len(broken):,} broken runs" + ("" if options.yes else "; --yes does it"))
+
+
+def _rates(options: argparse.Namespace) -> None:
+    """Simulate how often each verdict would pass without an effect, into data/false_passes.csv."""
+    print(claims.write_false_passes(project_folder() / "data").to_string(index=False))
 
 
 def _choose(options: argparse.Namespace) -> None:

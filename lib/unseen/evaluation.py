@@ -86,7 +86,8 @@ def without_pattern(examples: Examples, rng: np.random.Generator) -> dict[str, n
     """Answers (N, O) that do not read the pattern: they only choose where y goes in the input.
 
     ``y first`` writes y over the first letters; ``commonest`` over the leftmost of the strings of |x| letters
-    that occur most often; ``anywhere`` at a random place.  What a model scores is held against them first.
+    that occur most often; ``most regular`` over the leftmost of those with the fewest different letters;
+    ``anywhere`` at a random place.  What a model scores is held against them first.
     """
     layout, z = examples.layout, np.ascontiguousarray(examples.inputs.T)  # (|z|, N)
     x, y, _ = layout.parts
@@ -94,10 +95,16 @@ def without_pattern(examples: Examples, rng: np.random.Generator) -> dict[str, n
     at = {
         "y first": np.zeros(len(examples), int),
         "commonest": np.argmax([count(z[place : place + x], z) for place in places], 0),
+        "most regular": np.argmin([_different(z[place : place + x]) for place in places], 0),
         "anywhere": rng.integers(0, len(places), len(examples)),
     }
     written, shape = examples.prompts.T[x + 1 : x + 1 + y], (layout.answer_length, layout.special("end"))
     return {name: replace_at(each, x, written, z, *shape).T for name, each in at.items()}
+
+
+def _different(strings: np.ndarray) -> np.ndarray:
+    """How many different letters each string (|x|, N) has: (N,)."""
+    return 1 + (np.diff(np.sort(strings, axis=0), axis=0) != 0).sum(axis=0)
 
 
 def share(right: np.ndarray) -> dict[str, float]:

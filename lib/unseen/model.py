@@ -2,7 +2,7 @@
 
 ``gpt2`` is the paper's model (GPT-2 from scratch: learned positions, LayerNorm with bias, GELU, tied
 embeddings).  ``modern`` learns the same task in a fraction of the time on a processor: rotary positions,
-a two-token look-back on the embeddings, a prompt that attends to itself in both directions, norms
+a look-back on the embeddings of two tokens, a prompt that attends to itself in both directions, norms
 without parameters, squared ReLU, and output matrices that start at zero.
 
 Letters used for shapes, here and in the other modules::
@@ -190,17 +190,17 @@ class Transformer(nn.Module):
     130560
     """
 
-    LOOK_BACK = 2  # tokens before each one whose embeddings the modern recipe adds
-
     def __init__(self, spec: ModelSpec, shape: Shape):
         super().__init__()
         self.spec, self.shape, self.modern = spec, shape, spec.recipe == "modern"
         width, context = spec.width, shape.context
+        self.before = ()  # tables of what the tokens before each one add
         visible = torch.ones(context, context).tril().bool()
         if self.modern:
-            visible[: shape.prompt, : shape.prompt] = True
+            visible[: shape.prompt, : shape.prompt] |= spec.prompt_attention == "both ways"
             self.embedding = nn.Parameter(torch.randn(shape.vocabulary, width))
-            self.before = nn.Parameter(torch.zeros(self.LOOK_BACK, shape.vocabulary, width))
+            if spec.look_back:
+                self.before = nn.Parameter(torch.zeros(spec.look_back, shape.vocabulary, width))
             self.head = nn.Parameter(torch.zeros(shape.vocabulary, width))
             self.blocks = nn.ModuleList(_ModernBlock(spec, i, context) for i in range(spec.layers))
         else:

@@ -91,7 +91,10 @@ class TokenAdamW(torch.optim.AdamW):
     """
 
     def __init__(self, model: Transformer, token: int, training: TrainingSpec):
-        tables = [(model.embedding, token), *([(model.before, (slice(None), token))] if model.modern else [])]
+        tables = [
+            (model.embedding, token),
+            *([(model.before, (slice(None), token))] if len(model.before) else []),
+        ]
         self.alone, rate = training.trains == "token", training.token_rate or training.learning_rate
         self.tables, self.stretch = tables, rate / training.learning_rate
         parameters = [table for table, _ in tables] if self.alone else model.parameters()

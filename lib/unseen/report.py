@@ -100,7 +100,7 @@ def write_table(
             "base": each.base.to_dict() if isinstance(each.base, RunSpec) else vars(each.base),
             "instructions": each.instructions,
             "seeds": each.seeds,
-        }
+        } | ({"weights": each.weights} if each.weights else {})
     command = ["unseen", "run", name[:2], "-p", f"scale={scale}"]
     command += [word for key, value in changed.items() for word in ("-p", f"{key}={value}")]
     about = {

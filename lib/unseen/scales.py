@@ -30,12 +30,14 @@ class Setting:
     instructions: tuple[int, ...]
     seeds: tuple[int, ...]
     scale: str = field(default="", kw_only=True)  # that it belongs to, and its results
+    weights: tuple[int, ...] = field(default=(), kw_only=True)  # seeds of these, crossed; if none, the same
 
     def runs(self) -> list[RunSpec]:
         """The runs of this setting, first seeds first, so that a study cut short has a whole curve."""
         return [
-            self.base.with_task(instructions=number).with_seed(seed)
+            self.base.with_task(instructions=number).with_seed(seed).with_weights(weights)
             for seed in self.seeds
+            for weights in self.weights or (seed,)
             for number in self.instructions
         ]
 

@@ -43,6 +43,10 @@ class ModelSpec(Checked):
     is worth more than wide MLPs, hence the default shape of ``modern``.  Paper, section 2: 6 layers, 256
     dimensions, 4 heads.
 
+    ``modern`` helps a model twice: ``look_back`` is the number of tokens before each one whose embeddings it
+    adds, and a prompt attends to itself ``both ways`` or, by ``prompt_attention``, ``causal``.  ``gpt2`` has
+    neither.
+
     ``seed`` draws the initial weights; with a ``base``, the digest of a finished run whose model reads the
     same layout, they are the weights of that run (fine-tuning); ``inherits`` is ``all``, as they are,
     ``softened``, with queries and keys at the size of fresh ones, or ``rescaled``, with every matrix (see
@@ -57,8 +61,13 @@ class ModelSpec(Checked):
     seed: Seed = 0
     base: str = later("")
     inherits: among(("all", "softened", "rescaled")) = later("all")
+    look_back: Annotated[int, Field(ge=0, le=4)] = later(2)
+    prompt_attention: among(("both ways", "causal")) = later("both ways")
 
     def _check(self) -> None:
+        for name in ("look_back", "prompt_attention"):
+            if self.recipe != "modern" and getattr(self, name) != late(type(self))[name]:
+                self._refuse(name, f"only modern has it, this is {self.recipe!r}")
         if self.inherits != "all" and self.recipe != "modern":
             why = f"recipe={self.recipe!r} inherits all weights as they are; the other ways need modern"
             self._refuse("inherits", why)
@@ -156,7 +165,11 @@ class RunSpec(Checked):
     def with_seed(self, seed: int) -> "RunSpec":
         """The same run with other rules, other examples and other initial weights."""
         task = self.task.but(rule_seed=seed, example_seed=seed)
-        return self.but(task=task, model=self.model.but(seed=seed))
+        return self.but(task=task).with_weights(seed)
+
+    def with_weights(self, seed: int) -> "RunSpec":
+        """The same run with other initial weights."""
+        return self.but(model=self.model.but(seed=seed))
 
     def with_task(self, **changes: Any) -> "RunSpec":
         """The same run with some fields of its task changed."""

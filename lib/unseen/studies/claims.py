@@ -1,78 +1,255 @@
-"""The verdict on each published claim from the tidy frame that its notebook leaves.
+"""The verdict on each published claim, from the tidy frame that its notebook leaves.
 
-Texts and criteria are in ``claims.toml``, and there the name of each claim's judge: below a function of that
-name after an underscore, which returns whether the claim is reproduced, whether partly, and what was
-measured, in words.
+``claims.toml`` has the claims, and the parts of each with their borders.  Each has a function below, its
+judge's name after an underscore, that reads the numbers off the frame, one per seed.  A part *holds* where
+their 95 % interval lies on the claimed side of its border, *fails* where it lies on the other, and is
+*undecided* where the interval holds the border.  One rule makes a verdict of these.
+
+>>> few = pd.Series([0.1, 0.2, 0.3])
+>>> [Part("right", few, least=border).state for border in (-0.1, 0.1, 0.5)]
+['holds', 'undecided', 'fails']
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf, nan
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from unseen.files import hash_of, project_folder, write
 from unseen.scales import SHOW
-from unseen.stats import half_at, mean_interval
-from unseen.studies.published import (
-    DOMAINS,
-    INSTRUCTION_DIVERSITY,
-    TEXTS,
-    UNEVEN,
-    WORKS,
-    lower_k,
-    own,
-    widest,
-)
+from unseen.stats import crosses, half_at, interval, mean_interval, wilson
+from unseen.studies.published import DOMAINS, INSTRUCTION_DIVERSITY, TEXTS, UNEVEN, WORKS, lower_k, own
 from unseen.studies.results import COMMITTED, committed_folder, write_block
 from unseen.worlds.tuning import KINDS
 
-REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not", "not run"
-Judged = tuple[bool, bool, str]
+REPRODUCED, IN_PART, CONTRADICTED = "reproduced", "in part", "contradicted"
+UNDECIDED, NOT_TESTABLE, NOT_RUN = "undecided", "not testable here", "not run"
+STATES = (REPRODUCED, IN_PART, UNDECIDED, CONTRADICTED, NOT_TESTABLE, NOT_RUN)
+HOLDS, FAILS = "holds", "fails"
+_FORMS = {  # what values are: how they are written, in which unit, times what, and what is possible
+    "share": (".1f", " %", 100, 0, 100),
+    "points": ("+.1f", " points", 100, -100, 100),
+    "number": ("+.2f", "", 1, -inf, inf),
+    "factor": (".2f", " times", 1, 0, inf),
+    "seeds": (".0f", " % of seeds", 100, 0, 100),
+}
+Reading = pd.Series | pd.DataFrame | tuple[pd.Series, str]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a claim says of one number: ``values``, one per seed, lie from ``least`` to ``most``.
+
+    An ``effect`` counts by itself: a claim of which one holds is reproduced at least *in part*.  Other parts
+    say how large it is or where, and may hold without any effect.  ``of`` is a key of ``_FORMS``: the
+    interval of a ``factor`` is that of its logarithm; ``seeds`` are true or false, and their share is judged.
+    ``cannot`` says why a part cannot come out otherwise here, whatever the models do.
+    """
+
+    what: str
+    values: pd.Series
+    of: str = "share"
+    least: float = -inf
+    most: float = inf
+    effect: bool = False
+    cannot: str = ""
+
+    @property
+    def middle(self) -> tuple[float, float, float]:
+        """The mean over seeds and its 95 % interval; with one seed it is unbounded."""
+        values = self.values.astype(float)
+        if self.of == "seeds":
+            return values.mean(), *wilson(int(values.sum()), len(values))
+        if len(values) < 2 or not np.isfinite(values).all():
+            return values.mean(), -inf, inf
+        return interval(values) if self.of == "factor" else (values.mean(), *mean_interval(values, -inf, inf))
+
+    @property
+    def state(self) -> str:
+        """``holds``, ``fails``, ``undecided`` or ``not testable here``."""
+        _, low, high = self.middle
+        if self.cannot:
+            return NOT_TESTABLE
+        if low >= self.least and high <= self.most:
+            return HOLDS
+        return FAILS if high < self.least or low > self.most else UNDECIDED
+
+    @property
+    def border(self) -> str:
+        """What is claimed, in words."""
+        form, unit, by, *_ = _FORMS[self.of]
+        word, end = ("at most", self.most) if np.isfinite(self.most) else ("at least", self.least)
+        return f"{self.what} {word} {by * end:{form}}{unit}"
+
+    def __str__(self) -> str:
+        form, unit, by, lowest, highest = _FORMS[self.of]
+        middle, low, high = (f"{min(max(by * end, lowest), highest):{form}}" for end in self.middle)
+        said = f"{self.values.sum()} of {len(self.values)}, " * (self.of == "seeds") + middle + unit
+        ends = f"{low} to {high}" if np.isfinite(self.middle[1]) else "one seed"
+        return f"{self.what} {said} ({self.cannot or ends})"
 
 
 class Verdict(NamedTuple):
-    """``reproduced``, ``partly``, ``not`` or ``not run``, and what was measured, in words."""
+    """One of ``STATES``, what was measured in words, and of how many seeds."""
 
     word: str
     measured: str = ""
+    seeds: int = 0
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, self))
+        return ": ".join(filter(None, self[:2]))
+
+    @classmethod
+    def of(cls, parts: list[Part]) -> "Verdict":
+        """Reproduced where all parts hold, in part where an effect does, contradicted where all effects fail
+        that can be tested.
+        """
+        effects = {part.state for part in parts if part.effect} - {NOT_TESTABLE}
+        word = UNDECIDED if effects else NOT_TESTABLE
+        if all(part.state == HOLDS for part in parts):
+            word = REPRODUCED
+        elif HOLDS in effects:
+            word = IN_PART
+        elif effects == {FAILS}:
+            word = CONTRADICTED
+        states = dict.fromkeys(part.state for part in parts)
+        said = {state: ", ".join(str(part) for part in parts if part.state == state) for state in states}
+        measured = "; ".join(f"{state}: {text}" for state, text in said.items())
+        return cls(word, measured, max(len(part.values) for part in parts))
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A published finding, its criterion, the notebook whose results are judged, and its judge's name."""
+    """A published finding, its parts by name, the table that is judged, and its judge's name.
+
+    ``without`` is what data without an effect is: the columns that then make no difference, or the level of
+    all that is measured.  ``before`` has the verdicts of the last version by scale, and ``why`` what changed.
+    ``settled`` names an earlier table that is judged where that of the notebook has not run.
+    """
 
     name: str
     experiment: str
     published: str
-    criterion: str
     notebook: str
     judge: str
+    parts: Mapping[str, Mapping[str, Any]]
+    without: Any
+    before: Mapping[str, str]
+    why: str
+    settled: str = ""
 
     def verdict(self, results: pd.DataFrame) -> Verdict:
         """The verdict from the tidy frame of the notebook."""
-        if (judged := globals()[f"_{self.judge}"](results)) is None:
-            return Verdict(NOT_RUN, "not measured at this scale")
-        reproduced, partly, measured = judged
-        return Verdict(REPRODUCED if reproduced else PARTLY if partly else NOT, measured)
+        parts = []
+        for key, read in globals()[f"_{self.judge}"](results).items():
+            values, cannot = read if isinstance(read, tuple) else (read, "")
+            each = values.items() if isinstance(values, pd.DataFrame) else [("", values)]
+            about = dict(self.parts[key])
+            what = about.pop("what")
+            parts += [Part(what.format(name), row.dropna(), cannot=cannot, **about) for name, row in each]
+        return Verdict.of(parts) if parts else Verdict(NOT_RUN, "not measured at this scale")
+
+    @property
+    def criterion(self) -> str:
+        """The parts and their borders; those that are no effect in brackets."""
+        said = []
+        for about in self.parts.values():
+            border = Part(
+                **dict(about) | {"what": about["what"].format("each"), "values": pd.Series()}
+            ).border
+            said.append(border if about.get("effect") else f"({border})")
+        return "; ".join(said)
+
+    def table_in(self, folder: Path) -> Path | None:
+        """The table in a folder of results that the claim is judged by, if there is one."""
+        paths = (folder / f"{name}.csv" for name in (self.notebook, self.settled) if name)
+        return next((path for path in paths if path.is_file()), None)
 
     def verdict_in(self, folder: Path) -> Verdict:
         """The verdict from the table in a folder of results; ``not run`` if it is not there."""
-        path = folder / f"{self.notebook}.csv"
-        return self.verdict(pd.read_csv(path)) if path.is_file() else Verdict(NOT_RUN)
+        path = self.table_in(folder)
+        return self.verdict(pd.read_csv(path)) if path else Verdict(NOT_RUN)
 
 
 CLAIMS = tuple(Claim(**text) for text in TEXTS["claims"])
 
 
-def false_pass(claim: Claim, no_effect: Callable[[], pd.DataFrame], draws: int = 400) -> float:
-    """How often a claim is reproduced, or partly, by data without an effect: a share of ``draws``."""
-    passed = (claim.verdict(no_effect()).word in (REPRODUCED, PARTLY) for _ in range(draws))
-    return sum(passed) / draws
+# How often data without an effect would pass
+
+_VALUES = ("accuracy", "loss", "cosine", "value")
+_ASIDE = {*_VALUES, "low", "high", "examples", "seconds", "size", "run", "seed", "weights"}  # name no test
+_DRAWS, _DRAWN_BY = 200, 90
+
+
+def without_effect(results: pd.DataFrame, claim: Claim) -> Callable[[np.random.Generator], pd.DataFrame]:
+    """Draws tables as they would be if nothing that the claim speaks of made a difference.
+
+    Every test has one level, its mean over the levels of the columns ``without``.  Around it each run
+    deviates by what another run, drawn anew, deviates from the mean of its own seeds.  Where ``without`` is a
+    number, or ``chance``, that of notebook 13, each row has that chance in its examples.
+    """
+    value, columns = next(name for name in _VALUES if name in results), claim.without
+    if not isinstance(columns, list):
+        share, size = (
+            lower_k(results)["chance"].iloc[0] if columns == "chance" else columns,
+            results["examples"],
+        )
+        return lambda rng: results.assign(**{value: rng.binomial(size, share) / size})
+    tests = [name for name in results if name not in _ASIDE]
+    cells = results.groupby(tests, dropna=False)[value]
+    seeds = cells.transform("size").clip(lower=2)
+    deviates = (results[value] - cells.transform("mean")) * np.sqrt(seeds / (seeds - 1))
+    unit = [name for name in ("seed", "weights", "run", *columns) if name in results]
+    runs = results.groupby(unit, dropna=False).ngroup().to_numpy()
+    own_deviations = deviates.groupby(runs).mean().to_numpy()
+    rest = [name for name in tests if name not in columns]
+    level = results.groupby(rest, dropna=False)[value].transform("mean")
+    ends = {"accuracy": (0, 1), "cosine": (-1, 1)}.get(value, (1e-6, inf))
+
+    def draw(rng: np.random.Generator) -> pd.DataFrame:
+        deviation = rng.choice(own_deviations, len(own_deviations))[runs]
+        return results.assign(**{value: np.clip(level + deviation, *ends)})
+
+    return draw
+
+
+def false_passes(claim: Claim, results: pd.DataFrame, draws: int = _DRAWS) -> float:
+    """How often data without an effect would be called reproduced, or in part: a share of ``draws``."""
+    results = results.query("k < 3") if "k" in results else results  # all that experiment 4 reads
+    rng, draw = np.random.default_rng(_DRAWN_BY), without_effect(results, claim)
+    return np.mean([claim.verdict(draw(rng)).word in (REPRODUCED, IN_PART) for _ in range(draws)])
+
+
+def write_false_passes(data: Path) -> pd.DataFrame:
+    """Simulate the rate of each claim on the committed tables, and write ``false_passes.csv`` in ``data``.
+
+    Columns: claim, scale, seeds, rate, draws, seed (of the draws), table (the beginning of its hash).
+    """
+    rows = []
+    for claim in CLAIMS:
+        for scale in COMMITTED:
+            verdict = claim.verdict_in(data / "results" / scale)
+            if verdict.word in (NOT_RUN, NOT_TESTABLE):
+                continue
+            path = claim.table_in(data / "results" / scale)
+            row = {"claim": claim.name, "scale": scale, "seeds": verdict.seeds}
+            row |= {"rate": false_passes(claim, pd.read_csv(path)), "draws": _DRAWS, "seed": _DRAWN_BY}
+            rows.append(row | {"table": hash_of(path)[:16]})
+    table = pd.DataFrame(rows)
+    write(data / "false_passes.csv", table.to_csv(index=False, lineterminator="\n"))
+    return table
+
+
+def _passing() -> pd.Series:
+    """The committed rates, by claim and scale."""
+    return pd.read_csv(project_folder() / "data" / "false_passes.csv").set_index(["claim", "scale"])["rate"]
+
+
+# Where verdicts are shown
 
 
 def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
@@ -89,220 +266,187 @@ def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
         rows = {"published": claim.published, "criterion": claim.criterion}
         rows |= {} if scale == SHOW else {f"this run (`{scale}`)": now}
         rows |= {f"committed, `{name}`": claim.verdict_in(committed_folder(name)) for name in COMMITTED}
-        lines = [f"**{claim.name}: {now.word}**", "", "| | |", "|---|---|"]
+        rates = [f"{rate:.1%} at `{name}`" for (of, name), rate in _passing().items() if of == claim.name]
+        rows |= {"would pass without an effect": ", ".join(rates)} if rates else {}
+        lines = [f"**{claim.name}: {now.word}**", "", "| | |", "|:---|:---|"]
         tables.append("\n".join(lines + [f"| {name} | {text} |" for name, text in rows.items()]))
     return "\n\n".join(tables)
 
 
 def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:
-    """A row per claim: experiment, claim, published, criterion; per scale the verdict and ``measured at`` it.
+    """A row per claim: experiment, claim, published, criterion, why (it changed); per scale the verdict, and
+    ``measured at``, ``seeds at``, ``before at`` and ``false passes at`` it.
 
     ``folders`` maps a scale to the folder of its results; without a notebook's results the verdict is ``not
     run``.
     """
-    rows = []
+    rates, rows = _passing(), []
     for claim in CLAIMS:
         row = {"experiment": claim.experiment, "claim": claim.name}
-        row |= {"published": claim.published, "criterion": claim.criterion}
+        row |= {"published": claim.published, "criterion": claim.criterion, "why": claim.why}
         for scale, folder in folders.items():
-            row[scale], row[f"measured at {scale}"] = claim.verdict_in(folder)
+            row[scale], row[f"measured at {scale}"], row[f"seeds at {scale}"] = claim.verdict_in(folder)
+            row[f"before at {scale}"] = claim.before.get(scale, NOT_RUN)
+            row[f"false passes at {scale}"] = rates.get((claim.name, scale), nan)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def write_verdicts(data: Path) -> None:
     """Put the verdicts on the results in a folder ``data/`` between the two marks of its README."""
-    lines = [f"| experiment | claim | {' | '.join(COMMITTED)} |", "|---" * (2 + len(COMMITTED)) + "|"]
+    heads = ["experiment", "claim", *COMMITTED, "before, and why it changed"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for claim in CLAIMS:
         found = [f"{claim.verdict_in(data / 'results' / name)}" for name in COMMITTED]
-        lines.append(f"| {claim.experiment} | {claim.published} | {' | '.join(found)} |")
+        before = ", ".join(f"`{scale}` {word}" for scale, word in claim.before.items())
+        row = [claim.experiment, claim.published, *found, "; ".join(filter(None, (before, claim.why)))]
+        lines.append(f"| {' | '.join(row)} |")
     write_block(data / "README.md", "verdicts", lines)
 
 
-# Readings
+# Readings of frames, each with a row per seed
 
 
-def _means(results: pd.DataFrame, by: str | list[str], value: str = "accuracy", **where: object) -> pd.Series:
-    """Means by some columns of the rows in which other columns have these values."""
+def _rates(
+    results: pd.DataFrame, columns: str | list[str], value: str = "accuracy", **where: Any
+) -> pd.DataFrame:
+    """Means by seed (rows) and some columns, of the rows in which other columns have these values."""
     for column, chosen in where.items():
         results = results[results[column] == chosen]
-    return results.groupby(by)[value].mean()
+    return results.pivot_table(value, "seed", columns)
 
 
-def _list(values: pd.Series, form: str = "{} {:.1%}") -> str:
-    return ", ".join(form.format(name, value) for name, value in values.items())
+def _best(options: pd.DataFrame) -> pd.Series:
+    """What each seed has at the option (column) that is best in the mean of the *other* seeds: so a choice
+    among many is no advantage.  A single seed has its own best.
+    """
+    if len(options) < 2:
+        return options.max(axis=1)
+    others = (options.sum() - options) / (len(options) - 1)
+    return pd.Series({seed: row[others.loc[seed].idxmax()] for seed, row in options.iterrows()})
+
+
+def _places(curves: pd.DataFrame, share: float) -> pd.Series:
+    """Where each seed's curve over numbers of instructions first reaches a share of its top."""
+    sizes = curves.columns.to_numpy(float)
+    return curves.apply(lambda row: crosses(sizes, row.to_numpy() - share * row.max()), axis=1)
 
 
 # Experiments 1 to 3: the threshold, no-ops, long tails
 
 
-def _threshold(results: pd.DataFrame) -> Judged:
-    unseen = _means(results, "instructions", setting="main", split="unseen")
-    few, many = unseen.iloc[0], unseen.iloc[-1]
-    low, high = unseen[unseen < 0.1 * many], unseen[unseen > 0.9 * many]
-    width = high.index.min() / low.index.max() if len(low) else inf
-    below = unseen[unseen.index < INSTRUCTION_DIVERSITY.never_below]
-    parts = [f"{few:.1%} at {unseen.index[0]}, {many:.1%} at {unseen.index[-1]:,}"]
-    if len(low):
-        parts.append(f"a tenth to nine tenths of it between {low.index.max():,} and {high.index.min():,}")
-    parts += [f"{value:.1%} at {size} already" for size, value in below[below >= 0.05].iloc[:1].items()]
-    if not len(below):
-        parts.append("no number below 300")
-    sharp = len(below) > 0 and below.max() < 0.05 and many > 0.9 and width <= 10
-    return sharp, many - few > 0.5, "; ".join(parts)
+def _threshold(results: pd.DataFrame) -> dict[str, Reading]:
+    unseen = _rates(results, "instructions", setting="main", split="unseen")
+    below = unseen.loc[:, unseen.columns < INSTRUCTION_DIVERSITY.never_below]
+    above = unseen.loc[:, unseen.columns >= INSTRUCTION_DIVERSITY.always_from]
+    width = _places(unseen, 0.9) / _places(unseen, 0.1)
+    rise = unseen.iloc[:, -1] - unseen.iloc[:, 0]
+    return {"rise": rise, "below": below.max(axis=1), "above": above.min(axis=1), "sharp": width}
 
 
-def _memory(results: pd.DataFrame) -> Judged:
-    few = results["instructions"].min()
-    means = _means(results, "split", setting="main", instructions=few)
-    seen, unseen = means["seen"], means["unseen"]
-    measured = f"at {few}: seen {seen:.1%}, unseen {unseen:.1%}"
-    return seen > 0.9 and unseen < 0.05, seen - unseen > 0.5, measured
+def _memory(results: pd.DataFrame) -> dict[str, Reading]:
+    rates = _rates(results, "split", setting="main", instructions=results["instructions"].min())
+    seen, unseen = rates["seen"], rates["unseen"]
+    return {"gap": seen - unseen, "seen": seen, "unseen": unseen}
 
 
-def _no_op_threshold(results: pd.DataFrame) -> Judged:
-    curves = _means(results, ["no_op_share", "instructions"], split="unseen", kind="has-op")
-    half = {share: half_at(curves[share]) for share in curves.index.levels[0]}
-    without = half.pop(0.0)
-    factor = max(max(each / without, without / each) if each < inf else inf for each in half.values())
-    measured = f"half accuracy at {without:.0f} without; " + _list(pd.Series(half), "{:.0%}: {:.0f}")
-    return factor <= 1.5, factor <= 2.5, measured
+def _no_op_threshold(results: pd.DataFrame) -> dict[str, Reading]:
+    curves = _rates(results, ["no_op_share", "instructions"], split="unseen", kind="has-op")
+    shares = curves.columns.levels[0]
+    rises = pd.DataFrame({share: curves[share].iloc[:, -1] - curves[share].iloc[:, 0] for share in shares})
+    half = pd.DataFrame({share: curves[share].apply(half_at, axis=1) for share in shares})
+    factors = half.drop(columns=0.0).div(half[0.0], axis=0)
+    return {"rise": rises.min(axis=1), "moves": np.maximum(factors, 1 / factors).max(axis=1)}
 
 
-def _no_op_share(results: pd.DataFrame) -> Judged:
+def _no_op_share(results: pd.DataFrame) -> dict[str, Reading]:
     most = results["instructions"].max()
-    means = _means(results, ["kind", "no_op_share"], split="unseen", instructions=most)
-    has_op, no_op = means["has-op"], means["no-op"].min()
-    low, high = has_op.min(), has_op.max()
-    measured = f"has-op {low:.1%} to {high:.1%} over the shares, no-op at least {no_op:.1%}"
-    return high - low <= 0.05 and no_op >= 0.95, high - low <= 0.15, measured
+    rates = _rates(results, ["kind", "no_op_share"], split="unseen", instructions=most)
+    has_op, no_op = rates["has-op"], rates["no-op"]
+    between = has_op.max(axis=1) - has_op.min(axis=1)
+    return {"worst": has_op.min(axis=1), "between": between, "no_op": no_op.min(axis=1)}
 
 
-def _tail_robust(results: pd.DataFrame) -> Judged:
-    means = _means(results, "concentration", split="unseen", instructions=10_000)
-    even, peaked = means[1.0], means[means.index < 1]
-    measured = f"10,000 instructions: {even:.1%} evenly, " + _list(peaked[::-1], "a={:g} {:.1%}")
-    return (peaked >= 0.9 * even).all(), (peaked[peaked.index >= 0.1] >= 0.9 * even).all(), measured
+def _kept(results: pd.DataFrame, size: int) -> pd.DataFrame:
+    """Accuracy of uneven sets (columns: a below 1) as a share of that of even ones, by seed."""
+    rates = _rates(results, "concentration", split="unseen", instructions=size)
+    return rates.loc[:, rates.columns < 1].div(rates[1.0], axis=0)
 
 
-def _tail_drop(results: pd.DataFrame) -> Judged:
-    means = _means(results, "concentration", split="unseen", instructions=1_000)
-    even, mild, worst = means[1.0], means[0.2], means.iloc[0]
-    measured = f"1,000 instructions: {even:.1%} evenly, a=0.2 {mild:.1%}, a={means.index[0]:g} {worst:.1%}"
-    return mild >= 0.9 * even and worst <= 0.5 * even, worst <= 0.9 * even, measured
+def _tail_robust(results: pd.DataFrame) -> dict[str, Reading]:
+    many, few = _kept(results, 10_000), _kept(results, 1_000)
+    gain = (many - few).loc[:, many.columns <= 0.1].mean(axis=1)
+    mild = many.loc[:, many.columns >= 0.1]
+    return {"gain": gain, "mild": mild.min(axis=1), "every": many.min(axis=1)}
+
+
+def _tail_drop(results: pd.DataFrame) -> dict[str, Reading]:
+    few = _kept(results, 1_000)
+    return {"worst": few.iloc[:, 0], "mild": few[0.2]}
 
 
 # Experiments 4 and 5: rules of another form, numbers of occurrences
 
 
-def _mixture_of_families(results: pd.DataFrame) -> Judged:
-    low = widest(lower_k(results))
-    alone = _means(low, "family", instructions=low["instructions"].max())
-    mixed = alone.pop("mixed")
-    measured = f"on k below 3: mixed {mixed:.1%}, {_list(alone)}"
-    return mixed >= 0.5 and alone.max() <= mixed / 2, mixed > alone.max(), measured
+def _families(results: pd.DataFrame) -> dict[str, Reading]:
+    low = lower_k(results)
+    widest = low[(low["k_low"] == low["k_low"].min()) & (low["k_high"] == low["k_high"].max())]
+    widest = widest[widest["instructions"] == widest["instructions"].max()]
+    alone, mixed = _rates(widest, "family").drop(columns="mixed"), _rates(widest, "family")["mixed"]
+    beyond = _rates(widest, "family", "beyond")
+    return {"gap": mixed - _best(alone), "mixed": mixed, "alone": beyond.drop(columns="mixed")}
 
 
-def _few_rules(results: pd.DataFrame) -> Judged:
-    few = _means(widest(lower_k(results)), "family", instructions=500).get("mixed", nan)
-    return few < 0.05, few < 0.25, f"on k below 3 with 500 mixed rules: {few:.1%}"
+def _few_rules(results: pd.DataFrame) -> dict[str, Reading]:
+    low = lower_k(results).query("family == 'mixed'")
+    few = low[(low["instructions"] == 500) & (low["k_low"] == low["k_low"].min())]
+    few = few[few["k_high"] == few["k_high"].min()]
+    many = low[(low["instructions"] > 500) & low["setting"].isin(few["setting"])]
+    return {"reach": few["above"], "many": many.groupby("seed")["accuracy"].max()}
 
 
-def _large_k(results: pd.DataFrame) -> tuple[float, float, float, str]:
-    """Mean and 95 % interval on k below 3 after training on large k alone, and both in words."""
-    found = lower_k(results)
-    large = found[found["k_low"] == found["k_low"].max()]
-    values = large[large["instructions"] == large["instructions"].max()]["accuracy"]
-    mean, (low, high) = values.mean(), _ends(values)
-    measured = f"on k below 3: {mean:.1%} (95 % interval {max(0, low):.1%} to {min(1, high):.1%})"
-    if 0.1 <= mean <= 0.25 and not (low >= 0.5 or high <= 0.1):
-        measured += ", which decides for neither version"
-    return mean, low, high, measured
+def _large_k(results: pd.DataFrame) -> dict[str, Reading]:
+    low = lower_k(results).query("family == 'mixed'")
+    large = low[low["k_low"] == low["k_low"].max()]
+    large = large[large["instructions"] == large["instructions"].max()]
+    return {"reach": large["above"]}
 
 
-def _large_k_suffices(results: pd.DataFrame) -> Judged:
-    mean, low, _, measured = _large_k(results)
-    return low >= 0.5, mean >= 0.1, measured
-
-
-def _large_k_fails(results: pd.DataFrame) -> Judged:
-    mean, _, high, measured = _large_k(results)
-    return high <= 0.1, mean <= 0.25, measured
-
-
-def _by_seed(results: pd.DataFrame, size: int) -> tuple[pd.Series, pd.DataFrame]:
+def _occurrences(results: pd.DataFrame, size: int) -> tuple[pd.Series, pd.DataFrame]:
     """Accuracy over all numbers of occurrences, trained and tested with decoys: the mix (seeds,), and each
     single number (seeds, numbers).
     """
-    chosen = results[(results["decoys"] > 0) & (results["among"] > 0) & (results["instructions"] == size)]
-    table = chosen.pivot_table("accuracy", "seed", "trained")
-    mixed = table.columns.str.contains(",")
-    return table.loc[:, mixed].mean(axis=1), table.loc[:, ~mixed]
+    chosen = results[(results["decoys"] > 0) & (results["among"] > 0)]
+    rates = _rates(chosen, "trained", instructions=size)
+    mixed = rates.columns.str.contains(",")
+    return rates.loc[:, mixed].mean(axis=1), rates.loc[:, ~mixed]
 
 
-def _ends(values: pd.Series) -> tuple[float, float]:
-    """A 95 % interval over seeds, not clipped; NaN for a single seed."""
-    return mean_interval(values, -inf, inf) if len(values) > 1 else (nan, nan)
-
-
-def _between(values: pd.Series, form: str = ".1%", least: float = 0.0, most: float = 1.0) -> str:
-    """A mean over seeds and its 95 % interval in words, clipped to what is possible."""
-    low, high = _ends(values)
-    return f"{values.mean():{form}} ({max(least, low):{form}} to {min(most, high):{form}})"
-
-
-def _mix_beside_alone(results: pd.DataFrame, size: int) -> tuple[pd.Series, pd.DataFrame, pd.Series, str]:
-    """Mix and single numbers by seed, where the interval of each difference begins, and all in words."""
-    mix, alone = _by_seed(results, size)
+def _mixed_occurrences(results: pd.DataFrame) -> dict[str, Reading]:
+    mix, alone = _occurrences(results, results["instructions"].max())
     gaps = alone.rsub(mix, axis=0)
-    ends = pd.DataFrame({name: _ends(gap) for name, gap in gaps.items()}, index=["low", "high"]).T
-    measured = f"{size:,} instructions, {len(mix)} seeds: mix {_between(mix)}; points above "
-    measured += "; ".join(f"{name}: {_between(100 * gap, '.1f', -100, 100)}" for name, gap in gaps.items())
-    measured += ", undecided" if (ends["low"] * ends["high"] <= 0).any() else ""
-    return mix, alone, ends["low"], measured
+    return {"gap": gaps.mean(axis=1), "each": gaps, "mix": mix}
 
 
-def _mixed_occurrences(results: pd.DataFrame) -> Judged:
-    mix, _, above, measured = _mix_beside_alone(results, results["instructions"].max())
-    better = (above > 0).all()
-    return better and _ends(mix)[0] >= 0.9, better, measured
+def _mix_at_500(results: pd.DataFrame) -> dict[str, Reading]:
+    mix, alone = _occurrences(results, 500)
+    return {"gap": mix - alone.mean(axis=1), "alone": alone}
 
 
-def _mix_at_500(results: pd.DataFrame) -> Judged:
-    _, alone, above, measured = _mix_beside_alone(results, 500)
-    fail = all(_ends(values)[1] <= 0.1 for _, values in alone.items())
-    return fail and (above >= 0.3).all(), (above >= 0.1).all(), measured
-
-
-def _none_at_200(results: pd.DataFrame) -> Judged | None:
-    mix, alone = _by_seed(results, 200)
-    if not len(mix):
-        return None
-    ways = alone.assign(mix=mix)
-    high = max(_ends(values)[1] for _, values in ways.items())
-    rows = "; ".join(f"trained on {name}: {_between(values)}" for name, values in ways.items())
-    chance = 1 / (results["decoys"].max() + 1)
-    return high <= 0.05, high < chance, f"200 instructions, {len(mix)} seeds, {rows}"
+def _none_at_200(results: pd.DataFrame) -> dict[str, Reading]:
+    mix, alone = _occurrences(results, 200)
+    return {"best": alone.assign(mix=mix).max(axis=1)} if len(mix) else {}
 
 
 # The arena: choosing data
 
 
-def _choices(results: pd.DataFrame) -> pd.DataFrame:
-    """Unseen accuracy by seed and way to choose."""
-    return results[results["split"] == "unseen"].pivot_table("accuracy", "seed", "setting")
-
-
-def _beats(results: pd.DataFrame, *pairs: tuple[str, str]) -> Judged | None:
-    """Whether one way is above another within seeds, for all of the pairs, and for the first."""
-    table = _choices(results)
-    if not {way for pair in pairs for way in pair} <= {*table}:
-        return None
-    gaps = {f"{one} less {other}": table[one] - table[other] for one, other in pairs}
-    above = [_ends(gap)[0] > 0 for gap in gaps.values()]
-    measured = f"{len(table)} seeds, points: "
-    measured += "; ".join(f"{name} {_between(100 * gap, '.1f', -100, 100)}" for name, gap in gaps.items())
-    return all(above), above[0], measured
+def _gaps(results: pd.DataFrame, **pairs: tuple[str, str]) -> dict[str, Reading]:
+    """By name the unseen accuracy of one way to choose less that of another, by seed; {} where one lacks."""
+    table = results[results["split"] == "unseen"].pivot_table("accuracy", "seed", "setting")
+    if not {way for pair in pairs.values() for way in pair} <= {*table}:
+        return {}
+    return {name: table[one] - table[other] for name, (one, other) in pairs.items()}
 
 
 def correlations(results: pd.DataFrame, measure: str) -> pd.Series:
@@ -316,152 +460,131 @@ def clean(results: pd.DataFrame) -> pd.DataFrame:
     return results[~results["setting"].str.contains(",")]
 
 
-def _novelsum(results: pd.DataFrame) -> Judged:
+def _novelsum(results: pd.DataFrame) -> dict[str, Reading]:
     r, older = (correlations(clean(results), f"{name}, scout") for name in ("NovelSum", "mean distance"))
-    above = _ends(r)[0] > 0
-    measured = f"r {_between(r, '.2f', -1)}, of the mean distance {_between(older, '.2f', -1)}"
-    return above and r.mean() >= 0.8 and r.mean() > older.mean(), above, measured
+    return {"r": r, "high": r, "older": r - older}
 
 
-def _novelselect(results: pd.DataFrame) -> Judged | None:
-    return _beats(results, ("novelselect scout", "random"), ("novelselect scout", "k-center scout"))
+def _novelselect(results: pd.DataFrame) -> dict[str, Reading]:
+    ours = "novelselect scout"
+    return _gaps(results, random=(ours, "random"), centre=(ours, "k-center scout"))
 
 
-def _coverage(results: pd.DataFrame) -> Judged | None:
-    return _beats(results, ("sae answers", "random"), ("sae answers", "random-directions answers"))
+def _coverage(results: pd.DataFrame) -> dict[str, Reading]:
+    ours = "sae answers"
+    return _gaps(results, random=(ours, "random"), directions=(ours, "random-directions answers"))
 
 
-def _kmq(results: pd.DataFrame) -> Judged | None:
+def _kmq(results: pd.DataFrame) -> dict[str, Reading]:
     kmq, random, k_center = (f"{way}, 20 % wrong" for way in ("kmq scout", "random", "k-center scout"))
-    return _beats(results, (kmq, random), (random, k_center))
+    return _gaps(results, random=(kmq, random), centre=(random, k_center))
 
 
 # Experiment 6: fine-tuning
 
 
-def _tuned(results: pd.DataFrame, work: str) -> pd.DataFrame:
-    """Mean accuracy of pre-trained models on unseen instructions by data and number, a column per kind."""
-    keys = ["data", "instructions", "kind"]
-    return _means(results, keys, split="unseen", start="pre-trained", work=work).unstack()
-
-
-def _low_diversity(results: pd.DataFrame) -> Judged:
-    whole, some, parts = [], [], []
+def _low_diversity(results: pd.DataFrame) -> dict[str, Reading]:
+    found = {name: {} for name in ("gap", "no_op", "has_op", "many")}
     for work in WORKS:
-        means = _tuned(results, work).loc["all"]
-        no_op, has_op = means.iloc[0][["no-op", "has-op"]]
-        many = means["has-op"].iloc[-1]
-        whole.append(no_op >= 0.9 and has_op <= 0.1 and many >= 0.5)
-        some.append(no_op - has_op >= 0.5)
-        few = f"at {means.index[0]} no-op {no_op:.1%} and has-op {has_op:.1%}"
-        parts.append(f"{work}: {few}, at {means.index[-1]:,} has-op {many:.1%}")
-    return all(whole), any(whole) or all(some), "; ".join(parts)
+        about = {"split": "unseen", "start": "pre-trained", "data": "all", "work": work}
+        rates = _rates(results, ["kind", "instructions"], **about)
+        no_op, has_op = rates["no-op"], rates["has-op"]
+        values = no_op.iloc[:, 0] - has_op.iloc[:, 0], no_op.iloc[:, 0], has_op.iloc[:, 0], has_op.iloc[:, -1]
+        for name, each in zip(found, values, strict=True):
+            found[name][work] = each
+    return {name: pd.DataFrame(each) for name, each in found.items()}
 
 
-def _halving(results: pd.DataFrame) -> Judged:
-    most = _tuned(results, "plain")["has-op"].groupby("data").last()
-    whole, even, uneven = most["all"], most["even half"], most[list(UNEVEN)]
-    harmless, hurts = even >= 0.95 * whole, uneven <= 0.9 * even
-    measured = f"has-op on all {whole:.1%}, on an even half {even:.1%}, {_list(uneven, 'where {} {:.1%}')}"
-    return harmless and hurts.all(), (harmless and hurts.any()) or hurts.all(), measured
+def _halving(results: pd.DataFrame) -> dict[str, Reading]:
+    most = results.groupby("data")["instructions"].transform("max")
+    about = {"split": "unseen", "start": "pre-trained", "work": "plain", "kind": "has-op"}
+    rates = _rates(results[results["instructions"] == most], "data", **about)
+    uneven = rates[list(UNEVEN)].div(rates["even half"], axis=0)
+    return {"uneven": uneven, "even": rates["even half"] / rates["all"]}
 
 
 # Experiments 7 to 9: specialists and generalists
 
 
-def _mixture(results: pd.DataFrame) -> Judged:
-    found = own(results, "7").pivot_table("accuracy", "seed", ["own_rules", "own_share"])
-    judged, parts = [], []
+def _mixture(results: pd.DataFrame) -> dict[str, Reading]:
+    found, gains = own(results, "7").pivot_table("accuracy", "seed", ["own_rules", "own_share"]), {}
     for rules in found.columns.levels[0]:
         table = found[rules].dropna(axis=1)  # columns: shares, rising
-        least, pure, inside = table.iloc[:, 0], table.iloc[:, -1], table.iloc[:, 1:-1]
-        share = inside.mean().idxmax()
-        best = inside[share]
-        judged.append((best.mean() - max(least.mean(), pure.mean()), bool((best > pure).all())))
-        ends = f"{pure.mean():.1%} all own, {best.mean():.1%} at {share:.0%} own"
-        parts.append(f"{rules} own rules: {ends}, {least.mean():.1%} at {table.columns[0]:.0%}")
-    margin, in_each_seed = max(judged)
-    return margin >= 0.02 and in_each_seed, margin >= 0.005, "; ".join(parts)
+        ends = table.iloc[:, [0, -1]].max(axis=1)
+        gains |= {(rules, share): table[share] - ends for share in table.columns[1:-1]}
+    return {"gain": _best(pd.DataFrame(gains))}
 
 
-def _tenth(results: pd.DataFrame) -> Judged:
-    means = _means(own(results, "8"), "setting")
-    mixed, pure, same = (means[name] for name in ("nine tenths own", "N own", "3.75 N own"))
-    wider = means.get("3.75 N own, 3.75 x rules", -inf)
-    measured = f"N own {pure:.1%}, nine tenths own {mixed:.1%}, 3.75 N own {same:.1%}"
-    measured += f", with 3.75 times the rules {wider:.1%}" if wider >= 0 else ""
-    return mixed >= pure + 0.01 and mixed > max(same, wider), mixed > pure or mixed > same, measured
+def _tenth(results: pd.DataFrame) -> dict[str, Reading]:
+    rates = _rates(own(results, "8"), "setting")
+    mixed = rates.pop("nine tenths own")
+    return {"gain": mixed - rates.pop("N own"), "more": rates.rsub(mixed, axis=0)}
 
 
-def _generalist(results: pd.DataFrame) -> Judged:
-    results = results.astype({"experiment": str})
-    found = []
-    for known in (True, False):  # the kinds of the domains, and those that no model is trained on
+def _generalist(results: pd.DataFrame) -> dict[str, Reading]:
+    results, found = results.astype({"experiment": str}), {}
+    for name, known in (("domains", True), ("strange", False)):
         rows = results[results["kind"].isin(DOMAINS) == known]
-        means = _means(rows, "setting", experiment="9", split="unseen")
-        found.append((means[list(DOMAINS)].max(), means["algebra and letters"], means["all three"]))
-    (one, two, three), (strange_one, strange_two, strange_three) = found
-    measured = f"mean over the domains: one {one:.1%} at best, two {two:.1%}, three {three:.1%}; "
-    measured += f"untrained kinds: {strange_one:.1%}, {strange_two:.1%}, {strange_three:.1%}"
-    wins, gain = min(two, three) >= one + 0.02, min(strange_two, strange_three) - strange_one >= 0.02
-    return wins and gain, wins or gain, measured
+        rates = _rates(rows, "setting", experiment="9", split="unseen")
+        single = list(DOMAINS)
+        gain = rates.drop(columns=single).min(axis=1) - _best(rates[single])
+        found[name] = gain, "" if rates.max(axis=None) > 0.02 else "no model is right there; chance is zero"
+    return found
 
 
 # D1 to D5: DELIA
 
 
-def _gain(diverse: pd.Series) -> tuple[float, float, float, str]:
-    """Means by ratio: without diverse data, the best with it, what is gained, and with which in words."""
-    plain, best = diverse[0], diverse[diverse.index > 0]
-    gain = best.max() / plain - 1
-    return plain, best.max(), gain, f"at {best.idxmax()} ({gain:+.0%})"
+def _gain(rates: pd.DataFrame, published: float, top: float) -> tuple[pd.Series, tuple[pd.Series, str]]:
+    """What diverse data has, in times of plain tuning (ratio 0), and whether there is room for what is
+    published.
+    """
+    gain, plain = _best(rates.loc[:, rates.columns > 0]) / rates[0], rates[0].mean()
+    return gain, (gain, f"plain tuning has {plain / top:.0%} already" if plain * published > top else "")
 
 
-def _translation(results: pd.DataFrame) -> Judged:
+def _translation(results: pd.DataFrame) -> dict[str, Reading]:
     tuned = results[results["method"] != "base"]
-    means = _means(tuned, "ratio", "value", task="translation", prompts="task", score="chrF")
-    plain, best, gain, where = _gain(means)
-    return gain >= 0.17, gain > 0.02, f"chrF {plain:.1f} without diverse data, {best:.1f} {where}"
+    rates = _rates(tuned, "ratio", "value", task="translation", prompts="task", score="chrF")
+    return dict(zip(("gain", "published"), _gain(rates, 1.17, 100), strict=True))
 
 
-def _formats(results: pd.DataFrame) -> Judged:
-    answered = results[results["prompts"].isin(KINDS[:5])]  # not the sixth: refusals
-    plain, best, gain, where = _gain(_means(answered, "ratio", study="ratio"))
-    measured = f"mean over five kinds of prompts {plain:.1%} by plain tuning, {best:.1%} {where}"
-    return gain >= 0.361, gain >= 0.1, measured
+def _formats(results: pd.DataFrame) -> dict[str, Reading]:
+    answered, found = results[results["prompts"].isin(KINDS[:5])], {}  # not the sixth: refusals
+    for study in ("once", "ratio"):
+        gains = _gain(_rates(answered, "ratio", study=study), 1.361, 1)
+        found |= dict(zip((study, f"{study}_published"), gains, strict=True))
+    return found
 
 
-def _format_loss(results: pd.DataFrame) -> Judged:
-    steps = _means(results, ["step", "ratio"], "loss", prompts="other+token")
-    begin = _means(results, "step", "loss", prompts="other+token")[0]
-    ends = steps[results["step"].max()]
-    diverse = ends[ends.index > 0]
-    measured = f"from {begin:.1f} to " + _list(ends, "{1:.2f} at {0}")
-    lower = ends.is_monotonic_decreasing and diverse.iloc[-1] <= 0.9 * ends[0]
-    return lower, (diverse < ends[0]).any(), measured
+def _format_loss(results: pd.DataFrame) -> dict[str, Reading]:
+    ends = _rates(results, "ratio", "loss", prompts="other+token", step=results["step"].max())
+    diverse = ends.loc[:, ends.columns > 0]
+    lower = np.exp(np.log(diverse).mean(axis=1)) / ends[0]
+    slopes = np.polyfit(np.log(diverse.columns), np.log(diverse).T, 1)[0]
+    return {"lower": lower, "largest": diverse.iloc[:, -1] / ends[0], "falls": pd.Series(slopes, ends.index)}
 
 
-def _new_token(results: pd.DataFrame) -> Judged:
-    means = _means(results, ["regime", "ratio", "prompts"], study="phases").unstack()
-    means = means.loc[results["regime"].unique()]  # in the order of the regimes
-    plain, diverse = means.loc[("equal", 0)], means[means.index.get_level_values("ratio") > 0]
-    works = (diverse["other+token"] >= 0.8) & (diverse[["other", "not token"]].min(axis=1) >= 0.95)
-    ratio = min(diverse.loc["equal"].index, key=lambda each: abs(each - 67))  # the smallest published one
-    at, best = diverse.loc[("equal", ratio)], diverse["other+token"].idxmax()
-    measured = (
-        f"equal rates, ratio {ratio}: other operations {at['other+token']:.1%} with the token, "
-        f"{at['other']:.1%} without, refused {at['not token']:.1%}; best with diverse data "
-        f"{diverse['other+token'].max():.1%} ({best[0]}, {best[1]}); plain tuning {plain['other+token']:.1%}"
-    )
-    return works[("equal", ratio)], works.any(), measured
+def _near_67(results: pd.DataFrame) -> pd.DataFrame:
+    """At equal rates, the ratio nearest to 67, the smallest published one."""
+    ratios = results.loc[results["ratio"] > 0, "ratio"]
+    nearest = ratios[(ratios - 67).abs().idxmin()]
+    return results[(results["regime"] == "equal") & (results["ratio"] == nearest)]
 
 
-def _buffering(results: pd.DataFrame) -> Judged:
-    means = _means(results[results["ratio"] > 0], ["gradient", "along"], "cosine", part="all weights")
-    task, composite = means["task"], means["composite", "ideal"]
-    nearer, opposed = composite - task["ideal"] >= 0.1, means["diverse", "bias"] <= 0
-    measured = (
-        f"cosine to the ideal {task['ideal']:.2f} of the task's gradient, {composite:.2f} of the composite; "
-        f"along the bias {task['bias']:.2f} and {means['diverse', 'bias']:.2f} (diverse data)"
-    )
-    return nearer and opposed, nearer or opposed, measured
+def _new_token(results: pd.DataFrame) -> dict[str, Reading]:
+    rates, two = (_rates(_near_67(results), "prompts", study=study) for study in ("phases", "two words"))
+    found = {"both": rates["other+token"] + rates["other"] - 1, "with": rates["other+token"]}
+    found |= {"out": rates["other"], "refused": rates["not token"]}
+    return found | ({"two": two["other+token"]} if len(two) else {})
+
+
+def _unique(results: pd.DataFrame) -> dict[str, Reading]:
+    far = _rates(_near_67(results), "against", "value", measure="distance")
+    return {"nearer": far["its name"] / far.drop(columns="its name").min(axis=1)}
+
+
+def _buffering(results: pd.DataFrame) -> dict[str, Reading]:
+    cosines = _rates(results[results["ratio"] > 0], ["gradient", "along"], "cosine", part="all weights")
+    gain = cosines["composite", "ideal"] - cosines["task", "ideal"]
+    return {"nearer": gain, "opposes": cosines["diverse", "bias"]}

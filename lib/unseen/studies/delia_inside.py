@@ -268,7 +268,7 @@ def distance(one: Tensor, other: Tensor) -> float:
 
 def vectors(model: Transformer) -> Tensor:
     """What each token adds to the residual stream, at its place and the next two, side by side: (V, 3 C)."""
-    tables = [model.embedding, *(model.before if model.modern else [])]
+    tables = [model.embedding, *model.before]
     return torch.cat([table.detach() for table in tables], dim=1)
 
 

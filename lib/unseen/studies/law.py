@@ -179,6 +179,35 @@ def measure(design: Design, store: Store | None = None, executor: Executor | Non
     return results.assign(**pd.DataFrame([about[setting] for setting in results["setting"]]))
 
 
+def look_back(name: str) -> tuple[Setting, ...]:
+    """Settings for each length of pattern and look-back: the help that ``modern`` gives a model, varied.
+
+    Those in ``causal`` read their prompt from left to right, too.  A task with too few strings for a size
+    gets as many as there are.
+    """
+    much, main = amounts("look_back", name), scale(name).main
+    base = main.base if main.base.model.recipe == "modern" else _with_recipe(main.base, "modern")
+    base = base.but(training=base.training.but(evaluate_every=base.training.checkpoint_every))
+    cells = [(length, back, "both ways") for length in much.patterns for back in much.backs]
+    found = []
+    for length, back, attention in [*cells, *((*each, "causal") for each in much.causal)]:
+        spec = at(base, pattern=length)
+        spec = spec.but(model=spec.model.but(look_back=back, prompt_attention=attention))
+        sizes = tuple(sorted({min(room_of(spec), size) for size in much.sizes}))
+        title = f"pattern {length}, look-back {back}" + ", causal" * (attention == "causal")
+        found.append(Setting(title, spec, sizes, much.seeds, scale=main.scale))
+    return tuple(found)
+
+
+def by_look_back(settings: tuple[Setting, ...], executor: Executor | None = None) -> pd.DataFrame:
+    """``diversity.measure`` with columns ``look_back`` and ``prompt_attention``."""
+    results = diversity.measure(settings, executor=executor)
+    models = {each.name: each.base.model for each in settings}
+    about = {name: [getattr(models[setting], name) for setting in results["setting"]]
+             for name in ("look_back", "prompt_attention")}  # fmt: skip
+    return results.assign(**about)
+
+
 # The threshold of every setting
 
 # Ways to read where a seed's curve passes half of its top; the law uses the first, findings hold under all.

@@ -7,9 +7,12 @@ them.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from unseen.files import packaged
+from unseen.scales import amounts
+from unseen.stats import wilson
 from unseen.worlds.domains import DOMAINS as DOMAINS  # beside what is published on them
 
 TEXTS = packaged("studies/claims.toml")
@@ -29,17 +32,33 @@ class PublishedThreshold(NamedTuple):
 INSTRUCTION_DIVERSITY = PublishedThreshold(**TEXTS["instruction_diversity"])
 PUBLISHED = pd.DataFrame(TEXTS["specialists"]["rows"], columns=TEXTS["specialists"]["columns"])
 MIXTURES_PUBLISHED = tuple(TEXTS["specialists"]["mixtures"])
+_OPEN = (amounts("open_semantics", name) for name in ("quick", "full"))
+_PLACES = {each.length: each.input_length - each.length + 1 for each in _OPEN}  # of a pattern, without decoys
 PUBLISHED_OCCURRENCES = pd.DataFrame(TEXTS["occurrences"]).set_index("trained").rename(columns=int)
 
 
 def lower_k(results: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of each run of notebook 13 on k below 3, averaged evenly over forms, then over k.
 
-    Columns: setting, family, k_low, k_high, instructions, seed, accuracy.
+    Without decoys only k = 1 counts, where no form shows what is replaced.  Columns: those that name a run,
+    accuracy, ``chance`` (of an answer that reads no pattern: one in decoys + 1 inputs, or one of the places
+    where a pattern can stand), ``beyond`` (accuracy less chance), ``above``: whether its 95 % interval is.
     """
-    keys = ["setting", "family", "k_low", "k_high", "instructions", "seed"]
-    low = results[results["k"] < 3].groupby([*keys, "k"])["accuracy"].mean()
-    return low.groupby(keys).mean().reset_index()
+    results = results[results["run"].notna()] if "run" in results else results
+    results = results.assign(**{name: results.get(name, other) for name, other in
+                                (("decoys", 0), ("weights", results["seed"]))})  # fmt: skip
+    run = ["setting", "family", "k_low", "k_high", "instructions", "seed", "weights", "decoys"]
+    tests = results[(results["k"] == 1) | (results["k"] < 3) & (results["decoys"] > 0)]
+    by_k = tests.groupby([*run, "k"])["accuracy"].mean().groupby(run).mean()
+    low = by_k.reset_index().assign(examples=tests.groupby(run)["examples"].sum().to_numpy())
+    low["chance"] = np.where(
+        low["decoys"] > 0, 1 / (low["decoys"] + 1), 1 / _PLACES.get(results["k_high"].max(), 1)
+    )
+    ends = [
+        wilson(round(right), total)[0]
+        for right, total in zip(low["accuracy"] * low["examples"], low["examples"], strict=True)
+    ]
+    return low.assign(beyond=low["accuracy"] - low["chance"], above=ends > low["chance"])
 
 
 def widest(results: pd.DataFrame) -> pd.DataFrame:

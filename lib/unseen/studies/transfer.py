@@ -3,7 +3,7 @@
 Scores are kept in the runs folder, and models are evaluated in several processes: see ``runs.following``.
 
 >>> [setting.name for setting in semantics("quick")][-2:], [setting.name for setting in occurrences("quick")]
-(['mixed, k 3-9', 'mixed, k 5-9'], ['1', '3', '1, 2, 3', '3, no decoys'])
+(['mixed, k 3-4', 'mixed, k 4-4'], ['1', '3', '1, 2, 3', '3, no decoys'])
 """
 
 import re
@@ -37,19 +37,27 @@ Test = tuple[Columns, TaskSpec, Instructions]  # columns that name it, what draw
 SEED = 3_000_000  # of the test examples: neither that of training nor of evaluation
 
 
-def semantics(name: str) -> tuple[Setting, ...]:
-    """Experiment 4: rules of each family and their mixture, over ranges of k, and of large k alone."""
-    chosen = amounts("semantics", name)
+def semantics(name: str, study: str = "semantics") -> tuple[Setting, ...]:
+    """Experiment 4: rules of each family and their mixture, over ranges of k, and of large k alone.
+
+    Decoys of the same form stand in the inputs; the ``study`` named ``open_semantics`` has none.
+    """
+    chosen = amounts(study, name)
     base = scale(name).main.base.with_task(pattern_length=chosen.length, replacement_length=chosen.length,
                      input_length=chosen.input_length, unseen_instructions=chosen.unseen)  # fmt: skip
+    if chosen.decoys:  # evaluated as seldom as saved: the tests come later
+        seldom = base.training.but(evaluate_every=base.training.checkpoint_every)
+        base = base.with_task(decoys=chosen.decoys, decoys_at="anywhere").but(training=seldom)
     return tuple(
         Setting(
             f"{family}, k {low}-{high}",
             base.with_task(family=family, k_low=low, k_high=high),
-            *axes,
+            sizes,
+            seeds,
+            weights=sum(weights, ()),
             scale=name,
         )
-        for family, low, ends, *axes in chosen.trained
+        for family, low, ends, sizes, seeds, *weights in chosen.trained
         for high in ends
     )
 
@@ -82,25 +90,26 @@ def occurrences(name: str, study: str = "occurrences") -> tuple[Setting, ...]:
 class ByK:
     """Tests with rules of each form at each k (k = 1: no form), without any string of a training rule.
 
-    Columns: family, k_low and k_high (those trained on), form, k.  Where training used all strings of a large
-    k, there is no test.
+    Columns: family, k_low, k_high and decoys (those trained on), form, k.  Where training used all strings of
+    a large k, there is no test.
     """
 
     ks: tuple[int, ...]
     rules: int = 200
 
     def trained(self, task: TaskSpec) -> Columns:
-        """The family of the training rules and their range of k."""
-        return {"family": task.family, "k_low": task.k_low, "k_high": task.k_high}
+        """The family of the training rules, their range of k, and the decoys of all inputs."""
+        return {name: getattr(task, name) for name in ("family", "k_low", "k_high", "decoys")}
 
     def of(self, task: TaskSpec, split: Split) -> Iterator[Test]:
         """A test for each k and form that has rules left."""
         taken = strings_of(split.seen)
         for k in self.ks:
             for form in FORMS if k > 1 else ("random",):
-                of_form = task.but(family=form, k_low=k, k_high=k, instructions=1, unseen_instructions=1)
+                one = {"instructions": 1, "unseen_instructions": 1, "decoys": 0, "decoys_at": "first third"}
+                of_form = task.but(family=form, k_low=k, k_high=k, **one)
                 found = family_rules(of_form, self.rules, generator(SEED, f"{form} {k}"), taken)
-                if len(found[0]):
+                if len(found[0]) > task.decoys:
                     yield {"form": form, "k": k}, task, Instructions(task.alphabet, *found)
 
 
@@ -145,6 +154,7 @@ def measure(
     found = followed(runs, evaluate, kept_as, executor, "evaluate")
     for (name, run), part in zip(pairs, found, strict=True):
         about = {"setting": name, "instructions": run.task.instructions, "seed": run.task.rule_seed}
+        about |= {"weights": run.model.seed}
         about |= tests.trained(run.task)
         parts.append(pd.DataFrame(about, index=part.index).join(part).assign(run=run.digest()))
     return pd.concat(parts, ignore_index=True)
@@ -170,29 +180,21 @@ def puzzle() -> Line:
     return task.evaluation(task.split(), 1, SEED)["unseen"].line(0)
 
 
-def unread(setting: Setting, tests: ByOccurrences, size: int = 2_000) -> pd.DataFrame:
+def unread(setting: Setting, tests: Tests, size: int = 2_000) -> pd.DataFrame:
     """What ``evaluation.without_pattern`` scores on the tests of a setting: a row per answer, seed and test.
 
-    Columns as those of ``measure``: the setting is the answer's name, trained on ``nothing`` and 0 rules.
+    Columns as those of ``measure``: the setting is the answer's name, trained on ``nothing`` and 0 rules; all
+    else that is said of training is 0.
     """
     rows = []
     for run in {run.task.rule_seed: run for run in setting.runs()}.values():
-        about = {"instructions": 0, "seed": run.task.rule_seed, "trained": "nothing", "decoys": 0}
+        first, *others = tests.trained(run.task)
+        about = {"instructions": 0, "seed": run.task.rule_seed, first: "nothing"} | dict.fromkeys(others, 0)
         for columns, examples in _drawn(run.task, tests, size):
             answers = without_pattern(examples, generator(SEED, repr(columns)))
             for name, answer in answers.items():
                 rows.append({"setting": name} | about | columns | share(exact_match(answer, examples)))
     return pd.DataFrame(rows)
-
-
-def no_effect(results: pd.DataFrame, mean: float, spread: float, rng: np.random.Generator) -> pd.DataFrame:
-    """Results in which no way of training has an effect: all runs draw their accuracy around one mean.
-
-    It is that of each run in all its tests, normal with standard deviation ``spread``, clipped.
-    """
-    run = results.groupby("run").ngroup().to_numpy()
-    drawn = np.clip(rng.normal(mean, spread, run.max() + 1), 0, 1)
-    return results.assign(accuracy=drawn[run])
 
 
 def named(results: pd.DataFrame) -> pd.Series:

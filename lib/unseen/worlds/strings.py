@@ -54,9 +54,9 @@ class TaskSpec(Task):
 
     ``decoys`` are the patterns of so many other rules of the same set, drawn anew for each input, in which
     each stands as often as the input's own pattern. The leftmost match then begins anywhere in the first
-    third of the input, evenly, whatever the number of occurrences (see ``_arrange``).  So neither frequency
-    nor place gives it away: an answer that does not read the pattern is right in 1 of ``decoys`` + 1 inputs
-    at most.
+    third of the input, evenly, whatever the number of occurrences (see ``_arrange``); with ``decoys_at``
+    ``anywhere``, for one occurrence alone, anywhere.  So neither frequency nor place nor form gives it away:
+    an answer that does not read the pattern is right in 1 of ``decoys`` + 1 inputs at most.
     """
 
     instructions: Count = 1_000
@@ -77,6 +77,7 @@ class TaskSpec(Task):
     also_occurrences: str = later("")
     cipher: str = later("")
     decoys: Annotated[int, Field(ge=0, le=100)] = later(0)
+    decoys_at: among(("first third", "anywhere")) = later("first third")
 
     @property
     def all_occurrences(self) -> tuple[int, ...]:
@@ -133,6 +134,8 @@ class TaskSpec(Task):
         self._check_room()
         if self.decoys:
             self._check_decoys()
+        elif self.decoys_at != "first third":
+            self._refuse("decoys_at", "there are no decoys")
 
     def _check_occurrences(self) -> None:
         if self.also_occurrences and not _NUMBERS.fullmatch(self.also_occurrences):
@@ -153,7 +156,12 @@ class TaskSpec(Task):
             self._refuse("decoys", "inputs without their pattern (no_op_share) cannot have them")
         if min(self.instructions, self.unseen_instructions) < words:
             self._refuse("decoys", f"they are patterns of other rules: at least {words} of each are needed")
-        if head < words or tail < words * (max(self.all_occurrences) - 1):
+        if self.decoys_at == "anywhere":
+            if self.all_occurrences != (1,):
+                self._refuse("decoys_at", "with more than one occurrence decoys stand in the first third")
+            if words * self.pattern_length > self.input_length:
+                self._refuse("decoys", f"input_length={self.input_length} must hold {words} patterns")
+        elif head < words or tail < words * (max(self.all_occurrences) - 1):
             room = f"the first third of input_length={self.input_length} must hold {words} patterns"
             self._refuse("decoys", f"{room}, and the rest all further occurrences")
 
@@ -300,11 +308,17 @@ def _arrange(task: TaskSpec, words: np.ndarray, times: np.ndarray, rng: np.rando
 
     An input is cut into cells of |x| letters, from a random one of its first |x| letters on.  The first of
     each word gets a random cell of the first third, the others any free cell behind it.  The words are
-    shuffled before, so what can be seen of the pattern's places can as well be seen of a decoy's.
+    shuffled before, so what can be seen of the pattern's places can as well be seen of a decoy's.  Those that
+    may stand anywhere are planted there as patterns without decoys are.
     """
     kinds, length, size = words.shape
     head, tail = cells(task)
     words = np.take_along_axis(words, rng.random((kinds, 1, size)).argsort(0), 0)
+    if task.decoys_at == "anywhere":
+        z = rng.integers(0, len(task.alphabet), (task.input_length, size), np.uint8)
+        for word, place in zip(words, _places(task.input_length, length, (kinds, size), rng), strict=True):
+            _write(z, place, word)
+        return z
     first = rng.random((head, size)).argsort(0)[:kinds]  # (W, n)
     held = np.full((head + tail, size), -1)  # the word that each cell holds
     np.put_along_axis(held, first, np.arange(kinds)[:, None], 0)
@@ -326,16 +340,21 @@ def _plant(task: TaskSpec, x: np.ndarray, times: np.ndarray, rng: np.random.Gene
     z = rng.integers(0, len(task.alphabet), (task.input_length, size), np.uint8)
     for number in task.all_occurrences:
         rows = np.flatnonzero(times == number)
-        slots = task.input_length - number * (len(x) - 1)  # left when each pattern shrinks to one letter
-        if number == 1:
-            places = rng.integers(0, slots, (1, len(rows)))
-        else:
-            places = np.sort(rng.random((slots, len(rows))).argsort(0)[:number], axis=0)
-        for i, place in enumerate(places):
+        for place in _places(task.input_length, len(x), (number, len(rows)), rng):
             at = np.full(size, -1, np.int16)
-            at[rows] = place + i * (len(x) - 1)
+            at[rows] = place
             _write(z, at, x)
     return z
+
+
+def _places(room: int, length: int, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Random places (number, n) for strings of a length that do not overlap, from left to right."""
+    number, size = shape
+    slots = room - number * (length - 1)  # left when each string shrinks to one letter
+    if number == 1:
+        return rng.integers(0, slots, shape)
+    places = np.sort(rng.random((slots, size)).argsort(0)[:number], axis=0)
+    return places + np.arange(number)[:, None] * (length - 1)
 
 
 def _matches(x: np.ndarray, z: np.ndarray) -> np.ndarray:
