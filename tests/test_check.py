@@ -69,10 +69,14 @@ WRONG = {
     "mixed": [0.0028, 67, 358],
     "warming": [1, 2, 100 / 64, 100 / 64 / 25],
     "remains": [0.533, 0.707, 0.174, 0.246],
+    "tells": ["rules", "accuracy", "commonest"],
+    "outliers": ["common", "any"],
     "smoothed": [0.2, 0.6, 1.0, 0.1],
     "agreeing": [2, 4, 24],
     "passes": [16, 32, 1, 120],
     "ridge": [0.5, 1.0, 0.25, 0],
+    "relative": [7.08, 46.9, 1.07],
+    "any_of_four": [0.025, 0.025**4, 0.975],
 }
 ALL = {each.name: each for each in exercises.exercises()}
 BOOKS = {path.name: nbformat.read(path, as_version=4)

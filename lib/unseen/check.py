@@ -919,6 +919,44 @@ def remains(answer: float) -> str:
     return close(answer, tuned / base, usual, within=0.03)
 
 
+# 30 · Choosing data
+
+
+@exercise("30", "Many rules with a line each are worth less than fewer with several; a Hill number says so.")
+def tells(answer: str) -> str:
+    """Two sets hold as many rules, and one scores much lower: which column tells them apart?"""
+    import numpy as np
+
+    from unseen.studies.arena.choosing import ORDER
+    from unseen.studies.diversity import effective
+
+    even, uneven, orders = np.full(10, 10), np.array([91] + [1] * 9), {"rules": 0, "Hill": ORDER}
+    right = next(name for name, order in orders.items() if effective(uneven, order) < effective(even, order))
+    usual = {
+        "rules": "Both have as many.",
+        "accuracy": "That is known only after training.",
+        "commonest": "Nearly: that looks at one rule alone. Which column looks at all of them?",
+    }
+    return same(answer, right, usual, "Look for a column in which sets with as many rules differ.")
+
+
+@exercise("30", "Farthest first finds outliers first, whether they are rare and right or plain wrong.")
+def outliers(answer: str) -> str:
+    """What does farthest-first find first where a few rows are nonsense?"""
+    import numpy as np
+
+    from unseen.studies.arena.plain import k_center
+
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(size=(97, 2)), 50 + 100 * rng.random((3, 2))])
+    right = "nonsense" if (k_center(rows, 4, 1) >= 97).sum() == 3 else "any"
+    usual = {
+        "common": "Common rows lie near others.",
+        "any": "Far from all chosen so far: which rows are that?",
+    }
+    return same(answer, right, usual, "Answer with one of the three words.")
+
+
 # 34 · Uncertainty and preference
 
 
@@ -981,3 +1019,22 @@ def ridge(answer: float) -> str:
         0.25: "The states' squares add up to two, and λ comes on top.",
     }
     return close(answer, float(w), usual)
+
+
+# 39 · The arena
+
+
+@exercise("39", "Relative gains look larger than points, and the more so the lower the scores.")
+def relative(answer: float) -> str:
+    """How many points are it from 43.8 to 46.9?"""
+    random, best = 43.8, 46.9
+    usual = {100 * (best / random - 1): "Those are per cent of the random score.", best: "That is the score."}
+    return close(answer, best - random, usual)
+
+
+@exercise("39", "With many claims in a table, one that passes alone is no news.")
+def any_of_four(answer: float) -> str:
+    """How likely does at least one of four claims pass by chance, each in one of forty cases?"""
+    each = 1 / 40
+    usual = {each: "That is one claim's chance.", each**4: "That all four pass.", 1 - each: "That one fails."}
+    return close(answer, 1 - (1 - each) ** 4, usual, within=0.01)

@@ -29,6 +29,7 @@ from unseen.runs.workers import threads
 from unseen.scales import SCALES, SHOW, scale
 from unseen.signals import Terminated, polite_stops, terminable
 from unseen.studies import claims
+from unseen.studies.arena import own_pool
 from unseen.studies.findings import write_findings
 
 DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         (_verify,),
         (_clean, "--broken", "--yes"),
         (_edition, "which"),
+        (_choose, "pool", "--method", "--keep", "--out", "--model", "--seed", "-p --parameter"),
     ):
         command = commands.add_parser(do.__name__[1:], help=do.__doc__, description=do.__doc__)
         command.set_defaults(do=do)
@@ -102,6 +104,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "-p --parameter": {"action": "append", "default": [], "type": _pair, "metavar": "NAME=VALUE",
                        "help": "as often as you like"},
     "--into": {"help": "folder under the runs folder (default: the notebook's scale)"},
+    "pool": {"type": absolute, "help": "a file of conversations as JSON lines"},
+    "--method": {"required": True, "help": ", ".join(own_pool.OFFERED)},
+    "--keep": {"required": True, "type": int, "help": "how many rows"},
+    "--out": {"required": True, "type": absolute, "help": "where they are written, with a table beside"},
+    "--model": {"default": "", "help": "folder of a language model that reads the rows (default: none)"},
+    "--seed": {"default": 0, "type": int, "help": "of what is random (default: 0)"},
     "--name": {"help": "folder under runs/sweeps/ (default: the table's)"},
     "--scale": {"default": "quick", "help": ", ".join(SCALES)},
     "--scheduler": {"default": "",
@@ -250,6 +258,14 @@ def _clean(options: argparse.Namespace) -> None:
 def _rates(options: argparse.Namespace) -> None:
     """Simulate how often each verdict would pass without an effect, into data/false_passes.csv."""
     print(claims.write_false_passes(project_folder() / "data").to_string(index=False))
+
+
+def _choose(options: argparse.Namespace) -> None:
+    """Choose rows of your own pool by a method of the arena that trains nothing."""
+    given = dict(options.parameter)
+    with threads(1):
+        print(own_pool.choose(options.pool, options.method, options.keep, options.out, options.model,
+                              options.seed, given, partial(print, flush=True)))  # fmt: skip
 
 
 def _keep(options: argparse.Namespace) -> None:

@@ -92,12 +92,17 @@ def load(path: Path | str) -> list[Conversation]:
     Prints a note of what is converted, and of fields that are not read.  Raises
     ``BadMessages`` naming the file, the lines and what is wrong with them.
     """
-    return [row for _, row in _rows(absolute(path))]
+    return [row for _, row in located(path)]
+
+
+def located(path: Path | str) -> list[tuple[str, Conversation]]:
+    """``load``, each conversation with the words for where it stands, as in ``rows.jsonl, line 3``."""
+    return _rows(absolute(path))
 
 
 def answered(path: Path | str, least: int = 1) -> list[Conversation]:
     """The conversations of a file, each ending with a query and its answer; raises ``BadMessages``."""
-    rows = _rows(absolute(path))
+    rows = located(path)
     ends = ["user", "assistant"]
     odd = [where for where, row in rows if [message.role for message in row[-2:]] != ends]
     _refuse([f"{where}: expected to end with a user's query and its answer" for where in odd])

@@ -450,6 +450,48 @@ def _none_at_200(results: pd.DataFrame) -> dict[str, Reading]:
     return {"best": alone.assign(mix=mix).max(axis=1)} if len(mix) else {}
 
 
+# The arena: choosing data
+
+
+def _gaps(results: pd.DataFrame, **pairs: tuple[str, str]) -> dict[str, Reading]:
+    """By name the unseen accuracy of one way to choose less that of another, by seed; {} where one lacks."""
+    table = results[results["split"] == "unseen"].pivot_table("accuracy", "seed", "setting")
+    if not {way for pair in pairs.values() for way in pair} <= {*table}:
+        return {}
+    return {name: table[one] - table[other] for name, (one, other) in pairs.items()}
+
+
+def correlations(results: pd.DataFrame, measure: str) -> pd.Series:
+    """Pearson's correlation, by seed, of a measure of the chosen sets with unseen accuracy, over the sets."""
+    unseen = results[results["split"] == "unseen"]
+    return unseen.groupby("seed")[[measure, "accuracy"]].corr().unstack()[(measure, "accuracy")]
+
+
+def clean(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of sets from the clean pool whose scouts were not paid."""
+    return results[~results["setting"].str.contains(",")]
+
+
+def _novelsum(results: pd.DataFrame) -> dict[str, Reading]:
+    r, older = (correlations(clean(results), f"{name}, scout") for name in ("NovelSum", "mean distance"))
+    return {"r": r, "high": r, "older": r - older}
+
+
+def _novelselect(results: pd.DataFrame) -> dict[str, Reading]:
+    ours = "novelselect scout"
+    return _gaps(results, random=(ours, "random"), centre=(ours, "k-center scout"))
+
+
+def _coverage(results: pd.DataFrame) -> dict[str, Reading]:
+    ours = "sae answers"
+    return _gaps(results, random=(ours, "random"), directions=(ours, "random-directions answers"))
+
+
+def _kmq(results: pd.DataFrame) -> dict[str, Reading]:
+    kmq, random, k_center = (f"{way}, 20 % wrong" for way in ("kmq scout", "random", "k-center scout"))
+    return _gaps(results, random=(kmq, random), centre=(random, k_center))
+
+
 # Experiment 6: fine-tuning
 
 

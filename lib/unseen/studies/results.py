@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from unseen.errors import NotFinished
 from unseen.files import project_folder, write
 from unseen.runs.store import Store, committed_store
 from unseen.scales import SHOW, SHOWN
@@ -19,10 +20,15 @@ def committed_folder(scale: str) -> Path:
 
 
 def committed_table(name: str, scale: str) -> pd.DataFrame:
-    """The committed table of that name: at ``quick`` or ``full``, or at ``show`` the larger that has run."""
+    """The committed table of that name: at ``quick`` or ``full``, or at ``show`` the larger that has run.
+
+    Raises ``NotFinished`` where neither has.
+    """
     path = committed_folder(scale) / f"{name}.csv"
     if scale == SHOW and not path.is_file():
         path = committed_folder("quick") / path.name
+    if not path.is_file():
+        raise NotFinished(f"{name} has no committed results yet: run its notebook at quick, then unseen keep")
     return pd.read_csv(path)
 
 

@@ -117,6 +117,11 @@ class Task(Checked):
         return self.examples / self.instructions
 
     @property
+    def drawn(self) -> int:
+        """How many examples are drawn: N, unless a run is trained on some of them only."""
+        return self.examples
+
+    @property
     def layout(self) -> Layout:
         """Vocabulary and lengths of prompts and answers."""
         raise NotImplementedError
@@ -130,7 +135,7 @@ class Task(Checked):
         raise NotImplementedError
 
     def _check(self) -> None:
-        if self.examples < self.instructions:
+        if self.drawn < self.instructions:
             self._refuse("examples", f"fewer than instructions={self.instructions}: each needs at least one")
 
     def training(self, split: Any) -> Examples:
