@@ -21,7 +21,8 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from unseen.errors import Explained
 from unseen.fields import short
-from unseen.files import absolute, brief, read
+from unseen.files import brief, read
+from unseen.lm.load import NAMED, place_of
 from unseen.runs.cluster import is_scheduler
 from unseen.scales import SCALES
 from unseen.worlds.strings import CIPHER
@@ -123,7 +124,8 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         rule = KNOWN.get(name, KINDS[kind])
         if name in given:
             value = _value(name, given[name], rule, faults, strict=False)
-            values[name] = str(absolute(value)) if value and rule is _PATH else value
+            path = value and rule is _PATH and value not in NAMED
+            values[name] = str(place_of(value)) if path else value
         else:
             _value(name, default, rule, faults)
     if faults:
