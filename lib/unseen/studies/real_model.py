@@ -79,7 +79,7 @@ def runs(name: str, base: str) -> dict[AdapterRun, dict[str, Any]]:
     """Every tuning of a scale on a base (its fingerprint), and its columns; whole curves first.
 
     >>> first = next(iter(runs("smoke", "...").values()))
-    >>> first["setting"], first["rules"], first["seed"]
+    >>> first["setting"], first["instructions"], first["seed"]
     ('untouched, plain, words', 0, 0)
     """
     found, test = {}, EvaluationSpec(examples=amounts("real_model", name).tested)
@@ -90,7 +90,8 @@ def runs(name: str, base: str) -> dict[AdapterRun, dict[str, Any]]:
                 task, spec = task_of(name, each.work, size, seed), each.base.but(seed=seed)
                 run = AdapterRun(task, test, spec, base, each.form, each.start)
                 about = {"setting": each.name, "start": each.start, "work": each.work, "form": each.form}
-                found[run] = about | {"rules": size, "seed": seed, "updates": spec.steps * bool(size)}
+                about["data"] = "all"  # as in notebook 15, whose claims are judged here too
+                found[run] = about | {"instructions": size, "seed": seed, "updates": spec.steps * bool(size)}
     return found
 
 
@@ -106,8 +107,9 @@ def base_of(name: str, base: str = OWN) -> Path:
 def measure(name: str, folder: Path) -> pd.DataFrame:
     """Tune what is missing, as many at a time as there are cores and memory for; the table of a scale.
 
-    One row per run, split and kind of input: setting, start, work, form, rules, seed, updates, split, kind,
-    accuracy, low, high, examples, copied (the share of answers that are the input), seconds, run, base.
+    One row per run, split and kind of input.  Columns: setting, start, work, form, data, instructions, seed,
+    updates, split, kind, accuracy, low, high, examples, copied (the share of answers that are the input),
+    seconds, run, base.
     Raises ``SweepFailed`` when a tuning failed; the others are kept.
     """
     every = runs(name, fingerprint(folder))
