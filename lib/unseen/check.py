@@ -917,3 +917,20 @@ def remains(answer: float) -> str:
         1 - tuned / base: "That share is lost. Which is left?",
     }
     return close(answer, tuned / base, usual, within=0.03)
+
+
+# 25 · A real language model
+
+
+@exercise(
+    "25", "So a score of that height says nothing about the pattern, and no-ops say nothing about the rule."
+)
+def anywhere(answer: float) -> str:
+    """How often is y at a random place right, for patterns of three letters in inputs of eight?"""
+    letters, pattern = 8, 3
+    usual = {
+        1 / letters: "The place must leave room for all letters of y.",
+        1 / (letters - pattern): "Count the places where the first letter of y can stand.",
+        pattern / letters: "Being right about a letter is not being right about the answer.",
+    }
+    return close(answer, 1 / (letters - pattern + 1), usual, within=0.01)

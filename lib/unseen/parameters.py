@@ -124,8 +124,8 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         rule = KNOWN.get(name, KINDS[kind])
         if name in given:
             value = _value(name, given[name], rule, faults, strict=False)
-            path = value and rule is _PATH and value not in NAMED
-            values[name] = str(place_of(value)) if path else value
+            somewhere = value and rule is _PATH and value not in NAMED
+            values[name] = str(place_of(value)) if somewhere else value
         else:
             _value(name, default, rule, faults)
     if faults:

@@ -83,7 +83,7 @@ def place_of(base: str, fetched: bool = False) -> Path:
     ('smollm2-135m-instruct', PosixPath('/models/mine'), 'org--name')
     """
     here = models_folder() / NAMED.get(base, base.replace("/", "--"))
-    known = fetched or base in NAMED or (not absolute(base).exists() and here.is_dir())
+    known = fetched or base in NAMED or (not os.path.exists(absolute(base)) and os.path.isdir(here))
     return here if known else absolute(base)
 
 
