@@ -104,7 +104,7 @@ class Board:
     def _show(self) -> None:
         self.shown = time.monotonic()
         if self.bar is None:
-            share = sum(map(self._share, self.specs)) / len(self.specs)
+            share = sum(map(self._share, self.specs)) / max(1, len(self.specs))
             left = (time.monotonic() - self.began) * (1 / share - 1) if share else 0
             soon = f", about {duration(left)} to go" if left else ""
             print(f"{time.strftime('%H:%M:%S')} {self.line()}{soon}", flush=True)
@@ -121,8 +121,6 @@ class Board:
 
 def name_of(spec: RunSpec) -> str:
     """A run in a few words; one that is no ``RunSpec`` has a name."""
-    return (
-        spec.name
-        if hasattr(spec, "name")
-        else f"{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}"
-    )
+    if hasattr(spec, "name"):
+        return spec.name
+    return f"{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}"

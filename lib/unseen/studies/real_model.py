@@ -7,7 +7,7 @@ examples, so more rules are fewer examples of each.
 >>> [setting.name for setting in settings("quick")][:3]
 ['untouched, plain, words', 'untouched, plain, signs', 'pre-trained, plain, words']
 >>> len(runs("quick", "the fingerprint of a model"))
-11
+6
 """
 
 from dataclasses import dataclass
