@@ -256,6 +256,11 @@ def _rates(options: argparse.Namespace) -> None:
     print(claims.write_false_passes(project_folder() / "data").to_string(index=False))
 
 
+def _model(options: argparse.Namespace) -> None:
+    """Fetch a language model for the notebooks: the only command that downloads anything."""
+    fetch.ensure(options.name, partial(print, flush=True))
+
+
 def _keep(options: argparse.Namespace) -> None:
     """Copy the results of a study, and two models, to data/, and judge the claims there anew."""
     chosen, data = scale(options.scale), project_folder() / "data"

@@ -148,7 +148,9 @@ def readings(results: pd.DataFrame, published: PublishedThreshold) -> list[str]:
     where = "below" if threshold.middle < first else "above" if threshold.middle > last else "in"
     factor = 81 ** (1 / threshold.steepness)
     half = f"half of its own height ({threshold.top:.0%})"
-    paper = f"the range of {first:,} to {last:,} in which the paper's models, at its size, start to generalise"
+    paper = (
+        f"the range of {first:,} to {last:,} in which the paper's models, at its size, start to generalise"
+    )
     step = (f"A curve fitted to all models reaches {half} at {threshold}, and rises from a tenth to nine "
             f"tenths of it within a factor of {factor:.1f}. The half lies {where} {paper}.")  # fmt: skip
     return [both, step]
