@@ -48,6 +48,9 @@ lab: $(READY)  ## open working copies of the notebooks in JupyterLab: runs/lab/,
 pages: $(READY)  ## all notebooks as pages to read and play without installing: runs/pages/index.html
 	$(BIN)/unseen pages
 
+model: $(READY)  ## fetch a small language model, SmolLM2-135M-Instruct (93 MB), for notebooks 15, 24 and 25
+	$(BIN)/unseen model
+
 student teacher: $(READY)  ## write the notebooks without solutions, or with, to runs/student, runs/teacher
 	$(BIN)/unseen edition $@
 
@@ -67,4 +70,4 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "$(FAILED)" >&2; exit 1; }
 	@touch $@
 
-.PHONY: help study study-all test test-faults test-browser lab student teacher pages lint bench
+.PHONY: help study study-all test test-faults test-browser lab model student teacher pages lint bench

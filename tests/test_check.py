@@ -69,6 +69,8 @@ WRONG = {
     "mixed": [0.0028, 67, 358],
     "warming": [1, 2, 100 / 64, 100 / 64 / 25],
     "remains": [0.533, 0.707, 0.174, 0.246],
+    "anywhere": [1 / 8, 1 / 5, 3 / 8],
+    "shots": [32, 256, 8],
     "tells": ["rules", "accuracy", "commonest"],
     "outliers": ["common", "any"],
     "smoothed": [0.2, 0.6, 1.0, 0.1],

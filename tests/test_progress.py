@@ -56,6 +56,7 @@ def test_headless_there_is_a_line_now_and_then(clock, alone, capsys):
     assert len(lines) == 4  # at once, after 12 and 24 seconds, at the end
     assert lines[0] == "0 of 4 runs done, 4 left"
     assert [line.split("seed 0: ")[1].split(")")[0] for line in lines[1:]] == ["6/12", "12/12", "12/12"]
+    assert lines[1].endswith(", about 1 min to go")  # an eighth is done after 12 seconds
 
 
 def test_reasons_are_printed_at_once_and_waiting_only_once(clock, alone, capsys):

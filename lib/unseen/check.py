@@ -919,6 +919,37 @@ def remains(answer: float) -> str:
     return close(answer, tuned / base, usual, within=0.03)
 
 
+# 25 · A real language model
+
+
+@exercise(
+    "25", "So a score of that height says nothing about the pattern, and no-ops say nothing about the rule."
+)
+def anywhere(answer: float) -> str:
+    """How often is y at a random place right, for patterns of three letters in inputs of eight?"""
+    letters, pattern = 8, 3
+    usual = {
+        1 / letters: "The place must leave room for all letters of y.",
+        1 / (letters - pattern): "Count the places where the first letter of y can stand.",
+        pattern / letters: "Being right about a letter is not being right about the answer.",
+    }
+    return close(answer, 1 / (letters - pattern + 1), usual, within=0.01)
+
+
+@exercise("25", "With ten rules, dozens of examples each; with as many rules as examples, each is seen once.")
+def shots(answer: float) -> str:
+    """How many examples of each rule does a tuning on ten rules read, at quick?"""
+    from unseen.scales import amounts
+
+    chosen, rules = amounts("real_model", "quick"), 10
+    usual = {
+        chosen.steps: "That is the number of updates.",
+        chosen.steps * chosen.batch: "So many examples are there in all.",
+        chosen.batch: "So many are read at an update, of all rules.",
+    }
+    return close(answer, chosen.steps * chosen.batch / rules, usual, within=0.03)
+
+
 # 30 · Choosing data
 
 

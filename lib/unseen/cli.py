@@ -16,6 +16,7 @@ from unseen.errors import Explained
 from unseen.fields import short
 from unseen.files import absolute, project_folder, provenance, read, runs_folder, write
 from unseen.headless import Console, notebook_path, notebooks, run_notebook
+from unseen.lm import fetch
 from unseen.pages import copies, links, write_pages
 from unseen.parameters import BadParameters, check_asserts, parameters
 from unseen.report import MAIN, check_kept, results_in, write_report
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         (_clean, "--broken", "--yes"),
         (_edition, "which"),
         (_choose, "pool", "--method", "--keep", "--out", "--model", "--seed", "-p --parameter"),
+        (_model, "name"),
     ):
         command = commands.add_parser(do.__name__[1:], help=do.__doc__, description=do.__doc__)
         command.set_defaults(do=do)
@@ -100,6 +102,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "notebook": {"help": "its number, name or path"},
     "which": {"choices": ["student", "teacher"],
               "help": "student, without solutions, or teacher, with solutions unfolded"},
+    "name": {"nargs": "?", "default": "smollm2",
+             "help": "smollm2 (the default), or org/name of the Hugging Face hub"},
     "table": {"type": absolute, "help": "a CSV file, one run a row, columns named by fields of the spec"},
     "-p --parameter": {"action": "append", "default": [], "type": _pair, "metavar": "NAME=VALUE",
                        "help": "as often as you like"},
@@ -266,6 +270,11 @@ def _choose(options: argparse.Namespace) -> None:
     with threads(1):
         print(own_pool.choose(options.pool, options.method, options.keep, options.out, options.model,
                               options.seed, given, partial(print, flush=True)))  # fmt: skip
+
+
+def _model(options: argparse.Namespace) -> None:
+    """Fetch a language model for the notebooks: the only command that downloads anything."""
+    fetch.ensure(options.name, partial(print, flush=True))
 
 
 def _keep(options: argparse.Namespace) -> None:

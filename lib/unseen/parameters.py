@@ -21,7 +21,8 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from unseen.errors import Explained
 from unseen.fields import short
-from unseen.files import absolute, brief, read
+from unseen.files import brief, read
+from unseen.lm.load import NAMED, place_of
 from unseen.runs.cluster import is_scheduler
 from unseen.scales import SCALES
 from unseen.worlds.strings import CIPHER
@@ -123,8 +124,8 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         rule = KNOWN.get(name, KINDS[kind])
         if name in given:
             value = _value(name, given[name], rule, faults, strict=False)
-            whole = value and rule is _PATH  # which is longer than what was typed
-            values[name] = _value(name, str(absolute(value)), rule, faults) if whole else value
+            somewhere = value and rule is _PATH and value not in NAMED
+            values[name] = _value(name, str(place_of(value)), rule, faults) if somewhere else value
         else:
             _value(name, default, rule, faults)
     if faults:

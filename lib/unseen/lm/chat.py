@@ -146,8 +146,9 @@ def reply(
 def answers(
     loaded: Loaded, prompts: Sequence[list[int]], new_tokens: int, temperature: float = 0.0,
     top_p: float = 1.0, seed: int = 0, at_once: int = 64, say: Callable[[str], Any] | None = None,
+    unended: bool = False,
 ) -> list[str | None]:  # fmt: skip
-    """Answers to prompts in their order, None for one that did not end.
+    """Answers to prompts in their order, None for one that did not end (``unended``: as far as it came).
 
     Greedy at temperature 0, else sampled from the nucleus ``top_p``.  A batch has prompts of about the same
     length, filled up on the left; ``say`` gets their progress.  Raises ``BadBase`` for a prompt that is too
@@ -170,7 +171,7 @@ def answers(
             mask = loaded.padded([[1] * len(prompts[i]) for i in chosen], 0, "left")
             written = loaded.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
             for i, answer in zip(chosen, written[:, ids.shape[1] :].tolist(), strict=True):
-                if (at := _end(loaded, answer)) is not None:
+                if (at := _end(loaded, answer)) is not None or unended:
                     found[i] = loaded.tokenizer.decode(answer[:at], skip_special_tokens=True).strip()
             if say:
                 say(f"{min(begin + at_once, len(order)):,} of {len(order):,} answers")

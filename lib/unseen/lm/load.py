@@ -7,6 +7,7 @@ Nothing is downloaded, no code in the folder runs, and weights are read from saf
 import hashlib
 import math
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,15 +20,17 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from unseen.errors import Explained
-from unseen.files import LARGEST_TEXT, POINTER, absolute, brief, hash_of, read_json
+from unseen.files import LARGEST_TEXT, POINTER, absolute, brief, hash_of, read_json, runs_folder
 from unseen.model import seeded
 from unseen.process_group import best_device
 
 PACKAGES = {"adapters": ("transformers", "peft", "tokenizers")}
 PACKAGES["llm"] = (*PACKAGES["adapters"], "sacrebleu")
+NAMED = {"smollm2": "smollm2-135m-instruct"}  # models that have a name here: their folder in runs/models
 SPARE, WORK = 0.1, 2**28  # memory besides the weights: a share of them for the adapter; bytes for the rest
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _PICKLES, _OTHER = (".bin", ".pt", ".pth", ".ckpt"), (".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data")
+_NOTES = ("LICENSE", "NOTICE", "manifest.json", "state.json")  # of a fetched model, as ``once`` writes them
 _IDLE = {*_PICKLES, *_OTHER, ".md", ".py", ".png", ".jpg", ".jpeg", ".svg", ".pdf"}  # decides no answer
 _STAMPS = ("st_mtime_ns", "st_ctime_ns", "st_size")  # of a file: the same as long as its content is
 _INSIDE = ("*", "snapshots/*", "*/snapshots/*", "hub/*/snapshots/*")  # where else a model may lie
@@ -68,9 +71,25 @@ class Loaded:
         return pad_sequence([torch.tensor(row) for row in rows], True, fill, side).to(self.device)
 
 
-def needed(extra: str) -> None:
-    """Raise ``BadBase`` with the line that installs an extra, unless all its packages are there."""
-    if missing := [name for name in PACKAGES[extra] if not find_spec(name)]:
+def models_folder() -> Path:
+    """Where ``unseen model`` writes models."""
+    return runs_folder() / "models"
+
+
+def place_of(base: str, fetched: bool = False) -> Path:
+    """Where a base lies: one that ``unseen model`` has ``fetched`` is given by name, any other by path.
+
+    >>> place_of("smollm2").name, place_of("/models/mine"), place_of("org/name", fetched=True).name
+    ('smollm2-135m-instruct', PosixPath('/models/mine'), 'org--name')
+    """
+    here = models_folder() / NAMED.get(base, base.replace("/", "--"))
+    known = fetched or base in NAMED or (not os.path.exists(absolute(base)) and os.path.isdir(here))
+    return here if known else absolute(base)
+
+
+def needed(extra: str, *more: str) -> None:
+    """Raise ``BadBase`` with the line that installs an extra, unless its packages, and more, are there."""
+    if missing := [name for name in (*PACKAGES[extra], *more) if not find_spec(name)]:
         install = f"python -m pip install -c constraints.txt -e '.[{extra}]'"
         raise BadBase(f"a local language model needs {', '.join(missing)}: {install}")
 
@@ -101,11 +120,14 @@ def checked(folder: str | Path, chat: bool = False, device: str = "") -> Path:
 
 def _folder(given: str) -> Path:
     """A folder with a configuration, whose files are there and no pointers; raises ``BadBase``."""
-    folder = absolute(given)
+    folder = place_of(given)
+    if given in NAMED and not (folder / "config.json").is_file():
+        raise BadBase(f"base={given!r} is not on this machine yet: 'make model' fetches it, once ({folder})")
     if folder.is_file():
         raise BadBase(f"base={given!r} is a file; give the folder of a model{_form(folder)}")
     if not folder.is_dir():
-        how = f"; for a model of the hub: hf download {given} --local-dir FOLDER, then base=FOLDER"
+        how = f"; for a model of the hub: 'unseen model {given}', then base={given!r}; or "
+        how += f"hf download {given} --local-dir FOLDER, then base=FOLDER"
         how *= given.count("/") == 1 and given[0] not in "./~"
         raise BadBase(f"base={str(folder)!r}: no such folder, and nothing is downloaded{how}")
     if not (folder / "config.json").is_file():
@@ -219,7 +241,7 @@ def _deciding(folder: Path) -> list[Path]:
     found = []
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith((".", "checkpoint-")) for part in path.relative_to(folder).parts)
-        idle = hidden or path.suffix in _IDLE or path.name in ("LICENSE", "NOTICE")
+        idle = hidden or path.suffix in _IDLE or path.name in _NOTES
         if path.is_file() and not idle:
             found.append(path)
     return found
@@ -246,12 +268,29 @@ def read_local(kind: str, folder: Path, **options: Any) -> Any:
         raise BadBase(f"{folder} cannot be loaded: {type(error).__name__}: {brief(error)}") from error
 
 
-def load(folder: Path, device: str = "") -> Loaded:
+@lru_cache(maxsize=1)
+def quicker() -> torch.dtype:
+    """bfloat16 where this processor multiplies matrices of it faster than in float32: measured, once."""
+    seconds = {}
+    for kind in (torch.float32, torch.bfloat16):
+        left, right = torch.ones(256, 512, dtype=kind), torch.ones(512, 512, dtype=kind)
+        times = []
+        for _ in range(4):
+            began = time.perf_counter()
+            left @ right
+            times.append(time.perf_counter() - began)
+        seconds[kind] = min(times)
+    return min(seconds, key=seconds.get)
+
+
+def load(folder: Path, device: str = "", quick: bool = False) -> Loaded:
     """The model and tokenizer of a ``checked`` folder; raises ``BadBase`` unless they can be read, and the
     model is causal.
+
+    On a processor it computes in float32, with ``quick`` in what is ``quicker``.
     """
     device = device or best_device()
-    kind = torch.bfloat16 if device == "cuda" else torch.float32
+    kind = torch.bfloat16 if device == "cuda" else quicker() if quick else torch.float32
     loaded = _read(folder, device, dtype=kind)
     ids = torch.tensor([[2, 3, 4, 5], [2, 3, 4, 6]], device=device)
     with torch.no_grad():
@@ -259,6 +298,15 @@ def load(folder: Path, device: str = "") -> Loaded:
     if (one - other).abs().max() > torch.finfo(kind).eps ** 0.5 * one.std():
         raise BadBase(f"{folder}: this model reads tokens that come later; a base must be causal")
     return loaded
+
+
+def untaught(loaded: Loaded, seed: int) -> Loaded:
+    """The same architecture and tokenizer with random weights."""
+    from transformers import AutoModelForCausalLM
+
+    with seeded(seed):
+        model = AutoModelForCausalLM.from_config(loaded.model.config)
+    return replace(loaded, model=model.to(loaded.device, loaded.model.dtype))
 
 
 def outline(folder: Path) -> Loaded:

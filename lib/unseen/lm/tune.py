@@ -133,10 +133,11 @@ def batches(spec: AdapterSpec, rows: int) -> Iterator[list[int]]:
 
 def tune(
     loaded: Loaded, spec: AdapterSpec, rows: Sequence[Row], checkpoint: Path | None = None,
-    say: Callable[[str], Any] = print,
+    say: Callable[[str], Any] = print, watch: Callable[[int], Any] = int,
 ) -> list[float]:  # fmt: skip
     """Tune an adapter, resuming from the ``checkpoint`` if it is there; returns the loss per token by step.
 
+    ``watch`` gets the number of each step that is done.
     The order of the rows, and dropout, follow from the spec alone.  Raises ``Diverged`` when the loss is not
     finite, ``BrokenRun`` for a checkpoint that is not what was written.
     """
@@ -155,6 +156,7 @@ def tune(
         if token is not None:  # AdamW's steps are proportional to the rate
             _column(loaded, weights).sub_(token).mul_(spec.token_rate / spec.learning_rate).add_(token)
         state.losses.append(torch.tensor(loss, dtype=torch.float64))
+        watch(step + 1)
     loaded.model.eval()
     return [loss.item() for loss in state.losses]
 
@@ -228,9 +230,11 @@ def loss_of(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
     ids = loaded.padded([prompt + answer for prompt, answer in rows], loaded.pad)
     mask = loaded.padded([[1] * len(prompt + answer) for prompt, answer in rows], 0)
     labels = loaded.padded([[_IGNORED] * len(prompt) + answer for prompt, answer in rows], _IGNORED)
-    logits = loaded.model(input_ids=ids, attention_mask=mask).logits[:, :-1]  # (B, T - 1, V)
-    flat = logits.flatten(0, 1).float()
-    return nn.functional.cross_entropy(flat, labels[:, 1:].flatten(), ignore_index=_IGNORED, reduction="sum")
+    first = max(1, min(len(prompt) for prompt, _ in rows))  # a head is large, and logits before are not used
+    kept = {"logits_to_keep": ids.shape[1] - first + 1}
+    logits = loaded.model(input_ids=ids, attention_mask=mask, **kept).logits[:, :-1]  # (B, T - first, V)
+    flat, right = logits.flatten(0, 1).float(), labels[:, first:].flatten()
+    return nn.functional.cross_entropy(flat, right, ignore_index=_IGNORED, reduction="sum")
 
 
 @torch.no_grad()
@@ -249,26 +253,35 @@ def folder_of(digest: str) -> Path:
     return runs_folder() / "adapters" / digest
 
 
+def digest_of(spec: AdapterSpec, about: dict[str, Any]) -> str:
+    """Sixteen hexadecimal digits that name a tuning, by its spec and what else its result depends on."""
+    return seal(_run(spec, about))[:16]
+
+
+def _run(spec: AdapterSpec, about: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps({**about, "adapter": asdict(spec), "format": FORMAT}))
+
+
 def kept(
     spec: AdapterSpec, about: dict[str, Any], base: Callable[[], Loaded],
     rows: Callable[[Loaded], Sequence[Row]], outcome: Callable[[Loaded, Path], dict[str, Any]],
-    say: Callable[[str], Any] = print,
+    say: Callable[[str], Any] = print, watch: Callable[[int], Any] = int, patience: float = math.inf,
 ) -> dict[str, Any]:  # fmt: skip
     """The manifest of a tuning: from its folder if it is done, else tuned now, resuming from its checkpoint.
 
     ``about`` says, besides the spec, what the result depends on: base, rows, questions; its hash names it.
     ``base`` loads the model, ``rows`` makes its training rows (none leave the adapter as it is), and
     ``outcome`` returns what the manifest says about the tuned model; it may write files into the folder.
+    ``watch`` gets the steps that are done; ``patience`` is that of ``once``.
 
     Raises ``BadBase``, ``BrokenRun``, ``Diverged``, ``CannotWrite``.
     """
-    run = json.loads(json.dumps({**about, "adapter": asdict(spec), "format": FORMAT}))
-    digest = seal(run)[:16]
+    digest = digest_of(spec, about)
 
     def make(folder: Path) -> dict[str, Any]:
         began, loaded = time.monotonic(), adapted(base(), spec)
         examples, checkpoint = rows(loaded), folder / "checkpoint.safetensors"
-        losses = tune(loaded, spec, examples, checkpoint, say) if examples else [None]
+        losses = tune(loaded, spec, examples, checkpoint, say, watch) if examples else [None]
         shutil.rmtree(folder / "adapter", ignore_errors=True)  # of a process that died before the manifest
         loaded.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
         found = {**outcome(loaded, folder), "loss": losses[-1], "device": loaded.device}
@@ -276,4 +289,4 @@ def kept(
         packages = {name: version(name) for name in PACKAGES["adapters"]}
         return {**found, "seconds": round(time.monotonic() - began, 3), "packages": packages}
 
-    return once(folder_of(digest), {"digest": digest, "run": run}, make, say=say)
+    return once(folder_of(digest), {"digest": digest, "run": _run(spec, about)}, make, patience, say)

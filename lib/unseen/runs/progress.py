@@ -46,7 +46,7 @@ class Board:
         self.failed: dict[str, str] = {}  # digest -> reason
         self.done: set[str] = set()
         self.held: set[str] = set()  # digests, reported once each
-        self.shown = time.monotonic()
+        self.began = self.shown = time.monotonic()
         self.bar: tqdm | None = None
 
     def __enter__(self) -> "Board":
@@ -104,7 +104,10 @@ class Board:
     def _show(self) -> None:
         self.shown = time.monotonic()
         if self.bar is None:
-            print(f"{time.strftime('%H:%M:%S')} {self.line()}", flush=True)
+            share = sum(map(self._share, self.specs)) / max(1, len(self.specs))
+            left = (time.monotonic() - self.began) * (1 / share - 1) if share else 0
+            soon = f", about {duration(left)} to go" if left else ""
+            print(f"{time.strftime('%H:%M:%S')} {self.line()}{soon}", flush=True)
         else:
             self.bar.n = sum(map(self._share, self.specs))
             self.bar.set_description(self.line())
@@ -117,5 +120,7 @@ class Board:
 
 
 def name_of(spec: RunSpec) -> str:
-    """A run in a few words."""
+    """A run in a few words; one that is no ``RunSpec`` has a name."""
+    if hasattr(spec, "name"):
+        return spec.name
     return f"{spec.model.recipe} I={spec.task.instructions} seed {spec.model.seed}"

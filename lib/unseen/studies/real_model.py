@@ -1,0 +1,153 @@
+"""Notebook 25: experiment 6 on a real language model, tuned by an adapter on rules written for it.
+
+What varies: the number of rules, the ``form`` of the prompt (English words, or signs alone), the ``work``
+(plain, or enciphered afterwards), and where the weights ``start``.  All tunings of a scale read as many
+examples, so more rules are fewer examples of each.
+
+>>> [setting.name for setting in settings("quick")][:3]
+['untouched, plain, words', 'untouched, plain, signs', 'pre-trained, plain, words']
+>>> len(runs("quick", "the fingerprint of a model"))
+6
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from unseen.evaluation import baselines, exact_match, share_by_kind, without_pattern
+from unseen.files import check_room
+from unseen.lm import rules, tiny
+from unseen.lm.load import checked, fingerprint, memory_free, memory_needed, outline
+from unseen.lm.rules import AdapterRun
+from unseen.lm.tune import AdapterSpec, adapted, folder_of
+from unseen.once import done
+from unseen.process_group import best_device
+from unseen.runs.progress import Board
+from unseen.runs.sweep import SweepFailed
+from unseen.runs.workers import Processes, Serial, cores
+from unseen.scales import Setting, amounts
+from unseen.specs import EvaluationSpec
+from unseen.studies.pretraining import NO_OPS
+from unseen.worlds.base import generator
+from unseen.worlds.strings import TaskSpec
+
+CIPHER = "substitution:7"  # of encrypted rewriting, as in notebook 15
+OWN = "smollm2"  # the model of the committed results
+
+
+@dataclass(frozen=True)
+class Tuning(Setting):
+    """A setting by where its weights ``start``, its ``work``, and the ``form`` of its prompts."""
+
+    start: str
+    work: str
+    form: str
+
+
+def adapter(name: str) -> AdapterSpec:
+    """How each model of a scale is tuned: on all linear layers, alpha twice the rank."""
+    chosen = amounts("real_model", name)
+    size = {"rank": chosen.rank, "alpha": 2 * chosen.rank, "batch": chosen.batch}
+    steps = {"steps": chosen.steps, "warm_up": min(4, chosen.steps), "learning_rate": chosen.rate}
+    return AdapterSpec(**size, **steps, micro_batch=min(16, chosen.batch))
+
+
+def settings(name: str) -> tuple[Tuning, ...]:
+    """What is tuned at a scale, by the row ``tuned`` of its table."""
+    return tuple(
+        Tuning(f"{start}, {work}, {form}", adapter(name), sizes, seeds, start, work, form, scale=name)
+        for start, work, form, sizes, seeds in amounts("real_model", name).tuned
+    )
+
+
+def task_of(name: str, work: str, rules: int, seed: int) -> TaskSpec:
+    """The task of a tuning: so many rules, as many examples as it reads."""
+    chosen = amounts("real_model", name)
+    world = {"alphabet": chosen.alphabet, "input_length": chosen.input, "no_op_share": NO_OPS}
+    lengths = {"pattern_length": chosen.pattern, "replacement_length": chosen.pattern}
+    amount = {"instructions": max(1, rules), "unseen_instructions": chosen.unseen}
+    examples = max(chosen.steps * chosen.batch, rules)
+    seeds = {"rule_seed": seed, "example_seed": seed}
+    cipher = CIPHER if work == "encrypted" else ""
+    return TaskSpec(**world, **lengths, **amount, **seeds, examples=examples, cipher=cipher)
+
+
+def runs(name: str, base: str) -> dict[AdapterRun, dict[str, Any]]:
+    """Every tuning of a scale on a base (its fingerprint), and its columns; whole curves first.
+
+    >>> first = next(iter(runs("smoke", "...").values()))
+    >>> first["setting"], first["instructions"], first["seed"]
+    ('untouched, plain, words', 0, 0)
+    """
+    found, test = {}, EvaluationSpec(examples=amounts("real_model", name).tested)
+    for turn in range(max(len(each.seeds) for each in settings(name))):
+        for each in settings(name):
+            for size in each.instructions if turn < len(each.seeds) else ():
+                seed = each.seeds[turn]
+                task, spec = task_of(name, each.work, size, seed), each.base.but(seed=seed)
+                run = AdapterRun(task, test, spec, base, each.form, each.start)
+                about = {"setting": each.name, "start": each.start, "work": each.work, "form": each.form}
+                about["data"] = "all"  # as in notebook 15, whose claims are judged here too
+                found[run] = about | {"instructions": size, "seed": seed, "updates": spec.steps * bool(size)}
+    return found
+
+
+def base_of(name: str, base: str = OWN) -> Path:
+    """The folder of the base: at ``smoke`` a tiny model in place of the usual one; raises ``BadBase``."""
+    if name == "smoke" and base == OWN:
+        return checked(tiny.ensure(tiny.TinySpec(**amounts("language_model", name).tiny)))
+    folder = checked(base)
+    adapted(outline(folder), adapter(name))  # whether it fits, before anything is loaded
+    return folder
+
+
+def measure(name: str, folder: Path) -> pd.DataFrame:
+    """Tune what is missing, as many at a time as there are cores and memory for; the table of a scale.
+
+    One row per run, split and kind of input.  Columns: setting, start, work, form, data, instructions, seed,
+    updates, split, kind, accuracy, low, high, examples, copied (the share of answers that are the input),
+    seconds, run, base.
+    Raises ``SweepFailed`` when a tuning failed; the others are kept.
+    """
+    every = runs(name, fingerprint(folder))
+    missing = [run for run in every if not done(folder_of(run.digest()), {}, whole=False)]
+    print(f"{len(every)} tunings: {len(every) - len(missing)} are done, {len(missing)} to do", flush=True)
+    if missing:
+        check_room(folder_of("").parent, len(missing) * 2**26)
+        _tune(missing, folder)
+    table = []
+    for run, about in every.items():
+        made = rules.ensure(run, folder)
+        last = {"seconds": made["seconds"], "run": made["digest"], "base": folder.name}
+        table += [about | row | last for row in made["scores"]]
+    return pd.DataFrame(table)
+
+
+def _tune(missing: list[AdapterRun], folder: Path) -> None:
+    device = best_device()
+    many = min(cores(), int(memory_free(device) / (2 * memory_needed(folder, device))), len(missing))
+    small = missing[0].adapter.steps <= 2  # takes less time than starting workers
+    executor = Serial() if device != "cpu" or small else Processes(max(1, many))
+    with Board(missing) as board:
+        executor.run(missing, partial(rules.tune_one, base=folder), board.report)
+    if board.failed:
+        digest, reason = next(iter(board.failed.items()))
+        raise SweepFailed(f"{len(board.failed)} of {len(missing)} tunings failed; {digest}: {reason}")
+
+
+def unread(name: str) -> pd.DataFrame:
+    """What answers score on unseen rules that learn nothing, as rows like those of ``measure``."""
+    task, amount = task_of(name, "plain", max(settings(name)[2].instructions), 0), 10_000
+    split = task.split()
+    examples = task.evaluation(split, amount, 25)["unseen"]
+    known = baselines(examples, split.unseen, split.seen) | without_pattern(
+        examples, generator(0, "anywhere")
+    )
+    return pd.DataFrame([
+        {"setting": answer, **row}
+        for answer, written in known.items()
+        for row in share_by_kind(exact_match(written, examples), examples)
+    ])  # fmt: skip
