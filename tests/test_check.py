@@ -75,6 +75,8 @@ WRONG = {
     "outliers": ["common", "any"],
     "smoothed": [0.2, 0.6, 1.0, 0.1],
     "agreeing": [2, 4, 24],
+    "paid": [100, 200, 400, 8],
+    "compared": ["AB", "BC", "A", "none"],
     "passes": [16, 32, 1, 120],
     "ridge": [0.5, 1.0, 0.25, 0],
     "relative": [7.08, 46.9, 1.07],

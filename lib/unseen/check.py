@@ -1019,6 +1019,36 @@ def agreeing(answer: int) -> str:
     return same(answer, len(answers), usual, "Write down what each of the two operations answers.")
 
 
+@exercise("34", "The clearest pairs, but few: whether that pays is what the figure asks.")
+def paid(answer: int) -> str:
+    """How many pairs does West-of-8 learn from, at 400 annotations?"""
+    from unseen.studies.arena.aepo import ARMS
+
+    annotations = 400
+    usual = {
+        annotations // 2: "That is for those who have only the compared answers annotated.",
+        annotations: "Each prompt takes more than one annotation.",
+        annotations // 4: "That is West-of-4.",
+    }
+    return same(answer, annotations // ARMS["West-of-8"].annotated, usual, "How many does one prompt take?")
+
+
+@exercise("34", "At λ = 0 it would be the two that are alike: both are close to everything.")
+def compared(answer: str) -> str:
+    """Similarities: A and B 0.9, A and C 0, B and C 0.1. Which two does AEPO compare at λ = 2?"""
+    import numpy as np
+
+    from unseen.studies.arena.aepo import representative
+
+    similar = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.1], [0.0, 0.1, 1.0]])
+    usual = {
+        "AB": "They are closest to all, but they are also close to each other, and λ counts that twice.",
+        "BC": "Nearly: but their own similarity is not zero.",
+    }
+    right = "".join("ABC"[i] for i in representative(similar, 2.0))
+    return same("".join(sorted(answer.upper())), right, usual, "Name two of the three letters.")
+
+
 # 36 · Demonstrations
 
 
