@@ -542,7 +542,8 @@ def test_a_local_base_answers_like_the_own_one(llama, runs):
     few = [replace(each, **small) for each in pretraining.tunings("smoke")[:2]]
     table = pretraining.measure("smoke", few, base=str(llama), rank=8)
     own = pretraining.measure("smoke", few)
-    assert {*own} == {*table}
+    assert {*table} - {*own} == {"copied"}  # a language model may repeat the input
+    assert {*own} <= {*table}
     assert table["start"].tolist() == ["pre-trained"] * 4
     assert table["width"].unique().tolist() == [16]
 

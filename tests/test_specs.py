@@ -228,7 +228,7 @@ def test_what_does_not_have_the_form_of_a_spec_is_refused(data):
 
 
 def test_an_unknown_world_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"task\.world='chess': known worlds are domains, drills"):
+    with pytest.raises(ValueError, match=r"task\.world='chess': known worlds are contexts, dialect"):
         RunSpec.from_dict({**RunSpec().to_dict(), "task": {"world": "chess"}})
 
 
