@@ -10,7 +10,7 @@ time. DELIA: Zeng and others, arXiv 2408.10841.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -233,20 +233,33 @@ class Own:
         self.model, self.task = model, task
         self.generator = torch.Generator().manual_seed(seed)
 
-    @torch.no_grad()
     def __call__(self, conversations: Sequence[Conversation]) -> list[str | None]:
         """Answers to conversations, None for one that did not end in the longest answer's length."""
-        layout, parts = self.task.layout, []
-        prompts = layout.prompts([prompt_of(turns) for turns in conversations])
-        for chunk in np.array_split(prompts, range(_AT_ONCE, len(prompts), _AT_ONCE)):
-            cache, tokens, written = Cache(len(self.model.blocks)), torch.from_numpy(chunk).long(), []
-            for _ in range(layout.answer_length):
-                logits = self.model(tokens, cache)[:, -1]  # (N, V)
-                tokens = nucleus(logits, self.task.temperature, self.task.top_p, self.generator)[:, None]
-                written.append(tokens)
-            parts.append(torch.cat(written, 1).numpy().astype(np.uint8))
-        end = layout.special("end")
-        return [layout.answer(ids) if end in ids else None for ids in np.concatenate(parts)]
+        layout = self.task.layout
+        prompts, end = layout.prompts([prompt_of(turns) for turns in conversations]), layout.special("end")
+        draw = partial(
+            nucleus, temperature=self.task.temperature, top_p=self.task.top_p, generator=self.generator
+        )
+        written = drawn(self.model, prompts, layout.answer_length, draw, _AT_ONCE)
+        return [layout.answer(ids) if end in ids else None for ids in written]
+
+
+@torch.no_grad()
+def drawn(
+    model: Transformer, prompts: np.ndarray, length: int, draw: Callable[[Tensor], Tensor], at_once: int
+) -> np.ndarray:
+    """The model's own tokens (N, ``length``), uint8, after prompts (N, P), ``at_once`` of them at a time.
+
+    ``draw`` takes logits (n, V) and returns a token for each, (n,).
+    """
+    parts = []
+    for chunk in np.array_split(prompts, range(at_once, len(prompts), at_once)):
+        cache, tokens, written = Cache(len(model.blocks)), torch.from_numpy(chunk).long(), []
+        for _ in range(length):
+            tokens = draw(model(tokens, cache)[:, -1])[:, None]
+            written.append(tokens)
+        parts.append(torch.cat(written, 1).numpy().astype(np.uint8))
+    return np.concatenate(parts)
 
 
 def nucleus(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> Tensor:

@@ -1,13 +1,14 @@
 """Whole answers of a model: how likely they are, and new ones drawn at random."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unseen.model import Cache, Transformer
-from unseen.studies.delia import nucleus
+from unseen.model import Transformer
+from unseen.studies.delia import drawn, nucleus
 from unseen.worlds.base import Examples
 
 _CHUNK = 512  # examples read at a time
@@ -40,16 +41,9 @@ def log_probabilities(model: Transformer, examples: Examples) -> Tensor:
     return torch.cat(parts)
 
 
-@torch.no_grad()
 def sampled(model: Transformer, prompts: np.ndarray, length: int, end: int, seed: int) -> np.ndarray:
     """An answer (N, O), uint8, drawn at temperature 1 to each prompt (N, P), filled up with end tokens."""
-    parts, generator = [], torch.Generator().manual_seed(seed)
-    for chunk in np.array_split(prompts, range(_CHUNK, len(prompts), _CHUNK)):
-        cache, tokens, written = Cache(len(model.blocks)), torch.from_numpy(chunk).long(), []
-        for _ in range(length):
-            tokens = nucleus(model(tokens, cache)[:, -1], 1.0, 1.0, generator)[:, None]
-            written.append(tokens)
-        parts.append(torch.cat(written, 1))
-    answers = torch.cat(parts)
+    draw = partial(nucleus, temperature=1.0, top_p=1.0, generator=torch.Generator().manual_seed(seed))
+    answers = drawn(model, prompts, length, draw, _CHUNK)
     ended = (answers == end).cumsum(1) > 0
-    return answers.masked_fill(ended, end).numpy().astype(np.uint8)
+    return np.where(ended, np.uint8(end), answers)
