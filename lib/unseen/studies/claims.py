@@ -270,15 +270,13 @@ def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
     >>> print(judged("11_no_ops", pd.DataFrame(), "smoke").splitlines()[0])
     **no-ops do not move the threshold: not run**
     """
-    tables = []
-    for claim in CLAIMS:
-        if claim.notebook != notebook:
-            continue
+    passing, tables = _passing(), []
+    for claim in (each for each in CLAIMS if each.notebook == notebook):
         now = Verdict(NOT_RUN, "this scale teaches nothing") if scale == "smoke" else claim.verdict(results)
         rows = {"published": claim.published, "criterion": claim.criterion}
         rows |= {} if scale == SHOW else {f"this run (`{scale}`)": now}
         rows |= {f"committed, `{name}`": claim.verdict_in(committed_folder(name)) for name in COMMITTED}
-        rates = [f"{rate:.1%} at `{name}`" for (of, name), rate in _passing().items() if of == claim.name]
+        rates = [f"{rate:.1%} at `{name}`" for (of, name), rate in passing.items() if of == claim.name]
         rows |= {"would pass without an effect": ", ".join(rates)} if rates else {}
         lines = [f"**{claim.name}: {now.word}**", "", "| | |", "|:---|:---|"]
         tables.append("\n".join(lines + [f"| {name} | {text} |" for name, text in rows.items()]))

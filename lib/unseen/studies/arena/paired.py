@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from unseen.stats import mean_interval
-
-REPRODUCED, PARTLY, CONTRADICTED, UNDECIDED = "reproduced", "in part", "contradicted", "undecided"
+from unseen.studies.claims import CONTRADICTED, IN_PART, REPRODUCED, UNDECIDED
 
 
 def difference(table: pd.DataFrame, value: str, one: str, other: str, arm: str = "arm") -> pd.Series:
@@ -35,7 +34,7 @@ def decided(gains: Sequence[pd.Series]) -> str:
     ends = [mean_interval(gain, -inf, inf) if len(gain) > 1 else (-inf, inf) for gain in gains]
     above, below = [low > 0 for low, _ in ends], [high < 0 for _, high in ends]
     if any(above):
-        return REPRODUCED if all(above) else PARTLY
+        return REPRODUCED if all(above) else IN_PART
     return CONTRADICTED if any(below) else UNDECIDED
 
 
@@ -46,7 +45,7 @@ def false_pass(seeds: int, comparisons: int = 1, draws: int = 2_000) -> float:
     rng = np.random.default_rng(seeds)
     found = rng.standard_normal((draws, 1 + comparisons, seeds))
     gains = found[:, :1] - found[:, 1:]
-    return float(np.mean([decided(list(map(pd.Series, each))) in (REPRODUCED, PARTLY) for each in gains]))
+    return float(np.mean([decided(list(map(pd.Series, each))) in (REPRODUCED, IN_PART) for each in gains]))
 
 
 def stated(gain: pd.Series, unit: str = "", digits: int = 2) -> str:

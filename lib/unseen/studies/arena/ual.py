@@ -114,8 +114,8 @@ def objective(arm: str, run: RunSpec, strength: float) -> Objective:
         own = 0.0 if arm == "hard" else strength
         return partial(_smoothed, own)
     rows = run.task.training_rows(run.task.split())
-    amounts = smoothing_of(uncertainty_of(arm, run, rows), strength).tolist()
-    table = dict(zip(map(bytes, run.task.of_rows(rows).tokens()), amounts, strict=True))
+    smoothing = smoothing_of(uncertainty_of(arm, run, rows), strength).tolist()
+    table = dict(zip(map(bytes, run.task.of_rows(rows).tokens()), smoothing, strict=True))
 
     def by_row(model: nn.Module, tokens: Tensor) -> Tensor:
         logits = model(tokens[:, :-1])
