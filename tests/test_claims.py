@@ -21,6 +21,7 @@ from unseen.studies.claims import (
     IN_PART,
     NOT_RUN,
     NOT_TESTABLE,
+    PAIRED,
     REPRODUCED,
     UNDECIDED,
     Part,
@@ -169,17 +170,6 @@ def occurrences(size, mix, *alone):
     return beside(pd.concat([made, *others]), decoys=0, among=0)
 
 
-def choices(**accuracy):
-    """Notebook 30: ways to choose in three seeds, whose differences within a seed vary by 0.01."""
-    names = {"plain": "random", "centre": "k-center scout", "novel": "novelselect scout",
-             "sae": "sae answers", "directions": "random-directions answers", "kmq": "kmq scout, 20 % wrong",
-             "spoiled": "random, 20 % wrong", "far": "k-center scout, 20 % wrong"}  # fmt: skip
-    known = dict.fromkeys(names, 0.5) | {"plain": 0.4, "far": 0.2, "directions": 0.3} | accuracy
-    rows = [(names[way], seed, value + 0.01 * (seed - 1) * (way in ("novel", "sae", "kmq", "spoiled")))
-            for way, value in known.items() for seed in range(3)]  # fmt: skip
-    return beside(frame("setting seed accuracy", rows, split="unseen"), split="seen")
-
-
 def spread(r, older=0.0, noise=0.0):
     """Notebook 30: sets whose NovelSum correlates by ``r`` with the score, a little more in the last seed."""
     rows = []
@@ -321,9 +311,6 @@ READS = [  # a claim, a frame, and what its judge reads: by part a number, or on
     ("large k alone suffices", forms(large=(0.9, 0.1)), {"reach": 0.5}),
     ("large k alone does not suffice", forms(large=(0.9, 0.8)), {"reach": 1.0}),
     ("NovelSum foretells the score", spread(0.9, 0.3), {"r": 0.9, "high": 0.9, "older": 0.6}),
-    ("NovelSelect beats random and k-center", choices(novel=0.7), {"random": 0.3, "centre": 0.2}),
-    ("coverage of features beats random", choices(sae=0.7), {"random": 0.3, "directions": 0.4}),
-    ("kMQ beats random, and random k-center", choices(kmq=0.7), {"random": 0.2, "centre": 0.3}),
     ("a mix of occurrences is best", occurrences(2_000, 0.9, 0.7, 0.5),
      {"gap": 0.3, "each": {"1": 0.2, "2": 0.4}, "mix": 0.9}),
     ("with 500 only the mix generalises", occurrences(500, 0.6, 0.1, 0.3),
@@ -355,7 +342,7 @@ def read(claim, made):
     """The mean over seeds of each part that the judge of a claim reads off a frame, for three equal seeds."""
     if "seed" not in made:
         made = pd.concat([made.assign(seed=seed) for seed in range(3)], ignore_index=True)
-    found = getattr(claims, f"_{NAMED[claim].judge}")(made)
+    found = NAMED[claim].readings(made)
     values = {name: each[0] if isinstance(each, tuple) else each for name, each in found.items()}
     return {
         name: each.mean().to_dict() if isinstance(each, pd.DataFrame) else each.mean()
@@ -373,8 +360,60 @@ def test_a_judge_reads_what_its_claim_speaks_of(claim, made, expected):
     }
 
 
+def arms(claim, gain, seeds=3):
+    """A table in which, of every part of a claim of arms, the first arm is above the other by ``gain``."""
+    rows = []
+    for part in claim.parts.values():
+        where = {
+            name: each[0] if isinstance(each, list) else each for name, each in part.get("where", {}).items()
+        }
+        for arm, level in ((part["one"], gain), (part["other"], 0.0)):
+            rows += [{**where, claim.without[0]: arm, "seed": seed, part["value"]: level + seed}
+                     for seed in range(seeds)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("part", ["random", "centre"])
+def test_arms_are_compared_seed_by_seed_where_the_part_says(part):
+    claim = NAMED["kMQ beats random, and random k-center"]
+    compared = claim.parts[part]
+    made = beside(arms(replace(claim, parts={part: compared}), 0.2), split="seen")
+    assert claims.compared(made, "setting", compared).tolist() == pytest.approx([0.2] * 3)
+    assert claims.compared(made[made["setting"] != compared["one"]], "setting", compared).empty
+    assert claim.verdict(made).word == NOT_RUN  # the arms of the other part were not measured
+
+
+def test_some_values_of_a_column_are_taken_together():
+    part = {"value": "accuracy", "one": "new", "other": "old", "where": {"kind": ["a", "b"]}}
+    made = frame("kind arm accuracy", [("a", "new", 1.0), ("b", "new", 0.5), ("c", "new", NONSENSE),
+                                       ("a", "old", 0.5), ("b", "old", 0.5)], seed=0)  # fmt: skip
+    assert claims.compared(made, "arm", part).tolist() == [0.25]
+
+
+@pytest.mark.parametrize(
+    "claim", [each for each in CLAIMS if each.judge == PAIRED], ids=lambda each: each.name
+)
+def test_a_claim_of_arms_names_what_its_committed_table_has(claim):
+    table = pd.read_csv(claim.table_in(project_folder() / "data" / "results" / "quick"))
+    assert {*claim.readings(table)} == {*claim.parts}
+    assert len(claim.without) == 1
+    assert 1 <= sum(part.get("effect", False) for part in claim.parts.values()) <= 2
+
+
+def test_arms_without_an_effect_seldom_pass_and_large_ones_always():
+    part = {"what": "by", "of": "points", "least": 0, "effect": True}
+    part |= {"value": "right", "one": "new", "other": "old"}
+    claim = replace(NAMED["UAL is right more often"], parts={"one": part})
+    made = arms(claim, 0.3, seeds=5)
+    made["right"] += np.random.default_rng(0).normal(0, 0.02, len(made)) - made["seed"]
+    assert claim.verdict(made).word == REPRODUCED
+    assert claims.false_passes(claim, made, 400) == pytest.approx(0.025, abs=0.02)
+    loose = replace(claim, parts={"one": part | {"least": -1}})
+    assert claims.false_passes(loose, made, 50) == 1
+
+
 def test_every_part_of_every_claim_is_read_here():
-    for claim in CLAIMS:
+    for claim in (each for each in CLAIMS if each.judge != PAIRED):
         parts = {part for row in READS if row[0] == claim.name for part in row[2]}
         assert parts == set(claim.parts), claim.name
         assert any(part.get("effect") for part in claim.parts.values()), claim.name

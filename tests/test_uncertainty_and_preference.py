@@ -4,7 +4,6 @@ from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 from unseen import objectives
 from unseen.model import Shape, build
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.arena import aepo, answers, paired, ual
+from unseen.studies.arena import aepo, answers, ual
 from unseen.training import Data, State, optimizers_of, train
 from unseen.worlds.dialect import KINDS, Compound, DialectSpec, entropy
 
@@ -255,21 +254,3 @@ def test_answers_are_drawn_as_likely_as_the_model_says(model):
         first = model(torch.from_numpy(prompt).long())[0, 0].softmax(-1).numpy()
     often = np.bincount(drawn[:, 0], minlength=len(first)) / 3_000
     assert np.abs(often - first).max() < 0.04
-
-
-# Verdicts
-
-
-def test_intervals_decide_not_means():
-    above, none = pd.Series([0.2, 0.21, 0.19]), pd.Series([0.5, -0.3, 0.1])
-    assert paired.decided([above, above]) == "reproduced"
-    assert paired.decided([above, none]) == "in part"
-    assert paired.decided([none, none]) == "undecided"
-    assert paired.decided([none, -above]) == "contradicted"
-    assert paired.decided([pd.Series([9.0])]) == "undecided"  # a single seed
-
-
-@pytest.mark.parametrize("seeds", [3, 5])
-def test_no_effect_seldom_passes(seeds):
-    assert paired.false_pass(seeds) == pytest.approx(0.025, abs=0.012)
-    assert paired.false_pass(seeds, 2) < 0.06

@@ -1,9 +1,10 @@
 """The verdict on each published claim, from the tidy frame that its notebook leaves.
 
 ``claims.toml`` has the claims, and the parts of each with their borders.  Each has a function below, its
-judge's name after an underscore, that reads the numbers off the frame, one per seed.  A part *holds* where
-their 95 % interval lies on the claimed side of its border, *fails* where it lies on the other, and is
-*undecided* where the interval holds the border.  One rule makes a verdict of these.
+judge's name after an underscore, that reads the numbers off the frame, one per seed; where the judge is
+``paired``, the parts themselves say which two arms to compare.  A part *holds* where their 95 % interval
+lies on the claimed side of its border, *fails* where it lies on the other, and is *undecided* where the
+interval holds the border.  One rule makes a verdict of these.
 
 >>> few = pd.Series([0.1, 0.2, 0.3])
 >>> [Part("right", few, least=border).state for border in (-0.1, 0.1, 0.5)]
@@ -38,6 +39,8 @@ _FORMS = {  # what values are: how they are written, in which unit, times what, 
     "seeds": (".0f", " % of seeds", 100, 0, 100),
 }
 Reading = pd.Series | pd.DataFrame | tuple[pd.Series, str]
+PAIRED = "paired"  # the judge of claims that one arm is above another
+_COMPARES = ("value", "one", "other", "where")  # what a part of such a claim says besides what a Part does
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,10 @@ class Claim:
     """A published finding, its parts by name, the table that is judged, and its judge's name.
 
     ``without`` is what data without an effect is: the columns that then make no difference, or the level of
-    all that is measured.  ``before`` has the verdicts of the last version by scale, and ``why`` what changed.
-    ``settled`` names an earlier table that is judged where that of the notebook has not run.
+    all that is measured.  Where the judge is ``paired``, that column names the arms, and each part compares
+    the column ``value`` of arm ``one`` with that of arm ``other`` (``compared``).  ``before`` has the
+    verdicts of the last version by scale, and ``why`` what changed.  ``settled`` names an earlier table that
+    is judged where that of the notebook has not run.
     """
 
     name: str
@@ -142,25 +147,33 @@ class Claim:
     why: str
     settled: str = ""
 
+    def readings(self, results: pd.DataFrame) -> dict[str, Reading]:
+        """What the judge reads off the frame, by part; nothing where some of it was not measured."""
+        if self.judge != PAIRED:
+            return globals()[f"_{self.judge}"](results)
+        found = {key: compared(results, self.without[0], part) for key, part in self.parts.items()}
+        return found if all(map(len, found.values())) else {}
+
+    def part(self, key: str, name: str, values: pd.Series, cannot: str = "") -> Part:
+        """A part with its border, of values by seed; ``name`` stands where its text has braces."""
+        about = {word: each for word, each in self.parts[key].items() if word not in _COMPARES}
+        return Part(**about | {"what": about["what"].format(name)}, values=values.dropna(), cannot=cannot)
+
     def verdict(self, results: pd.DataFrame) -> Verdict:
         """The verdict from the tidy frame of the notebook."""
         parts = []
-        for key, read in globals()[f"_{self.judge}"](results).items():
+        for key, read in self.readings(results).items():
             values, cannot = read if isinstance(read, tuple) else (read, "")
             each = values.items() if isinstance(values, pd.DataFrame) else [("", values)]
-            about = dict(self.parts[key])
-            what = about.pop("what")
-            parts += [Part(what.format(name), row.dropna(), cannot=cannot, **about) for name, row in each]
+            parts += [self.part(key, name, row, cannot) for name, row in each]
         return Verdict.of(parts) if parts else Verdict(NOT_RUN, "not measured at this scale")
 
     @property
     def criterion(self) -> str:
         """The parts and their borders; those that are no effect in brackets."""
         said = []
-        for about in self.parts.values():
-            border = Part(
-                **dict(about) | {"what": about["what"].format("each"), "values": pd.Series()}
-            ).border
+        for key, about in self.parts.items():
+            border = self.part(key, "each", pd.Series()).border
             said.append(border if about.get("effect") else f"({border})")
         return "; ".join(said)
 
@@ -196,6 +209,8 @@ def without_effect(results: pd.DataFrame, claim: Claim) -> Callable[[np.random.G
     deviates by what another run, drawn anew, deviates from the mean of its own seeds.  Where ``without`` is a
     number, or ``chance``, that of notebook 13, each row has that chance in its examples.
     """
+    if claim.judge == PAIRED:
+        return _equal_arms(results, claim)
     value, columns = next(name for name in _VALUES if name in results), claim.without
     if not isinstance(columns, list):
         share, size = (
@@ -217,6 +232,21 @@ def without_effect(results: pd.DataFrame, claim: Claim) -> Callable[[np.random.G
     def draw(rng: np.random.Generator) -> pd.DataFrame:
         deviation = rng.choice(own_deviations, len(own_deviations))[runs]
         return results.assign(**{value: np.clip(level + deviation, *ends)})
+
+    return draw
+
+
+def _equal_arms(results: pd.DataFrame, claim: Claim) -> Callable[[np.random.Generator], pd.DataFrame]:
+    """Draws tables in which all arms have one level, and deviate from it as some arm and seed did."""
+    arms, values = claim.without[0], sorted({part["value"] for part in claim.parts.values()})
+    where = sorted({column for part in claim.parts.values() for column in part.get("where", ())})
+    means = results.groupby([*where, arms, "seed"], as_index=False)[values].mean()
+    tests = means.groupby(where).ngroup() if where else pd.Series(0, means.index)
+    deviates = means[values] - means.groupby([tests, arms])[values].transform("mean")
+
+    def draw(rng: np.random.Generator) -> pd.DataFrame:
+        drawn = deviates.groupby(tests, group_keys=False).sample(frac=1, replace=True, random_state=rng)
+        return means.assign(**{value: drawn[value].to_numpy() for value in values})
 
     return draw
 
@@ -324,6 +354,22 @@ def _rates(
     for column, chosen in where.items():
         results = results[results[column] == chosen]
     return results.pivot_table(value, "seed", columns)
+
+
+def compared(results: pd.DataFrame, arms: str, part: Mapping[str, Any]) -> pd.Series:
+    """By seed, the mean of the column ``value`` for arm ``one`` less that for arm ``other``, on the rows in
+    which the columns of ``where`` have a value, or one of some; empty where an arm is missing.
+
+    >>> table = pd.DataFrame({"arm": ["old", "new"] * 2, "seed": [0, 0, 1, 1], "right": [0.5, 0.7, 0.2, 0.4]})
+    >>> compared(table, "arm", {"value": "right", "one": "new", "other": "old"}).round(2).tolist()
+    [0.2, 0.2]
+    """
+    for column, chosen in part.get("where", {}).items():
+        results = results[results[column].isin(chosen if isinstance(chosen, list) else [chosen])]
+    means = results.pivot_table(part["value"], "seed", arms)
+    if not {part["one"], part["other"]} <= {*means}:
+        return pd.Series(dtype=float)
+    return means[part["one"]] - means[part["other"]]
 
 
 def _best(options: pd.DataFrame) -> pd.Series:
@@ -451,14 +497,6 @@ def _none_at_200(results: pd.DataFrame) -> dict[str, Reading]:
 # The arena: choosing data
 
 
-def _gaps(results: pd.DataFrame, **pairs: tuple[str, str]) -> dict[str, Reading]:
-    """By name the unseen accuracy of one way to choose less that of another, by seed; {} where one lacks."""
-    table = results[results["split"] == "unseen"].pivot_table("accuracy", "seed", "setting")
-    if not {way for pair in pairs.values() for way in pair} <= {*table}:
-        return {}
-    return {name: table[one] - table[other] for name, (one, other) in pairs.items()}
-
-
 def correlations(results: pd.DataFrame, measure: str) -> pd.Series:
     """Pearson's correlation, by seed, of a measure of the chosen sets with unseen accuracy, over the sets."""
     unseen = results[results["split"] == "unseen"]
@@ -473,21 +511,6 @@ def clean(results: pd.DataFrame) -> pd.DataFrame:
 def _novelsum(results: pd.DataFrame) -> dict[str, Reading]:
     r, older = (correlations(clean(results), f"{name}, scout") for name in ("NovelSum", "mean distance"))
     return {"r": r, "high": r, "older": r - older}
-
-
-def _novelselect(results: pd.DataFrame) -> dict[str, Reading]:
-    ours = "novelselect scout"
-    return _gaps(results, random=(ours, "random"), centre=(ours, "k-center scout"))
-
-
-def _coverage(results: pd.DataFrame) -> dict[str, Reading]:
-    ours = "sae answers"
-    return _gaps(results, random=(ours, "random"), directions=(ours, "random-directions answers"))
-
-
-def _kmq(results: pd.DataFrame) -> dict[str, Reading]:
-    kmq, random, k_center = (f"{way}, 20 % wrong" for way in ("kmq scout", "random", "k-center scout"))
-    return _gaps(results, random=(kmq, random), centre=(random, k_center))
 
 
 # Experiment 6: fine-tuning
