@@ -10,79 +10,19 @@ import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
-from unseen import check, cli, exercises
+from unseen import check, cli, exercises, right_answers
 from unseen.exercises import BrokenAnswers, Exercise
 from unseen.files import project_folder
 from unseen.headless import notebooks
 from unseen.pages import copies
 
-WRONG = {
-    "leftmost": ["xcbac", "xababac", "xababaaba", "abc"],
+JUDGED = {  # wrong answers where many are right
     "once": ["aa -> a", "a -> aa", "aa -> \nbb -> \ncc -> ", "aa->a"],
     "shout": ["-> !", "-> .!", "*a -> a*\n*b -> b*\n* -> !\n-> *"],
-    "trap": ["occurrences", "examples", "x"],
-    "coverage": [30 / 26, 1, (25 / 26) ** 30, 69.2],
-    "neighbours": [75, 3_000 / 26**3, 3_000 * 78 / 26**3, 3_000 / 26**2],
-    "colleague": [0.17, 17, 1_000**2 / 26**3, 3],
-    "targets": [10, 27, 16, 0],
     "fails": [("iss", "art", "kissmeonce"), ("iss", "art", "kissme"), ("iss", "art"), (1, 2, 3)],
-    "finder": [0, 5, 3],
-    "met": [250, 250 * 64, 250 / 3_000, 15, 1],
-    "untrained": [3.951, 3.401, 5.807, 56, 3],
-    "copyist": [3.258, 9.774, 0.977, 0.928, 0.5],
-    "halves": [True],
-    "wider": [True],
-    "nine_tenths": [452, 2_260, 402, 251, 300],
-    "one_score": [0.595, 0.751, 43.8, 0.204],
-    "independent": [15, 5, 14],
-    "evened": [1_000, 4.53, 300],
-    "hill": [4, 2.56, 0.52, 1.43, 2],
-    "mirror": ["sunsunsun", "sssuuunnn", "sunnusnus", "sunnus"],
-    "room": [650, 26**6, 26**12, 52, 2],
-    "decides": ["suffices", "fails", "both"],
-    "shortcut": ["aY", "xo", "2b", "aYmxoizX12ByN2B6u7x"],
-    "encrypted": ["adogz", "dfdwc", "agrjz"],
-    "luck": [1 / 12, 2 * 0.5**12, 0.5, 6],
-    "lion": [1 / 9_000, 0.1, 40.2, 0.04],
-    "halfway": [50, 100, 37],
     "parity": ["aa -> e", "aa -> \na -> .o\n -> .e", "oa -> e\na -> o", "a -> a", "1 -> o"],
-    "questions": [2, 6, 9, 3],
-    "longer": [3, 1.98, 0.5, -3],
-    "together": [3.72, 4, 1.8, 0.94],
-    "false_alarm": [0.05, 0.35, 0.95**7, 0.7],
-    "worth": [20_540, 11_540, 0.57, 3.1],
-    "rival": ["algebra", "all three", "lists", "letter"],
-    "copycat": [0, 0.1, 0.933, 6.67],
-    "bystanders": [0.535, 3 / 17, 9 / 17, 0.44],
-    "letterwise": [0.5, 0.125, 1 / 6, 0.83],
-    "rereads": [6, 19_200, 600],
-    "habit": ["task+token", "other formats", "task", "with"],
-    "early": [5, 3],
-    "visits": [192, 73.56, 191.3],
-    "confound": ["task_examples", "rate", "ratio"],
-    "chance": [1 / 32, 0.5, 0.2],
-    "control": ["its name", "no format", "seeds"],
-    "lottery": [45.5, 91, 1],
-    "behind": [1, 5, 3],
-    "chancy": [1e-5, 0.5, 0.1],
-    "beyond": [0.7, 0.16, 0.1],
-    "mixed": [0.0028, 67, 358],
-    "warming": [1, 2, 100 / 64, 100 / 64 / 25],
-    "remains": [0.533, 0.707, 0.174, 0.246],
-    "anywhere": [1 / 8, 1 / 5, 3 / 8],
-    "shots": [32, 256, 8],
-    "tells": ["rules", "accuracy", "commonest"],
-    "outliers": ["common", "any"],
-    "smoothed": [0.2, 0.6, 1.0, 0.1],
-    "agreeing": [2, 4, 24],
-    "paid": [100, 200, 400, 8],
-    "compared": ["AB", "BC", "A", "none"],
-    "passes": [16, 32, 1, 120],
-    "ridge": [0.5, 1.0, 0.25, 0],
-    "relative": [7.08, 46.9, 1.07],
-    "any_of_four": [0.025, 0.025**4, 0.975],
 }
-ALL = {each.name: each for each in exercises.exercises()}
+ALL = exercises.exercises()
 BOOKS = {path.name: nbformat.read(path, as_version=4)
          for path in sorted((project_folder() / "notebooks").glob("*.ipynb"))}  # fmt: skip
 
@@ -137,18 +77,21 @@ def test_an_exercise_has_a_cell_for_the_reader_and_below_it_a_folded_solution(na
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_solution_is_right_and_usual_mistakes_are_not(name, monkeypatch):
+def test_the_solution_is_right_and_each_usual_mistake_gets_its_hint(name, monkeypatch):
     each = ALL[name]
     right = solution(each, monkeypatch)
-    assert each.verdict(right).right
-    assert each.verdict(right).text == f"✓ **Right.** {each.why}"
-    assert WRONG[name]
-    for wrong in [..., None, *WRONG[name]]:
-        verdict = each.verdict(wrong)
-        assert not verdict.right, wrong
-        assert "✓" not in verdict.text
-        assert "cannot be checked" not in verdict.text
-        assert not holds(verdict.text, right) or wrong in (..., None)  # which show how answers are written
+    assert each.verdict(right) == (True, f"✓ **Right.** {each.why}")
+    usual = each.known()
+    said = {brief: each.verdict(wrong) for brief, wrong in usual.items() if brief != "right"}
+    assert said == {brief: (False, f"**Not yet.** {hint}") for brief, hint in each.hints.items()}
+    assert name in JUDGED or each.hints or each.answer == "true or false"
+    judged = [each.verdict(wrong) for wrong in JUDGED.get(name, [])]
+    assert not any(verdict.right or "cannot be checked" in verdict.text for verdict in judged)
+    for hint in (each.otherwise, *each.hints.values(), *(verdict.text for verdict in judged)):
+        assert not holds(hint, right)
+    assert each.otherwise or each.answer == "number" or callable(usual["right"])
+    assert not each.verdict(...).right
+    assert not each.verdict(None).right
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -198,19 +141,45 @@ def test_a_solution_that_is_wrong_fails():
         check.leftmost.solution("xcbac")
 
 
-def test_an_exercise_takes_three_lines(monkeypatch, runs, capsys):
-    monkeypatch.setattr(exercises, "_EXERCISES", {})
+def test_texts_and_right_answers_go_together():
+    computed = {
+        name
+        for name, each in vars(right_answers).items()
+        if getattr(each, "__module__", "") == right_answers.__name__ and name[0] != "_"
+    }
+    assert computed == {name for name, each in ALL.items() if each.right is None}
+    assert vars(check).items() >= ALL.items()
+    numbers = [each.notebook for each in ALL.values()]
+    assert numbers == sorted(numbers)
 
-    @exercises.exercise("04", "So it is.")
-    def half(answer: float) -> str:
-        """What is half of it?"""
-        return exercises.close(answer, 0.5, {2: "Twice."})
 
-    half(2)
-    half(0.5)
+def test_an_exercise_takes_a_table(monkeypatch, runs, capsys):
+    table = {"notebook": "04", "question": "What is half of it?", "answer": "number", "why": "So it is."}
+    table |= {"hints": {"2": "Twice.", "all": "All."}}
+    monkeypatch.setattr(exercises, "packaged", lambda name: {"half": table})
+    monkeypatch.setattr(right_answers, "half", lambda: {"right": 0.5, "all": 1.0}, raising=False)
+    monkeypatch.setattr(exercises, "exercises", exercises.exercises.__wrapped__)
+    half = exercises.exercises()["half"]
+    for answer in (2, 0.999, 0.4, 0.51):
+        half(answer)
     said = capsys.readouterr().out
-    assert "**Not yet.** Twice." in said
+    for line in ("**Not yet.** Twice.", "**Not yet.** All.", "**Not yet.** Your number is too small."):
+        assert line in said
     assert "✓ **Right.** So it is.\n\n1 of 1 done here, 1 of 1 in all" in said
+
+
+@pytest.mark.parametrize(("change", "named"), [
+    ({"answer": "a word"}, r"\[half\]: Exercise.answer='a word': known are text, letters, number"),
+    ({"hint": {}}, r"\[half\]: Exercise.hint: unknown field; the fields are name, notebook, question"),
+    ({"hints": {"2": 3}}, r"\[half\]: Exercise.hints=3: Input should be a valid string"),
+    ({"within": 5}, r"\[half\]: Exercise.within=5: Input should be less than or equal to 1"),
+    ({"notebook": 4}, r"\[half\]: Exercise.notebook=4: Input should be a valid string"),
+])  # fmt: skip
+def test_a_wrong_table_is_named(change, named, monkeypatch):
+    table = {"notebook": "04", "question": "What is half of it?", "answer": "number", "why": "So it is."}
+    monkeypatch.setattr(exercises, "packaged", lambda name: {"half": table | change})
+    with pytest.raises(ValueError, match=f"exercises.toml, {named}"):
+        exercises.exercises.__wrapped__()
 
 
 def test_the_module_is_imported_at_once():
@@ -237,7 +206,7 @@ def test_an_answer_is_kept_and_counted_and_a_right_one_stays(runs, capsys):
     check.neighbours(12.8)
     assert kept(runs)["leftmost"] == {"answer": "xcbaaba", "right": True}
     assert kept(runs)["neighbours"] == {"answer": "12.8", "right": True}
-    here = len(exercises.exercises("02"))
+    here = sum(each.notebook == "02" for each in ALL.values())
     last = f"1 of {here} done here, 2 of {len(ALL)} in all; next: "
     assert capsys.readouterr().out.endswith(
         f"{last}[03 · A small transformer](03_a_small_transformer.ipynb)\n"

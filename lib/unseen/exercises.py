@@ -1,30 +1,38 @@
 """How exercises work: an answer is judged, kept and counted; a guess is drawn on a figure.
 
-The exercises themselves are in ``check``.  Answers are kept in ``<runs folder>/answers.json``.
+To add an exercise, say ``plateau``:
+
+1. write what is said as a table ``[plateau]`` of ``exercises.toml``, whose top says what it can hold;
+2. write a function ``plateau`` in ``right_answers.py`` that computes the right answer;
+3. in the notebook put ``check.plateau(...)`` into a cell tagged ``exercise``, and right after it
+   ``check.plateau.solution(300)`` into one tagged ``solution``.
+
+``tests/test_check.py`` then tries the solution and each usual wrong answer.  No hint holds the right answer.
+Answers are kept in ``<runs folder>/answers.json``.
 """
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import field
 from functools import cache
 from numbers import Real
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
+from unseen import right_answers
 from unseen.errors import Explained
-from unseen.files import brief, project_folder, read_json, runs_folder, write
+from unseen.fields import Share, among, spec
+from unseen.files import brief, packaged, project_folder, read_json, runs_folder, write
 
-_KINDS = {  # how an answer is written
-    str: 'a text in quotation marks, as in `"abc"`',
-    int: "a whole number, as in `12`",
-    float: "a number, as in `0.5`",
-    bool: "`True` or `False`",
-    tuple: 'values in parentheses with commas between, as in `("abc", "def")`',
+_KINDS: dict[str, tuple[Callable[..., Any], str]] = {  # of answers: their type, and how one is written
+    "text": (str, 'a text in quotation marks, as in `"abc"`'),
+    "letters": (str, 'letters in quotation marks, as in `"AB"`'),
+    "number": (float, "a number, as in `0.5`"),
+    "whole number": (int, "a whole number, as in `12`"),
+    "true or false": (bool, "`True` or `False`"),
+    "values": (tuple, 'values in parentheses with commas between, as in `("abc", "def")`'),
 }
-_NONE: Mapping[Any, str] = MappingProxyType({})
-_EXERCISES: dict[str, "Exercise"] = {}
 
 
 class BadAnswer(Explained, ValueError):
@@ -38,24 +46,26 @@ class BrokenAnswers(Explained):
 # Judging
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether an answer is right, and what is said about it, in Markdown."""
 
     right: bool
     text: str
 
 
-@dataclass(frozen=True)
+@spec
 class Exercise:
     """One exercise: calling it with an answer shows ✓ or a hint, and keeps the answer."""
 
     name: str
     notebook: str  # its number
-    asks: str
+    question: str
+    answer: among(tuple(_KINDS))
     why: str  # stands after the ✓
-    kind: type
-    hint: Callable[[Any], str]  # nothing for a right answer
+    hints: dict[str, str] = field(default_factory=dict)
+    otherwise: str = ""
+    within: Share = 0.05
+    right: Any = None
 
     def __call__(self, *answers: Any) -> None:
         """Show the verdict on an answer and how many exercises are done; keep the answer if there is one.
@@ -75,7 +85,7 @@ class Exercise:
     def verdict(self, answer: Any) -> Verdict:
         """Judge an answer; keeps and shows nothing, raises nothing."""
         try:
-            hint = self.hint(_of_kind(answer, self.kind))
+            hint = self._hint(_read(answer, self.answer))
         except BadAnswer as error:
             return Verdict(False, str(error))
         except ValueError as error:  # of the library, about what the answer holds
@@ -89,50 +99,38 @@ class Exercise:
         verdict = self.verdict(answer)
         assert verdict.right, f"{self.name}: {verdict.text}"
 
+    def known(self) -> dict[str, Any]:
+        """The usual wrong answers by the names of their hints; under ``right`` the right one or its judge."""
+        found = getattr(right_answers, self.name)() if self.right is None else self.right
+        computed = found if isinstance(found, dict) else {"right": found}
+        kind, _ = _KINDS[self.answer]
+        return {each: kind(each) for each in self.hints if each not in computed} | computed
 
-def exercise(notebook: str, why: str) -> Callable[[Callable[[Any], str]], Exercise]:
-    """Make a function the exercise of the notebook with this number; ``why`` stands after the ✓.
+    def _hint(self, answer: Any) -> str:
+        """What is said to a wrong answer; nothing to a right one."""
+        known = self.known()
+        right = known.pop("right")
+        if callable(right):
+            return right(answer)
+        if self._equal(answer, right, self.within):
+            return ""
+        hints = (self.hints[name] for name, wrong in known.items() if self._equal(answer, wrong, 0.01))
+        return next(hints, self.otherwise) or f"Your number is too {'large' if answer > right else 'small'}."
 
-    The function's docstring says what is asked, the type of its ``answer`` what an answer is.  It returns a
-    hint, or nothing where the answer is right; a ``ValueError`` of it is shown as a hint.
-    """
-
-    def register(hint: Callable[[Any], str]) -> Exercise:
-        kind = hint.__annotations__["answer"]
-        found = Exercise(hint.__name__, notebook, hint.__doc__ or "", why, kind, hint)
-        return _EXERCISES.setdefault(found.name, found)
-
-    return register
-
-
-def exercises(notebook: str = "") -> list[Exercise]:
-    """The exercises of the notebook with this number, or all; ``check`` has to be imported before."""
-    return [each for each in _EXERCISES.values() if each.notebook.startswith(notebook)]
-
-
-def same(answer: Any, right: Any, usual: Mapping[Any, str] = _NONE, otherwise: str = "Look again.") -> str:
-    """No hint if the answer is the right one; else that of a ``usual`` wrong answer, or ``otherwise``.
-
-    >>> same("ab", "ba", {"ab": "The other way round."}), same("ba", "ba")
-    ('The other way round.', '')
-    """
-    return "" if answer == right else usual.get(answer, otherwise)
+    def _equal(self, answer: Any, known: Any, within: float) -> bool:
+        return math.isclose(answer, known, rel_tol=within) if self.answer == "number" else answer == known
 
 
-def close(
-    answer: float, right: float, usual: Mapping[float, str] = _NONE, otherwise: str = "", within: float = 0.05
-) -> str:
-    """As ``same`` for numbers: right within a share of the right one, usual within a hundredth of theirs.
-
-    Without ``otherwise`` the hint says whether the answer is too large or too small.
-
-    >>> close(102, 100), close(300, 100, {299: "That is all three."}), close(90, 100)
-    ('', 'That is all three.', 'Your number is too small.')
-    """
-    if math.isclose(answer, right, rel_tol=within):
-        return ""
-    known = (hint for wrong, hint in usual.items() if math.isclose(answer, wrong, rel_tol=0.01))
-    return next(known, otherwise or f"Your number is too {'large' if answer > right else 'small'}.")
+@cache
+def exercises() -> dict[str, Exercise]:
+    """All exercises by their names; raises ``ValueError`` that names a wrong table and its field."""
+    found = {}
+    for name, table in packaged("exercises.toml").items():
+        try:
+            found[name] = Exercise(name, **table)
+        except ValueError as error:
+            raise ValueError(f"exercises.toml, [{name}]: {error}") from None
+    return found
 
 
 def _missing(answer: Any) -> bool:
@@ -143,9 +141,9 @@ def _number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _of_kind(answer: Any, kind: type) -> Any:
+def _read(answer: Any, name: str) -> Any:
     """The answer as its kind; raises ``BadAnswer`` with a sentence on how it is written."""
-    how = _KINDS.get(kind, f"a `{kind.__name__}`")
+    kind, how = _KINDS[name]
     if _missing(answer):
         raise BadAnswer(f"**Not answered yet.** Write {how}, in place of `...`, and run the cell again.")
     if kind in (int, float) and _number(answer) and answer == kind(answer):
@@ -153,6 +151,8 @@ def _of_kind(answer: Any, kind: type) -> Any:
     if kind in (int, float) or not isinstance(answer, kind):
         yours = brief(repr(answer), 60).replace("`", "'")
         raise BadAnswer(f"Please answer with {how}; yours is `{yours}`.")
+    if name == "letters":
+        return "".join(sorted(answer.strip().upper()))
     return answer.strip() if kind is str else answer
 
 
@@ -194,24 +194,24 @@ def _keep(name: str, answer: Any, right: bool) -> None:
 def _standing(notebook: str) -> str:
     """How many exercises are done, and a link to the next notebook; raises as ``answers`` does."""
     kept = answers()
-    here, every = (_done(some, kept) for some in (exercises(notebook), exercises()))
+    every = exercises().values()
+    here = [each for each in every if each.notebook == notebook]
     following = min((each for each in _titles() if each > notebook), default="")
     onwards = f"; next: {_link(following)}" if following else ""
-    return f"{here} done here, {every} in all{onwards}"
+    return f"{_done(here, kept)} done here, {_done(every, kept)} in all{onwards}"
 
 
-def _done(some: list[Exercise], kept: Mapping[str, dict[str, Any]]) -> str:
+def _done(some: Collection[Exercise], kept: Mapping[str, dict[str, Any]]) -> str:
     return f"{sum(kept.get(each.name, {}).get('right', False) for each in some)} of {len(some)}"
 
 
 def progress() -> None:
     """Show all exercises as a table, with a ✓ at those that are done; raises as ``answers`` does."""
-    kept = answers()
-    lines = [f"{_done(exercises(), kept)} exercises done"]
-    lines += ["", "| notebook | exercise | |", "|---|---|---|"]
-    for each in exercises():
+    kept, every = answers(), exercises().values()
+    lines = [f"{_done(every, kept)} exercises done", "", "| notebook | exercise | |", "|---|---|---|"]
+    for each in every:
         mark = "✓" if kept.get(each.name, {}).get("right") else "tried" if each.name in kept else ""
-        lines.append(f"| {_link(each.notebook)} | {each.asks} | {mark} |")
+        lines.append(f"| {_link(each.notebook)} | {each.question} | {mark} |")
     _show("\n".join(lines))
 
 
@@ -261,7 +261,7 @@ def guess(ax: Any, value: float | None, right: float | None = None, axis: str = 
         return ax
     ends = getattr(ax, f"get_{axis}lim")()
     if not _number(value) or (getattr(ax, f"get_{axis}scale")() == "log" and value <= 0):
-        _show(f"A guess is {_KINDS[float]}, on the axis from {min(ends):,.4g} to {max(ends):,.4g}.")
+        _show(f"A guess is {_KINDS['number'][1]}, on the axis from {min(ends):,.4g} to {max(ends):,.4g}.")
         return ax
     place, upright = min(max(value, min(ends)), max(ends)), axis == "x"
     line = (ax.axvline if upright else ax.axhline)(place, color="black", ls="--", lw=1.4)

@@ -1,0 +1,408 @@
+"""The right answers of the exercises: for each table of ``exercises.toml`` a function of its name.
+
+It returns the right answer; or a dictionary that has it under ``right``, and usual wrong answers under the
+names that they have among the hints; or, where many answers are right, a function that takes an answer and
+returns a hint, empty for a right one.
+
+Right answers are computed, from the library or a committed table.  What imports torch or pandas is imported
+inside a function: a reader waits for this module.
+"""
+
+from collections.abc import Callable
+from itertools import groupby, product
+from math import log, prod
+from string import ascii_letters, ascii_lowercase
+from typing import Any
+
+import numpy as np
+
+from unseen.rewriting import LimitExceeded, MarkovAlgorithm, Rule
+from unseen.scales import SHOW, amounts, scale
+from unseen.studies.arena.plain import k_center
+from unseen.worlds.dialect import Compound
+from unseen.worlds.domains import NO_OPS
+from unseen.worlds.language import LanguageSpec
+from unseen.worlds.programs import collection
+from unseen.worlds.rules import places
+from unseen.worlds.strings import TaskSpec, encipher
+from unseen.worlds.tapes import TapeSpec
+
+TASK = TaskSpec()  # of the main study
+DELIA = amounts("delia", "full")
+Judge = Callable[[Any], str]
+WithWrong = dict[str, Any]
+
+
+def _table(name: str, scale: str = "full") -> Any:
+    from unseen.studies.results import committed_table
+
+    return committed_table(name, scale)
+
+
+def leftmost() -> str:
+    return Rule("aba", "c").apply("xababaaba")
+
+
+def _first_difference(program: str, expected: Callable[[str], str], letters: str, empty: bool = True) -> str:
+    """A hint that names the first word on which a program does something else, shortest words first."""
+    algorithm = MarkovAlgorithm.parse(program)
+    words = ("".join(word) for length in range(not empty, 6) for word in product(letters, repeat=length))
+    for word in words:
+        where = f"On `{word}`" if word else "On the empty word, which has no letters,"
+        try:
+            found = algorithm.run(word, limit=1_000, longest=1_000)
+        except LimitExceeded:
+            return f"{where} your program does not stop."
+        if found != expected(word):
+            return f"{where} your program leaves {f'`{found}`' if found else 'nothing'}."
+    return ""
+
+
+def once() -> Judge:
+    def expected(word: str) -> str:
+        return "".join(letter for letter, _ in groupby(word))
+
+    return lambda program: _first_difference(program, expected, "abc")
+
+
+def shout() -> Judge:
+    return lambda program: _first_difference(program, lambda word: f"{word}!", "ab")
+
+
+def _share_in_training() -> float:
+    """The share of all patterns that stand in 3,000 rules."""
+    return 3_000 / len(TASK.alphabet) ** TASK.pattern_length
+
+
+def neighbours() -> float:
+    return TASK.pattern_length * (len(TASK.alphabet) - 1) * _share_in_training()
+
+
+def colleague() -> float:
+    return TASK.unseen_instructions * _share_in_training()
+
+
+def targets() -> int:
+    return TASK.layout.answer_length
+
+
+def fails() -> Judge:
+    from unseen.widgets import compare, load_demo
+
+    def judge(answer: tuple) -> str:
+        if len(answer) != 3 or not all(isinstance(each, str) for each in answer):
+            raise ValueError('Please answer with three texts, as in `("iss", "art", "kissmeonce")`.')
+        rule, text = Rule(*answer[:2]), answer[2]
+        high = compare(load_demo(), rule, text).iloc[-1]
+        if not high["right"]:
+            return ""
+        times = {0: "In training every input held its pattern.", 1: "In training it occurred once, as here."}
+        hint = times.get(text.count(rule.pattern), "Try more of them.")
+        return f"`high` writes `{high['answer']}`, which is right. {hint}"
+
+    return judge
+
+
+def finder() -> WithWrong:
+    table = _table("19_inside_the_model")
+    jobs = table[(table["part"] == "jobs") & (table["job"] == "finds the match")]
+    best = jobs[jobs["instructions"] == jobs["instructions"].max()].nlargest(1, "score")["layer"].item()
+    return {"right": best, "last": jobs["layer"].max()}
+
+
+def met() -> WithWrong:
+    from unseen.runs.store import committed_store
+
+    spec = scale(SHOW).run(scale(SHOW).instructions[-1])
+    history = committed_store().history(spec)
+    rules, step = spec.task.instructions, history[history["unseen"] >= 0.5]["step"].min()
+    read = step * spec.training.batch
+    at_the_end = spec.task.examples / rules
+    return {"right": read / rules, "read": read, "step": step, "steps": step / rules, "end": at_the_end}
+
+
+def untrained() -> float:
+    return log(len(TaskSpec(alphabet=ascii_letters).layout.vocabulary))
+
+
+def copyist() -> float:
+    return TASK.replacement_length * log(len(TASK.alphabet)) / TASK.layout.answer_length
+
+
+def _results(name: str, **where: Any) -> Any:
+    """Rows of a committed table of ``full`` on unseen rules, those with these values."""
+    table = _table(name).query("split == 'unseen'")
+    return table[(table[list(where)] == list(where.values())).all(axis=1)]
+
+
+def _threshold(setting: str) -> Any:
+    """The threshold of a setting of the main study at ``full``."""
+    from unseen.stats import fit_threshold
+
+    return fit_threshold(_results("10_diversity_threshold", setting=setting))
+
+
+def halves() -> bool:
+    main, middle = _results("10_diversity_threshold", setting="main"), _threshold("main").middle
+    nearest = min(main["instructions"].unique(), key=lambda size: abs(size - middle))
+    return not main[main["instructions"] == nearest]["accuracy"].between(0.1, 0.9).any()
+
+
+def wider() -> bool:
+    wide = _threshold("wider")
+    return not wide.low <= _threshold("main").middle <= wide.high
+
+
+def nine_tenths() -> WithWrong:
+    main = _threshold("main")
+    middle, factor = main.middle, 9 ** (1 / main.steepness)
+    usual = {"line": 1.8 * middle, "no root": 9 * middle, "twice": middle * factor**2, "half": middle}
+    return {"right": middle * factor, **usual}
+
+
+def one_score() -> WithWrong:
+    share, found = 0.3, _results("11_no_ops", no_op_share=0.3, instructions=250)
+    has_op, no_op = found.groupby("kind")["accuracy"].mean()[["has-op", "no-op"]]
+    right, swapped = (1 - share) * has_op + share * no_op, share * has_op + (1 - share) * no_op
+    return {"right": right, "even": (has_op + no_op) / 2, "swapped": swapped, "per cent": 100 * right}
+
+
+def independent() -> WithWrong:
+    found = _results("11_no_ops")
+    seeds, shares = found["seed"].nunique(), found["no_op_share"].nunique() - 1
+    return {"right": seeds, "all": seeds * shares, "of a seed": shares}
+
+
+def evened() -> WithWrong:
+    from unseen.studies.diversity import effective_number, even_curve
+
+    table, shape, size = _results("12_long_tail"), 0.03, 1_000
+    uneven = table[(table["concentration"] == shape) & (table["instructions"] == size)]
+    sizes = np.geomspace(100, size, 1_000)
+    right = np.interp(uneven["accuracy"].mean(), even_curve(table)(sizes), sizes)
+    budget = round(size * uneven["examples_per_instruction"].iloc[0])
+    return {"right": right, "entropy": effective_number(shape, size, budget, 1.0)}
+
+
+def hill() -> float:
+    from unseen.studies.diversity import effective
+
+    return effective(np.array([70, 10, 10, 10]), 2)
+
+
+def mirror() -> str:
+    return "".join("sun"[place] for place in places("mirrored", 3, 9))
+
+
+def decides() -> str:
+    from unseen.studies import claims
+
+    table = _table("13_semantics", SHOW)
+    named = {"large k alone suffices": "suffices", "large k alone does not suffice": "fails"}
+    judged = {named[each.name]: each.verdict(table).word for each in claims.CLAIMS if each.name in named}
+    return next((what for what, word in judged.items() if word == claims.REPRODUCED), "neither")
+
+
+def shortcut() -> WithWrong:
+    from unseen.studies.transfer import puzzle
+
+    line = puzzle()
+    return {"right": line.rule.pattern, "beginning": line.text[:2], "written": line.rule.replacement}
+
+
+def encrypted() -> str:
+    return encipher(Rule("cat", "dog").apply("acatz"), ascii_lowercase, "shift:3")
+
+
+def luck() -> WithWrong:
+    rows = _table("15_pretrained_model").query("split == 'unseen' and kind == 'has-op'")
+    pairs = len(rows.query("work == 'encrypted' and start == 'softened'"))
+    return {"right": 0.5**pairs, "share": 1 / pairs, "all or none": 2 * 0.5**pairs, "expected": pairs / 2}
+
+
+def parity() -> Judge:
+    from unseen.studies.programs import misfit
+
+    def judge(program: str) -> str:
+        if unread := misfit(MarkovAlgorithm.parse(program), "aaaaa", TapeSpec()):
+            return f"This machine cannot run it: {unread}."
+        return _first_difference(program, lambda word: "oe"[len(word) % 2 == 0], "a", empty=False)
+
+    return judge
+
+
+def questions() -> int:
+    from unseen.studies.programs import oracle, run_all
+
+    asked: list[Any] = []
+
+    def counted(pairs: Any) -> list[str]:
+        asked.extend(pairs)
+        return oracle(pairs)
+
+    run_all(counted, [(collection()["sorting"].algorithm, "cab")], TapeSpec())
+    return len(asked)
+
+
+def _power(**changes: float) -> float:
+    """By which factor the committed law multiplies the threshold when factors are multiplied by these."""
+    from unseen.studies import law
+
+    fitted = law.fit(law.by_seed(_table("17_threshold_law")))
+    return prod(times ** fitted.contrast({name: 1})["exponent"] for name, times in changes.items())
+
+
+def longer() -> WithWrong:
+    right = _power(passes=3)
+    return {"right": right, "inverse": 1 / right, "two": _power(passes=2), "e": _power(passes=2.718281828)}
+
+
+def together() -> WithWrong:
+    letters, width = _power(alphabet=2), _power(width=0.5)
+    usual = {"sum": letters + width, "letters": letters, "width": width, "raised": letters / width}
+    return {"right": letters * width, **usual}
+
+
+def _seven(experiment: str) -> Any:
+    """Mean accuracy on unseen algebra at 60 own rules, by own examples: of the mixtures or of these alone."""
+    from unseen.studies.published import own
+
+    table = own(_table("18_specialist_and_generalist"), experiment)
+    table = table[table["own_rules"] == 60]
+    examples = (table["own_share"] * table["budget"]).round()
+    return table.groupby(examples if experiment == "7" else "budget")["accuracy"].mean()
+
+
+def worth() -> WithWrong:
+    alone, mine, others = _seven("7 alone"), 9_000, 36_000
+    equal = np.interp(_seven("7").loc[mine], alone, alone.index)
+    more = equal - mine
+    usual = {"equal": equal, "more": more, "of all": equal / others, "own": others / more}
+    return {"right": more / others, **usual}
+
+
+def rival() -> str:
+    from unseen.studies.published import DOMAINS
+
+    rows = _table("18_specialist_and_generalist").query("split == 'unseen'")
+    rows = rows[(rows["experiment"].astype(str) == "9") & rows["setting"].isin(DOMAINS)]
+    return rows[rows["kind"].isin(DOMAINS)].groupby("setting")["accuracy"].mean().idxmax()
+
+
+def copycat() -> float:
+    from unseen.studies.domains import designs
+
+    return NO_OPS * (1 - designs("full")[-1].base.task.share("lists"))
+
+
+def rereads() -> float:
+    updates, batch, rows = DELIA.updates, 32, 100
+    return updates * batch / rows
+
+
+def early() -> WithWrong:
+    table = _table("21_format_loss").query("ratio == 0 and step > 0")
+    first = table[table["step"] == table["step"].min()]
+    first = first.pivot(index="seed", columns="prompts", values="accuracy")
+    lost = first["task"] < 0.1
+    return {"right": (lost & (first["task+token"] > 0.9)).sum(), "lost": lost.sum()}
+
+
+def visits() -> float:
+    updates, batch, rows, ratio = DELIA.updates, 32, 100, 260
+    return updates * batch / rows / (1 + ratio)
+
+
+def confound() -> str:
+    table = _table("21_delia").query("study == 'once'")[["updates", "task_examples", "rate"]]
+    return (table.max() / table.min()).idxmax()
+
+
+def control() -> str:
+    table = _table("22_meaning").query("measure == 'similarity'")
+    last = table[(table["layer"] == table["layer"].max()) & (table["regime"] == "equal")]
+    means = last.pivot_table("value", "against", "ratio")
+    return (means[0] - means[DELIA.best]).idxmax()
+
+
+def lottery() -> float:
+    return len(LanguageSpec().layout.words) / 2  # the mean of 1 to as many as there are without the token
+
+
+def behind() -> WithWrong:
+    table = _table("22_new_token").query("study == 'spread' and prompts == 'other+token'")
+    by = table.pivot_table("accuracy", "seed", ["ratio", "operations"])
+    return {"right": (by[DELIA.best, 1] < by[DELIA.best, 7].min()).sum(), "seeds": len(by)}
+
+
+def chancy() -> WithWrong:
+    from unseen.model import Shape, build
+    from unseen.studies.delia import base_run
+
+    base = base_run("full")
+    weights = sum(p.numel() for p in build(base.model, Shape.of(base.task.layout)).parameters())
+    return {"right": weights**-0.5, "square": 1 / weights}
+
+
+def mixed() -> WithWrong:
+    table = _table("23_gradients").query("part == 'all weights' and step == 0 and ratio > 0")
+    sizes, ratio = table.groupby("gradient")["size"].mean(), table["ratio"].max()
+    row = sizes["diverse"] / sizes["task"]
+    return {"right": ratio * row, "row": row, "inverse": 1 / row, "ratio": ratio}
+
+
+def warming() -> float:
+    from unseen.studies.language_model import PUBLISHED
+
+    return PUBLISHED.steps_for(100) / PUBLISHED.warm_up
+
+
+def remains() -> WithWrong:
+    table = _table("24_delia_on_a_language_model")
+    table = table.query("task == 'formatted' and prompts == 'other' and score == 'exact'")
+    base = table.loc[table["method"] == "base", "value"].mean()
+    tuned = table.loc[table["ratio"] == DELIA.best, "value"].mean()
+    usual = {"tuned": tuned, "base": base, "difference": base - tuned, "lost": 1 - tuned / base}
+    return {"right": tuned / base, **usual}
+
+
+def shots() -> float:
+    chosen, rules = amounts("real_model", "quick"), 10
+    return chosen.steps * chosen.batch / rules
+
+
+def tells() -> str:
+    from unseen.studies.arena.choosing import ORDER
+    from unseen.studies.diversity import effective
+
+    even, uneven, orders = np.full(10, 10), np.array([91] + [1] * 9), {"rules": 0, "Hill": ORDER}
+    return next(name for name, order in orders.items() if effective(uneven, order) < effective(even, order))
+
+
+def outliers() -> str:
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(size=(97, 2)), 50 + 100 * rng.random((3, 2))])
+    return "nonsense" if (k_center(rows, 4, 1) >= 97).sum() == 3 else "any"
+
+
+def smoothed() -> float:
+    from unseen.studies.arena.ual import smoothing_of
+
+    return float(smoothing_of(np.array([0.0, 1.0, 2.0]), 0.2)[-1])
+
+
+def agreeing() -> int:
+    return len(Compound("", ("sort", "copy"), 0.0).answers("ABCD"))
+
+
+def paid() -> int:
+    from unseen.studies.arena.aepo import ARMS
+
+    return 400 // ARMS["West-of-8"].annotated
+
+
+def compared() -> str:
+    from unseen.studies.arena.aepo import representative
+
+    similar = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.1], [0.0, 0.1, 1.0]])
+    return "".join("ABC"[i] for i in representative(similar, 2.0))
