@@ -77,7 +77,7 @@ def test_runs_go_where_the_environment_says(tmp_path, monkeypatch):
 def test_provenance_names_versions_processor_and_commit(monkeypatch, tmp_path):
     found = provenance()
     assert {"python", "unseen", "numpy"} <= set(found["versions"])
-    assert found["versions"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(found["versions"]["torch"])  # which may not name the build
     assert found["processor"]
     monkeypatch.setenv("PATH", str(tmp_path))
     assert files._commit().startswith("unknown: [Errno 2]")

@@ -99,9 +99,19 @@ def runs_folder() -> Path:
     except NoProject:
         place = Path.cwd() / "runs"
     try:
-        return place.resolve()
-    except (OSError, RuntimeError) as error:  # circular links
+        return resolved(place)
+    except OSError as error:
         raise CannotWrite(errno.ELOOP, _unusable(place, "its links are circular")) from error
+
+
+def resolved(path: Path) -> Path:
+    """The path without links; raises ``OSError`` for circular ones, as ``Path.resolve`` did until 3.12."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise
+    return path.resolve()
 
 
 def _unusable(place: Path, why: str) -> str:

@@ -39,7 +39,7 @@ import pandas as pd
 from pydantic import AllowInfNan, BeforeValidator, TypeAdapter, ValidationError
 
 from unseen.fields import listed
-from unseen.files import BrokenRun, brief, read_json, read_text, runs_folder, write
+from unseen.files import BrokenRun, brief, read_json, read_text, resolved, runs_folder, write
 from unseen.runs.checkpoints import SpecChanged
 from unseen.runs.inventory import entry
 from unseen.runs.store import Store
@@ -241,8 +241,8 @@ def folder_in(root: Path, name: str, what: str) -> Path:
             "and not a name that Windows reserves"
         )
     try:
-        inside = (root / name).resolve().relative_to(root).parts
-    except (OSError, RuntimeError, ValueError):  # links in a circle, or to another place
+        inside = resolved(root / name).relative_to(root).parts
+    except (OSError, ValueError):  # links in a circle, or to another place
         inside = ()
     if not inside or inside[0].casefold() == "store":
         raise BadName(f"{what} {short(name)} must lie in {root}, not in its store; choose another name")
