@@ -8,23 +8,43 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from unseen.files import BrokenRun, runs_folder, write
+from unseen.files import runs_folder, write
+from unseen.model import Transformer
 from unseen.once import content, done, once
-from unseen.runs.progress import Board
+from unseen.runs.store import Store, begun
+from unseen.runs.sweep import carry_out
 from unseen.runs.workers import Executor, Tell, suited
 from unseen.specs import RunSpec
-from unseen.training import Data, Row, State, train
+from unseen.training import Row, data_of, train
 
 Follow = Callable[[RunSpec, Tell], pd.DataFrame]  # measures a run; a worker finds it by its name
 _LARGEST = 4 * 2**20  # bytes of a table
 
 
-def carry_on(spec: RunSpec, state: State, data: Data, look: Callable[[Row], None]) -> None:
-    """Train to the last step and call ``look`` at every row of the history, whose scores are not computed."""
-    train(spec, state, replace(data, evaluation={}), watch=look)
+def while_trained(
+    spec: RunSpec,
+    tell: Tell,
+    measure: Callable[[Transformer], list[dict[str, Any]]],
+    due: Callable[[RunSpec, int], bool] = lambda spec, step: True,
+    **about: Any,
+) -> pd.DataFrame:
+    """Train a run, and ``measure`` its model before the first step and at each row of its history that is
+    ``due``: rows with what they are ``about``, and their step.  Its scores are not computed.
+    """
+    state, rows = begun(spec, Store(), "cpu"), []
+
+    def look(row: Row | None = None) -> None:
+        tell(state.step)
+        if due(spec, state.step):
+            rows.extend({**about, "step": state.step, **line} for line in measure(state.model))
+
+    look()
+    train(spec, state, replace(data_of(spec), evaluation={}), watch=look)
+    return pd.DataFrame(rows)
 
 
 def path_of(spec: RunSpec, name: str) -> Path:
@@ -42,19 +62,14 @@ def followed(
     """``follow`` of each spec, in their order; tables that were stored before are read.
 
     ``name`` changes when ``follow`` measures something else; ``doing`` is a verb for the progress line.
-     Raises ``BrokenRun`` when a table is not what was written, and when a run failed.
+    Raises ``SweepFailed``, and ``BrokenRun`` when a table is not what was written.
     """
     folders = {run: path_of(run, name) for run in dict.fromkeys(specs)}
     missing = [run for run, folder in folders.items() if not (folder / "manifest.json").exists()]
     print(f"{len(folders)} runs to {doing}: {len(folders) - len(missing)} done before, {len(missing)} left")
     if missing:
-        with Board(missing) as board:
-            trainer = partial(_keep, follow=follow, name=name, place=folders[missing[0]].parent)
-            (executor or suited(missing)).run(missing, trainer, board.report)
-        if board.failed:
-            digest, reason = next(iter(board.failed.items()))
-            failed = f"{len(board.failed)} of {len(missing)} runs failed"
-            raise BrokenRun(f"{failed}; the first, {digest}: {reason}")
+        trainer = partial(_keep, follow=follow, name=name, place=folders[missing[0]].parent)
+        carry_out(missing, trainer, executor or suited(missing))
     return [_read(folders[spec], _about(spec, name)) for spec in specs]
 
 

@@ -15,7 +15,7 @@ from unseen.files import CannotWrite, check_room
 from unseen.process_group import best_device
 from unseen.runs.progress import Board
 from unseen.runs.store import Store, ensure
-from unseen.runs.workers import Executor, Serial, Tell, suited
+from unseen.runs.workers import Executor, Serial, Tell, Trainer, suited
 from unseen.specs import RunSpec
 
 _SHARED = "all workers need one shared folder, which UNSEEN_RUNS names"
@@ -36,9 +36,7 @@ def frame(
     """
     specs = list(dict.fromkeys(specs))
     known, failed = fill(specs, store or Store(), executor)
-    if failed:
-        digest, reason = next(iter(failed.items()))
-        raise SweepFailed(f"{len(failed)} of {len(specs)} runs failed; the first, {digest}: {reason}")
+    _refuse(failed, len(specs))
     return pd.DataFrame([row for spec in specs for row in rows(known[spec])])
 
 
@@ -69,6 +67,18 @@ def fill(
     elsewhere = board.done - {spec.digest() for spec in found}
     why = f"its worker wrote to another disk than {store.root}; {_SHARED}"
     return known | found, board.failed | dict.fromkeys(elsewhere, why)
+
+
+def carry_out(specs: list[RunSpec], trainer: Trainer, executor: Executor) -> None:
+    """Let an executor do something with all specs, and show the progress; raises ``SweepFailed``."""
+    with Board(specs) as board:
+        executor.run(specs, trainer, board.report)
+    _refuse(board.failed, len(specs))
+
+
+def _refuse(failed: dict[str, str], number: int) -> None:
+    for digest, reason in failed.items():
+        raise SweepFailed(f"{len(failed)} of {number} runs failed; the first, {digest}: {reason}")
 
 
 def in_order(missing: list[RunSpec]) -> list[list[RunSpec]]:

@@ -9,7 +9,7 @@ of another format, and without any.  Compared are hidden states where the answer
 answers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 
@@ -22,12 +22,10 @@ from torch.nn import functional as F
 from unseen.evaluation import all_right
 from unseen.model import Transformer
 from unseen.objectives import loss_of
-from unseen.runs.following import Follow, carry_on, followed
-from unseen.runs.store import Store, begun
+from unseen.runs.following import Follow, followed, while_trained
 from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
 from unseen.studies.delia import Method, ensure_samples, questions
-from unseen.training import data_of
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query, conversation, draw, name_of
 from unseen.worlds.tuning import SmallTask, task_rows
@@ -83,22 +81,6 @@ def due(spec: RunSpec, step: int) -> bool:
     return step == spec.training.steps or row & (row - 1) == 0
 
 
-def _measured(
-    spec: RunSpec, tell: Tell, measure: Callable[[Transformer], list[dict]], **of_run: object
-) -> pd.DataFrame:
-    """Tune a base; ``measure`` its model before the first step and whenever it is ``due``."""
-    state, rows = begun(spec, Store(), "cpu"), []
-
-    def look(row: object = None) -> None:
-        tell(state.step)
-        if due(spec, state.step):
-            rows.extend({**of_run, "step": state.step, **line} for line in measure(state.model))
-
-    look()
-    carry_on(spec, state, data_of(spec), look)
-    return pd.DataFrame(rows)
-
-
 def follow_prompts(spec: RunSpec, tell: Tell) -> pd.DataFrame:
     """The rows of one run in ``learning_curves``, for a worker."""
     task, examples = spec.task, {kind: each.first(_PROMPTS) for kind, each in questions(spec).items()}
@@ -110,7 +92,8 @@ def follow_prompts(spec: RunSpec, tell: Tell) -> pd.DataFrame:
             rows.append({"prompts": kind, "accuracy": accuracy, "loss": loss_of_answers(model, each)})
         return rows
 
-    return _measured(spec, tell, measure, ratio=task.ratio, diverse=task.diverse, seed=task.rule_seed)
+    about = {"ratio": task.ratio, "diverse": task.diverse, "seed": task.rule_seed}
+    return while_trained(spec, tell, measure, due, **about)
 
 
 @torch.no_grad()
@@ -134,7 +117,7 @@ def follow_gradients(spec: RunSpec, tell: Tell) -> pd.DataFrame:
         found = {name: gradient(model, tokens) for name, tokens in rows.items()}
         return compared(found, spec.task.ratio or _RATIO)
 
-    return _measured(spec, tell, measure, ratio=spec.task.ratio, seed=spec.task.rule_seed)
+    return while_trained(spec, tell, measure, due, ratio=spec.task.ratio, seed=spec.task.rule_seed)
 
 
 def gradient_rows(spec: RunSpec) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from unseen.specs import RunSpec
 from unseen.stats import NoThreshold, crosses, fit_threshold, interval
 from unseen.studies.inside import jobs_of_heads, kinds_of_letters, match_places
 from unseen.studies.tour import changed_instructions
-from unseen.training import Row, data_of, start
+from unseen.training import data_of
 from unseen.worlds.base import Examples, Line, generator
 from unseen.worlds.rules import Instructions
 from unseen.worlds.strings import TaskSpec
@@ -171,19 +171,16 @@ def follow(spec: RunSpec, tell: Tell = lambda step, note="": None) -> pd.DataFra
 
     Columns: instructions, seed, step, signal, value.
     """
-    data, state, rows = data_of(spec), start(spec), []
+    data = data_of(spec)
     seen, unseen = (data.evaluation[name].first(_SIZE) for name in ("seen", "unseen"))
     now, before = changed_instructions(spec.task, _SIZE)
     probes = {EXACT: unseen, "exact match, seen": seen, FOLLOWS: now, RECITES: before}
 
-    def measure(row: Row | None = None) -> None:
-        about = (spec.task.instructions, spec.task.rule_seed, state.step)
-        rows.extend((*about, *found) for found in signals(state.model, probes).items())
-        tell(state.step)
+    def measure(model: Transformer) -> list[dict]:
+        return [{"signal": name, "value": value} for name, value in signals(model, probes).items()]
 
-    measure()
-    following.carry_on(spec, state, data, measure)
-    return pd.DataFrame(rows, columns=["instructions", "seed", "step", "signal", "value"])
+    about = {"instructions": spec.task.instructions, "seed": spec.task.rule_seed}
+    return following.while_trained(spec, tell, measure, **about)
 
 
 def followed(specs: Sequence[RunSpec], executor: Executor | None = None) -> pd.DataFrame:

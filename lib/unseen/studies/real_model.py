@@ -25,8 +25,7 @@ from unseen.lm.rules import AdapterRun
 from unseen.lm.tune import AdapterSpec, adapted, folder_of
 from unseen.once import done
 from unseen.process_group import best_device
-from unseen.runs.progress import Board
-from unseen.runs.sweep import SweepFailed
+from unseen.runs.sweep import carry_out
 from unseen.runs.workers import Processes, Serial, cores
 from unseen.scales import Setting, amounts
 from unseen.specs import EvaluationSpec
@@ -131,11 +130,7 @@ def _tune(missing: list[AdapterRun], folder: Path) -> None:
     many = min(cores(), int(memory_free(device) / (2 * memory_needed(folder, device))), len(missing))
     small = missing[0].adapter.steps <= 2  # takes less time than starting workers
     executor = Serial() if device != "cpu" or small else Processes(max(1, many))
-    with Board(missing) as board:
-        executor.run(missing, partial(rules.tune_one, base=folder), board.report)
-    if board.failed:
-        digest, reason = next(iter(board.failed.items()))
-        raise SweepFailed(f"{len(board.failed)} of {len(missing)} tunings failed; {digest}: {reason}")
+    carry_out(missing, partial(rules.tune_one, base=folder), executor)
 
 
 def unread(name: str) -> pd.DataFrame:
