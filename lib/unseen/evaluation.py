@@ -3,9 +3,12 @@
 An answer counts when every one of its tokens is right, the end included.  Paper, section 2.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from unseen.layout import Layout
 from unseen.model import Cache, Transformer
@@ -18,19 +21,32 @@ from unseen.worlds.strings import cipher_table, count, replace_at, rewrite
 _CHUNK = 512  # examples decoded at a time
 
 
-@torch.no_grad()
 def greedy_answers(model: Transformer, prompts: np.ndarray) -> np.ndarray:
     """The model's own answers (N, O), uint8, to prompts (N, P): the likeliest token, fed back, O times."""
-    device = next(model.parameters()).device
     length = model.shape.context - prompts.shape[1] + 1
-    parts = []
-    for chunk in np.array_split(prompts, range(_CHUNK, len(prompts), _CHUNK)):
+    return drawn(model, prompts, length, lambda logits: logits.argmax(-1))
+
+
+@torch.no_grad()
+def drawn(
+    model: Transformer,
+    prompts: np.ndarray,
+    length: int,
+    draw: Callable[[Tensor], Tensor],
+    at_once: int = _CHUNK,
+) -> np.ndarray:
+    """The model's own tokens (N, ``length``), uint8, after prompts (N, P), ``at_once`` of them at a time.
+
+    ``draw`` takes logits (n, V) and returns a token for each, (n,).
+    """
+    device, parts = next(model.parameters()).device, []
+    for chunk in np.array_split(prompts, range(at_once, len(prompts), at_once)):
         cache, tokens = Cache(len(model.blocks)), torch.from_numpy(chunk).to(device, torch.long)
-        answer = []
+        written = []
         for _ in range(length):
-            tokens = model(tokens, cache)[:, -1].argmax(-1, keepdim=True)  # (N, 1)
-            answer.append(tokens)
-        parts.append(torch.cat(answer, 1).to("cpu", torch.uint8).numpy())
+            tokens = draw(model(tokens, cache)[:, -1])[:, None]
+            written.append(tokens)
+        parts.append(torch.cat(written, 1).to("cpu", torch.uint8).numpy())
     return np.concatenate(parts)
 
 

@@ -97,28 +97,7 @@ def load(path: Path | str) -> list[Conversation]:
 
 def located(path: Path | str) -> list[tuple[str, Conversation]]:
     """``load``, each conversation with the words for where it stands, as in ``rows.jsonl, line 3``."""
-    return _rows(absolute(path))
-
-
-def answered(path: Path | str, least: int = 1) -> list[Conversation]:
-    """The conversations of a file, each ending with a query and its answer; raises ``BadMessages``."""
-    rows = located(path)
-    ends = ["user", "assistant"]
-    odd = [where for where, row in rows if [message.role for message in row[-2:]] != ends]
-    _refuse([f"{where}: expected to end with a user's query and its answer" for where in odd])
-    if len(rows) < least:
-        raise BadMessages(f"{path}: {len(rows)} rows are too few, at least {least} are needed")
-    return [row for _, row in rows]
-
-
-def _refuse(faults: list[str]) -> None:
-    if faults:
-        raise BadMessages("\n".join(listed(faults, 5)))
-
-
-def _rows(path: Path) -> list[tuple[str, Conversation]]:
-    """The conversations of a file, each with the words for where it stands."""
-    rows, faults, notes = [], [], {}
+    path, rows, faults, notes = absolute(path), [], [], {}
     try:
         text = read_text(path, _LARGEST)
     except (OSError, ValueError) as error:
@@ -141,6 +120,22 @@ def _rows(path: Path) -> list[tuple[str, Conversation]]:
         said = "; ".join(f"{what} {', '.join(sorted(each))}".strip() for what, each in notes.items())
         print(f"{path}: {brief(said, 1_000)}", flush=True)
     return rows
+
+
+def answered(path: Path | str, least: int = 1) -> list[Conversation]:
+    """The conversations of a file, each ending with a query and its answer; raises ``BadMessages``."""
+    rows = located(path)
+    ends = ["user", "assistant"]
+    odd = [where for where, row in rows if [message.role for message in row[-2:]] != ends]
+    _refuse([f"{where}: expected to end with a user's query and its answer" for where in odd])
+    if len(rows) < least:
+        raise BadMessages(f"{path}: {len(rows)} rows are too few, at least {least} are needed")
+    return [row for _, row in rows]
+
+
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise BadMessages("\n".join(listed(faults, 5)))
 
 
 def _values(text: str) -> Iterator[tuple[str, Any]]:

@@ -102,7 +102,8 @@ def done(folder: Path, about: dict[str, Any], whole: bool = True) -> dict[str, A
         if odd := [name for name, value in json.loads(json.dumps(about)).items() if manifest[name] != value]:
             raise ValueError(f"it holds another {odd[0]}: {brief(manifest[odd[0]], 60)}")
         sizes, hashes = manifest["bytes"], manifest["files"]
-        if sizes.keys() != hashes.keys() or any(map(_leads_out, sizes)):
+        strange = [path for path in map(PurePosixPath, sizes) if path.is_absolute() or ".." in path.parts]
+        if strange or sizes.keys() != hashes.keys():
             raise ValueError("its lists of files cannot be")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BrokenRun(f"{path} is not the expected manifest ({brief(error)}); {advice}") from error
@@ -111,11 +112,6 @@ def done(folder: Path, about: dict[str, Any], whole: bool = True) -> dict[str, A
         if not file.is_file() or file.stat().st_size != size or (whole and hash_of(file) != hashes[name]):
             raise BrokenRun(f"{file} is missing or was changed since it was written; {advice}")
     return manifest
-
-
-def _leads_out(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts
 
 
 def content(folder: Path, name: str, manifest: dict[str, Any], at_most: float = math.inf) -> bytes:

@@ -50,21 +50,12 @@ from unseen.specs import RunSpec, differences
 LARGEST, LARGEST_SWEEP = 16 * 2**20, 2**28  # bytes of a table, of a ``sweep.json``
 MOST_ROWS, SHOWN = 200_000, 20  # rows below the header; problems that a message lists
 _MEANT = {re.compile(pattern, re.ASCII | re.IGNORECASE): what for pattern, what in {
-    r"#[a-z/0]+[!?]?": "a spreadsheet's error",
-    r"#.*|.*\s(#|//).*": "a comment; a table holds none",
     r"[=@].*": "a formula; paste its value",
-    r"nan|n/?a|none|null|<na>|-|\?": "a missing value; each row needs one",
-    r"true|false|yes|no": "a truth value",
+    r"nan|n/?a|none|null|<na>|-": "a missing value; each row needs one",
     r"[+-]?[1-9]\d{0,2}([.,'’ \u00a0\u2009\u202f]\d{3})+([.,]\d+)?": "separators of thousands? write 1000",
     r"[+-]?\d*,\d+(e[+-]?\d+)?": "a decimal comma? write a point",
     r"\d+[-/.]\d+[-/.]\d+|\d+[-. ]+[a-z]{3,}.*|[a-z]{3}[-. ]+\d+": "a date, as spreadsheets make of numbers?",
-    r"[+-]?[\d.]+ ?(%|[a-z]{1,2})": "a unit or a share in percent; write the number alone",
-    r"[\[({].*": "a list? each of its values is a row of its own",
-    r"['\"’].*": "a quotation mark too many",
-    r"[\w-]+:( .*)?": "YAML, not a table?",
-    r"run|state|reason|split|accuracy": "a column of results, not of a sweep's table",
     r"": "an empty cell; a row without this value? an index that pandas saved?",
-    r"[^a-df-z]*[^\x00-\x7f][^a-df-z]*": "digits and signs other than 0 to 9 . + -",
 }.items()}  # fmt: skip
 
 
@@ -199,7 +190,7 @@ def _cells(path: Path) -> list[list[str]]:
 
 
 def _meant(text: str) -> str:
-    """What a text most likely is that is no value or no name, as the end of a sentence."""
+    """What a spreadsheet most likely made of a value, as the end of a sentence."""
     what = next((what for pattern, what in _MEANT.items() if pattern.fullmatch(text.strip()[:100])), "")
     return f": {what}" if what else ""
 

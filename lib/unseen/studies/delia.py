@@ -10,7 +10,7 @@ time. DELIA: Zeng and others, arXiv 2408.10841.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from unseen import samples
-from unseen.evaluation import all_right, greedy_answers, share
+from unseen.evaluation import all_right, drawn, greedy_answers, share
 from unseen.files import write
 from unseen.messages import Conversation, Samples, self_sample
-from unseen.model import Cache, Transformer
+from unseen.model import Transformer
 from unseen.once import hold
 from unseen.runs.following import followed
 from unseen.runs.store import Store, committed_store
@@ -242,24 +242,6 @@ class Own:
         )
         written = drawn(self.model, prompts, layout.answer_length, draw, _AT_ONCE)
         return [layout.answer(ids) if end in ids else None for ids in written]
-
-
-@torch.no_grad()
-def drawn(
-    model: Transformer, prompts: np.ndarray, length: int, draw: Callable[[Tensor], Tensor], at_once: int
-) -> np.ndarray:
-    """The model's own tokens (N, ``length``), uint8, after prompts (N, P), ``at_once`` of them at a time.
-
-    ``draw`` takes logits (n, V) and returns a token for each, (n,).
-    """
-    parts = []
-    for chunk in np.array_split(prompts, range(at_once, len(prompts), at_once)):
-        cache, tokens, written = Cache(len(model.blocks)), torch.from_numpy(chunk).long(), []
-        for _ in range(length):
-            tokens = draw(model(tokens, cache)[:, -1])[:, None]
-            written.append(tokens)
-        parts.append(torch.cat(written, 1).numpy().astype(np.uint8))
-    return np.concatenate(parts)
 
 
 def nucleus(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 """The findings in a sentence each, with their intervals, computed from the committed results of ``full``.
 
->>> print(threshold()[:60])
-**The threshold** ([10](notebooks/10_diversity_threshold.ipy
+>>> print(findings()[0][:62])
+* **The threshold** ([10](notebooks/10_diversity_threshold.ipy
 """
 
 from pathlib import Path
@@ -11,8 +11,6 @@ import pandas as pd
 from unseen.stats import mean_interval
 from unseen.studies import diversity, law
 from unseen.studies.results import committed_table, write_block
-
-_LINK = "**{}** ([{}](notebooks/{}.ipynb)): {}"
 
 
 def threshold() -> str:
@@ -24,7 +22,7 @@ def threshold() -> str:
     said = f"on one budget of examples, models trained on {few} instructions follow {_per_cent(at_few)} of "
     said += f"unseen ones, models trained on {many:,} follow {_per_cent(at_many)}; half of the height is "
     said += f"reached at {half.middle:.0f} instructions ({half.low:.0f} to {half.high:.0f})"
-    return _LINK.format("The threshold", 10, "10_diversity_threshold", said)
+    return said
 
 
 def causes() -> str:
@@ -34,7 +32,7 @@ def causes() -> str:
     steps, width, alphabet = (_exponent(rows.loc[name]) for name in ("passes", "width", "alphabet"))
     said = f"the threshold scales with training steps to the power {steps}, with model width to the power "
     said += f"{width}, and with alphabet size to the power {alphabet}"
-    return _LINK.format("What sets it", 17, "17_threshold_law", said)
+    return said
 
 
 def forms() -> str:
@@ -45,35 +43,26 @@ def forms() -> str:
     most = most[most["k_low"] == most["k_low"].min()]
     shares = {family: _per_cent(rows["accuracy"]) for family, rows in most.groupby("family")}
     said = f"trained on rules of three forms, models follow {shares['mixed']} of unseen rules without a "
-    said += (
-        f"form; trained on mirrored rules alone {shares['mirrored']}, on repeated ones {shares['repeated']}"
-    )
-    return _LINK.format("Forms", 13, "13_semantics", said)
+    said += "form; trained on mirrored rules alone "
+    return said + f"{shares['mirrored']}, on repeated ones {shares['repeated']}"
 
 
 def heads() -> str:
     """Notebook 19: what breaks without the heads that find the pattern."""
     results = committed_table("19_inside_the_model", "full")
-    rows = results.query(
-        "part == 'seeds' and what == 'whole answer' and size == 3 and job == 'finds the match'"
-    )
+    rows = results.query("part == 'seeds' and what == 'whole answer' and size == 3")
+    rows = rows[rows["job"] == "finds the match"]
     best, others = (_per_cent(rows[rows["chosen"] == which]["share"]) for which in ("best", "others"))
-    said = (
-        f"without the three heads that look at the match, models give {best} of the right answers; without "
-    )
-    said += f"three other heads {others}"
-    return _LINK.format("Inside", 19, "19_inside_the_model", said)
+    said = f"without the three heads that look at the match, models give {best} of the right answers; "
+    return said + f"without three other heads {others}"
 
 
 def delia() -> str:
     """Notebooks 20 to 24: what diverse rows prevent."""
     results = committed_table("21_delia", "full").query("study == 'ratio' and prompts == 'other'")
     plain, least = (results[results["ratio"] == ratio]["accuracy"] for ratio in (0, 1))
-    said = (
-        f"a model tuned only on a small task still answers {_per_cent(plain)} of other questions correctly; "
-    )
-    said += f"with one self-sampled row per task row, {_per_cent(least)}"
-    return _LINK.format("DELIA", 21, "21_delia", said)
+    said = f"a model tuned only on a small task still answers {_per_cent(plain)} of other questions "
+    return said + f"correctly; with one self-sampled row per task row, {_per_cent(least)}"
 
 
 def gradients() -> str:
@@ -85,12 +74,24 @@ def gradients() -> str:
     low, high = mean_interval(gain, -1, 1)
     said = "beside the task's gradient, that of diverse data changes the cosine to the ideal gradient by "
     said += f"{gain.mean():+.2f} ({low:+.2f} to {high:+.2f}); the theory expects a gain"
-    return _LINK.format("Its theory", 23, "23_gradients", said)
+    return said
+
+
+FINDINGS = (
+    ("The threshold", "10_diversity_threshold", threshold),
+    ("What sets it", "17_threshold_law", causes),
+    ("Forms", "13_semantics", forms),
+    ("Inside", "19_inside_the_model", heads),
+    ("DELIA", "21_delia", delia),
+    ("Its theory", "23_gradients", gradients),
+)
 
 
 def findings() -> list[str]:
     """All findings, as lines of Markdown for the README; in brackets are 95 % intervals over seeds."""
-    return [f"* {finding()}." for finding in (threshold, causes, forms, heads, delia, gradients)]
+    return [
+        f"* **{title}** ([{name[:2]}](notebooks/{name}.ipynb)): {said()}." for title, name, said in FINDINGS
+    ]
 
 
 def write_findings(readme: Path) -> None:
