@@ -165,14 +165,14 @@ def test_what_spreadsheets_write_is_read(table, content):
       ("1,000", "1.000", "1 000", "1'000", "1’000", "1\xa0000", "1\u202f000", "-1.000.000", "1.000,5")),
     *((text, "a decimal comma") for text in ("0,001", ",5", "0,1e-3", "0,000", "1,5")),
     *((text, "a missing value") for text in ("nan", "NA", "N/A", "None", "null", "-", "<NA>")),
-    *((text, "is not a") for text in ("True", "−1", "١٠", "１e3", "10%", "1M", "#REF!", "[10]", "'10")),
+    *((text, "") for text in ("True", "−1", "١٠", "１e3", "10%", "1M", "#REF!", "[10]", "'10")),
     *((text, "a date") for text in ("2026-01-10", "10.1.2026", "10 Jan", "Jan-10", "1/3/26")),
     ("=10*10", "a formula"), ("@A1", "a formula"), ("", "an empty cell"),
 ])  # fmt: skip
 def test_a_cell_that_is_no_number_is_refused_by_what_it_is(text, what):
     for name in ("width", "learning_rate"):
         if (name, text) != ("learning_rate", "1.000"):  # there it is a one
-            with pytest.raises(BadTable, match=f"^column '{name}': .* is not a.* number|integer .*: {what}"):
+            with pytest.raises(BadTable, match=f"^column '{name}': .* is not an? .*{what}"):
                 run_of({name: text}, BASE)
 
 
