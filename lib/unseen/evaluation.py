@@ -108,19 +108,15 @@ def without_pattern(examples: Examples, rng: np.random.Generator) -> dict[str, n
     layout, z = examples.layout, np.ascontiguousarray(examples.inputs.T)  # (|z|, N)
     x, y, _ = layout.parts
     places = range(len(z) - x + 1)
+    ordered = [np.sort(z[place : place + x], axis=0) for place in places]  # equal letters side by side
     at = {
         "y first": np.zeros(len(examples), int),
         "commonest": np.argmax([count(z[place : place + x], z) for place in places], 0),
-        "most regular": np.argmin([_different(z[place : place + x]) for place in places], 0),
+        "most regular": np.argmin([(np.diff(each, axis=0) != 0).sum(0) for each in ordered], 0),
         "anywhere": rng.integers(0, len(places), len(examples)),
     }
     written, shape = examples.prompts.T[x + 1 : x + 1 + y], (layout.answer_length, layout.special("end"))
     return {name: replace_at(each, x, written, z, *shape).T for name, each in at.items()}
-
-
-def _different(strings: np.ndarray) -> np.ndarray:
-    """How many different letters each string (|x|, N) has: (N,)."""
-    return 1 + (np.diff(np.sort(strings, axis=0), axis=0) != 0).sum(axis=0)
 
 
 def share(right: np.ndarray) -> dict[str, float]:

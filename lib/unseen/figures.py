@@ -7,6 +7,7 @@ notebooks.
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -93,7 +94,8 @@ def curves(
             palette = dict(zip(order, sns.color_palette(palette, len(order)), strict=True))
         colours = {"hue": hue, "hue_order": order, "palette": palette}
     shape = {"height": 3.9, "aspect": 1.35, "lw": 2.2}
-    shape |= {"errorbar": mean_interval if percent else _unbounded, "err_kws": {"alpha": 0.15, "lw": 0}}
+    ends = mean_interval if percent else partial(mean_interval, low=-np.inf, high=np.inf)
+    shape |= {"errorbar": ends, "err_kws": {"alpha": 0.15, "lw": 0}}
     grid = sns.relplot(frame, x=x, y=y, col=col, kind="line", **colours, **shape | options)
     if points:
         grid.map_dataframe(sns.scatterplot, x=x, y=y, s=22, legend=False, **colours)
@@ -128,10 +130,6 @@ def percents(ax: Axes, axis: str = "y") -> Axes:
     ax.set(**{f"{axis}lim": (-0.03, 1.05)})
     getattr(ax, f"{axis}axis").set_major_formatter(PercentFormatter(1, decimals=0))
     return ax
-
-
-def _unbounded(values: pd.Series) -> tuple[float, float]:
-    return mean_interval(values, -np.inf, np.inf)
 
 
 def levels(number: int) -> list[Colour]:
@@ -169,18 +167,25 @@ def spaced(sizes: Iterable[float], apart: float = 1.4) -> list[float]:
     return kept
 
 
-def learning_curves(histories: pd.DataFrame, ax: Axes | None = None, hue: str = "instructions") -> Axes:
+def learning_curves(histories: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Accuracy on seen (thin, dashed) and unseen (solid) instructions against the training step.
 
-    ``histories`` has the columns of ``sweep.histories``.  With one value of ``hue``, colours show the split.
+    ``histories`` has the columns of ``sweep.histories``.  With one number of instructions colours show the
+    split.
     """
     ax = ax or plt.subplots()[1]
-    sizes = np.sort(histories[hue].unique())
+    sizes = np.sort(histories["instructions"].unique())
     order = ["unseen", "seen"]
     look = {"hue": "split", "hue_order": order, "palette": COLOURS, "errorbar": mean_interval, "lw": 2}
     if len(sizes) > 1:
         palette = dict(zip(sizes, levels(len(sizes)), strict=True))
-        look = {"hue": hue, "palette": palette, "style": "split", "style_order": order, "errorbar": None}
+        look = {
+            "hue": "instructions",
+            "palette": palette,
+            "style": "split",
+            "style_order": order,
+            "errorbar": None,
+        }
         look |= {"size": "split", "size_order": order, "sizes": {"unseen": 2, "seen": 0.9}}
     sns.lineplot(histories, x="step", y="accuracy", ax=ax, **look)
     handles, names = ax.get_legend_handles_labels()

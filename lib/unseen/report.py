@@ -93,7 +93,9 @@ def write_table(
     """
     _check_label(name, scale, settings, table)
     path = runs_folder() / scale / f"{name}.csv"
-    axes, changed = {}, _changed(name, given) if given else {}
+    axes = {}
+    declared = parameters(project_folder() / "notebooks" / f"{name}.ipynb") if given else {}
+    changed = {key: value for key, value in given.items() if value != declared[key].default}
     digest = write(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     for each in settings:
         axes[each.name] = {
@@ -148,12 +150,6 @@ def _check_label(
         raise Mislabelled(
             f"{notebook}: the table is not of these settings of scale={scale} ({what}): {again}"
         )
-
-
-def _changed(notebook: str, given: Mapping[str, object]) -> dict[str, object]:
-    """Those parameters whose values are not the notebook's own."""
-    declared = parameters(project_folder() / "notebooks" / f"{notebook}.ipynb")
-    return {name: value for name, value in given.items() if value != declared[name].default}
 
 
 def results_in(folder: Path) -> list[Path]:

@@ -149,8 +149,8 @@ class NoThreshold(ValueError):
     """The curve does not rise through one half between its ends; the message says what it does."""
 
 
-def fit_threshold(frame: pd.DataFrame, split: str = "unseen") -> Threshold:
-    """Fit the accuracy of one setting (columns instructions, seed, split, accuracy), seed by seed.
+def fit_threshold(frame: pd.DataFrame) -> Threshold:
+    """Fit the accuracy of one setting on unseen rules (columns instructions, seed, split, accuracy), by seed.
 
     Raises ``NoThreshold`` if the mean accuracy does not pass from below to above one half, or that of a seed
     never does.
@@ -161,16 +161,16 @@ def fit_threshold(frame: pd.DataFrame, split: str = "unseen") -> Threshold:
     >>> round(fit_threshold(pd.concat([frame.assign(seed=0), frame.assign(seed=1)])).middle)
     200
     """
-    frame = frame[frame["split"] == split]
+    frame = frame[frame["split"] == "unseen"]
     means = frame.groupby("instructions")["accuracy"].mean()
     if means.empty or means.iloc[0] > 0.5 or means.max() <= 0.5:
         ends = "there are no rows"
         if not means.empty:
             ends = f"it runs from {means.iloc[0]:.2f} to {means.iloc[-1]:.2f}"
-        raise NoThreshold(f"the {split} curve does not pass from below to above one half: {ends}")
+        raise NoThreshold(f"the unseen curve does not pass from below to above one half: {ends}")
     best = frame.groupby("seed")["accuracy"].max()
     if (best <= 0.5).any():
-        never = f"the {split} curve of seed {best.idxmin()} never rises above one half"
+        never = f"the unseen curve of seed {best.idxmin()} never rises above one half"
         raise NoThreshold(f"{never}: its best is {best.min():.2f}")
     fits = np.array([_fit(part) for _, part in frame.groupby("seed")])  # (seeds, 3)
     _, log_steepness, top = fits.mean(0)

@@ -390,7 +390,7 @@ class Lane(ipw.VBox):
         """Show a sentence below the bar."""
         self.message.value = html.escape(sentence)
 
-    def work(self, advice: str = "") -> None:
+    def work(self, advice: str) -> None:
         """Train the run, or take it from the store; ``advice`` follows the news that it was stopped."""
         try:
             known = self.store.manifest(self.spec) is not None
@@ -462,14 +462,12 @@ class Lane(ipw.VBox):
         self.picture.value = buffer.getvalue()
 
 
-def live_training(
-    scale: Scale, store: Store | None = None, known: Store | None = None
-) -> LiveTraining | None:
+def live_training(scale: Scale, known: Store | None = None) -> LiveTraining | None:
     """The widget for a person, and its picture for a page; headless None is returned.
 
-    Runs are kept in ``store``; those of ``known``, by default the committed ones, are drawn in grey behind.
+    The runs of ``known``, by default the committed ones, are drawn in grey behind.
     """
-    live = LiveTraining(scale, store, known)
+    live = LiveTraining(scale, known=known)
     if drawn := [lane for lane in live.lanes if lane.spec and (lane.rows or len(lane.behind))]:
         alt = "exact match on seen and unseen instructions by training step, {:,} instructions"
         pictures = [Image(lane.picture.value, alt=alt.format(lane.spec.task.instructions)) for lane in drawn]

@@ -129,7 +129,9 @@ def ensure(
     if not group.leads:
         return _assisted(spec, device, group)
     folder = store.folder(spec)
-    _refuse_known_divergence(folder)
+    found = state(folder)
+    if found.get("state") == "diverged" and found.get("versions") == files.provenance()["versions"]:
+        raise Diverged(f"{found['reason']} (known since the last try; delete {folder} to try again)")
 
     def make(_: Path) -> dict[str, Any]:
         return _trained(spec, store, watch, device, say, group, check)
@@ -149,13 +151,6 @@ def _assisted(spec: RunSpec, device: str, group: ProcessGroup) -> dict[str, Any]
         train(spec, start(spec, device), data_of(spec), *ignore, group, objective)
         manifest = group.same(None)
     return manifest
-
-
-def _refuse_known_divergence(folder: Path) -> None:
-    """Training is deterministic: what diverged with these versions would diverge again."""
-    found = state(folder)
-    if found.get("state") == "diverged" and found.get("versions") == files.provenance()["versions"]:
-        raise Diverged(f"{found['reason']} (known since the last try; delete {folder} to try again)")
 
 
 def _trained(

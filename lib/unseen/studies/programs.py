@@ -261,13 +261,13 @@ def jobs(task: TapeSpec) -> list[Job]:
     return found
 
 
-def run_programs(settings: Iterable[Setting], store: Store | None = None) -> pd.DataFrame:
+def run_programs(settings: Iterable[Setting]) -> pd.DataFrame:
     """Run the collection on every trained model: a row for each model, machine, program, input and disguise.
 
     Columns: setting, model (both in words), instructions, seed, run, machine, program, input, disguise,
     decisions (of the right run), right (decisions before the first wrong one), outcome, note.
     """
-    store, rows = store or Store(), []
+    store, rows = Store(), []
     for setting, run in [(each, run) for each in settings for run in each.runs()]:
         model = f"{run.task.instructions:,} rules" + (f", {setting.name}" if setting.name != "main" else "")
         about = {"setting": setting.name, "model": model, "instructions": run.task.instructions}

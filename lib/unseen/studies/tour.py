@@ -164,9 +164,9 @@ def changed_instructions(task: TaskSpec, size: int = 500) -> tuple[Examples, Exa
     return now, replace(now, answers=before)
 
 
-def follows_or_recites(model: Transformer, task: TaskSpec, size: int = 500) -> dict[str, float]:
+def follows_or_recites(model: Transformer, task: TaskSpec) -> dict[str, float]:
     """The shares of ``changed_instructions`` answered as the prompt says, and as the model was trained to."""
-    now, before = changed_instructions(task, size)
+    now, before = changed_instructions(task)
     answers = greedy_answers(model, now.prompts)
     follows, recites = (float(exact_match(answers, each).mean()) for each in (now, before))
     return {"follows the prompt": follows, "recites": recites}
