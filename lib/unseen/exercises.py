@@ -46,7 +46,7 @@ class BrokenAnswers(Explained):
 # Judging
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """Whether an answer is right, and what is said about it, in Markdown."""
 
     right: bool
@@ -82,17 +82,19 @@ class Exercise:
             standing = f"Your answer is not kept: {error}"
         _show(f"{verdict.text}\n\n{standing}")
 
-    def verdict(self, answer: Any) -> Verdict:
+    def verdict(self, answer: Any) -> Judgement:
         """Judge an answer; keeps and shows nothing, raises nothing."""
         try:
             hint = self._hint(_read(answer, self.answer))
         except BadAnswer as error:
-            return Verdict(False, str(error))
+            return Judgement(False, str(error))
         except ValueError as error:  # of the library, about what the answer holds
             hint = brief(error)
         except Exception as error:  # of a reader's own function, say
             hint = f"Your answer cannot be checked ({type(error).__name__}: {brief(error)})."
-        return Verdict(False, f"**Not yet.** {hint}") if hint else Verdict(True, f"✓ **Right.** {self.why}")
+        return (
+            Judgement(False, f"**Not yet.** {hint}") if hint else Judgement(True, f"✓ **Right.** {self.why}")
+        )
 
     def solution(self, answer: Any) -> None:
         """Assert that an answer is right, for cells tagged ``solution``; keeps and shows nothing."""

@@ -36,11 +36,14 @@ STARTS = ("pre-trained", "from scratch", *CHANGED)
 
 @dataclass(frozen=True)
 class Tuning(Setting):
-    """A setting that says where it ``start``s, which ``work`` it learns, on which part of the ``data``."""
+    """A setting that says where it ``start``s, which ``work`` it learns, on which part of the ``data``, and
+    in which ``form`` a language model reads it.
+    """
 
     start: str
     work: str
-    data: str
+    data: str = "all"
+    form: str = "rule"
 
 
 def base_run(name: str) -> RunSpec:

@@ -10,7 +10,6 @@ examples, so more rules are fewer examples of each.
 6
 """
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,23 +26,14 @@ from unseen.once import done
 from unseen.process_group import best_device
 from unseen.runs.sweep import carry_out
 from unseen.runs.workers import Processes, Serial, cores
-from unseen.scales import Setting, amounts
+from unseen.scales import amounts
 from unseen.specs import EvaluationSpec
-from unseen.studies.pretraining import NO_OPS
+from unseen.studies.pretraining import NO_OPS, Tuning
 from unseen.worlds.base import generator
 from unseen.worlds.strings import TaskSpec
 
 CIPHER = "substitution:7"  # of encrypted rewriting, as in notebook 15
 OWN = "smollm2"  # the model of the committed results
-
-
-@dataclass(frozen=True)
-class Tuning(Setting):
-    """A setting by where its weights ``start``, its ``work``, and the ``form`` of its prompts."""
-
-    start: str
-    work: str
-    form: str
 
 
 def adapter(name: str) -> AdapterSpec:
@@ -57,7 +47,7 @@ def adapter(name: str) -> AdapterSpec:
 def settings(name: str) -> tuple[Tuning, ...]:
     """What is tuned at a scale, by the row ``tuned`` of its table."""
     return tuple(
-        Tuning(f"{start}, {work}, {form}", adapter(name), sizes, seeds, start, work, form, scale=name)
+        Tuning(f"{start}, {work}, {form}", adapter(name), sizes, seeds, start, work, form=form, scale=name)
         for start, work, form, sizes, seeds in amounts("real_model", name).tuned
     )
 
@@ -89,7 +79,7 @@ def runs(name: str, base: str) -> dict[AdapterRun, dict[str, Any]]:
                 task, spec = task_of(name, each.work, size, seed), each.base.but(seed=seed)
                 run = AdapterRun(task, test, spec, base, each.form, each.start)
                 about = {"setting": each.name, "start": each.start, "work": each.work, "form": each.form}
-                about["data"] = "all"  # as in notebook 15, whose claims are judged here too
+                about["data"] = each.data
                 found[run] = about | {"instructions": size, "seed": seed, "updates": spec.steps * bool(size)}
     return found
 
