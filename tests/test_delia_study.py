@@ -83,8 +83,8 @@ def test_the_bases_of_quick_come_with_the_project(names):
 @pytest.mark.parametrize("name", ["smoke", "full"])
 def test_methods_share_their_runs_and_budget(name):
     methods = [*delia.by_ratio(name), *delia.rivals(name), *delia.regimes(name), *delia.spread(name)]
-    assert {method.run.model.base for method in methods} == {delia.base_run(name).digest()}
-    assert len({method.run.training.steps for method in methods}) == 1
+    assert {method.base.model.base for method in methods} == {delia.base_run(name).digest()}
+    assert len({method.base.training.steps for method in methods}) == 1
     known = {method.name: method.runs() for method in methods}
     assert known["plain tuning"] == known["ratio 0"]
     assert known["DELIA"] == known[f"ratio {delia.best(name)}"]

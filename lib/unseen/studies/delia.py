@@ -32,7 +32,7 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store, committed_store
 from unseen.runs.sweep import frame, manifests
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import BySeed, Setting, amounts, scale
+from unseen.scales import BySeed, amounts, scale
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.widgets import Explorer, explore
 from unseen.worlds.base import Examples
@@ -75,18 +75,13 @@ _AT_ONCE = 500  # conversations that are answered together
 
 
 @dataclass(frozen=True)
-class Method:
-    """One way to tune: its ``name``, the ``base`` it starts from, its run of seed 0, and its ``seeds``."""
+class Method(BySeed):
+    """One way to tune: a run per seed, with other operations and another format, other rows, another order.
 
-    name: str
-    base: RunSpec
-    run: RunSpec
-    seeds: tuple[int, ...]
-    scale: str
+    All start from the model of the run ``pretraining``.
+    """
 
-    def runs(self) -> list[RunSpec]:
-        """One run per seed: other operations and another format, other rows, another order."""
-        return [self.run.with_seed(seed) for seed in self.seeds]
+    pretraining: RunSpec
 
 
 def base_run(name: str, names: str = "one") -> RunSpec:
@@ -124,7 +119,7 @@ def tuned(name: str, method: str, training: dict[str, Any] | None = None, **task
     )
     model = base.model.but(base=base.digest())
     run = RunSpec(TuningSpec(**task), model, common.but(**(training or {})), EvaluationSpec(row.prompts))
-    return Method(method, base, run, row.seeds, name)
+    return Method(method, run, (run.task.operations,), row.seeds, base, scale=name)
 
 
 def best(name: str) -> int:
@@ -196,14 +191,6 @@ def two_words(name: str) -> list[Method]:
     """In a world where two words name a format, so that one token cannot mean what one word does."""
     factors = {"regimes": ("equal", "token alone"), "ratio": (0, best(name)), "names": ("two",)}
     return crossed(name, "two words, {regime}, ratio {ratio}", **factors)
-
-
-def settings(methods: Sequence[Method]) -> list[Setting]:
-    """The methods as ``report.write_table`` notes them beside the results."""
-    return [
-        BySeed(each.name, each.run, (each.run.task.operations,), each.seeds, scale=each.scale)
-        for each in methods
-    ]
 
 
 def ready(bases: Iterable[RunSpec], executor: Executor | None = None) -> None:
@@ -290,7 +277,7 @@ def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.D
     interval), examples (prompts evaluated), seconds (of training), run.
     """
     runs, store = list(dict.fromkeys(run for method in methods for run in method.runs())), Store()
-    ready([method.base for method in methods], executor)
+    ready([method.pretraining for method in methods], executor)
     ensure_samples(runs)
     frame(sorted(runs, key=lambda run: -run.training.steps), store, executor)
     known = manifests(runs, store)
@@ -404,7 +391,7 @@ def explorer(methods: Sequence[Method], store: Store) -> Explorer | None:
     tunings = {each.name: each.runs()[0] for each in methods}
     run = tunings[methods[0].name]
     there = {name: store.model(each) for name, each in tunings.items() if store.manifest(each, whole=False)}
-    models = {"base": store.model(methods[0].base), **there}
+    models = {"base": store.model(methods[0].pretraining), **there}
 
     def answer(kind: str, number: int, prompt: str) -> pd.DataFrame:
         example = ask(kind, run.task.split(), np.random.default_rng(number)).content

@@ -62,7 +62,7 @@ def _while_tuned(
 ) -> pd.DataFrame:
     runs = []
     for method in methods:
-        training = method.run.training
+        training = method.base.training
         often = training.but(evaluate_every=max(1, training.steps // _ROWS))
         runs += [run.but(training=often) for run in method.runs()]
     ensure_samples(runs)
