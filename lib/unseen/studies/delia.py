@@ -102,7 +102,7 @@ def base_run(name: str, names: str = "one") -> RunSpec:
 def tuned(name: str, method: str, training: dict[str, Any] | None = None, **task: Any) -> Method:
     """A tuning of the base of a scale, with changes to its task and training; diverse rows are self-sampled.
 
-    >>> tuned("quick", "slow", {"learning_rate": 1e-4}, ratio=67).run.task.diverse
+    >>> tuned("quick", "slow", {"learning_rate": 1e-4}, ratio=67).base.task.diverse
     'self'
     """
     row, base = amounts("delia", name), base_run(name, task.get("names", "one"))
