@@ -26,6 +26,7 @@ from unseen.runs.following import Follow, followed, while_trained
 from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
 from unseen.studies.delia import Method, ensure_samples, questions
+from unseen.studies.inside import streams
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query, conversation, draw, name_of
 from unseen.worlds.tuning import SmallTask, task_rows
@@ -229,11 +230,7 @@ def renamed(query: Query, against: str, chosen: SmallTask, rng: np.random.Genera
 def _read(spec: RunSpec, model: Transformer, queries: list[Query]) -> tuple[Tensor, Tensor]:
     """Hidden states (L + 1, N, C) where answers begin; probabilities (N, O, V) along the right answers."""
     examples = spec.task.examples_of([conversation(query) for query in queries])
-    x = model.embed(torch.from_numpy(examples.prompts).long())  # (N, P, C)
-    states = [x[:, -1]]
-    for block in model.blocks:
-        x = block(x, 0, 0, model.mask, None, None)
-        states.append(x[:, -1])
+    states = [stream[:, -1] for stream in streams(model, examples.prompts)]
     tokens = torch.from_numpy(examples.tokens()).long()
     return torch.stack(states), model(tokens[:, :-1]).softmax(-1)
 

@@ -221,13 +221,20 @@ def after_each_layer(model: Transformer, tokens: np.ndarray) -> np.ndarray:
     >>> after_each_layer(model, np.zeros((3, 16), np.uint8)).shape
     (3, 3, 7, 10)
     """
-    ids = torch.from_numpy(tokens).to(next(model.parameters()).device, torch.long)[:, : model.shape.context]
-    streams = [model.embed(ids)]  # (B, T, C)
-    hooks = [block.register_forward_hook(lambda *call: streams.append(call[-1])) for block in model.blocks]
+    states = streams(model, tokens[:, : model.shape.context])
+    predicted = [model.unembed(x[:, model.shape.prompt - 1 :]).softmax(-1) for x in states]
+    return torch.stack(predicted).cpu().numpy()
+
+
+@torch.no_grad()
+def streams(model: Transformer, tokens: np.ndarray) -> list[Tensor]:
+    """The residual stream (B, T, C) of what a model reads, before its first layer and after each."""
+    ids = torch.from_numpy(tokens).to(next(model.parameters()).device, torch.long)
+    found = [model.embed(ids)]
+    hooks = [block.register_forward_hook(lambda *call: found.append(call[-1])) for block in model.blocks]
     try:
         model(ids, record=[])  # with a record the last layer keeps all positions too
     finally:
         for hook in hooks:
             hook.remove()
-    predicted = [model.unembed(x[:, model.shape.prompt - 1 :]).softmax(-1) for x in streams]
-    return torch.stack(predicted).cpu().numpy()
+    return found
