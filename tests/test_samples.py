@@ -87,12 +87,12 @@ def test_blocks_have_different_queries():
 
 def test_what_is_missing_is_sampled_once_and_counted(runs, capsys):
     tunings = [delia.tuned("smoke", f"ratio {ratio}", ratio=ratio) for ratio in (2, 12)]
-    delia.ready([tunings[0].base], Serial())
-    specs, folder = [each.run for each in tunings], samples.folder_of(tunings[0].run.task)
+    delia.ready([tunings[0].pretraining], Serial())
+    specs, folder = [each.base for each in tunings], samples.folder_of(tunings[0].base.task)
     assert [samples.blocks_for(spec.task.ratio * spec.task.rows) for spec in specs] == [1, 2]
     samples.ensure(folder, 0, lambda: Samples([pair("copy this : AB", "AB")] * 7, 2, 1))  # kept before
     capsys.readouterr()
-    ensure_samples([*specs, delia.tuned("smoke", "plain").run])
+    ensure_samples([*specs, delia.tuned("smoke", "plain").base])
     assert capsys.readouterr().out == "the base answers 1,000 queries (block 1)\n"
     counted = samples.counts(folder, 1)
     assert sum(counted[name] for name in samples.COUNTS) == 1_000
