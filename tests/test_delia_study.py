@@ -29,7 +29,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture
 def run(study):
-    return study[0][0].run
+    return study[0][0].base
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_the_ideal_is_the_token_with_every_operation_and_the_bias_the_same_witho
 
 
 def test_a_composite_is_the_gradient_of_the_mixture(study):
-    spec = study[0][1].run
+    spec = study[0][1].base
     model, rows = begun(spec, Store(), "cpu").model, delia_inside.gradient_rows(spec)
     rows["diverse"] = rows["diverse"][:100]
     found = {name: delia_inside.gradient(model, tokens) for name, tokens in rows.items()}
