@@ -284,5 +284,11 @@ def test_the_readme_of_the_library_names_every_room():
     assert sorted(rooms - named - {"__init__", "__pycache__"}) == []
 
 
+def test_no_two_classes_have_one_name():
+    found = [name for path in (ROOT / "lib").rglob("*.py")
+             for name in re.findall(r"^class ([A-Z]\w*)", path.read_text("utf-8"), re.M)]  # fmt: skip
+    assert sorted(found) == sorted(set(found))
+
+
 def test_the_readme_links_every_notebook_and_none_that_is_missing():
     assert set(re.findall(r"\]\(notebooks/([^)#]+\.ipynb)\)", read("README.md"))) == set(NOTEBOOKS)

@@ -35,7 +35,7 @@ GENERAL = {
 
 
 @dataclass(frozen=True)
-class Design(BySeed):
+class Mixture(BySeed):
     """One mixture of one ``experiment``, and its ``label`` within it; a run per seed."""
 
     experiment: str
@@ -62,7 +62,7 @@ def mixture(chosen: SimpleNamespace, own: int, **shares: float) -> DomainSpec:
     )
 
 
-def designs(name: str) -> tuple[Design, ...]:
+def designs(name: str) -> tuple[Mixture, ...]:
     """All mixtures of a scale: experiments 7, 8 and 9 in their order.
 
     ``7 alone`` are controls: the own part of a mixture without the rest, trained for as long as it lasts.
@@ -87,20 +87,20 @@ def designs(name: str) -> tuple[Design, ...]:
         tasks.append(("8", "3.75 N own, 3.75 x rules", larger.but(algebra_instructions=int(MORE * middle))))
     tasks += [("9", each, mixture(chosen, middle, **dict.fromkeys(parts, 1 / len(parts))))
               for each, parts in GENERAL.items()]  # fmt: skip
-    return tuple(_design(name, chosen, *each) for each in tasks)
+    return tuple(_mixture(name, chosen, *each) for each in tasks)
 
 
-def _design(scale: str, chosen: SimpleNamespace, experiment: str, label: str, task: DomainSpec) -> Design:
+def _mixture(scale: str, chosen: SimpleNamespace, experiment: str, label: str, task: DomainSpec) -> Mixture:
     """The runs on a mixture: each reads its budget once."""
     steps = max(1, task.examples // BATCH)
     training = TrainingSpec(steps=steps, batch=BATCH, learning_rate=0.01, matrix_learning_rate=0.015,
                             evaluate_every=max(1, steps // 4), checkpoint_every=500)  # fmt: skip
     base = RunSpec(task, ModelSpec(**chosen.model), training, EvaluationSpec(chosen.tests))
     name = f"{experiment}: {label}, {task.number('algebra')} own rules"
-    return Design(name, base, (task.instructions,), chosen.seeds, experiment, label, scale=scale)
+    return Mixture(name, base, (task.instructions,), chosen.seeds, experiment, label, scale=scale)
 
 
-def measure(chosen: Sequence[Design], executor: Executor | None = None) -> pd.DataFrame:
+def measure(chosen: Sequence[Mixture], executor: Executor | None = None) -> pd.DataFrame:
     """Train what is missing: one row per experiment, design, seed, kind and split.
 
     Split ``seen`` is of the domain that counts, ``unseen`` of every kind.  Scored are inputs that hold the

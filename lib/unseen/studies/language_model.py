@@ -45,7 +45,7 @@ _FORMAT = 2  # of the kept answers: one that did not end has no turn; raised wit
 _BLOCK = 64  # queries that are sampled, and kept, at a time
 
 
-class SmallTask(NamedTuple):
+class TuningTask(NamedTuple):
     """A small task: its rows, and by kind the questions for a tuned model, each with its right answer."""
 
     name: str
@@ -53,7 +53,7 @@ class SmallTask(NamedTuple):
     questions: dict[str, list[Conversation]]
 
 
-def demo(name: str, seed: int, rows: int, examples: int) -> SmallTask:
+def demo(name: str, seed: int, rows: int, examples: int) -> TuningTask:
     """One of the two small tasks that need no file, by name in ``TASKS``."""
     if name == "translation":
         return _translation(seed, rows, examples)
@@ -61,10 +61,10 @@ def demo(name: str, seed: int, rows: int, examples: int) -> SmallTask:
     task = TuningSpec(rows=rows, paraphrases=min(_PARAPHRASES, rows), after=True, **seeds)
     chosen, rng = task.split(), generator(seed, "questions")
     questions = {kind: [conversation(ask(kind, chosen, rng)) for _ in range(examples)] for kind in KINDS}
-    return SmallTask("formatted", [conversation(query) for query in task_rows(task, chosen)], questions)
+    return TuningTask("formatted", [conversation(query) for query in task_rows(task, chosen)], questions)
 
 
-def _translation(seed: int, rows: int, examples: int) -> SmallTask:
+def _translation(seed: int, rows: int, examples: int) -> TuningTask:
     common = [word for word in dictionary.WORDS if word not in dictionary.HELD_OUT]
     rare = [*dictionary.HELD_OUT, *dictionary.ARTICLES]
     rng = generator(seed, "translations")
@@ -77,7 +77,7 @@ def _translation(seed: int, rows: int, examples: int) -> SmallTask:
         "gloss": [pair(*dictionary.exercise(rng, "gloss")) for _ in range(examples)],
         "other": [conversation(at_large(rng)) for _ in range(examples)],
     }
-    return SmallTask("translation", expand(known[:rows], ways, form), questions)
+    return TuningTask("translation", expand(known[:rows], ways, form), questions)
 
 
 def _translations(rng: np.random.Generator, words: Sequence[str], count: int) -> list[Conversation]:
@@ -186,7 +186,7 @@ def _fitting(
     return [row for number, row in enumerate(rows, 1) if number not in long]
 
 
-def tasks_of(base: Base, scale: str, seed: int) -> list[SmallTask]:
+def tasks_of(base: Base, scale: str, seed: int) -> list[TuningTask]:
     """The small tasks of a seed at a scale: both of the demo, or the one in the file.
 
     Of a file a fifth of the rows, at most 200, is held out for evaluation.
@@ -196,7 +196,7 @@ def tasks_of(base: Base, scale: str, seed: int) -> list[SmallTask]:
         return [demo(task, seed, amount.rows, amount.examples) for task in TASKS]
     order = generator(seed, "rows of a file").permutation(len(base.rows))
     rows, held_out = [base.rows[i] for i in order], min(_MOST_HELD_OUT, round(_HELD_OUT * len(order)))
-    return [SmallTask("file", rows[held_out:], {"task": rows[:held_out]})]
+    return [TuningTask("file", rows[held_out:], {"task": rows[:held_out]})]
 
 
 def ratios_of(base: Base, scale: str) -> tuple[int, ...]:
@@ -232,7 +232,7 @@ def self_sampled(base: Base, count: int) -> list[Conversation]:
         tell(f"{len(found):,} of {count:,} self-sampled rows")
 
 
-def ensure(base: Base, task: SmallTask, ratio: int | None, seed: int) -> dict[str, Any]:
+def ensure(base: Base, task: TuningTask, ratio: int | None, seed: int) -> dict[str, Any]:
     """The manifest of a tuning at a ratio of diverse rows (None: the untuned base), made if missing."""
     spec, rows = base.spec.but(seed=seed), []
     if ratio is not None:
