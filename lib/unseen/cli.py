@@ -130,12 +130,6 @@ def _run(options: argparse.Namespace) -> None:
     print(run_notebook(options.notebook, dict(options.parameter), options.into))
 
 
-def study_notebooks(everything: bool = False) -> list[str]:
-    """The notebooks of a study or all: the main one first, the tour finds its models in the store."""
-    names = [path.stem for path in notebooks() if everything or path.stem <= MAIN]
-    return sorted(names, key=lambda name: name != MAIN)
-
-
 def _run_each(names: list[str], scale: str, scheduler: str = "") -> dict[str, float]:
     """Run notebooks one after the other; returns the seconds that each took, by its name."""
     seconds = {}
@@ -153,7 +147,9 @@ def _study(options: argparse.Namespace) -> None:
     chosen = scale(options.scale)
     executor(options.scheduler)  # refuses a bad one before anything starts
     print(f"== scale {chosen.name}: {chosen.minutes}; runs folder {runs_folder()}", flush=True)
-    seconds = _run_each(study_notebooks(options.all), chosen.name, options.scheduler)
+    names = [path.stem for path in notebooks() if options.all or path.stem <= MAIN]
+    names.sort(key=lambda name: name != MAIN)  # first: the tour finds its models in the store
+    seconds = _run_each(names, chosen.name, options.scheduler)
     path = write_report(chosen.name, seconds)
     print(f"== done in {duration(sum(seconds.values()))}; open {path}")
 

@@ -191,7 +191,7 @@ def copies(which: str, notebooks: Sequence[Path]) -> tuple[Path, list[str]]:
     """
     folder, kept = runs_folder() / which, []
     for path in notebooks:
-        book, copy = EDITIONS[which](read_notebook(path)), folder / path.name
+        book, copy = _edition(which, read_notebook(path)), folder / path.name
         book.metadata["unseen_copy"] = _sources(book)
         state = _state(copy, book.metadata["unseen_copy"])
         if state == "replace":
@@ -221,17 +221,11 @@ def _sources(book: Any) -> str:
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
 
-def _without_solutions(book: Any) -> Any:
-    from nbconvert.preprocessors import TagRemovePreprocessor
-
-    return TagRemovePreprocessor(remove_cell_tags={"solution"}).preprocess(book, {})[0]
-
-
-def _with_open_solutions(book: Any) -> Any:
-    for cell in book.cells:
+def _edition(which: str, book: Any) -> Any:
+    """A notebook without solutions for a ``student``, with them unfolded for a ``teacher``, else as it is."""
+    if which == "student":
+        book.cells = [cell for cell in book.cells if "solution" not in tags_of(cell)]
+    for cell in book.cells if which == "teacher" else ():
         if "solution" in tags_of(cell):
             cell.metadata.pop("jupyter", None)
     return book
-
-
-EDITIONS = {"lab": lambda book: book, "student": _without_solutions, "teacher": _with_open_solutions}
