@@ -39,7 +39,7 @@ def executed(runs):
     return runs / "quick"
 
 
-def test_the_report_is_the_main_notebook_without_code(executed):
+def test_the_report_is_the_main_notebook_without_code_and_stands_alone(executed):
     path = report.write_report("quick", {report.MAIN: 90, "00_start_here": 5})
     page = path.read_text("utf-8")
     assert path == executed / "report.html"
@@ -52,13 +52,9 @@ def test_the_report_is_the_main_notebook_without_code(executed):
     assert "27 trained models, 9 min of training in all" in page
     assert "each scored on 2,000 examples a split" in page
     assert provenance()["commit"] in page
-
-
-def test_the_report_stands_alone(executed):
-    page = report.write_report("quick", {}).read_text("utf-8")
     assert "<script" not in page
     links = re.findall("""(?:src|href)=["']([^"']*)["']""", page)
-    assert all(link.startswith(("data:image/png;base64,", "#", report.MAIN)) for link in links)
+    assert all(link.startswith(("data:image/png;base64,", "#", report.MAIN, "00_")) for link in links)
     assert not re.search(r"@import|url\(", page)
 
 
@@ -95,55 +91,28 @@ def of_scale(name):
     return pd.DataFrame({"run": [run.digest() for run in scale(name).runs()]})
 
 
-@pytest.mark.parametrize(
-    ("label", "settings", "table"),
-    [
-        ("quick", "smoke", "smoke"),
-        ("quick", "quick", "smoke"),
-        ("full", "full", "quick"),
-        ("quick", "quick", "full"),
-    ],
-)
-def test_a_result_of_another_scale_is_refused(runs, label, settings, table):
-    settings = scale(settings).settings
-    with pytest.raises(
-        report.Mislabelled, match=rf"^10_x: .*scale=.*{label}.* run the notebook again from its"
-    ):
-        report.write_table("10_x", label, settings, of_scale(table))
-    assert not runs.exists()
-
-
-def test_a_figure_of_another_scale_is_refused(runs):
+@pytest.mark.parametrize(("settings", "table"), [("smoke", "smoke"), ("quick", "smoke"), ("quick", "full")])
+def test_a_result_or_figure_of_another_scale_is_refused(runs, settings, table):
+    refused = r"^10_x: .*scale=.*quick.* run the notebook again from its"
+    with pytest.raises(report.Mislabelled, match=refused):
+        report.write_table("10_x", "quick", scale(settings).settings, of_scale(table))
     with pytest.raises(report.Mislabelled, match="these results are of scale=smoke, not quick"):
         report.write_figure("10_x", "quick", plt.figure(), scale("smoke").settings)
     assert not runs.exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            lambda folder: (folder / "10_x.csv").write_text("run\n1\n"),
-            "10_x.csv is not what its JSON describes",
-        ),
-        (lambda folder: (folder / "10_x.json").unlink(), "10_x.csv is not what its JSON describes"),
-        (lambda folder: folder.rename(folder.with_name("full")), "10_x.json is of scale=smoke"),
-        (
-            lambda folder: (folder / "11_y.json").write_text('{"command": "unseen run 11"}'),
-            "of scale=unknown",
-        ),
-        (
-            lambda folder: report.write_table(
-                "15_pretrained_model", "smoke", (), of_scale("smoke"), {"base": "/my own", "rank": 512}
-            ),
-            "of a run of your own .unseen run 15 -p scale=smoke -p 'base=/my own'., so it is not kept",
-        ),
-        (
-            lambda folder: (folder / "11_y.json").write_text('{"command": "make study SCALE=full"}'),
-            "scale=full",
-        ),
-    ],
-)
+OWN = {"base": "/my own", "rank": 512}
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda folder: (folder / "10_x.csv").write_text("run\n1\n"), "10_x.csv is not what its JSON describes"),
+    (lambda folder: (folder / "10_x.json").unlink(), "10_x.csv is not what its JSON describes"),
+    (lambda folder: folder.rename(folder.with_name("full")), "10_x.json is of scale=smoke"),
+    (lambda folder: (folder / "11_y.json").write_text('{"command": "unseen run 11"}'), "of scale=unknown"),
+    (lambda _: report.write_table("15_pretrained_model", "smoke", (), of_scale("smoke"), OWN),
+     "of a run of your own .unseen run 15 -p scale=smoke -p 'base=/my own'., so it is not kept"),
+    (lambda folder: (folder / "11_y.json").write_text('{"command": "make study SCALE=full"}'), "scale=full"),
+])  # fmt: skip
 def test_what_is_kept_is_of_its_folders_scale(runs, change, message):
     report.write_table("10_x", "smoke", scale("smoke").settings, of_scale("smoke"))
     report.check_kept(runs / "smoke", "smoke")
@@ -169,17 +138,10 @@ def test_figures_axes_and_grids_are_written_and_stay_open(runs):
     plt.close(grid.figure)
 
 
-def never():
-    raise AssertionError("something was measured")
-
-
-def test_show_draws_the_committed_table_and_measures_and_writes_nothing(runs):
-    shown = report.measured(report.MAIN, "show", scale("show").settings, never)
+def test_show_draws_the_committed_table_and_elsewhere_it_is_measured_and_written(runs):
+    shown = report.measured(report.MAIN, "show", scale("show").settings, None)
     pd.testing.assert_frame_equal(shown, committed_table(report.MAIN, "full"))
     assert not runs.exists()
-
-
-def test_elsewhere_a_table_is_measured_and_written(runs):
     table = of_scale("smoke")
     assert report.measured("10_x", "smoke", scale("smoke").settings, lambda: table) is table
     pd.testing.assert_frame_equal(pd.read_csv(runs / "smoke" / "10_x.csv"), table)
@@ -193,15 +155,9 @@ def test_the_report_of_show_says_what_made_the_committed_results(executed):
     assert (executed.with_name("show") / f"{report.MAIN}.csv").is_file()
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("show", "nothing is trained"), ("smoke", "Nothing is learned"), ("quick", "Trained here")],
-)
-def test_a_notebook_opens_with_what_its_scale_shows(name, said):
-    assert said in report.opening(name).data
-
-
-def test_paper_asks_a_person_before_it_starts(monkeypatch):
+def test_a_notebook_opens_with_what_its_scale_shows_and_paper_asks_a_person(monkeypatch):
+    said = {"show": "nothing is trained", "smoke": "Nothing is learned", "quick": "Trained here"}
+    assert all(words in report.opening(name).data for name, words in said.items())
     monkeypatch.delenv("UNSEEN_HEADLESS", raising=False)
     monkeypatch.setattr("builtins.input", lambda _: "no")
     with pytest.raises(ValueError, match=r"^scale='paper': not started\. .*days"):
