@@ -50,24 +50,13 @@ def specs(draw) -> RunSpec:
     """A legal run of any shape, letters beyond ASCII among them."""
     task = draw(tasks())
     letters = draw(st.sampled_from(["abcdef", "012345", "éβж日٣ñ", "aAbBcC"]))
-    task = task.but(
-        alphabet=letters[: len(task.alphabet)], examples=task.instructions + draw(st.integers(0, 10**9))
-    )
+    more = draw(st.integers(0, 10**9))
+    task = task.but(alphabet=letters[: len(task.alphabet)], examples=task.instructions + more)
     heads, count, share = draw(st.integers(1, 4)), st.integers(1, 10**6), st.floats(0, 1)
-    model = ModelSpec(
-        recipe=draw(st.sampled_from(["modern", "gpt2"])),
-        layers=draw(st.integers(1, 9)),
-        width=2 * heads * draw(st.integers(1, 9)),
-        heads=heads,
-        seed=draw(count),
-    )
-    training = TrainingSpec(
-        steps=draw(count),
-        batch=draw(count),
-        learning_rate=draw(st.floats(1e-8, 1)),
-        weight_decay=draw(share),
-        decay_share=draw(share),
-    )
+    recipe, layers, wide = draw(st.tuples(st.sampled_from(["modern", "gpt2"]), *[st.integers(1, 9)] * 2))
+    model = ModelSpec(recipe, layers, width=2 * heads * wide, heads=heads, seed=draw(count))
+    rates = {name: draw(share) for name in ("weight_decay", "decay_share")}
+    training = TrainingSpec(draw(count), draw(count), learning_rate=draw(st.floats(1e-8, 1)), **rates)
     return RunSpec(task, model, training, EvaluationSpec(draw(count), draw(st.integers(10, 10**9))))
 
 
@@ -75,11 +64,8 @@ def specs(draw) -> RunSpec:
 def tables(draw) -> Table:
     """A good table: all columns, under either of their names, in any order and form."""
     base, runs = draw(specs()), draw(st.lists(specs(), min_size=1, max_size=4, unique=True))
-    names = draw(
-        st.permutations(
-            [draw(st.sampled_from([name, SHORT.get(COLUMNS[name].sets, name)])) for name in DOTTED]
-        )
-    )
+    either = [draw(st.sampled_from([name, SHORT.get(COLUMNS[name].sets, name)])) for name in DOTTED]
+    names = draw(st.permutations(either))
     end, mark = draw(st.sampled_from(["\n", "\r\n", "\r"])), draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     rows = [[written(run, name) for name in names] for run in runs]
@@ -94,11 +80,6 @@ def written(run: RunSpec, name: str) -> str:
     return f"{value:_}" if type(value) is int else str(value)
 
 
-def never_good(name: str) -> list[str]:
-    """Texts that can never stand in a column."""
-    return BAD[COLUMNS[name].kind]
-
-
 PIECES = [name.encode() for name in COLUMNS]
 PIECES += [text.encode() for texts in BAD.values() for text in texts if len(text) < 99]
 PIECES += [b";", b"\t", b"sep=;\n", b"1.000", b"1e3", b"64.0"]
@@ -108,9 +89,8 @@ PIECES += [b",", b"\n", b"\r", b"\r\n", b'"', b"\xff", b"\xef\xbb\xbf", b"\xe2\x
 def raw_tables() -> st.SearchStrategy[bytes]:
     """Any bytes, likely and unlikely ones."""
     pieces = st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join)
-    under_header = st.builds(
-        lambda name, rows: name.encode() + b"\n" + rows, st.sampled_from(sorted(COLUMNS)), pieces
-    )
+    headers = st.sampled_from([name.encode() + b"\n" for name in sorted(COLUMNS)])
+    under_header = st.tuples(headers, pieces).map(b"".join)
     return st.one_of(st.binary(max_size=200), pieces, under_header)
 
 
