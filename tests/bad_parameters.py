@@ -72,20 +72,9 @@ def write_book(
 def payloads(canary: Path) -> list[str]:
     """Texts that would make a file if anything evaluated them, in a literal, a cell, a shell or a path."""
     python, shell = f"__import__('pathlib').Path({str(canary)!r}).touch()", f"touch {canary}"
-    return [
-        python,
-        f"[{python}]",
-        f"{{{python}}}",
-        f'"; {python} #',
-        f"\\'; {python} #",
-        f'"""; {python} #',
-        f"\n{python}\n",
-        f"0\u2028{python}",
-        f"\n!{shell}\n",
-        f"%%bash\n{shell}",
-        f"$({shell})",
-        f"x = !{shell}",
-    ]
+    return [python, f"[{python}]", f"{{{python}}}", f'"; {python} #', f"\\'; {python} #", f'"""; {python} #',
+            f"\n{python}\n", f"0\u2028{python}", f"\n!{shell}\n", f"%%bash\n{shell}", f"$({shell})",
+            f"x = !{shell}"]  # fmt: skip
 
 
 def values() -> st.SearchStrategy:
@@ -110,8 +99,6 @@ def check_value(book: Path, name: str, value: object) -> None:
         found = checked(book, {name: value})
         assert list(found) == [name]
         assert KNOWN.get(name) is not KNOWN["base"] or not found[name] or Path(found[name]).is_absolute()
-        assert ast.literal_eval(ascii(found[name])) == found[name], (
-            "a literal brings it into the notebook unchanged"
-        )
+        assert ast.literal_eval(ascii(found[name])) == found[name]  # so it comes into the notebook unchanged
         check_parameters(**found)
     assert name in KNOWN or not refusal(check_parameters, **{name: value})

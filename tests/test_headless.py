@@ -38,15 +38,14 @@ def test_a_notebook_is_found_by_number_name_and_path(monkeypatch, book):
     assert notebook_path("tiny.ipynb") == book.resolve()
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["77", "1", "", ".", "10_", "nothing.ipynb", "../tiny", "a/10_diversity_threshold.ipynb", "*", "10\0",
-     "\ud800.ipynb", "x" * 5_000 + ".ipynb", "10\n"],
-)  # fmt: skip
+UNKNOWN = ["77", "1", "", ".", "10_", "nothing.ipynb", "../tiny", "a/10_diversity_threshold.ipynb", "*",
+           "10\0", "\ud800.ipynb", "x" * 5_000 + ".ipynb", "10\n"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_notebook_is_refused_and_all_listed(name):
-    with pytest.raises(
-        BadParameters, match=r"neither one of: 00_start_here, .*10_diversity_threshold"
-    ) as refused:
+    refusal = r"neither one of: 00_start_here, .*10_diversity_threshold"
+    with pytest.raises(BadParameters, match=refusal) as refused:
         notebook_path(name)
     assert str(refused.value).isprintable()
 
@@ -62,24 +61,19 @@ def test_a_pipe_or_a_folder_is_no_notebook(tmp_path):
 # Folders that a person names
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["smoke", "a/b", "with space", "{scale}", "数据/试验", "première", "字" * 60, "/".join("abcdefgh"),
-     "console", "COM10", "a/store", "stored", "a..b", "x" * 60],
-)  # fmt: skip
-def test_a_good_name_is_a_folder_inside(tmp_path, name):
-    assert folder_in(tmp_path, name, "folder") == tmp_path / name
+GOOD = ["smoke", "a/b", "with space", "{scale}", "数据/试验", "première", "字" * 60, "/".join("abcdefgh"),
+        "console", "COM10", "a/store", "stored", "a..b", "x" * 60]  # fmt: skip
+BAD = ["..", "../x", "a/../b", "/a", "//", "", "a//b", "a/", ".", ".hidden", "-rf", "a ", "a.", " ", "x" * 61,
+       "a/" * 8 + "a", "a\0b", "a\nb", "a\u200db", "\u202egnp", "\ud800", "😀", "a\\b", "C:x", "a*", "~",
+       "$HOME", "a;b", "CON", "a/nul.txt", "com1", "Lpt9.tar.gz", "aux .txt", "store", "Store/x", "ſtore",
+       ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["..", "../x", "a/../b", "/a", "//", "", "a//b", "a/", ".", ".hidden", "-rf", "a ", "a.", " ", "x" * 61,
-     "a/" * 8 + "a", "a\0b", "a\nb", "a\u200db", "\u202egnp", "\ud800", "😀", "a\\b", "C:x", "a*", "~",
-     "$HOME", "a;b", "CON", "a/nul.txt", "com1", "Lpt9.tar.gz", "aux .txt", "store", "Store/x", "ſtore"],
-)  # fmt: skip
-def test_a_bad_name_is_refused_by_name(tmp_path, name):
-    with pytest.raises(BadName, match=r"^output folder '"):
-        folder_in(tmp_path, name, "output folder")
+def test_a_good_name_is_a_folder_inside_and_a_bad_one_is_refused_by_name(tmp_path):
+    assert [folder_in(tmp_path, name, "folder") for name in GOOD] == [tmp_path / name for name in GOOD]
+    for name in BAD:
+        with pytest.raises(BadName, match=r"^output folder '"):
+            folder_in(tmp_path, name, "output folder")
 
 
 def test_nothing_starts_where_nothing_can_be_written(book, runs, no_kernel):
@@ -131,12 +125,11 @@ def test_a_notebook_that_reaches_its_end(tmp_path, monkeypatch):
     assert "success.json" not in page
 
 
-HABITS = {  # what a user may have configured; none of it may end work
-    "ascii": {"PYTHONIOENCODING": "ascii"},
-    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    "plots": {"MPLBACKEND": "TkAgg", "MPLCONFIGDIR": "mpl"},
-    "others": {"HOME": "/nowhere", "TZ": "Nonsense/Zone", "NO_COLOR": "1", "TQDM_DISABLE": "1"},
-}
+HABITS = [  # what a user may have configured; none of it may end work
+    {"PYTHONIOENCODING": "ascii", "MPLBACKEND": "TkAgg", "MPLCONFIGDIR": "mpl"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": "/nowhere", "NO_COLOR": "1",
+     "TZ": "Nonsense/Zone", "TQDM_DISABLE": "1"},
+]  # fmt: skip
 DRAWN = """\
 import matplotlib.pyplot as plt
 from unseen.figures import set_theme
@@ -149,18 +142,14 @@ plt.show()
 """
 
 
-@pytest.mark.parametrize("habit", HABITS)
+@pytest.mark.parametrize("habit", HABITS, ids=["ascii, plots", "C, others"])
 def test_no_habit_of_a_user_ends_work(tmp_path, habit):
     write_book(tmp_path / "tiny.ipynb", DRAWN)
     (tmp_path / "mpl").mkdir()
     (tmp_path / "mpl" / "matplotlibrc").write_text("text.usetex: True\naxes.formatter.use_locale: True\n")
-    environment = {**os.environ, "UNSEEN_RUNS": "runs", **HABITS[habit]}
-    ran = subprocess.run(
-        [sys.executable, "-m", "unseen", "run", "./tiny.ipynb"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-    )
+    command = [sys.executable, "-m", "unseen", "run", "./tiny.ipynb"]
+    environment = {**os.environ, "UNSEEN_RUNS": "runs", **habit}
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
     assert ran.returncode == 0, ran.stderr[-3_000:]
     assert b"IPKernelApp" not in ran.stderr
     assert files(tmp_path / "runs" / "notebooks") == ["tiny.html", "tiny.ipynb", "tiny.success.json"]
@@ -180,13 +169,12 @@ def test_an_error_in_the_page_loses_nothing(book, runs, monkeypatch, capsys):
     assert "page in HTML could not be written: no template at all" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", ["-O", "-OO"])
-def test_without_assertions_nothing_starts(book, runs, flag):
-    for line in (f"unseen.cli.main(['run', {str(book)!r}])", "unseen.parameters.check_parameters()"):
-        command = [sys.executable, flag, "-c", f"import sys, unseen.cli; sys.exit({line})"]
-        ran = subprocess.run(command, capture_output=True, text=True)
-        assert ran.returncode in (1, 2)
-        assert "leaves out the assertions that check the results: unset PYTHONOPTIMIZE" in ran.stderr
+def test_without_assertions_nothing_starts(book, runs):
+    line = f"print(unseen.cli.main(['run', {str(book)!r}])); unseen.parameters.check_parameters()"
+    command = [sys.executable, "-O", "-c", f"import unseen.cli; {line}"]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (1, "2\n")
+    assert ran.stderr.count("leaves out the assertions that check the results: unset PYTHONOPTIMIZE") == 2
     assert not runs.exists()
 
 
@@ -210,22 +198,13 @@ def test_an_executed_copy_runs_anew(book, runs, monkeypatch):
     assert files(runs / "smoke") == ["tiny.ipynb"]
 
 
-@pytest.mark.parametrize(
-    ("end", "how"),
-    [
-        ("1 / 0", "ZeroDivisionError"),
-        ("import sys; sys.exit()", "did not reach its end"),  # for papermill a success
-        (
-            "from unseen.parameters import check_parameters\ncheck_parameters(scale='fast')",
-            r":\nBadParameters: scale='fast' must be one of [^\n]*\n\nwhat",  # and no frames
-        ),
-    ],
-)
-def test_a_notebook_that_stops_before_its_end_has_failed(book, runs, end, how):
+def test_a_notebook_that_stops_before_its_end_has_failed(book, runs):
+    end = "from unseen.parameters import check_parameters\ncheck_parameters(scale='fast')"
     write_book(book, "print('so far')", end, "print('the end')", declared=DECLARED)
     (runs / "smoke").mkdir(parents=True)
     (runs / "smoke" / "tiny.success.json").write_text('{"token": "of an earlier success"}')
-    with pytest.raises(NotebookFailed, match=how) as failed:
+    refusal = r":\nBadParameters: scale='fast' must be one of [^\n]*\n\nwhat"  # and no frames
+    with pytest.raises(NotebookFailed, match=refusal) as failed:
         run_notebook(book, {})
     assert str(runs / "smoke" / "tiny.ipynb") in str(failed.value)
     assert files(runs / "smoke") == ["tiny.ipynb"]

@@ -116,17 +116,14 @@ def test_a_part_of_a_file_and_a_lost_shard_are_named(copy):
         load.checked(copy)
 
 
-@pytest.mark.parametrize("base", ["meta-llama/Llama-2-7b-hf", "{}/config.json", "{}/model.gguf"])
-def test_a_name_of_the_hub_and_a_file_are_no_folder(copy, base):
+@pytest.mark.parametrize("base", ["{}/config.json", "{}/model.gguf"])
+def test_a_file_is_no_folder(copy, base):
     (copy / "model.gguf").write_bytes(b"GGUF")
-    with pytest.raises(BadBase, match=r"hf download .* --local-dir|is a file; .*a model($|; .*llama\.cpp)"):
+    with pytest.raises(BadBase, match=r"is a file; .*a model($|; .*llama\.cpp)"):
         load.checked(base.format(copy))
 
 
-BIDIRECTIONAL = ("Bert", "Roberta", "Electra", "DistilBert", "Albert", "ModernBert", "DebertaV2", "XLM")
-
-
-@pytest.mark.parametrize("name", [*BIDIRECTIONAL, "T5", "Bart", "ViT"])
+@pytest.mark.parametrize("name", ["Bert", "ModernBert", "XLM", "T5", "ViT"])
 def test_a_model_that_is_not_causal_is_refused_by_name_before_its_weights_are_read(copy, name):
     import transformers
 
@@ -146,18 +143,17 @@ def test_a_model_that_looks_ahead_whatever_its_configuration_says_is_refused(cop
         load.load(load.checked(copy), "cpu")
 
 
-@pytest.mark.parametrize(("name", "changes"), [
-    ("GPT2", {"n_embd": 16, "n_layer": 1, "n_head": 2}),
-    ("OPT", {"word_embed_proj_dim": 16, "ffn_dim": 16}), ("GPTNeoX", {}), ("Phi", {}), ("Llama", {}),
-    ("Bert", {"is_decoder": True}),
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+@pytest.mark.parametrize(("name", "shape"), [
+    ("GPT2", {"n_embd": 16, "n_layer": 1, "n_head": 2}), ("GPTNeoX", SHAPE), ("Phi", SHAPE), ("Llama", SHAPE),
+    ("OPT", SHAPE | {"word_embed_proj_dim": 16, "ffn_dim": 16}), ("Bert", SHAPE | {"is_decoder": True}),
 ])  # fmt: skip
-def test_an_adapter_fits_every_architecture(copy, name, changes):
+def test_an_adapter_fits_every_architecture(copy, name, shape):
     import transformers
 
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = getattr(transformers, f"{name}Config")(
-        vocab_size=60, **({} if name == "GPT2" else shape) | changes
-    )
+    config = getattr(transformers, f"{name}Config")(vocab_size=60, **shape)
     with seeded(0):
         transformers.AutoModelForCausalLM.from_config(config).save_pretrained(copy)
     outline, spec = load.outline(load.checked(copy)), SPEC.but(modules=tune.ALL, steps=2)
@@ -171,7 +167,7 @@ def test_an_adapter_fits_every_architecture(copy, name, changes):
 def test_a_missing_folder_is_refused_and_nobody_is_contacted(llama, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", never)
     monkeypatch.setattr(socket, "getaddrinfo", never)
-    with pytest.raises(BadBase, match="no such folder"):
+    with pytest.raises(BadBase, match=r"no such folder.*hf download .* --local-dir"):
         load.checked("meta-llama/Llama-2-7b-hf")
     assert load.load(load.checked(llama), "cpu").tokenizer.eos_token_id == 1
     assert issubclass(BadBase, Explained)
@@ -232,26 +228,16 @@ def test_code_in_the_folder_does_not_run(copy, tmp_path):
     "config.json", "chat_template.jinja", "additional_chat_templates/tool.jinja", "generation_config.json",
     "merges.txt", "vocab.bpe", "qwen.tiktoken", "source.spm", "special_tokens_map.json", "part/settings.yaml",
 ])  # fmt: skip
-def test_whatever_decides_an_answer_is_in_the_fingerprint(llama, copy, name):
+def test_whatever_decides_an_answer_is_in_the_fingerprint_and_nothing_else(llama, copy, name):
+    for other in ("README.md", "pytorch_model.bin", "checkpoint-9/config.json", ".cache/a.json"):
+        (copy / other).parent.mkdir(exist_ok=True)
+        (copy / other).write_text("x")
     before = load.fingerprint(copy)
     assert before == load.fingerprint(llama)
     (copy / name).parent.mkdir(exist_ok=True)
     with (copy / name).open("a") as file:
         file.write("\n")
     assert load.fingerprint(copy) != before
-
-
-def test_what_decides_nothing_is_not_in_the_fingerprint(llama, copy):
-    for name in (
-        "README.md",
-        ".gitattributes",
-        "pytorch_model.bin",
-        "checkpoint-9/config.json",
-        ".cache/a.json",
-    ):
-        (copy / name).parent.mkdir(exist_ok=True)
-        (copy / name).write_text("x")
-    assert load.fingerprint(copy) == load.fingerprint(llama)
 
 
 # The adapter and the loop
@@ -275,12 +261,14 @@ def test_an_adapter_that_does_not_fit_the_model_is_refused(llama):
         tune.adapted(model, SPEC.but(modules="q_proj,c_attn"))
 
 
-def test_tuning_lowers_the_loss_and_leaves_the_base_alone(llama, rows):
-    tuned = tune.adapted(load.load(llama, "cpu"), SPEC)
+def test_tuning_lowers_the_loss_leaves_the_base_alone_and_says_how_far_it_is(llama, rows, monkeypatch):
+    tuned, said = tune.adapted(load.load(llama, "cpu"), SPEC), []
+    monkeypatch.setattr(chat, "_PAUSE", 0)
     named = dict(tuned.model.named_parameters())
     frozen = {name: value.clone() for name, value in named.items() if not value.requires_grad}
     before = tune.mean_loss(tuned, rows)
-    tune.tune(tuned, SPEC.but(steps=30), rows)
+    tune.tune(tuned, SPEC.but(steps=30), rows, say=said.append)
+    assert [line.split(",")[0] for line in said[:2]] == ["adapter: step 1 of 30", "adapter: step 2 of 30"]
     assert tune.mean_loss(tuned, rows) < 0.98 * before  # frozen random weights leave little to learn
     assert all(torch.equal(value, named[name]) for name, value in frozen.items())
     assert all("lora" in name for name in tune.trained_weights(tuned))
@@ -324,9 +312,11 @@ def test_the_new_token_has_an_embedding_drawn_by_the_seed(chatty):
     assert models[0].token == len(before)
     ids = models[0].tokenizer("flip this in <sep> format : AB")["input_ids"]
     assert models[0].tokenizer.convert_ids_to_tokens(ids)[3:6] == ["<sep>", "▁format", "▁:"]
+    for text in ("A<sep>B", "A <sep> B", "A<sep></s>B"):
+        assert models[0].token in chat.prompts_of(models[0], [pair(text, "")[:1]])[0]
 
 
-@pytest.mark.parametrize("factor", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("factor", [0.0, 3.0])
 def test_the_token_can_have_a_rate_of_its_own(chatty, factor):
     moved = []
     for token_rate in (0.0, factor * CHAT.learning_rate):
@@ -385,23 +375,22 @@ TURNS = (
 
 @pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize("trims", [False, True])
-@pytest.mark.parametrize("answer", ["BA", " BA ", "", "<think> B </think> A", "B</s>A", "</s>"])
-def test_a_model_that_writes_what_it_was_trained_on_is_right(bytewise, monkeypatch, name, trims, answer):
+def test_a_model_that_writes_what_it_was_trained_on_is_right(bytewise, monkeypatch, name, trims):
     turn, prompt = map(repr, TEMPLATES[name])
     template = TURNS.replace("TURN", turn).replace("PROMPT", prompt)
     template = template.replace("['content']", "['content'] | trim") if trims else template
     monkeypatch.setattr(bytewise.tokenizer, "chat_template", template)
-    turns = pair("flip this : </s>AB", answer)
-    ((ids, right),) = chat.rows_of(bytewise, [turns])
-    assert chat.prompts_of(bytewise, [turns[:1]]) == [ids]
-    assert bytewise.tokenizer.decode(ids).endswith(TEMPLATES[name][0].strip(" "))
-    monkeypatch.setattr(bytewise.model, "generate", lambda **how: torch.tensor([ids + right]), raising=False)
-    assert chat.reply(bytewise, [turns[:1]], 99) == [answer.strip()]
+    for answer in ("BA", " BA ", "", "<think> B </think> A", "B</s>A", "</s>"):
+        turns = pair("flip this : </s>AB", answer)
+        ((ids, right),) = chat.rows_of(bytewise, [turns])
+        assert chat.prompts_of(bytewise, [turns[:1]]) == [ids]
+        assert bytewise.tokenizer.decode(ids).endswith(TEMPLATES[name][0].strip(" "))
+        said = torch.tensor([ids + right])
+        monkeypatch.setattr(bytewise.model, "generate", lambda said=said, **how: said, raising=False)
+        assert chat.reply(bytewise, [turns[:1]], 99) == [answer.strip()]
 
 
-@pytest.mark.parametrize(
-    "text", ["x </s> y", "</s>", "<|user|>", "a<unk>b", "\U000f0000", "\U000f0000</s>\U000f0001"]
-)
+@pytest.mark.parametrize("text", ["x </s> y", "<|user|>", "a<unk>b", "\U000f0000</s>\U000f0001"])
 def test_text_is_never_read_as_a_control_token(bytewise, monkeypatch, text):
     monkeypatch.setattr(bytewise.tokenizer, "chat_template", tiny.TEMPLATE)
     ((prompt, answer),) = chat.rows_of(bytewise, [pair(text, text)])
@@ -410,12 +399,6 @@ def test_text_is_never_read_as_a_control_token(bytewise, monkeypatch, text):
     assert [i for i, token in enumerate(answer) if token > 255] == [len(answer) - 1]
     assert max(chat.ids_of(bytewise, [text])[0]) < 256
     assert bytewise.tokenizer.decode(prompt[1:-2]) == text
-
-
-def test_the_tasks_token_is_one_wherever_it_stands(chatty):
-    model = load.with_token(load.load(chatty, "cpu"), "<sep>")
-    for text in ("A<sep>B", "A <sep> B", "A<sep></s>B"):
-        assert model.token in chat.prompts_of(model, [pair(text, "")[:1]])[0]
 
 
 def test_what_the_model_cannot_read_is_one_sentence(chatty):
@@ -440,7 +423,10 @@ def test_an_answer_that_does_not_end_is_counted(chatty):
 def test_answers_come_in_order_and_repeat_by_their_seed(chatty):
     model = load.load(chatty, "cpu")
     queries = [(Message("user", f"{'please ' * (i % 3)}flip this : A"),) for i in range(5)]
+    said = []
     greedy = chat.reply(model, queries, 3, at_once=2)
+    chat.answers(model, [[3]] * 3, 2, at_once=2, say=said.append)
+    assert said == ["2 of 3 answers", "3 of 3 answers"]
     assert greedy == [chat.reply(model, [query], 3)[0] for query in queries]
     how = {"temperature": 0.7, "top_p": 0.95}
     assert chat.reply(model, queries, 9, seed=1, **how) == chat.reply(model, queries, 9, seed=1, **how)
@@ -490,9 +476,7 @@ def test_an_interrupted_run_resumes_to_the_same_adapter(run, llama, monkeypatch)
 
 
 @pytest.mark.parametrize(("seconds", "steps"), [(120, 200), (0, 9)])
-def test_an_interrupted_tuning_resumes_from_a_tenth_of_its_steps_or_a_while_ago(
-    loaded, rows, tmp_path, monkeypatch, seconds, steps
-):
+def test_a_tuning_resumes_from_a_tenth_or_a_while_ago(loaded, rows, tmp_path, monkeypatch, seconds, steps):
     said, spec = [], SPEC.but(steps=steps, batch=1, micro_batch=1, checkpoint_every=500)
     monkeypatch.setattr(tune, "_PAUSE", seconds)
     dies = iter([*[0.5] * (steps - 1), math.nan])
@@ -503,15 +487,6 @@ def test_an_interrupted_tuning_resumes_from_a_tenth_of_its_steps_or_a_while_ago(
     losses = tune.tune(loaded, spec, rows, tmp_path / "checkpoint.safetensors", said.append)
     assert said == [f"adapter {tmp_path.name} resumes from step {180 if seconds else 8}"]
     assert (len(losses), losses[0], losses[-1]) == (steps, 0.5, 0.25)
-
-
-def test_progress_is_said_now_and_then(loaded, rows, monkeypatch):
-    said = []
-    monkeypatch.setattr(chat, "_PAUSE", 0)
-    tune.tune(loaded, SPEC, rows, say=said.append)
-    chat.answers(loaded, [[3]] * 3, 2, at_once=2, say=chat.unhurried(said.append))
-    assert [line.split(",")[0] for line in said[:2]] == ["adapter: step 1 of 6", "adapter: step 2 of 6"]
-    assert said[-2:] == ["2 of 3 answers", "3 of 3 answers"]
 
 
 def test_a_changed_file_or_checkpoint_is_refused_with_advice(run, llama, monkeypatch):
@@ -559,9 +534,8 @@ def test_scores_have_their_known_values():
     # BLEU by hand: precisions 5/6, 3/5, 1/4 and 1/6 (none of three, smoothed to a half), no brevity penalty
     assert scores.bleu(written, right) == pytest.approx(100 * (5 / 6 * 3 / 5 * 1 / 4 * 1 / 6) ** 0.25)
     assert scores.chrf(["abc"], ["xyz"]) == 0.0
-    assert scores.exact([None, "", " "], ["", "", ""]) == pytest.approx(
-        2 / 3
-    )  # no end is not an empty answer
+    # no end is not an empty answer
+    assert scores.exact([None, "", " "], ["", "", ""]) == pytest.approx(2 / 3)
     assert scores.chrf([None, *right], ["a", *right]) == scores.chrf(["", *right], ["a", *right])
 
 

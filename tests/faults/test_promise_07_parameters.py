@@ -28,24 +28,22 @@ def book(tmp_path_factory):
 
 
 BAD = {
-    "unknown": (["04", "-p", "sice=3"], "has no parameter 'sice'"),
-    "a fraction": (["04", "-p", "seed=1.5"], "seed='1.5' must be"),
-    "an unknown scale": (["10", "-p", "scale=fast"], "scale='fast' must be one of"),
-    "a name that is code": (["04", "-p", "seed;import os=3"], "has no parameter 'seed;import os'"),
-    "no name": (["04", "-p", "=3"], "has no parameter ''"),
-    "a way out": (["04", "--into", "../out"], "output folder '../out' must be"),
-    "no notebook at all": (["README.md"], "nor the path of an .ipynb file"),
+    "04 -p seed=1.5": "seed='1.5' must be",
+    "10 -p scale=fast": "scale='fast' must be one of",
+    "04 -p seed;import=3": "has no parameter 'seed;import'",
+    "04 -p =3": "has no parameter ''",
+    "04 --into ../out": "output folder '../out' must be",
+    "README.md": "nor the path of an .ipynb file",
 }
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_the_command_refuses(promise, capsys, what):
-    arguments, message = BAD[what]
-    assert main(["run", *arguments]) == 2
-    err = capsys.readouterr().err
-    assert message in err
-    assert "Traceback" not in err
-    promise("bad parameters given to the command")
+def test_the_command_refuses(promise, capsys):
+    for arguments, message in BAD.items():
+        assert main(["run", *arguments.split()]) == 2
+        err = capsys.readouterr().err
+        assert message in err
+        assert "Traceback" not in err
+        promise("bad parameters given to the command")
 
 
 def test_nothing_in_a_value_or_a_name_is_evaluated(book, tmp_path, promise):
@@ -75,9 +73,7 @@ def fuzz_values(book, count, name, value):
 
 
 @fuzzed
-@given(
-    st.dictionaries(st.one_of(st.text(), st.sampled_from(sorted(KNOWN))), st.text(), min_size=1, max_size=3)
-)
+@given(st.dictionaries(st.text() | st.sampled_from(sorted(KNOWN)), st.text(), min_size=1, max_size=3))
 def fuzz_names(book, count, given):
     count("names of any text")
     if set(given) - set(parameters(book)):
@@ -86,7 +82,7 @@ def fuzz_names(book, count, given):
 
 
 @fuzzed
-@given(st.one_of(st.binary(), st.text().map(lambda text: text.encode(errors="surrogatepass"))))
+@given(st.binary() | st.text().map(lambda text: text.encode(errors="surrogatepass")))
 def fuzz_files(book, count, content):
     count("notebook files of any bytes")
     book.with_name("any.ipynb").write_bytes(content)
