@@ -1,6 +1,5 @@
 """What each process does in ``test_process_group``: ``torchrun ... members.py <task> <folder>``."""
 
-import errno
 import os
 import signal
 import sys
@@ -75,13 +74,11 @@ def diverge(group: ProcessGroup) -> str:
     return "no"
 
 
-def fill(group: ProcessGroup, folder: Path) -> None:
-    """The leader alone finds the disk full at its first checkpoint."""
-    leave(group, folder, save=lambda state: raised(folder, OSError(errno.ENOSPC, "No space left on device")))
-
-
 def interrupt(group: ProcessGroup, folder: Path) -> None:
-    """Ctrl-C reaches all; the leader alone stops, at the next row, as a run does that writes a checkpoint."""
+    """Ctrl-C reaches all; the leader alone stops, at the next row, as a run does that writes a checkpoint.
+
+    They train for longer than any test waits, so that no process ends by being done.
+    """
     stops = []
     if group.leads:
         signal.signal(signal.SIGINT, lambda number, frame: stops.append(number))
@@ -89,27 +86,15 @@ def interrupt(group: ProcessGroup, folder: Path) -> None:
     def watch(row: Row) -> None:
         (folder / "trains").touch()
         if stops:
-            raised(folder, Stopped())
+            (folder / "raised").write_text(str(time.time()))
+            raise Stopped
 
-    leave(group, folder, watch=watch)
-
-
-def leave(group: ProcessGroup, folder: Path, watch=None, save=None) -> None:
-    """Train for longer than any test waits, so that no process ends by being done."""
     (folder / f"{group.rank}.pid").write_text(str(os.getpid()))
     spec = SMALL.but(training=SMALL.training.but(steps=10**6))
-    train(spec, start(spec), data_of(spec), watch or ignore, save or ignore, group)
+    train(spec, start(spec), data_of(spec), watch, ignore, group)
 
-
-def raised(folder: Path, error: BaseException) -> None:
-    """Raise an error, and leave the time."""
-    (folder / "raised").write_text(str(time.time()))
-    raise error
-
-
-ENDINGS = {"fill": fill, "interrupt": interrupt}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with joined() as here:
-        ({"compare": compare} | ENDINGS)[sys.argv[1]](here, Path(sys.argv[2]))
+        {"compare": compare, "interrupt": interrupt}[sys.argv[1]](here, Path(sys.argv[2]))

@@ -13,7 +13,8 @@ import torch.distributed as dist
 from torch import nn
 
 import members
-from members import ENDINGS, RUNS, kept
+from members import RUNS, kept
+from processes import until
 from unseen.process_group import ALONE, ProcessGroup, joined
 from unseen.training import batch_rows, data_of, start, train
 
@@ -48,17 +49,13 @@ def test_alone_every_call_returns_what_it_got(monkeypatch, changes):
         assert alone.share([1, 2, 3]) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("size", [1, 2, 4, 16])
-def test_the_shares_of_all_processes_are_the_batch(size):
-    spec = RUNS["modern"]
-    rows = batch_rows(spec.task, spec.training, 3)
-    shares = [ProcessGroup(rank, size).share(rows) for rank in range(size)]
-    assert {len(share) for share in shares} == {16 // size}
-    assert [row for share in shares for row in share] == list(rows)
-
-
-def test_a_batch_that_cannot_be_shared_evenly_is_refused_before_any_work():
+def test_the_shares_of_all_processes_are_the_batch_and_an_uneven_one_is_refused_before_any_work():
     spec, three = RUNS["modern"], ProcessGroup(0, 3)
+    rows = batch_rows(spec.task, spec.training, 3)
+    for size in (1, 2, 4, 16):
+        shares = [ProcessGroup(rank, size).share(rows) for rank in range(size)]
+        assert {len(share) for share in shares} == {16 // size}
+        assert [row for share in shares for row in share] == list(rows)
     with pytest.raises(ValueError, match=r"^a batch of 16 examples cannot be shared evenly by 3 processes$"):
         train(spec, None, None, members.ignore, members.ignore, three)
     wide = spec.but(training=spec.training.but(batch=99))  # but there are only 64 examples
@@ -85,9 +82,7 @@ def gpus(monkeypatch, number):
 
 
 @pytest.mark.parametrize(("number", "device", "expected"), [(0, "cpu", ["gloo"]), (2, "cuda:1", [1, "nccl"])])
-def test_each_process_has_a_device_and_leaves_the_group_at_the_end(
-    monkeypatch, calls, number, device, expected
-):
+def test_each_process_has_a_device_and_leaves_at_the_end(monkeypatch, calls, number, device, expected):
     environment(monkeypatch, LOCAL_RANK="1")
     gpus(monkeypatch, number)
     interrupt = signal.getsignal(signal.SIGINT)
@@ -101,15 +96,14 @@ def test_each_process_has_a_device_and_leaves_the_group_at_the_end(
 
 
 @pytest.mark.parametrize(("number", "expected"), [(0, ["gloo", "destroyed"]), (1, [0, "nccl"])])
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_error_ends_the_group_unless_that_would_wait_for_the_others(
-    monkeypatch, calls, number, expected, error
-):
+def test_an_error_ends_the_group_unless_that_would_wait_for_others(monkeypatch, calls, number, expected):
     environment(monkeypatch)
     gpus(monkeypatch, number)
-    with pytest.raises(error), joined():
-        raise error
-    assert calls == expected
+    for error in (ValueError, KeyboardInterrupt):
+        calls.clear()
+        with pytest.raises(error), joined():
+            raise error
+        assert calls == expected
 
 
 def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch, calls):
@@ -173,9 +167,11 @@ def matters(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("recipe", RUNS)
 @pytest.mark.parametrize("way", ["whole", "resumed"])
-def test_two_processes_end_where_one_process_ends(alone, results, recipe, way):
+def test_two_processes_hold_the_same_bits_and_end_where_one_process_ends(alone, results, recipe, way):
     """From the start, and from a checkpoint of one process that the leader alone has read."""
-    one, two = alone[recipe][1], results[0][f"{recipe} {way}"]
+    one, (two, second) = alone[recipe][1], (member[f"{recipe} {way}"] for member in results)
+    assert two["step"] == second["step"] == 12
+    assert all(torch.equal(tensor, second["tensors"][name]) for name, tensor in two["tensors"].items())
     assert [row["step"] for row in two["history"]] == [row["step"] for row in one["history"]] == [3, 6, 9, 12]
     for ours, theirs in zip(two["history"], one["history"], strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=CLOSE)
@@ -183,14 +179,6 @@ def test_two_processes_end_where_one_process_ends(alone, results, recipe, way):
     far = {name: (matters(name, tensor) - matters(name, one["tensors"][name])).abs().max().item()
            for name, tensor in two["tensors"].items()}  # fmt: skip
     assert {name: distance for name, distance in far.items() if distance > CLOSE} == {}
-
-
-@pytest.mark.parametrize("recipe", RUNS)
-@pytest.mark.parametrize("way", ["whole", "resumed"])
-def test_both_processes_hold_the_same_bits(results, recipe, way):
-    first, second = (member[f"{recipe} {way}"] for member in results)
-    assert first["step"] == second["step"] == 12
-    assert all(torch.equal(tensor, second["tensors"][name]) for name, tensor in first["tensors"].items())
 
 
 def test_only_the_leader_watches_and_saves_and_all_agree(results):
@@ -203,21 +191,15 @@ def test_only_the_leader_watches_and_saves_and_all_agree(results):
     assert [member["diverged"] for member in results] == ["the loss is nan by step 2 of 12"] * 2
 
 
-def interrupt(process: subprocess.Popen, folder: Path) -> None:
-    """Ctrl-C at torchrun, once they train."""
-    end = time.monotonic() + PATIENCE
-    while not (folder / "trains").exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-
-
-@pytest.mark.parametrize("task", ENDINGS)
-def test_when_the_leader_raises_every_process_ends_within_seconds(tmp_path, task):
+def test_when_the_leader_raises_every_process_ends_within_seconds(tmp_path):
     """At an interrupt the leader still trains to the next row and stops there; the others ignore it."""
-    meanwhile = [lambda process: interrupt(process, tmp_path)] if task == "interrupt" else []
-    code = launch(task, tmp_path, *meanwhile)
+
+    def interrupt(process):
+        until((tmp_path / "trains").exists, PATIENCE)
+        process.send_signal(signal.SIGINT)
+
+    assert launch("interrupt", tmp_path, interrupt) != 0
     assert time.time() - float((tmp_path / "raised").read_text()) < SECONDS
-    assert code != 0
     for rank in range(2):  # torchrun has waited for both, so no zombie of either is left
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / f"{rank}.pid").read_text()), 0)
