@@ -1,4 +1,4 @@
-"""What each process does in ``test_process_group``: ``torchrun ... members.py <task> <folder>``."""
+"""What each process does in ``test_process_group``: ``torchrun ... members.py <folder>``."""
 
 import os
 import signal
@@ -97,4 +97,5 @@ def interrupt(group: ProcessGroup, folder: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with joined() as here:
-        {"compare": compare, "interrupt": interrupt}[sys.argv[1]](here, Path(sys.argv[2]))
+        compare(here, Path(sys.argv[1]))
+        interrupt(here, Path(sys.argv[1]))

@@ -117,12 +117,12 @@ def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch, calls):
 # Two processes, started by torchrun
 
 
-def launch(task: str, folder: Path, meanwhile=lambda process: None) -> int:
-    """Let two processes do a task of ``members.py`` on CPUs; the exit code of torchrun."""
+def launch(folder: Path, meanwhile) -> int:
+    """Let two processes do what stands in ``members.py``, on CPUs; the exit code of torchrun."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     clean = {name: value for name, value in os.environ.items() if name not in SET}
     clean |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([*torchrun, Path(members.__file__), task, folder], env=clean)
+    process = subprocess.Popen([*torchrun, Path(members.__file__), folder], env=clean)
     try:
         meanwhile(process)
         return process.wait(PATIENCE)
@@ -147,13 +147,26 @@ def alone():
 
 
 @pytest.fixture(scope="module")
-def results(alone, tmp_path_factory):
-    """What each of two processes had in the end."""
+def group(alone, tmp_path_factory):
+    """The folder of two processes that trained both recipes, and then until Ctrl-C; their exit code, and the
+    seconds from the leader's exception to the end of all.
+    """
     folder = tmp_path_factory.mktemp("group")
     for name, (early, _) in alone.items():
         torch.save(early, folder / f"{name}.pt")
-    assert launch("compare", folder) == 0
-    return [torch.load(folder / f"member-{rank}.pt", weights_only=True) for rank in range(2)]
+
+    def interrupt(process):
+        until(lambda: (folder / "trains").exists() or process.poll() is not None, PATIENCE)
+        process.send_signal(signal.SIGINT)
+
+    code = launch(folder, interrupt)
+    return folder, code, time.time() - float((folder / "raised").read_text())
+
+
+@pytest.fixture(scope="module")
+def results(group):
+    """What each of two processes had in the end."""
+    return [torch.load(group[0] / f"member-{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 def matters(name: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -191,15 +204,11 @@ def test_only_the_leader_watches_and_saves_and_all_agree(results):
     assert [member["diverged"] for member in results] == ["the loss is nan by step 2 of 12"] * 2
 
 
-def test_when_the_leader_raises_every_process_ends_within_seconds(tmp_path):
+def test_when_the_leader_raises_every_process_ends_within_seconds(group):
     """At an interrupt the leader still trains to the next row and stops there; the others ignore it."""
-
-    def interrupt(process):
-        until((tmp_path / "trains").exists, PATIENCE)
-        process.send_signal(signal.SIGINT)
-
-    assert launch("interrupt", tmp_path, interrupt) != 0
-    assert time.time() - float((tmp_path / "raised").read_text()) < SECONDS
+    folder, code, seconds = group
+    assert code != 0
+    assert seconds < SECONDS
     for rank in range(2):  # torchrun has waited for both, so no zombie of either is left
         with pytest.raises(ProcessLookupError):
-            os.kill(int((tmp_path / f"{rank}.pid").read_text()), 0)
+            os.kill(int((folder / f"{rank}.pid").read_text()), 0)

@@ -64,10 +64,15 @@ def losses(state):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in state.history]
 
 
-def test_a_resumed_run_ends_with_the_same_bits(recorded):
-    state = train(recorded.spec, resumed(recorded), recorded.data)
+def test_a_resumed_run_ends_with_the_same_bits_and_has_copied_its_tensors(recorded):
+    source = resumed(recorded)
+    before, state = copied(source), start(recorded.spec)
+    state.load_tensors(source.to_tensors())
+    state.step, state.history = 6, list(source.history)
+    train(recorded.spec, state, recorded.data)
     assert equal(state.to_tensors(), recorded.final)
     assert losses(state) == losses(recorded.state)
+    assert equal(source.to_tensors(), before)
 
 
 def test_a_stop_leaves_a_state_that_resumes_with_its_curve_and_falling_rates(recorded):
@@ -83,15 +88,6 @@ def test_a_stop_leaves_a_state_that_resumes_with_its_curve_and_falling_rates(rec
     train(recorded.spec, state, recorded.data)
     assert equal(state.to_tensors(), recorded.final)
     assert losses(state) == losses(recorded.state)
-
-
-def test_loaded_tensors_are_copies(recorded):
-    source = resumed(recorded)
-    before, state = copied(source), start(recorded.spec)
-    state.load_tensors(source.to_tensors())
-    state.step = 6
-    train(recorded.spec, state, recorded.data)
-    assert equal(source.to_tensors(), before)
 
 
 def test_training_is_reproducible_and_leaves_the_global_random_state_alone(recorded):
@@ -111,16 +107,11 @@ def test_rows_and_checkpoints_come_at_their_steps(recorded):
     assert {tuple(row) for row in recorded.rows} == {("step", "loss", "seen", "unseen", "seconds")}
     assert all(a["seconds"] <= b["seconds"] for a, b in zip(recorded.rows, recorded.rows[1:], strict=False))
 
-
-def test_the_last_step_is_always_a_row_and_a_checkpoint():
-    recorded = Recorded("modern", steps=5, evaluate_every=3, checkpoint_every=4)
-    assert [row["step"] for row in recorded.rows] == [3, 5]
-    assert list(recorded.saved) == [4, 5]
-
-
-def test_a_row_scores_the_model_of_its_step(recorded):
     for name, examples in recorded.data.evaluation.items():
         assert recorded.rows[-1][name] == evaluation.all_right(recorded.state.model, examples).mean()
+    shorter = Recorded("modern", steps=5, evaluate_every=3, checkpoint_every=4)
+    assert [row["step"] for row in shorter.rows] == [3, 5]  # the last step is always a row and a checkpoint
+    assert list(shorter.saved) == [4, 5]
 
 
 def test_a_state_of_another_model_is_refused(recorded):
@@ -144,24 +135,18 @@ def test_a_tiny_dataset_is_learnt_by_heart(recipe):
 # What a step reads
 
 
-def test_every_epoch_reads_each_example_once_in_another_order():
+def test_every_epoch_reads_each_example_once_in_another_order_and_no_incomplete_batch():
     steps = [batch_rows(TASK, STEPS, step) for step in range(12)]
     epochs = [np.concatenate(steps[at : at + 4]) for at in (0, 4, 8)]
     for epoch in epochs:
         assert sorted(epoch) == list(range(64))
     assert len({tuple(epoch) for epoch in [*epochs, range(64)]}) == 4
-
-
-def test_an_incomplete_last_batch_is_left_out():
     task, steps = TASK.but(examples=70), STEPS.but(batch=32)
     first, second, third = (batch_rows(task, steps, step) for step in range(3))
     assert len(first) == len(second) == len(third) == 32
     assert not set(first) & set(second)
     assert set(third) & (set(first) | set(second))  # the next epoch
-
-
-def test_a_batch_is_never_larger_than_the_budget():
-    for step in range(2):
+    for step in range(2):  # and none is larger than the budget
         assert sorted(batch_rows(TASK, STEPS.but(batch=1_000), step)) == list(range(64))
 
 
@@ -172,16 +157,10 @@ def test_the_order_follows_from_the_example_seed_and_the_step_alone():
     assert (batch_rows(TASK.but(example_seed=1), STEPS, 9) != late).any()
 
 
-@pytest.mark.parametrize(
-    ("share", "factors"),
-    [(0.0, [1] * 10), (0.2, [1] * 9 + [0.5]), (1.0, [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])],
-)
-def test_rates_stay_and_then_fall_to_zero(share, factors):
-    steps = TrainingSpec(steps=10, decay_share=share)
-    assert [schedule(steps, step) for step in range(10)] == pytest.approx(factors)
-
-
-def test_the_schedule_moves_both_rates(recorded):
+def test_rates_stay_and_then_fall_to_zero_for_both_optimizers(recorded):
+    for share, factors in ((0.0, [1] * 10), (0.2, [1] * 9 + [0.5]), (1.0, np.arange(10, 0, -1) / 10)):
+        steps = TrainingSpec(steps=10, decay_share=share)
+        assert [schedule(steps, step) for step in range(10)] == pytest.approx(factors)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in recorded.state.optimizers]
     last = schedule(recorded.spec.training, 11)
     assert 0 < last < 1
@@ -223,10 +202,9 @@ def test_the_loss_counts_each_answer_token_and_nothing_else(recipe):
 # Divergence
 
 
-@pytest.mark.parametrize(
-    ("checkpoint_every", "message"),
-    [(6, "^the loss is nan by step 2 of 12$"), (1, "^a weight is not finite after step 1 of 12$")],
-)
+@pytest.mark.parametrize(("checkpoint_every", "message"), [
+    (6, "^the loss is nan by step 2 of 12$"), (1, "^a weight is not finite after step 1 of 12$"),
+])  # fmt: skip
 def test_a_loss_that_is_not_finite_stops_the_run(checkpoint_every, message):
     spec, saved, rows = run_of("modern", checkpoint_every=checkpoint_every), [], []
     state = start(spec)
