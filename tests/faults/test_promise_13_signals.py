@@ -23,7 +23,13 @@ from unseen.scales import scale
 from unseen.signals import Terminated
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-both_signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+
+
+def each_signal(*short):
+    """Both signals, or in ``make test`` the one that no other test sends to such a process."""
+    return pytest.mark.parametrize(
+        "number", short if AMOUNT == "short" else CODES, ids=lambda each: each.name
+    )
 
 
 def command(*arguments, runs, **environment):
@@ -39,9 +45,7 @@ def base(steps):
     return spec.but(training=spec.training.but(steps=steps))
 
 
-@pytest.mark.parametrize(
-    ("taken", "code"), [(signal.default_int_handler, -signal.SIGINT), (signal.SIG_IGN, 7)]
-)
+@pytest.mark.parametrize(("taken", "code"), [(signal.default_int_handler, -2), (signal.SIG_IGN, 7)])
 def test_ctrl_c_while_the_libraries_load(tmp_path, promise, taken, code):
     """It ends the command without a page of traceback, unless whoever started it wants Ctrl-C ignored."""
     stub = "import sys\nprint('loading', flush=True)\nsys.stdin.readline()\nsys.exit(7)"
@@ -58,7 +62,7 @@ def test_ctrl_c_while_the_libraries_load(tmp_path, promise, taken, code):
     promise("commands stopped")
 
 
-@both_signals
+@each_signal(signal.SIGINT)
 def test_train(tmp_path, promise, number):
     spec, store = base(20_000), Store(tmp_path / "store")
     process = command("train", "--scale", "smoke", "-p", "steps=20000", runs=tmp_path)
@@ -84,7 +88,7 @@ def serially(spec, root):
     os._exit(0)
 
 
-@both_signals
+@each_signal(*CODES)
 def test_serial_sweeps_at_random_moments(undisturbed, tmp_path, promise, amount, rng, number):
     """In a step, in a checkpoint, in the drawing of data: never is anything but whole states left."""
     for count in range(amount(3, 30, 200)):
@@ -132,9 +136,7 @@ frame([base], executor=Processes(1))
 """
 
 
-@pytest.mark.parametrize(
-    "number", [*CODES] if AMOUNT != "short" else [signal.SIGTERM], ids=lambda number: number.name
-)
+@each_signal(signal.SIGTERM)
 def test_a_notebook_with_worker_processes(tmp_path, promise, number):
     """The signal reaches only the command; kernel and workers are ended by it, with a checkpoint."""
     spec, store = base(20_000), Store(tmp_path / "runs" / "store")
