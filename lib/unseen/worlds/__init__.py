@@ -3,6 +3,7 @@ oracle.
 """
 
 from unseen.worlds.base import Task
+from unseen.worlds.compositions import CompositionSpec
 from unseen.worlds.contexts import ContextSpec
 from unseen.worlds.dialect import DialectSpec
 from unseen.worlds.domains import DomainSpec
@@ -18,6 +19,7 @@ WORLDS: dict[str, type[Task]] = {
     each.world: each
     for each in (
         TaskSpec,
+        CompositionSpec,
         ContextSpec,
         DialectSpec,
         DomainSpec,

@@ -1,6 +1,6 @@
-"""Whole answers of a model: how likely they are, and new ones drawn at random."""
+"""Whole answers of a model: learned, how likely they are, and new ones drawn at random."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -8,10 +8,22 @@ import torch
 from torch import Tensor
 
 from unseen.model import Transformer
+from unseen.runs.store import Store, begun
+from unseen.specs import RunSpec
 from unseen.studies.delia import drawn, nucleus
+from unseen.training import Data, Row, train
 from unseen.worlds.base import Examples
 
 _CHUNK = 512  # examples read at a time
+
+
+def tuned(run: RunSpec, examples: Examples, watch: Callable[[Row], object] = lambda row: None) -> Transformer:
+    """The base of a run tuned as the run says, but on ``examples`` in place of those that its task draws.
+
+    Raises as ``Store.base``, and as ``train``.
+    """
+    run = run.with_task(examples=len(examples))
+    return train(run, begun(run, Store(), "cpu"), Data(None, examples, {}), watch).model
 
 
 def log_probability(logits: Tensor, answers: Tensor, end: int) -> Tensor:
