@@ -8,9 +8,9 @@ answer, and the answer of highest reward is kept.  Learned: a router sees the pr
 Kullback-Leibler divergence of its distribution over teachers from the softmax of their rewards.
 *Ours.* A language is a group of compounds (``worlds.dialect``), with many, some or few rows to learn from; a
 teacher knows most compounds of its own group and some of the others.  The reward is how likely an answer is
-to a judge: the base, tuned on the right answers to some prompts.  The router is a linear map of the base's
-last state before the answer; its target and form were not published.  Arms that the paper lacks: the answer
-that most teachers give; the right answers that the judge learned from, the same annotation without teachers.
+to a judge: the base, tuned on the right answers to some prompts.  The router is a linear map of which tokens
+a prompt has; its target and form were not published.  Arms that the paper lacks: the answer that most
+teachers give; the right answers that the judge learned from, so the same annotation without teachers.
 
     >>> target(np.array([[0.0, 9.0]]), best=True).tolist(), target(np.zeros((1, 2)), best=False).tolist()
     ([[0.0, 1.0]], [[0.5, 0.5]])
@@ -29,13 +29,11 @@ from torch.nn import functional as F
 
 from unseen.evaluation import all_right, greedy_answers
 from unseen.runs.following import followed
-from unseen.runs.store import Store
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import EvaluationSpec, RunSpec
 from unseen.studies.arena import ual
 from unseen.studies.arena.answers import log_probabilities, tuned
-from unseen.studies.arena.choosing import states
 from unseen.studies.delia import base_run, ready
 from unseen.worlds.base import generator
 from unseen.worlds.dialect import DialectSpec, Row
@@ -71,16 +69,14 @@ def target(rewards: np.ndarray, best: bool) -> np.ndarray:
     return softmax(rewards, axis=1)
 
 
-def router(states: np.ndarray, wanted: np.ndarray, updates: int = 300) -> nn.Module:
-    """A linear map from the states of prompts (N, C) to logits over teachers, trained towards ``wanted``
+def router(tokens: np.ndarray, wanted: np.ndarray, updates: int = 300) -> nn.Linear:
+    """A linear map from which tokens prompts have (N, V) to logits over teachers, trained towards ``wanted``
     (N, T) by the Kullback-Leibler divergence.
     """
-    x, y = torch.from_numpy(states).float(), torch.from_numpy(wanted).float()
-    model = nn.Sequential(
-        nn.LayerNorm(x.shape[1], elementwise_affine=False), nn.Linear(x.shape[1], y.shape[1])
-    )
-    nn.init.zeros_(model[1].weight)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+    x, y = (torch.tensor(each, dtype=torch.float32) for each in (tokens, wanted))
+    model = nn.Linear(x.shape[1], y.shape[1])
+    nn.init.zeros_(model.weight)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.03, weight_decay=0.1)
     for _ in range(updates):
         optimizer.zero_grad()
         F.kl_div(model(x).log_softmax(-1), y, reduction="batchmean").backward()
@@ -88,11 +84,11 @@ def router(states: np.ndarray, wanted: np.ndarray, updates: int = 300) -> nn.Mod
     return model
 
 
-def routed(arm: str, group: np.ndarray, reward: np.ndarray, state: np.ndarray, right: np.ndarray, known: int,
+def routed(arm: str, group: np.ndarray, reward: np.ndarray, tokens: np.ndarray, right: np.ndarray, known: int,
            rng: np.random.Generator) -> np.ndarray:  # fmt: skip
     """The teacher (n,) whose answer to each prompt from the ``known`` on is taken.
 
-    Of all prompts: ``group`` (N,), ``reward`` and ``right`` (N, T), ``state`` (N, C).  What a way of routing
+    Of all prompts: ``group`` (N,), ``reward`` and ``right`` (N, T), ``tokens`` (N, V).  What a way of routing
     has to learn it learns from the first ``known``.
     """
     new = slice(known, None)
@@ -105,8 +101,8 @@ def routed(arm: str, group: np.ndarray, reward: np.ndarray, state: np.ndarray, r
         best = [reward[:known][group[:known] == each].mean(0).argmax() for each in range(len(GROUPS))]
         return np.array(best)[group[new]]
     if arm.startswith("learned"):
-        model = router(state[:known], target(reward[:known], arm == "learned-best"))
-        return model(torch.from_numpy(state[new])).argmax(-1).numpy()
+        model = router(tokens[:known], target(reward[:known], arm == "learned-best"))
+        return model(torch.tensor(tokens[new], dtype=torch.float32)).argmax(-1).numpy()
     if arm == "oracle":
         return (right[new] + 0.5 * rng.random((size, teachers))).argmax(1)
     return rng.integers(teachers, size=size)
@@ -116,15 +112,20 @@ def routed(arm: str, group: np.ndarray, reward: np.ndarray, state: np.ndarray, r
 
 
 def student(name: str) -> RunSpec:
-    """The tuning of a student: a third of its ``examples`` is for the judge to learn from, a third for the
-    routers, and a third for the student.
+    """The tuning of a student: of its ``examples`` the judge learns from a quarter, routers from another, and
+    the student from the rest.
     """
     much = amounts("arbitrage", name)
     compounds = len(GROUPS) * much.compounds
-    task = DialectSpec(certain=compounds, shared=0, corrupted=0, examples=3 * compounds * much.rows)
+    task = DialectSpec(certain=compounds, shared=0, corrupted=0, examples=4 * compounds * much.rows)
     run = ual.student(name)
-    training = run.training.but(steps=much.updates, evaluate_every=much.updates)
+    training = run.training.but(steps=much.updates, batch=much.batch, evaluate_every=much.updates)
     return run.but(task=task, training=training, evaluation=EvaluationSpec(much.prompts))
+
+
+def parts(run: RunSpec) -> tuple[int, int]:
+    """The number of the first prompt from which routers learn, and of the first that is routed."""
+    return run.task.examples // 4, run.task.examples // 2
 
 
 def groups(run: RunSpec) -> np.ndarray:
@@ -150,16 +151,16 @@ def follow_pool(run: RunSpec, tell: Tell) -> pd.DataFrame:
     """What every teacher answers to every prompt, and what the judge holds of it, for a worker.
 
     Columns: prompt, teacher (numbers), answer, right, reward (its log probability for the judge, in nats).
-    The judge learned from the first third of the prompts.
+    The judge learned from the first part of the prompts.
     """
     task, rows = run.task, prompts(run)
     examples, tables = task.of_rows(rows), []
-    judge = tuned(run, examples.first(len(rows) // 3))
+    judge = tuned(run, examples.first(parts(run)[0]))
     for teacher, counts in enumerate(knowledge(run)):
         rng = generator(task.rule_seed, f"rows of teacher {teacher}")
         own = task.rows(task.split().seen, np.repeat(np.arange(task.instructions), counts), rng)
         said = replace(examples, answers=greedy_answers(tuned(run, task.of_rows(own)), examples.prompts))
-        answers = [said.texts(at)[1] for at in range(len(rows))]
+        answers = [task.layout.answer(each[:-1]) for each in said.answers]  # one without an end is cut
         tables.append(pd.DataFrame({
             "prompt": range(len(rows)),
             "teacher": teacher,
@@ -172,6 +173,33 @@ def follow_pool(run: RunSpec, tell: Tell) -> pd.DataFrame:
 
 
 # What is measured
+
+
+def teachers(name: str, executor: Executor | None = None) -> pd.DataFrame:
+    """A row per seed, teacher and group, of the prompts that the judge did not learn from.
+
+    Columns: seed, teacher, group, right; and by seed alone, of prompts that some teachers answer rightly and
+    others do not: picked (how often the judge's favourite is right), chance (a random teacher); run.
+    """
+    runs, pools = asked_teachers(name, executor)
+    tables = []
+    for run in runs:
+        pool = pools[run.digest()].query(f"prompt >= {parts(run)[0]}")
+        right, reward = (wide(pool, column) for column in ("right", "reward"))
+        mixed = right.any(1) & ~right.all(1)
+        picked = right[mixed, reward[mixed].argmax(1)].mean()
+        compound = pool["prompt"] % run.task.instructions
+        named = pool.assign(group=np.array(list(GROUPS))[groups(run)[compound]],
+                            teacher=np.array(TEACHERS)[pool["teacher"]])  # fmt: skip
+        table = named.groupby(["teacher", "group"], sort=False, as_index=False)["right"].mean()
+        tables.append(table.assign(seed=run.task.rule_seed, picked=picked, chance=right[mixed].mean(),
+                                   run=run.digest()))  # fmt: skip
+    return pd.concat(tables, ignore_index=True)
+
+
+def wide(pool: pd.DataFrame, column: str) -> np.ndarray:
+    """A column of a pool as prompts by teachers."""
+    return pool.pivot(index="prompt", columns="teacher", values=column).to_numpy()
 
 
 def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
@@ -196,7 +224,7 @@ def asked_teachers(
     ready([base_run(name)], executor)
     runs = [student(name).with_seed(seed) for seed in amounts("arbitrage", name).seeds]
     pools = followed(runs, follow_pool, "arbitrage-pool-1", executor, "ask all teachers")
-    return runs, {run.digest(): pool for run, pool in zip(runs, pools, strict=True)}
+    return runs, {run.digest(): pool.fillna({"answer": ""}) for run, pool in zip(runs, pools, strict=True)}
 
 
 def follow_arm(run: RunSpec, tell: Tell, arm: str, pools: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -215,23 +243,22 @@ def follow_arm(run: RunSpec, tell: Tell, arm: str, pools: Mapping[str, pd.DataFr
 
 def taught(arm: str, run: RunSpec, rows: list[Row], pool: pd.DataFrame) -> tuple[list[Row], int]:
     """The rows that an arm tunes its student on, and how many answers of teachers they took."""
-    third = len(rows) // 3
-    wide = {name: pool.pivot(index="prompt", columns="teacher", values=name).to_numpy() for name in
-            ("answer", "right", "reward")}  # fmt: skip
-    answer, mine, every = wide["answer"], range(2 * third, len(rows)), third * len(TEACHERS)
+    first, new = parts(run)
+    answer, right, reward = (wide(pool, name) for name in ("answer", "right", "reward"))
+    mine, every = range(new, len(rows)), len(TEACHERS) * (len(rows) - new)
     if arm == "gold":
-        return rows[2 * third :], 0
+        return rows[new:], 0
     if arm == "marked":
-        return rows[:third], 0
+        return rows[:first], 0
     if arm == "all":
         return [rows[at]._replace(answer=each) for at in mine for each in answer[at]], every
     if arm == "vote":
         return [rows[at]._replace(answer=pd.Series(answer[at]).mode()[0]) for at in mine], every
-    group = groups(run)[[row.compound for row in rows[third:]]]
-    state = states(Store().base(run), run.task.of_rows(rows[third:]))[:, 0]
+    group = groups(run)[[row.compound for row in rows[first:]]]
+    tokens = np.stack([np.bincount(ids, minlength=len(run.task.layout.vocabulary)) > 0
+                       for ids in run.task.of_rows(rows[first:]).prompts])  # fmt: skip
     rng = generator(run.task.rule_seed, f"routing by {arm}")
-    teacher = routed(
-        arm, group, wide["reward"][third:], state, wide["right"][third:].astype(float), third, rng
-    )
-    calls = {"random": third, "reward": every, "oracle": every}.get(arm, every + third)
+    teacher = routed(arm, group, reward[first:], tokens, right[first:], new - first, rng)
+    learning = 0 if arm in ("random", "reward", "oracle") else len(TEACHERS) * (new - first)
+    calls = every if arm in ("reward", "oracle") else len(mine) + learning
     return [rows[at]._replace(answer=answer[at, one]) for at, one in zip(mine, teacher, strict=True)], calls

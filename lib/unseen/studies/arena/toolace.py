@@ -151,7 +151,7 @@ def learner(name: str) -> RunSpec:
     """The tuning of a scale on some tools; its ``examples`` are the rows of every arm."""
     much, run = amounts("toolace", name), ual.student(name)
     task = CompositionSpec(instructions=much.tools, unseen_instructions=much.held_out, examples=much.rows)
-    training = run.training.but(steps=much.updates, evaluate_every=much.updates)
+    training = run.training.but(steps=much.updates, batch=much.batch, evaluate_every=much.updates)
     return run.but(task=task, training=training, evaluation=EvaluationSpec(much.prompts))
 
 
@@ -237,6 +237,24 @@ def prepared(name: str, executor: Executor | None = None) -> tuple[list[RunSpec]
     runs = [learner(name).with_seed(seed) for seed in amounts("toolace", name).seeds]
     tables = followed(runs, follow_pool, "toolace-pool-1", executor, "write rows")
     return runs, {run.digest(): table for run, table in zip(runs, tables, strict=True)}
+
+
+def checks(name: str, executor: Executor | None = None) -> pd.DataFrame:
+    """A row per seed and check, of the rows of the whole pipeline.
+
+    Columns: seed, check, ``passed wrong`` (the share of wrong rows that it lets through), ``lost right`` (of
+    right rows that it does not), ``wrong among kept``, run.
+    """
+    runs, known = prepared(name, executor)
+    rows = []
+    for run in runs:
+        pool = known[run.digest()].query("tools == 'whole'")
+        good, kept = pool["right"], {"the rules": pool["formed"], "the model": pool["judged"]}
+        kept["both checks"] = pool["formed"] & pool["judged"]
+        rows += [{"seed": run.task.rule_seed, "check": check, "passed wrong": each[~good].mean(),
+                  "lost right": 1 - each[good].mean(), "wrong among kept": 1 - good[each].mean(),
+                  "run": run.digest()} for check, each in kept.items()]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def follow_arm(run: RunSpec, tell: Tell, arm: str, known: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
