@@ -17,6 +17,7 @@ from unseen.objectives import objective_of
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.training import batch_rows, data_of, start, train
 from unseen.worlds import (
+    CompositionSpec,
     ContextSpec,
     DialectSpec,
     DomainSpec,
@@ -47,6 +48,7 @@ TASKS = {
     "domains": DomainSpec(letter_examples=400, algebra_examples=300, list_examples=300),
     "language": LanguageSpec(examples=1_000, names="both"),
     "dialect": DialectSpec(examples=1_000),
+    "compositions": CompositionSpec(examples=1_000),
     "contexts": ContextSpec(examples=1_000),
     "small task": TuningSpec(operations=4, after=True),
     "replay": TuningSpec(ratio=9, diverse="replay"),

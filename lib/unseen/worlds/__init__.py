@@ -19,9 +19,9 @@ WORLDS: dict[str, type[Task]] = {
     each.world: each
     for each in (
         TaskSpec,
-        CompositionSpec,
         ContextSpec,
         DialectSpec,
+        CompositionSpec,
         DomainSpec,
         DrillSpec,
         LanguageSpec,

@@ -1,0 +1,270 @@
+"""Notebook 32: whose answers teach a student, what evolves, which rows are chosen, and what checks see."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from unseen.model import Shape, build
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.studies.arena import answers, arbitrage, toolace
+from unseen.worlds.compositions import (
+    NONE,
+    REFUSED,
+    SHORTENING,
+    SINGLE,
+    CompositionSpec,
+    Tool,
+    evolved,
+    request,
+)
+from unseen.worlds.dialect import DialectSpec
+from unseen.worlds.language import OPERATIONS
+
+MODEL = ModelSpec(layers=1, width=16, heads=2)
+STUDENT = RunSpec(DialectSpec(certain=6, shared=0, corrupted=0, examples=48), MODEL,
+                  TrainingSpec(steps=4, batch=8), EvaluationSpec(24))  # fmt: skip
+TASK = CompositionSpec()
+LEARNER = RunSpec(TASK, MODEL, TrainingSpec(steps=4, batch=8), EvaluationSpec(24))
+
+
+# Tools
+
+
+def test_operations_are_done_one_after_the_other_by_hand():
+    assert Tool(("reverse", "behead")).answer("ABCD") == "CBA"
+    assert Tool(("behead", "reverse")).answer("ABCD") == "DCB"
+    assert Tool(("sort", "next"), "dashed").answer("CAB") == "B-C-D"
+    assert NONE.answer("ABCD") == REFUSED
+
+
+def test_no_order_of_operations_of_a_held_out_tool_is_trained():
+    split = TASK.split()
+    assert (len(split.seen), len(split.unseen)) == (200, 50)
+    assert len(set(split.seen)) == 200
+    assert [tool.operations for tool in split.seen[: len(SINGLE)]] == [(name,) for name in SINGLE]
+    assert not {tool.operations for tool in split.seen} & {tool.operations for tool in split.unseen}
+    assert min(len(tool.operations) for tool in split.unseen) == 2
+    assert TASK.but(rule_seed=1).split() != split
+
+
+def test_evolution_changes_one_thing_and_never_makes_an_impossible_tool():
+    rng, tool, met = np.random.default_rng(0), Tool(("sort",)), set()
+    for _ in range(2_000):
+        new = evolved(tool, rng)
+        assert len(set(new.operations)) == len(new.operations) <= 3
+        assert len(SHORTENING.intersection(new.operations)) < 2
+        assert abs(len(new.operations) - len(tool.operations)) < 2
+        if new.format != tool.format:
+            assert new.operations == tool.operations
+        tool = new
+        met.add((len(tool.operations), bool(tool.format)))
+    assert {depth for depth, _ in met} == {1, 2, 3}
+
+
+def test_every_request_fits_the_layout_and_has_the_right_answer():
+    split, rng = TASK.split(), np.random.default_rng(0)
+    rows = [request(tool, rng) for tool in (*split.seen, *split.unseen, NONE)]
+    examples = toolace.examples_of(rows)
+    for at, made in enumerate(rows):
+        text = made.query.text
+        for name in made.tool.operations:
+            text = OPERATIONS[name](text, "")
+        assert examples.texts(at)[1].replace(" ", "") == made.answer
+        assert text in made.answer.translate(str.maketrans("", "", "-,_+")) or made.tool == NONE
+
+
+# ToolACE
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Says something, and ends its answers now and then."""
+    made = build(MODEL, Shape.of(TASK.layout))
+    made.head.data.normal_(generator=torch.Generator().manual_seed(1))
+    return made
+
+
+def test_complexity_is_the_mean_loss_of_a_token_of_the_answer(model):
+    rows = toolace.written(TASK.split().seen, 20, 0.2, 0.0, np.random.default_rng(0))
+    examples = toolace.examples_of(rows)
+    found, end = toolace.complexity(model, examples), TASK.layout.special("end")
+    for at in range(20):
+        tokens = torch.from_numpy(examples.tokens()[at : at + 1]).long()
+        length = list(examples.answers[at]).index(end) + 1
+        with torch.no_grad():
+            logits = model(tokens[:, :-1])[0, :length].log_softmax(-1)
+        said = torch.from_numpy(examples.answers[at, :length]).long()
+        assert found[at] == pytest.approx(-logits[range(length), said].mean().item(), abs=1e-4)
+
+
+def test_the_window_is_from_what_is_known_to_what_stays_hard():
+    hard = np.array([0.0, 1.0, 2.0, 5.0, 9.0])
+    known, late = hard < 2, hard > 4
+    assert toolace.window(hard, known, late) == (0.5, 7.0)
+    never = np.zeros(5, bool)
+    assert toolace.window(hard, never, never) == (0.0, 9.0)
+
+
+def test_the_rules_pass_every_right_answer_and_no_other_format():
+    rng = np.random.default_rng(0)
+    for tool in (*TASK.split().seen, NONE):
+        made = request(tool, rng)
+        text, answer = made.query.text, made.answer
+        assert toolace.well_formed(tool, text, answer)
+        assert not toolace.well_formed(tool, text, toolace.spoiled(made, True, rng).answer)
+    assert toolace.well_formed(Tool(("sort",)), "CAB", "CCC")  # the form is right, the content is not
+    assert not toolace.well_formed(Tool(("behead",)), "CAB", "CAB")
+    assert not toolace.well_formed(Tool(("sort",)), "CAB", REFUSED)
+
+
+@pytest.mark.parametrize("form", [True, False])
+def test_a_spoiled_row_is_wrong(form):
+    rng = np.random.default_rng(0)
+    rows = [request(tool, rng) for tool in (*TASK.split().seen, NONE)]
+    assert all(map(toolace.right, rows))
+    assert not any(toolace.right(toolace.spoiled(made, form, rng)) for made in rows)
+
+
+def test_agents_write_as_many_wrong_rows_as_they_should():
+    rows = toolace.written(TASK.split().seen, 2_000, 0.1, 0.3, np.random.default_rng(0))
+    assert np.mean([not toolace.right(made) for made in rows]) == pytest.approx(0.3, abs=0.04)
+    assert np.mean([made.tool == NONE for made in rows]) == pytest.approx(0.1, abs=0.03)
+
+
+def test_the_border_errs_least():
+    likely, right = np.array([-5.0, -4.0, -3.0, -2.0, -1.0]), np.array([False, True, False, True, True])
+    errors = [int(((likely >= border) != right).sum()) for border in likely]
+    chosen = toolace.border(likely, right)
+    assert int(((likely >= chosen) != right).sum()) == min(errors)
+    assert (likely >= toolace.border(likely, ~np.zeros(5, bool))).all()
+
+
+def pool(size=900):
+    """Rows that a table describes: a tenth fits no tool, a third is wrong, some of these badly formed."""
+    rng = np.random.default_rng(0)
+    right, fits = rng.random(size) < 0.7, rng.random(size) < 0.9
+    formed = right | (rng.random(size) < 0.6)
+    return pd.DataFrame({"row": range(size), "right": right, "fits": fits, "formed": formed,
+                         "judged": right | (rng.random(size) < 0.5), "hard": rng.random(size),
+                         "known": False, "late": True}).assign(known=lambda t: t["hard"] < 0.4)  # fmt: skip
+
+
+@pytest.mark.parametrize("arm", toolace.ARMS)
+def test_every_pipeline_takes_equal_rows_that_passed_its_checks(arm):
+    table = pool()
+    rows = table.loc[toolace.taken(arm, table, 200, np.random.default_rng(0))]
+    assert len(rows) == 200
+    assert (~rows["fits"]).sum() == (0 if arm == "no refusals" else 20)
+    if arm == "oracle":
+        assert rows["right"].all()
+    elif arm != "unchecked":
+        assert rows["formed"].all()
+        assert arm == "rules" or rows["judged"].all()
+    assert rows["right"].mean() < 1 or arm == "oracle"
+    hard = rows[rows["fits"]]["hard"]
+    if arm == "easy":
+        assert hard.max() < 0.4
+    if arm == "hard":
+        assert hard.min() > 0.6
+    if arm == "whole":
+        assert hard.between(table["hard"][table["known"]].mean() - 0.05, 0.6).all()
+
+
+# Arbitrage
+
+
+def test_a_router_learns_who_is_best_where_the_prompt_says_so():
+    rng = np.random.default_rng(0)
+    kind = rng.integers(3, size=200)
+    tokens = np.eye(3)[kind]
+    rewards = -5 * np.abs(np.arange(3) - kind[:, None]).astype(float)
+    model = arbitrage.router(tokens, arbitrage.target(rewards, best=False))
+    assert model(torch.eye(3)).argmax(-1).tolist() == [0, 1, 2]
+    wanted = torch.from_numpy(arbitrage.target(rewards, best=False)[:1]).float()
+    assert torch.allclose(model(torch.tensor(tokens[:1]).float()).softmax(-1), wanted, atol=0.1)
+
+
+def test_each_way_routes_by_what_it_may_see():
+    group = np.array([0, 1, 2, 0] * 20)
+    reward = np.where(np.arange(4) == group[:, None], 0.0, -9.0)
+    reward[40:] = -reward[40:] - 9.0  # what is rewarded turns over behind what is known
+    right = reward == 0
+    tokens = np.eye(3)[group]
+
+    def route(arm):
+        return arbitrage.routed(arm, group, reward, tokens, right, 40, np.random.default_rng(0))
+
+    assert (route("reward") == reward[40:].argmax(1)).all()
+    assert right[40:][range(40), route("oracle")].all()
+    assert (route("fixed") == group[40:]).all()  # learned from the first 40 alone
+    assert (route("learned") == group[40:]).all()
+    assert (route("learned-best") == group[40:]).all()
+    assert set(route("single")) == {0}  # the commonest group's
+    assert set(route("random")) == {0, 1, 2, 3}
+
+
+def known_pool(run, right):
+    """What four teachers answer: the right answer where ``right`` (N, 4) says so, else nonsense."""
+    rows = arbitrage.prompts(run)
+    lines = [{"prompt": at, "teacher": teacher, "answer": row.answer if right[at, teacher] else "AAAA",
+              "right": right[at, teacher], "reward": float(right[at, teacher])}
+             for at, row in enumerate(rows) for teacher in range(4)]  # fmt: skip
+    return rows, pd.DataFrame(lines)
+
+
+def test_arms_teach_what_they_say_and_count_what_they_ask():
+    right = np.zeros((48, 4), bool)
+    right[:, 3] = True
+    right[::2, 0] = True
+    rows, table = known_pool(STUDENT, right)
+    first, new = arbitrage.parts(STUDENT)
+    assert (first, new) == (12, 24)
+    taught = {arm: arbitrage.taught(arm, STUDENT, rows, table) for arm in arbitrage.ARMS}
+    assert {arm: calls for arm, (_, calls) in taught.items()} == {
+        "single": 24 + 48, "random": 24, "fixed": 24 + 48, "reward": 96, "learned": 24 + 48,
+        "learned-best": 24 + 48, "all": 96, "vote": 96, "marked": 0, "oracle": 96, "gold": 0,
+    }  # fmt: skip
+    for arm, (taken, _) in taught.items():
+        assert len(taken) == {"all": 96, "marked": 12}.get(arm, 24)
+    good = {
+        arm: np.mean([row.answer == row.query.answer for row in taken]) for arm, (taken, _) in taught.items()
+    }
+    assert {good[arm] for arm in ("single", "reward", "oracle", "gold", "marked")} == {1.0}
+    assert 0.2 < good["random"] < 0.7
+    assert good["all"] == pytest.approx(0.375)
+    judged, asked = set(map(id, rows[:first])), set(map(id, taught["gold"][0]))
+    assert not judged & asked
+
+
+def test_teachers_know_most_of_their_own_group_and_the_last_a_little_of_all():
+    counts = np.array([arbitrage.knowledge(STUDENT.with_seed(seed)) for seed in range(200)])
+    group = arbitrage.groups(STUDENT)
+    much = np.array(list(arbitrage.GROUPS.values()))[group]
+    home = group == np.arange(3)[:, None]
+    rich = (counts[:, :3] == much) & (much != arbitrage.POOR)
+    assert rich[:, home].mean() == pytest.approx(arbitrage.AT_HOME, abs=0.05)
+    assert rich[:, ~home].mean() == pytest.approx(arbitrage.ABROAD, abs=0.05)
+    assert (counts[:, 3] == arbitrage.MIDDLING).all()
+
+
+def test_a_base_is_tuned_on_the_rows_that_it_is_given(monkeypatch):
+    monkeypatch.setattr(
+        answers, "begun", lambda run, store, device: __import__("unseen.training").training.start(run)
+    )
+    rows = toolace.written(TASK.split().seen, 40, 0.0, 0.0, np.random.default_rng(0))
+    run = LEARNER.but(
+        training=TrainingSpec(steps=60, batch=40, learning_rate=0.01, matrix_learning_rate=0.01)
+    )
+    before = toolace.complexity(build(MODEL, Shape.of(TASK.layout)), toolace.examples_of(rows)).mean()
+    model = answers.tuned(run, toolace.examples_of(rows))
+    assert toolace.complexity(model, toolace.examples_of(rows)).mean() < 0.7 * before
+
+
+def test_settings_differ_by_scale_in_what_the_table_says():
+    for name in ("smoke", "quick", "full", "paper"):
+        much = arbitrage.amounts("arbitrage", name)
+        run = arbitrage.student(name)
+        assert run.task.examples == 4 * 3 * much.compounds * much.rows
+        assert (run.training.steps, run.training.batch) == (much.updates, much.batch)
+        assert toolace.learner(name).task.examples == toolace.amounts("toolace", name).rows
