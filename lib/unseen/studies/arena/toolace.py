@@ -17,12 +17,13 @@ out or changes one part of the whole pipeline.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from unseen.evaluation import all_right, exact_match, greedy_answers
+from unseen.evaluation import all_right
 from unseen.model import Transformer
 from unseen.runs.following import followed
 from unseen.runs.store import Store
@@ -40,6 +41,7 @@ SPOILED = 0.3  # of the rows that the agents write
 IN_FORM = 0.3  # of the spoiled rows have a wrong form, the others a wrong content
 UNFIT = 0.1  # of the requests fit no tool
 FEW = 12  # tools where there are few: as many as single operations, and one
+KINDS = ("whole", "single", "few")  # of tools that the agents write about
 ARMS = {
     "whole": "the whole pipeline",
     "single": "without evolution: single operations",
@@ -155,16 +157,14 @@ def learner(name: str) -> RunSpec:
     return run.but(task=task, training=training, evaluation=EvaluationSpec(much.prompts))
 
 
-def pools(run: RunSpec) -> dict[str, list[Made]]:
-    """What the agents write, by the tools that it is about: five times the rows of an arm; and ``prior``
-    rows, whose answers are marked.
+def agents(run: RunSpec, kind: str) -> list[Made]:
+    """What the agents write: five times the rows of an arm about all tools (``whole``), about single
+    operations, or about few tools; or twice as many ``prior`` rows, whose answers are marked.
     """
     tools, size = run.task.split().seen, run.task.examples
-    rng = generator(run.task.example_seed, "rows of the agents")
-    few = [tools[at] for at in rng.choice(len(tools), min(FEW, len(tools)), replace=False)]
-    kinds = {"whole": tools, "single": tools[: len(SINGLE)], "few": few}
-    found = {kind: written(chosen, 5 * size, UNFIT, SPOILED, rng) for kind, chosen in kinds.items()}
-    return found | {"prior": written(tools, 2 * size, UNFIT, SPOILED, rng)}
+    rng = generator(run.task.example_seed, f"rows of the agents, {kind}")
+    few = {"single": tools[: len(SINGLE)], "few": [tools[at] for at in rng.permutation(len(tools))[:FEW]]}
+    return written(few.get(kind, tools), (2 if kind == "prior" else 5) * size, UNFIT, SPOILED, rng)
 
 
 def follow_pool(run: RunSpec, tell: Tell) -> pd.DataFrame:
@@ -174,12 +174,12 @@ def follow_pool(run: RunSpec, tell: Tell) -> pd.DataFrame:
     the rules), judged (passes the model that checks), hard (H), known (the base gives this answer), late (the
     base tuned on the prior rows does not).
     """
-    found = pools(run)
-    prior, base, tables = found.pop("prior"), Store().base(run), []
+    prior, base, tables = agents(run, "prior"), Store().base(run), []
     half, good = len(prior) // 2, np.array(list(map(right, prior)))
     judge = tuned(run, examples_of(list(filter(right, prior[:half]))))
     least = border(-complexity(judge, examples_of(prior[half:])), good[half:])
-    for kind, rows in found.items():
+    for kind in KINDS:
+        rows = agents(run, kind)
         examples = examples_of(rows)
         tables.append(pd.DataFrame({
             "tools": kind,
@@ -259,10 +259,11 @@ def checks(name: str, executor: Executor | None = None) -> pd.DataFrame:
 
 def follow_arm(run: RunSpec, tell: Tell, arm: str, known: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Tune the base on the rows that an arm takes, and ask it fresh requests, for a worker."""
-    kind = arm if arm in ("single", "few") else "whole"
+    kind = arm if arm in KINDS else "whole"
     pool, rng = known[run.digest()].query("tools == @kind"), generator(run.task.rule_seed, f"rows of {arm}")
     numbers = taken(arm, pool, run.task.examples, rng)
-    rows = [pools(run)[kind][at] for at in numbers]
+    every = agents(run, kind)
+    rows = [every[at] for at in numbers]
     model = tuned(run, examples_of(rows), lambda row: tell(int(row["step"])))
     line = {"correct": np.mean(list(map(right, rows))), "different": len(set(numbers)),
             "hard": pool.set_index("row")["hard"].loc[numbers].mean(), "run": run.digest()}  # fmt: skip
@@ -275,15 +276,10 @@ def scored(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
     """How a model answers fresh requests for held-out tools, for single operations, and for none."""
     split, size, seed = run.task.split(), run.evaluation.examples, run.evaluation.seed
     kinds = {"held-out tools": split.unseen, "single operations": split.seen[: len(SINGLE)], "unfit": [NONE]}
-    lines, no = [], run.task.layout.ids(REFUSED)[0]
+    lines = []
     for kind, tools in kinds.items():
         asked = run.task.asked(tools, np.arange(size) % len(tools), generator(seed, f"requests, {kind}"))
-        answers = greedy_answers(model, asked.prompts)
-        lines.append(
-            {
-                "asked": kind,
-                "right": exact_match(answers, asked).mean(),
-                "refused": (answers[:, 0] == no).mean(),
-            }
-        )
+        refusals = replace(asked, answers=run.task.layout.answers([REFUSED] * size))
+        lines.append({"asked": kind, "right": all_right(model, asked).mean(),
+                      "refused": all_right(model, refusals).mean()})  # fmt: skip
     return lines
