@@ -7,6 +7,7 @@ from unseen.worlds.contexts import ContextSpec
 from unseen.worlds.dialect import DialectSpec
 from unseen.worlds.domains import DomainSpec
 from unseen.worlds.drills import DrillSpec
+from unseen.worlds.gaps import GapsSpec, RequestsSpec
 from unseen.worlds.language import LanguageSpec
 from unseen.worlds.pool import PoolSpec
 from unseen.worlds.strings import TaskSpec
@@ -22,8 +23,10 @@ WORLDS: dict[str, type[Task]] = {
         DialectSpec,
         DomainSpec,
         DrillSpec,
+        GapsSpec,
         LanguageSpec,
         PoolSpec,
+        RequestsSpec,
         TapeSpec,
         TuningSpec,
     )
