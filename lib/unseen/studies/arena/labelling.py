@@ -31,7 +31,8 @@ ARMS = {
     "balanced": "every operation equally often",
 }
 POOLS = ("even", "long-tailed")
-START, ROUND = 10, 10  # labels at first, labels a round
+START = 10  # labels at first
+FROZEN = ("random", "BALD")  # arms with frozen layers, too
 
 
 def learning(name: str) -> RunSpec:
@@ -52,32 +53,32 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     much = amounts("bald", name)
     ready([base_of(name)], executor)
     runs = [learning(name).with_seed(seed) for seed in much.seeds]
-    ways = [("even", arm, frozen) for frozen in much.frozen for arm in ARMS]
-    ways += [("long-tailed", arm, 0) for arm in ARMS]
+    ways = [(pool, arm, 0) for pool in POOLS for arm in ARMS]
+    ways += [("even", arm, frozen) for frozen in much.frozen for arm in FROZEN]
     tables = []
     for pool, arm, frozen in ways:
-        follow = partial(follow_way, pool=pool, arm=arm, frozen=frozen)
+        follow = partial(follow_way, pool=pool, arm=arm, frozen=frozen, more=much.round)
         tables += followed(
-            runs, follow, f"bald-{pool}-{arm}-{frozen}-1", executor, f"{arm}, {pool}, {frozen}"
+            runs, follow, f"bald-{pool}-{arm}-{frozen}-{much.round}-1", executor, f"{arm}, {pool}, {frozen}"
         )
     return pd.concat(tables, ignore_index=True)
 
 
-def follow_way(run: RunSpec, tell: Tell, pool: str, arm: str, frozen: int) -> pd.DataFrame:
-    """Label and learn, round by round, for a worker."""
+def follow_way(run: RunSpec, tell: Tell, pool: str, arm: str, frozen: int, more: int) -> pd.DataFrame:
+    """Label ``more`` rows a round and learn from all, for a worker."""
     rows, asked = pool_of(run, pool), questions(run)
     prompts, labels = torch.from_numpy(rows.prompts).long(), torch.from_numpy(rows.rule).long()
     taken, base, found = torch.arange(len(rows)) < START, Store().base(run), []
     of_way = {"pool": pool, "arm": arm, "frozen": frozen, "seed": run.task.rule_seed}
     with seeded(run.task.example_seed):
-        for number in range(START, min(run.task.examples, len(rows) - ROUND) + 1, ROUND):
+        for number in range(START, min(run.task.examples, len(rows) - more) + 1, more):
             model = bald.learned(base, prompts[taken], labels[taken], len(OPERATIONS), frozen, run.training)
             counts = torch.bincount(labels[taken], minlength=len(OPERATIONS))
             about = {"missing": int((counts == 0).sum()), "uneven": int(counts.max() - counts.min())}
             found.append({**of_way, "labels": number, "right": right(model, asked), **about})
             tell(number)
             score = bald.wanted(arm, model, prompts, labels, taken).masked_fill(taken, -torch.inf)
-            taken[score.topk(ROUND).indices] = True
+            taken[score.topk(more).indices] = True
     return pd.DataFrame(found).assign(run=run.digest())
 
 

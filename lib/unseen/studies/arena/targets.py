@@ -25,7 +25,7 @@ from unseen.studies.arena.choosing import states
 from unseen.studies.delia import RATE, base_run, ready
 from unseen.training import Data, train
 from unseen.worlds.base import Examples, generator
-from unseen.worlds.gaps import GAPS, OTHER, POOL, GapsSpec, RequestsSpec
+from unseen.worlds.gaps import OTHER, POOL, GapsSpec, RequestsSpec
 from unseen.worlds.language import LONGEST
 
 ARMS = {
@@ -40,12 +40,11 @@ ARMS = {
     "another": "LESS for another gap",
     "plain": "LESS, plain gradients",
     "unnormalised": "LESS, unnormalised",
-    "projected": "LESS, projected",
     "LESS": "LESS",
     "oracle": "the target's own rows",
 }
 WHOLE = ("untuned", "all", "paid")  # arms that choose nothing
-SAME = ("words", "states", "LESS")  # arms that also choose by target's rows in the pool's words
+SAME = ("words", "states", "LESS")  # arms that also choose by target's rows in the pool's words; untrained
 TARGETS = 8  # rows that say what is wanted
 _SCORES = "less-scores-1"
 
@@ -84,8 +83,9 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     ready([base_of(name)], executor)
     runs = [tuning(name).with_seed(seed) for seed in amounts("less", name).seeds]
     scores = followed(runs, follow_scores, _SCORES, executor, "compute influences for")
-    tables = [pd.DataFrame([about(run, arm, table, "same")])
-              for run, table in zip(runs, scores, strict=True) for arm in SAME]  # fmt: skip
+    untrained = [("projected", "other"), *((arm, "same") for arm in SAME)]
+    tables = [pd.DataFrame([about(run, *each[:1], table, *each[1:])])
+              for run, table in zip(runs, scores, strict=True) for each in untrained]  # fmt: skip
     for arm in ARMS:
         tables += followed(runs, partial(follow_arm, arm=arm), f"less-{arm}-1", executor, ARMS[arm])
     return pd.concat(tables, ignore_index=True)
@@ -94,8 +94,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
 def follow_scores(run: RunSpec, tell: Tell) -> pd.DataFrame:
     """A row per row of the pool: operation, own (of the target), long, letters, and what arms choose by."""
     task, rng, base = run.task, generator(run.task.example_seed, "rows of the target"), Store().base(run)
-    queries, gaps = task.candidates(), GapsSpec().gaps
-    other = gaps[(gaps.index(task.target) + 1) % GAPS]
+    queries, other = task.candidates(), task.but(rule_seed=task.rule_seed + 1).target
     wanted = {"LESS": [OTHER], "LESS, same": [POOL], "another": [OTHER, other]}
     asked = {name: [task.asked(rng, *how) for _ in range(TARGETS)] for name, how in wanted.items()}
     rows, targets = task.rows(queries), {name: task.rows(each) for name, each in asked.items()}
