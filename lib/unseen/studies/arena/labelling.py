@@ -69,7 +69,8 @@ def follow_way(run: RunSpec, tell: Tell, pool: str, arm: str, frozen: int, more:
     rows, asked = pool_of(run, pool), questions(run)
     prompts, labels = torch.from_numpy(rows.prompts).long(), torch.from_numpy(rows.rule).long()
     taken, base, found = torch.arange(len(rows)) < START, Store().base(run), []
-    of_way = {"pool": pool, "arm": arm, "frozen": frozen, "seed": run.task.rule_seed}
+    named = f"{arm}, F = {frozen}" if frozen else arm
+    of_way = {"pool": pool, "arm": named, "frozen": frozen, "seed": run.task.rule_seed}
     with seeded(run.task.example_seed):
         for number in range(START, min(run.task.examples, len(rows) - more) + 1, more):
             model = bald.learned(base, prompts[taken], labels[taken], len(OPERATIONS), frozen, run.training)
