@@ -10,9 +10,9 @@ in the ``OTHER`` words.
     ('sort', 'behead', 'swap', 'descend')
     >>> task, rng = RequestsSpec(), np.random.default_rng(0)
     >>> task.target, task.asked(rng, OTHER).content
-    ('sort', 'we must arrange it : GBEB')
+    ('sort', 'GBEB : we must arrange it')
     >>> task.asked(rng, POOL).content
-    'kindly order the text : IFCJ'
+    'IFCJ : kindly order the text'
 """
 
 from dataclasses import replace

@@ -10,7 +10,8 @@ the mean learning rate of the epoch.
 *Ours.* Inner products are exact; ``projected`` has them in random directions, as the paper does.  The target
 is one subtask, so no maximum over subtasks is taken.  All weights are tuned on what was chosen.
 
-    >>> direction(torch.tensor([0.0, 1.0]), torch.zeros(2), torch.ones(2)).round(decimals=2).tolist()
+    >>> update = direction(torch.tensor([0.0, 1.0]), torch.zeros(2), torch.ones(2))
+    >>> [round(each, 3) for each in update.tolist()]
     [0.0, 0.1]
 """
 
