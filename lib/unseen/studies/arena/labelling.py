@@ -32,7 +32,6 @@ ARMS = {
 }
 POOLS = ("even", "long-tailed")
 START = 10  # labels at first
-FROZEN = ("random", "BALD")  # arms with frozen layers, too
 
 
 def learning(name: str) -> RunSpec:
@@ -54,7 +53,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     ready([base_of(name)], executor)
     runs = [learning(name).with_seed(seed) for seed in much.seeds]
     ways = [(pool, arm, 0) for pool in POOLS for arm in ARMS]
-    ways += [("even", arm, frozen) for frozen in much.frozen for arm in FROZEN]
+    ways += [("even", "BALD", frozen) for frozen in much.frozen]
     tables = []
     for pool, arm, frozen in ways:
         follow = partial(follow_way, pool=pool, arm=arm, frozen=frozen, more=much.round)
