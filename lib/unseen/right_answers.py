@@ -385,6 +385,28 @@ def outliers() -> str:
     return "nonsense" if (k_center(rows, 4, 1) >= 97).sum() == 3 else "any"
 
 
+def lone_step() -> float:
+    import torch
+
+    from unseen.studies.arena.less import direction
+
+    return direction(torch.tensor([2.0]), torch.zeros(1), torch.zeros(1)).item()
+
+
+def readings() -> int:
+    from unseen.studies.arena.less import EPOCHS
+
+    return EPOCHS * (2_000 // 20 + 2_000)
+
+
+def disagreeing() -> float:
+    import torch
+
+    from unseen.studies.arena.bald import disagreement
+
+    return disagreement(torch.eye(2)[:, None]).item() / log(2)
+
+
 def smoothed() -> float:
     from unseen.studies.arena.ual import smoothing_of
 

@@ -8,6 +8,7 @@ from unseen.worlds.contexts import ContextSpec
 from unseen.worlds.dialect import DialectSpec
 from unseen.worlds.domains import DomainSpec
 from unseen.worlds.drills import DrillSpec
+from unseen.worlds.gaps import GapsSpec, RequestsSpec
 from unseen.worlds.language import LanguageSpec
 from unseen.worlds.pool import PoolSpec
 from unseen.worlds.strings import TaskSpec
@@ -24,8 +25,10 @@ WORLDS: dict[str, type[Task]] = {
         CompositionSpec,
         DomainSpec,
         DrillSpec,
+        GapsSpec,
         LanguageSpec,
         PoolSpec,
+        RequestsSpec,
         TapeSpec,
         TuningSpec,
     )

@@ -159,18 +159,22 @@ class LanguageSpec(WordTask):
         """The training budget as conversations."""
         rng, rows = generator(self.example_seed, "language"), []
         for _ in range(self.examples):
-            query = at_large(rng, self.names, split)
+            query = self.query(rng, split)
             drawn, before = rng.random(), ()
             if drawn < self.two_turns:
                 same = drawn < self.two_turns / 2
-                before = conversation(query if same else at_large(rng, self.names, split))
+                before = conversation(query if same else self.query(rng, split))
             rows.append((*before, *conversation(query)))
         return rows
+
+    def query(self, rng: np.random.Generator, split: frozenset[Pair]) -> Query:
+        """Any query of pre-training."""
+        return at_large(rng, self.names, split)
 
     def evaluation(self, split: frozenset[Pair], size: int, seed: int) -> dict[str, Examples]:
         """Fresh queries at large of what is trained; of held-out pairs in turn, with their format."""
         seen, unseen = (generator(seed, f"language, {side}") for side in ("seen", "unseen"))
-        known = [conversation(at_large(seen, self.names, split)) for _ in range(size)]
+        known = [conversation(self.query(seen, split)) for _ in range(size)]
         held = [conversation(named(*each, self.names, unseen)) for each in islice(cycle(sorted(split)), size)]
         return {"seen": self.examples_of(known), "unseen": self.examples_of(held)}
 

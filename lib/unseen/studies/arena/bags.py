@@ -1,4 +1,4 @@
-"""Texts as vectors without a model: bags of letter pairs and words, hashed to a fixed width."""
+"""Texts without a model: bags of letter pairs and words, hashed to a fixed width; and BM25."""
 
 import zlib
 from collections.abc import Sequence
@@ -26,3 +26,20 @@ def bags(texts: Sequence[str], width: int = 512) -> np.ndarray:
         words = [zlib.crc32(word.encode()) % width for word in text.split()] if " " in text else []
         row += np.bincount(np.concatenate([places, np.array(words, places.dtype)]), minlength=width)
     return units(found)
+
+
+def bm25(texts: Sequence[str], queries: Sequence[str], k: float = 1.5, b: float = 0.75) -> np.ndarray:
+    """How well (n,) each text fits the words of all queries (Robertson and others, TREC-3, 1994).
+
+    >>> bm25(["sort this", "flip it", "sort it"], ["please flip"]).round(1).tolist()
+    [0.0, 1.0, 0.0]
+    """
+    names = {word: at for at, word in enumerate(sorted(set(" ".join(texts).split())))}
+    counts = np.zeros((len(texts), len(names)))
+    for row, text in zip(counts, texts, strict=True):
+        np.add.at(row, [names[word] for word in text.split()], 1)
+    held, lengths = (counts > 0).sum(0), counts.sum(1, keepdims=True)
+    rarity = np.log(1 + (len(texts) - held + 0.5) / (held + 0.5))
+    weights = rarity * counts * (k + 1) / (counts + k * (1 - b + b * lengths / lengths.mean()))
+    asked = [names[word] for word in " ".join(queries).split() if word in names]
+    return weights[:, asked].sum(1)

@@ -1,0 +1,173 @@
+"""Notebook 31: a base with gaps, LESS's gradients and influences, BALD's disagreement, and who is chosen."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from unseen.model import Shape, build
+from unseen.objectives import loss_of
+from unseen.optim import LowRankAdamW
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.studies.arena import bald, labelling, less, targets
+from unseen.studies.arena.bags import bm25
+from unseen.training import Data, start, train
+from unseen.worlds.gaps import OTHER, GapsSpec, RequestsSpec
+from unseen.worlds.language import OPERATIONS, PHRASES, VERBS
+
+TASK = RequestsSpec(pool=400, examples=20)
+ADAPTER = TrainingSpec(steps=3, batch=4, trains="adapter", learning_rate=3e-3, matrix_learning_rate=0.0)
+RUN = RunSpec(
+    TASK, ModelSpec(layers=2, width=16, heads=2), TrainingSpec(steps=2, batch=4), EvaluationSpec(28)
+)
+
+
+# The world
+
+
+def test_the_base_never_sees_four_letters_of_a_gap_and_sees_them_of_all_others():
+    task, rng = GapsSpec(), np.random.default_rng(0)
+    lengths = {name: set() for name in OPERATIONS}
+    for _ in range(2_000):
+        query = task.query(rng, task.split())
+        lengths[query.operation].add(len(query.text))
+    assert all(lengths[name] == ({3} if name in task.gaps else {3, 4}) for name in OPERATIONS)
+
+
+def test_the_target_shares_neither_verbs_nor_phrases_with_the_pool():
+    rng, pool = np.random.default_rng(1), TASK.candidates()
+    asked = [TASK.asked(rng, OTHER) for _ in range(50)]
+    assert {query.operation for query in asked} == {TASK.target}
+    assert {len(query.text) for query in asked} == {4}
+    assert not {query.verb for query in asked} & {query.verb for query in pool}
+    assert not {query.phrase for query in asked} & {query.phrase for query in pool}
+    assert {query.operation for query in pool} == set(OPERATIONS)
+    assert len({TASK.but(rule_seed=seed).target for seed in range(3)}) == 3
+    assert {VERBS[TASK.target].index(query.verb) for query in asked} == {2}
+    assert all(PHRASES.index(query.phrase) >= 7 for query in asked)
+
+
+def test_more_rows_than_the_pool_has_are_refused():
+    with pytest.raises(ValueError, match=r"RequestsSpec\.examples=500"):
+        RequestsSpec(pool=400, examples=500)
+
+
+# LESS
+
+
+@pytest.fixture(scope="module")
+def tuned():
+    """A model with an adapter that was tuned a little, and the rows of the pool."""
+    run, rows = (
+        RUN.but(training=TrainingSpec(steps=3, batch=4, matrix_learning_rate=0.0)),
+        TASK.rows(TASK.candidates()),
+    )
+    state = start(run)
+    state.model.head.data.normal_(generator=torch.Generator().manual_seed(1))
+    state.optimizers = [LowRankAdamW(state.model, ADAPTER)]
+    train(run, state, Data(None, TASK.training(TASK.split()), {}))
+    for block in state.model.blocks:
+        block.mlp = partial(less._plain, block)
+    return state.model, state.optimizers[0], torch.from_numpy(rows.tokens()).long()
+
+
+def test_the_gradient_of_each_row_is_what_the_adapter_would_step_by(tuned):
+    model, adapter, tokens = tuned
+    found = less.gradients(model, adapter, tokens[:5])
+    for row, gradient in zip(tokens, found, strict=False):
+        model.zero_grad()
+        loss_of(model, row[None]).backward()
+        factors = []
+        for weight, (b, a) in zip(adapter.weights, adapter.pairs, strict=True):
+            whole = weight.grad.flatten(0, -2)
+            factors += [(whole @ a.mT).flatten(), (b.mT @ whole).flatten()]
+        assert torch.allclose(gradient, torch.cat(factors), atol=1e-6)
+
+
+def test_the_direction_is_adams_own_step_but_for_its_correction_of_the_first_steps():
+    weight = torch.nn.Parameter(torch.zeros(3))
+    adam = torch.optim.Adam([weight], lr=1.0)
+    for step in range(1, 2_001):
+        weight.grad = torch.sin(torch.arange(3.0) + step)
+        adam.step()
+    memory, before = adam.state[weight], weight.detach().clone()
+    gradient = torch.tensor([0.3, -2.0, 0.1])
+    expected = less.direction(gradient[None], memory["exp_avg"], memory["exp_avg_sq"])[0]
+    weight.grad = gradient
+    adam.step()
+    step, correction = 2_001, (1 - 0.999**2_001) ** 0.5 / (1 - 0.9**2_001)
+    assert torch.allclose((before - weight).detach(), expected * correction, rtol=1e-4), step
+
+
+def test_a_row_is_closest_to_itself_whatever_its_length():
+    rows = torch.tensor([[1.0, 0.0], [0.0, 2.0], [30.0, 30.0]])
+    assert less.closeness(rows, rows[1:2] * 7).argmax() == 1
+    assert less.closeness(rows, rows[:2]).tolist() == pytest.approx([0.5, 0.5, 2**0.5 / 2])
+
+
+def test_words_find_the_same_words_alone():
+    texts = ["please sort this : ABCD", "flip it : ABCD", "please flip this : AB"]
+    assert bm25(texts, ["now flip : CD"]).argsort()[::-1].tolist()[:1] == [1]  # the shorter one
+    assert (bm25(texts, ["turn the word"]) == 0).all()
+
+
+def test_every_arm_takes_what_it_says_and_the_shuffled_one_the_same_influences():
+    table = pd.DataFrame(
+        {"own": [False] * 400, "long": False, "letters": 4.0, "LESS": np.linspace(0, 1, 400)}
+    )
+    table.loc[:9, ["own", "long"]] = True
+    table.loc[10:29, "own"] = True
+    taken = {arm: targets.chosen(RUN, arm, table) for arm in ("random", "oracle", "LESS", "shuffled", "all")}
+    assert {len(each) for arm, each in taken.items() if arm != "all"} == {20}
+    assert sorted(taken["all"]) == list(range(400))
+    assert set(range(10)) < set(taken["oracle"]) < set(range(30))
+    assert sorted(taken["LESS"]) == list(range(380, 400))
+    assert len(set(taken["shuffled"]) & set(taken["LESS"])) < 8
+    drawn = TASK.rows(TASK.candidates()).where(taken["random"])
+    assert (drawn.prompts == TASK.training(TASK.split()).prompts).all()
+
+
+# BALD
+
+
+def test_passes_that_are_unsure_alike_disagree_by_nothing_and_more_disagreement_tells_more():
+    alike = torch.full((50, 1, 4), 0.25)
+    apart = torch.eye(4).repeat(3, 1)[:, None]
+    between = 0.5 * apart + 0.125
+    values = [bald.disagreement(each).item() for each in (alike, between, apart)]
+    assert values[0] == pytest.approx(0, abs=1e-6)
+    assert values[0] < values[1] < values[2] == pytest.approx(np.log(4))
+
+
+@pytest.mark.parametrize(("frozen", "still"), [(0, []), (1, [0]), (-1, [1])])
+def test_frozen_layers_stay_and_all_others_learn(frozen, still):
+    base = build(RUN.model, Shape.of(TASK.layout))
+    rows = TASK.training(TASK.split())
+    prompts, labels = torch.from_numpy(rows.prompts).long(), torch.from_numpy(rows.rule).long()
+    model = bald.learned(base, prompts, labels, len(OPERATIONS), frozen, RUN.training)
+    same = [torch.equal(one.q, other.q) for one, other in zip(base.blocks, model.body.blocks, strict=True)]
+    assert [at for at, each in enumerate(same) if each] == still
+    assert not torch.equal(base.embedding, model.body.embedding)
+
+
+def test_the_balanced_arm_asks_for_the_classes_without_a_label_first():
+    labels = torch.tensor([0] * 10 + [1] * 10 + [2] * 10)
+    taken = torch.zeros(30, dtype=torch.bool)
+    taken[:4] = True
+    score = bald.wanted("balanced", None, torch.zeros(30, 5), labels, taken).masked_fill(taken, -torch.inf)
+    counts = torch.bincount(labels[score.topk(6).indices], minlength=3)
+    assert counts.tolist() == [0, 3, 3]
+
+
+def test_a_long_tail_keeps_all_of_one_operation_and_little_of_another():
+    even, tail = (np.bincount(labelling.pool_of(RUN, pool).rule, minlength=14) for pool in labelling.POOLS)
+    assert even.sum() == TASK.pool
+    assert (tail == even).sum() >= 1
+    assert sorted(tail / even)[0] < 0.25 < tail.sum() / even.sum() + 0.1
+    assert (tail <= even).all()
+
+
+def test_questions_are_about_all_operations_equally_often():
+    assert set(np.bincount(labelling.questions(RUN).rule)) == {2}
