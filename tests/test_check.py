@@ -1,5 +1,6 @@
 """Exercises: each has its cells, accepts its solution and no usual mistake, and keeps what a reader says."""
 
+import ast
 import json
 import os
 import re
@@ -360,3 +361,33 @@ def test_a_notebook_links_to_its_neighbours_at_its_top_and_end(number):
     cells = BOOKS[names[at]].cells
     for line in (cells[0].source.splitlines()[2], cells[-1].source):
         assert all(f"]({name})" in line for name in around)
+
+
+@pytest.mark.parametrize("name", BOOKS)
+def test_a_notebook_says_its_goals_and_minutes_and_has_two_exercises_and_more(name):
+    top, about = BOOKS[name].cells[0].source, BOOKS[name].metadata["unseen"]
+    for part in ("**The question.** ", "**You will learn**", "**Before this:** "):
+        assert part in top
+    assert f"**Time:** {about['minutes']} minutes" in top
+    number = sum("exercise" in tags(cell) for cell in BOOKS[name].cells)
+    assert number in range(2, 5) or name.startswith("00")
+
+
+def test_the_map_on_the_start_page_has_every_notebook():
+    prose = "\n".join(cell.source for cell in book_of("00").cells)
+    rows = re.findall(r"^\| `(\d\d)\w*`(?: to `(\d\d)`)? \|", prose, re.M)
+    numbers = {f"{n:02}" for first, last in rows for n in range(int(first), int(last or first) + 1)}
+    assert {name[:2] for name in BOOKS} - numbers == {"00"}
+
+
+def test_no_cell_trains_a_model_by_itself():
+    """Only functions do, which `report.measured` does not call at ``show``."""
+
+    def trains(source):
+        body = [each for each in ast.parse(source).body if not isinstance(each, ast.FunctionDef)]
+        calls = [node.func for each in body for node in ast.walk(each) if isinstance(node, ast.Call)]
+        return "train" in [getattr(each, "attr", getattr(each, "id", "")) for each in calls]
+
+    code = [cell.source for book in BOOKS.values() for cell in book.cells if cell.cell_type == "code"]
+    assert [source for source in code if trains(source)] == []
+    assert trains("state = training.train(run, state, data)")  # the check itself

@@ -243,6 +243,8 @@ def test_the_explorer_shows_examples_answers_and_mistakes(study, monkeypatch):
     prompt.value = "flip this in angle format : ABC"
     assert explorer.result["answer"][1] == "<CBA>"
     assert "<CBA>" not in explorer.result._repr_html_(), "what is shown is escaped"
+    prompt.value = "Flip THIs in angle format : ABC"
+    assert explorer.result["answer"].tolist()[:2] == ["flip this in angle format : ABC", "<CBA>"]
     prompt.value = "ABC"
     assert explorer.result["who"].tolist() == ["prompt", "base", "plain tuning", "narrow"]
     prompt.value = "<script> : ABC"

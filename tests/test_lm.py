@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from llamas import write_llama
 from unseen.errors import Explained
@@ -116,6 +117,64 @@ def test_a_part_of_a_file_and_a_lost_shard_are_named(copy):
         load.checked(copy)
 
 
+def test_links_that_lead_nowhere_are_named(copy):
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors").symlink_to("../../blobs/0a1b")
+    with pytest.raises(BadBase, match=r"a link to \.\./\.\./blobs/0a1b, which is not there: copy .*cp -rL"):
+        load.checked(copy)
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize(("form", "what"), [("utf-16", "UTF-16"), ("utf-8-sig", "BOM"), ("ascii", "line 1")])
+def test_a_setting_that_is_no_json_is_named(copy, name, form, what):
+    (copy / name).write_text("{" * (form == "ascii") + (copy / name).read_text(), form)
+    with pytest.raises(BadBase, match=f"{name} cannot be loaded, since it is no JSON in UTF-8: .*{what}"):
+        load.checked(copy)
+
+
+@pytest.mark.parametrize("name", ["quantization_config", "quantization"])
+def test_a_quantised_model_is_refused_by_name_before_any_work(copy, name):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, name: {"quant_method": "gptq", "bits": 4}}))
+    with pytest.raises(BadBase, match=r"quantised \(gptq\).*take the model that it was made from"):
+        load.checked(copy)
+
+
+@pytest.mark.parametrize(("change", "what"), [
+    (lambda name: f"_orig_mod.{name}", r"lm_head\.weight and \d+ more .* it holds _orig_mod\.lm_head"),
+    (lambda name: name.replace("layers.1.", "layers.7."), r"layers\.1\..* more are missing .*layers\.7\."),
+    (lambda name: name.replace("model.norm", "model.last"), r"model\.norm\.weight are .* model\.last"),
+])  # fmt: skip
+def test_weights_that_would_be_drawn_at_random_are_refused_before_any_work(copy, change, what):
+    weights = load_file(copy / "model.safetensors")
+    there = {change(name): weight for name, weight in weights.items()}
+    save_file(there, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BadBase, match=what):
+        load.outline(load.checked(copy))
+
+
+def test_weights_of_another_size_or_not_finite_are_refused(copy):
+    config, weights = (copy / "config.json").read_text(), load_file(copy / "model.safetensors")
+    (copy / "config.json").write_text(json.dumps({**json.loads(config), "vocab_size": 7}))
+    with pytest.raises(BadBase, match=r"lm_head\.weight and 1 more are missing or of another size"):
+        load.outline(load.checked(copy))
+    (copy / "config.json").write_text(config)
+    damaged = {name: math.nan * each for name, each in weights.items()}
+    save_file(damaged, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BadBase, match="numbers that are not finite"):
+        load.load(load.checked(copy), "cpu")
+
+
+def test_how_a_model_usually_generates_changes_no_answer(chatty, tmp_path):
+    folder = shutil.copytree(chatty, tmp_path / "model")
+    odd = {"repetition_penalty": 9.0, "suppress_tokens": [*range(5, 99)], "max_length": 2, "eos_token_id": 1}
+    (folder / "generation_config.json").write_text(json.dumps(odd))
+    models, query = [load.load(each, "cpu") for each in (chatty, folder)], pair("flip this : A", "")[:1]
+    prompts = chat.prompts_of(models[0], [query])
+    usual, same = (chat.answers(model, prompts, 20, unended=True) for model in models)
+    assert usual == same
+
+
 @pytest.mark.parametrize("base", ["{}/config.json", "{}/model.gguf"])
 def test_a_file_is_no_folder(copy, base):
     (copy / "model.gguf").write_bytes(b"GGUF")
@@ -181,9 +240,13 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(llama, monke
 
 
 def test_a_tokenizer_without_end_or_template_is_refused(copy):
-    with pytest.raises(BadBase, match="no chat template"):
+    with pytest.raises(BadBase, match="no chat template;"):
         load.checked(copy, chat=True)
     settings = json.loads((copy / "tokenizer_config.json").read_text())
+    named = {**settings, "chat_template": [{"name": "rag", "template": "x"}]}
+    (copy / "tokenizer_config.json").write_text(json.dumps(named))
+    with pytest.raises(BadBase, match="no chat template, only rag and no default;"):
+        load.checked(copy, chat=True)
     del settings["eos_token"]
     (copy / "tokenizer_config.json").write_text(json.dumps(settings))
     (copy / "special_tokens_map.json").unlink(missing_ok=True)
@@ -388,6 +451,30 @@ def test_a_model_that_writes_what_it_was_trained_on_is_right(bytewise, monkeypat
         said = torch.tensor([ids + right])
         monkeypatch.setattr(bytewise.model, "generate", lambda said=said, **how: said, raising=False)
         assert chat.reply(bytewise, [turns[:1]], 99) == [answer.strip()]
+
+
+def test_a_template_that_writes_the_date_gives_the_same_prompt_on_every_day(bytewise, monkeypatch):
+    template = "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y %f') }}{% endif %}" + tiny.TEMPLATE
+    monkeypatch.setattr(bytewise.tokenizer, "chat_template", template)
+    (prompt,) = chat.prompts_of(bytewise, [pair("q", "")[:1]])
+    assert bytewise.tokenizer.decode(prompt).startswith("26 Jul 2024<|user|>q")
+
+
+@pytest.mark.parametrize("answer", ["A , B .", "it 's", "do n't ! ?"])
+def test_blanks_before_a_sign_are_part_of_an_answer(bytewise, monkeypatch, answer):
+    monkeypatch.setattr(bytewise.tokenizer, "chat_template", tiny.TEMPLATE)
+    for name in ("", "_for_bpe_even_though_it_will_corrupt_output"):
+        monkeypatch.setattr(bytewise.tokenizer, f"clean_up_tokenization_spaces{name}", True)
+    ((ids, right),) = chat.rows_of(bytewise, [pair("q", answer)])
+    monkeypatch.setattr(bytewise.model, "generate", lambda **how: torch.tensor([ids + right]), raising=False)
+    assert chat.reply(bytewise, [pair("q", "")[:1]], 99) == [answer]
+
+
+def test_an_end_that_the_tokenizer_does_not_know_is_passed_over(bytewise, monkeypatch):
+    monkeypatch.setattr(bytewise.tokenizer, "chat_template", tiny.TEMPLATE)
+    usual = chat.rows_of(bytewise, [pair("q", "a")])
+    monkeypatch.setattr(bytewise.model.generation_config, "eos_token_id", 999_999)
+    assert chat.rows_of(bytewise, [pair("q", "a")]) == usual
 
 
 @pytest.mark.parametrize("text", ["x </s> y", "<|user|>", "a<unk>b", "\U000f0000</s>\U000f0001"])

@@ -65,8 +65,11 @@ def test_rows_are_read_however_they_are_divided(rows, content):
     ({"messages": json.dumps([Q, A])}, "a text is read as the JSON that it holds"),
     ({"messages": [{**Q, "content": [{"type": "text", "text": "q", "cache": 1}]}, A]},
      "fields not read: cache; parts of a turn are joined to one text"),
-    ({"messages": [Q, A], "score": float("nan"), "number": int("9" * 4_200)},
-     "fields not read: number, score"),
+    ({"messages": [Q, A], "score": float("nan"), "number": int("9" * 4_200)}, "fields not read: number"),
+    ({"instruction": "q", "input": float("nan"), "output": "a", "system": float("nan"), "tools": "[]"},
+     "messages made of instruction and output"),
+    *(({"prompt": "q", "completion": "a", "label": label},
+       "messages made of completion and prompt; fields not read: label") for label in (True, 3)),
     ({"messages": [Q, {**A, "weight": 1, "tool_calls": [], "name": None}]}, ""),
 ])  # fmt: skip
 def test_forms_that_people_publish_are_read_with_a_note(rows, capsys, row, note):
@@ -100,6 +103,9 @@ def test_what_is_written_is_read_back(tmp_path_factory, rows):
     ("{", "line 2: not JSON .* at line 3, column 1"),
     ("{'messages': []}", "line 2: not JSON .Expecting property name enclosed in double quotes"),
     ("prompt,completion", 'line 2: not JSON .*; expected a row such as {"messages": '),
+    ("prompt,completion\nq,a", "this looks like a table: pandas.read_csv.* writes rows"),
+    ("instruction;input\tä", "looks like a table"), ("[{'messages': []}]", "looks like Python's own"),
+    ('{"instruction": {"0": "q", "1": "r"}, "output": {"0": "a", "1": "b"}}', "line 2: a table by columns"),
     ("[" * 100_000, "line 2: lists in lists, nested too deeply"),
     (json.dumps({"messages": "[" * 100_000}), "line 2: lists in lists, nested too deeply"),
     ("[]", "line 2: messages List should have at least 1 item"),
@@ -107,7 +113,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, rows):
     (f"[{ROW}, 7]", "line 2, item 2: expected a row such as .*, got 7"),
     ('{"messages": []}', "line 2: messages List should have at least 1 item"),
     ('{"messages": "[\'q\']"}', "line 2: its turns are a text that is not JSON .*; use json.dumps"),
-    ('{"messages": ["hi"]}', "line 2: messages 0 Input should be a valid dictionary .*, got 'hi'"),
+    ('{"messages": ["hi"]}', "line 2: messages 0 expected a turn such as {.*}, got 'hi'"),
     ('{"messages": [], "messages": []}', "line 2: the field 'messages' occurs twice"),
     ('{"messages": [{"role": "user", "content": "a", "content": "b"}]}', "line 2: .*'content' occurs"),
     (r'{"messages": [{"role": "user", "content": "a \ud83d"}]}', "line 2: messages 0 content holds half"),
@@ -117,6 +123,10 @@ def test_what_is_written_is_read_back(tmp_path_factory, rows):
         ({"prompt": "q", "chosen": "a"}, "expected a row such as"),
         ({"prompt": "q", "completion": "a", "answer": "b"}, "expected a row such as"),
         ({"question": "q", "context": "c", "answer": "a"}, "expected a row such as"),
+        *(({"instruction": "q", "input": odd, "output": "a"}, "instruction and input must be texts, got ")
+          for odd in (5, {"x": 1}, ["x"])),
+        ({"question": "q", "answer": ["a", "b"]}, "messages 1 expected a turn such as .*, got 'a'"),
+        ({"prompt": "q", "completion": "a", "label": False}, "label=False of the row cannot be kept"),
         ({"messages": [Q, A], "tools": [{}]}, "'tools' is not the text of a turn and would be lost"),
         ({"messages": [Q, A], "weight": 0.5}, "weight=0.5 of the row cannot be kept"),
         ({"instruction": "q", "output": "a", "history": [["q", "a"]]}, "'history' is not the text"),
@@ -162,9 +172,15 @@ def test_bytes_that_are_no_text_and_missing_files_are_refused(tmp_path):
         (tmp_path / "rows.jsonl").write_text(ROW, name)
         with pytest.raises(BadMessages, match=f"jsonl: this is text in {name[:6].upper()}; save it"):
             load(tmp_path / "rows.jsonl")
-    (tmp_path / "rows.jsonl").write_bytes(b"\0" * 9)
-    with pytest.raises(BadMessages, match="this is binary"):
-        load(tmp_path / "rows.jsonl")
+    for content, what in {
+        b"\0" * 9: "this is binary", b"{\\rtf1\\": "formatted text", b"\xff" * 4 + b"\x10\0": "a table in",
+        b"\xef\xbb\xbf<table>": "a web page", ROW.encode() + b"\n\0\0": "line 2 holds a zero byte",
+    }.items():  # fmt: skip
+        (tmp_path / "rows.jsonl").write_bytes(content)
+        with pytest.raises(BadMessages, match=what):
+            load(tmp_path / "rows.jsonl")
+    with pytest.raises(BadMessages, match="a pipe or a device"):
+        load("/dev/null")
     (tmp_path / "rows.jsonl").write_text(f"{ROW}\n{ROW.replace('q', 'é')}", "latin-1")
     with pytest.raises(BadMessages, match=r"jsonl: line 2: byte 0xe9 is not UTF-8"):
         load(tmp_path / "rows.jsonl")

@@ -34,6 +34,8 @@ def test_headless(shared, name):
     outputs = [output for cell in code_cells(target) for output in cell.outputs]
     assert [output for output in outputs if output.output_type == "error"] == []
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+    drawn = [cell for cell in code_cells(target) if "'image/png'" in str(cell.outputs)]
+    assert [cell.source for cell in drawn if len(cell.metadata.get("alt", "")) < 40] == []  # what it shows
     page = target.with_suffix(".html").read_text("utf-8")
     assert "<h1" in page
     assert "success.json" not in page

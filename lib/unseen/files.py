@@ -31,14 +31,16 @@ _FOREIGN = {  # how a file begins that is no text in UTF-8: what it is and what 
     rb"\xff\xfe\0\0|\0\0\xfe\xff|\0\0\0[^\0]|[^\0]\0\0\0": "this is text in UTF-32; save it as UTF-8",
     rb"\xff\xfe|\xfe\xff|[^\0]\0|\0[^\0]": "this is text in UTF-16; save it as UTF-8 (iconv -f UTF-16)",
     rb"\x1f\x8b": "this is compressed (gzip); unpack it first (gunzip)",
-    rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!": "this is compressed; unpack it first",
+    rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!|\x04\x22\x4d\x18": "this is compressed; unpack it first",
     rb"PK\x03\x04|\xd0\xcf\x11\xe0": "this is a workbook (xlsx, ods, xls) or a zip archive; "
     "save the sheet as 'CSV UTF-8', or unpack the archive",
-    rb"PAR1|ARROW1": "this is a table in Parquet or Arrow; write it as text with pandas: "
+    rb"PAR1|ARROW1|\xff\xff\xff\xff": "this is a table in Parquet or Arrow; write it as text with pandas: "
     "to_json(..., orient='records', lines=True) for conversations, to_csv(..., index=False) for a sweep",
     rb"\x80[\x02-\x05]|\x89HDF|SQLite format|%PDF|\x93NUMPY|\0\0": "this is binary; export it as text",
     POINTER: "this is a pointer that git-lfs left; 'git lfs pull' fetches the file",
-    rb"\s*<(!doctype|html|\?xml)": "this is a web page or XML, not the file; download the file itself (raw)",
+    rb"\{\\rtf": "this is formatted text (RTF); save it as plain text in UTF-8",
+    rb"(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml|table)": "this is a web page or XML, not the file; "
+    "download the file itself (raw)",
 }
 
 
@@ -173,7 +175,8 @@ def check_room(root: Path, needed: int = 0) -> None:
 def read(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
     """The bytes of a regular file; raises ``OSError``, and ``ValueError`` for more than ``at_most`` bytes."""
     if not path.is_file():  # opening a pipe would block
-        what = "it is a folder, not a file" if path.is_dir() else "no such file"
+        odd = "it is a folder, not a file" if path.is_dir() else "it is a pipe or a device: give a file"
+        what = odd if path.exists() else "no such file"
         raise FileNotFoundError(errno.ENOENT, what, str(path))
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -191,6 +194,11 @@ def read_text(path: Path, at_most: int = LARGEST_TEXT) -> str:
     for begin, what in _FOREIGN.items():
         if re.match(begin, content, re.DOTALL | re.IGNORECASE):
             raise ValueError(what)
+    if (at := content.find(b"\0")) >= 0:
+        line = content.count(b"\n", 0, at) + 1
+        raise ValueError(
+            f"line {line} holds a zero byte: it is binary, or was damaged; write it again as text"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

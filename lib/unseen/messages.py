@@ -51,8 +51,14 @@ _LOST = {  # fields that say something to a model, and are no text of a turn
     "reasoning", "reasoning_content",
 }  # fmt: skip
 _DEEP = "lists in lists, nested too deeply"
-_EMPTY = (None, False, "", [], {})
+_EMPTY = (None, False, "", "[]", [], {})
 _WEIGHTS = ("weight", "train", "loss")  # of a turn: whether it is learned
+_TURN = '{"role": "user", "content": "..."}'
+_ROWS = ".to_json(..., orient='records', lines=True) writes rows"
+_LIKELY = {  # how a text begins that is no JSON: what it most likely is, and what to do
+    r"[\[{]+\s*'": "Python's own notation: write it by json.dumps",
+    r"[\w\"'-]+[,;\t|][^{}\[\]\n]*(\n|$)": f"a table: pandas.read_csv(...){_ROWS}",
+}
 
 
 class BadMessages(Explained, ValueError):
@@ -150,6 +156,8 @@ def _values(text: str) -> Iterator[tuple[str, Any]]:
             value, at = _JSON.raw_decode(text, begin)
         except json.JSONDecodeError as error:
             why = f"{error.msg} at line {error.lineno}, column {error.colno}"
+            likely = [what for pattern, what in _LIKELY.items() if re.compile(pattern).match(text, begin)]
+            why = f"{why}; this looks like {likely[0]}" if likely else why
             raise ValueError(f"line {line}: not JSON ({why}); expected a row such as {_FORM}") from error
         except (ValueError, RecursionError) as error:
             why = _DEEP if isinstance(error, RecursionError) else error
@@ -174,8 +182,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-# Numbers are named in errors, never used: of a longer one than Python reads, the first digits suffice.
-_JSON = json.JSONDecoder(object_pairs_hook=_once, parse_int=lambda digits: int(digits[:4_000]))
+# Numbers are named in errors, never used: of a longer one than Python reads, the first digits suffice; NaN is
+# a missing value, as pandas writes it.
+_JSON = json.JSONDecoder(
+    object_pairs_hook=_once, parse_int=lambda digits: int(digits[:4_000]), parse_constant=lambda name: None
+)
 
 
 def _note(info: ValidationInfo, what: str, which: str = "") -> None:
@@ -217,7 +228,9 @@ class _Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _nothing_lost(cls, part: Any) -> Any:
-        for name, value in part.items() if isinstance(part, dict) else ():
+        if not isinstance(part, dict):
+            raise ValueError(f"expected a turn such as {_TURN}, got {short(part)}")
+        for name, value in part.items():
             if value not in _EMPTY and (name in _LOST or (name, cls) == ("name", _Turn)):
                 raise ValueError(
                     f"{name!r} is not the text of a turn and would be lost; remove it or the row"
@@ -232,7 +245,8 @@ class _Part(BaseModel):
         return self
 
     def _learned(self, learned: bool, what: str) -> None:
-        for name in _WEIGHTS:
+        preferred = isinstance(self.model_extra.get("label"), bool)  # or not, as in rows for KTO
+        for name in (*_WEIGHTS, *["label"] * preferred):
             given = self.model_extra.get(name)
             if given is not None and given != learned:
                 why = "the last turn of a row is learned, with weight 1, and no other"
@@ -258,6 +272,8 @@ class _Row(_Part):
         row = {"messages": row} if isinstance(row, list) else row
         if not isinstance(row, dict):
             raise ValueError(f"expected a row such as {_FORM}, got {short(row)}")
+        if row and all(isinstance(column, dict) and "0" in column for column in row.values()):
+            raise ValueError(f"a table by columns, as pandas writes it; {_ROWS}")
         queries = [name for name in _QUERIES if row.get(name) not in (None, "", [])]
         answers = [name for name in _ANSWERS if row.get(name) is not None]
         turns = next((name for name in _TURNS if row.get(name) is not None), None)
@@ -268,7 +284,10 @@ class _Row(_Part):
                 found = _held(found)
         elif len(answers) == 1 and (len(queries) == 1 or queries in _JOINED):
             read = {*queries, *answers}
-            query = row[queries[0]] if len(queries) == 1 else "\n".join(f"{row[name]}" for name in queries)
+            texts = [row[name] for name in queries]
+            if len(texts) > 1 and (odd := [text for text in texts if not isinstance(text, str)]):
+                raise ValueError(f"{' and '.join(queries)} must be texts, got {short(odd[0])}")
+            query = texts[0] if len(texts) == 1 else "\n".join(texts)
             found = [*_turns("user", query), *_turns("assistant", row[answers[0]])]
         else:
             raise ValueError(f"expected a row such as {_FORM}, got {short(row)}")

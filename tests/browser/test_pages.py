@@ -1,10 +1,12 @@
 """The pages on a phone and on a desk, offline: the models answer, no host is asked, all can be read."""
 
 import pytest
+from nbformat.v4 import new_markdown_cell, new_notebook
 
-from unseen.files import project_folder
+from unseen.files import project_folder, read_text, write
 from unseen.headless import run_notebook
 from unseen.pages import links, write_pages
+from unseen.pages import page as page_of
 from unseen.report import write_report
 
 NAMES = ["00_start_here", "10_diversity_threshold"]
@@ -90,3 +92,15 @@ def test_every_page_can_be_read(page, folder, asked, name, pictures):
         for node in each["nodes"]
     ]
     assert faults == []
+
+
+def test_the_readme_is_two_screens(browser, runs_of_all):
+    book = new_notebook(cells=[new_markdown_cell(read_text(project_folder() / "README.md"))])
+    base = f"<head><base href='{project_folder().as_uri()}/'>"
+    write(runs_of_all / "readme.html", page_of(book, "unseen").replace("<head>", base))
+    window = browser.new_page(viewport={"width": 1280, "height": 800})
+    window.goto((runs_of_all / "readme.html").as_uri())
+    loaded = "[...document.images].map(image => image.naturalWidth > 0)"
+    assert window.evaluate(loaded) == [True, True]
+    assert window.evaluate("document.documentElement.scrollHeight") <= 2 * 800
+    window.close()

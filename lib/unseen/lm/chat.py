@@ -17,6 +17,7 @@ Row = tuple[list[int], list[int]]  # token ids of a prompt and of its answer, th
 _ESCAPE, _FIRST = "\U000f0000", 0xF0001  # of signs for the text of a control token
 _ANSWER = 2 * _ESCAPE  # where an answer will stand
 _PAUSE = 15  # seconds between two lines of progress
+_DATED = "{% macro strftime_now(form) %}26 Jul 2024{% endmacro %}\n"  # no answer may depend on the day
 
 
 def unhurried(say: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -50,7 +51,7 @@ def rows_of(loaded: Loaded, conversations: Sequence[Conversation]) -> list[Row]:
 def _rows(loaded: Loaded, conversations: Sequence[Conversation]) -> list[Row]:
     """The rows, each answer such that a model that writes it has written the last turn's content."""
     prompts, written = [], []
-    stop = _either(loaded.tokenizer.convert_ids_to_tokens(ends(loaded)))
+    stop = _either([text for text in loaded.tokenizer.convert_ids_to_tokens(ends(loaded)) if text])
     unseen = _either(_control(loaded))
     for turns in _escaped(loaded, conversations):
         prompt, right, whole = _opened(loaded, turns[:-1]), turns[-1].content, _text(loaded, turns, False)
@@ -161,6 +162,7 @@ def answers(
     sampled = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
     how = {"max_new_tokens": new_tokens, "pad_token_id": loaded.pad, "eos_token_id": ends(loaded)}
     config = GenerationConfig(**how, **(sampled if temperature else {"do_sample": False}))
+    spoken = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     found: dict[int, str] = {}
     loaded.model.eval()
@@ -172,7 +174,7 @@ def answers(
             written = loaded.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
             for i, answer in zip(chosen, written[:, ids.shape[1] :].tolist(), strict=True):
                 if (at := _end(loaded, answer)) is not None or unended:
-                    found[i] = loaded.tokenizer.decode(answer[:at], skip_special_tokens=True).strip()
+                    found[i] = loaded.tokenizer.decode(answer[:at], **spoken).strip()
             if say:
                 say(f"{min(begin + at_once, len(order)):,} of {len(order):,} answers")
     return [found.get(i) for i in range(len(prompts))]
@@ -193,9 +195,10 @@ def _opened(loaded: Loaded, turns: Conversation) -> str:
 
 
 def _text(loaded: Loaded, turns: Conversation, prompts: bool) -> str:
-    messages = [turn._asdict() for turn in turns]
+    messages, how = [turn._asdict() for turn in turns], {"tokenize": False, "add_generation_prompt": prompts}
     try:
-        return loaded.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompts)
+        how["chat_template"] = _DATED + loaded.tokenizer.get_chat_template()
+        return loaded.tokenizer.apply_chat_template(messages, **how)
     except Exception as error:  # a template is a program in the folder: it may raise anything
         raise BadBase(f"the chat template of this model refuses a conversation: {brief(error)}") from error
 

@@ -5,6 +5,7 @@ Nothing is downloaded, no code in the folder runs, and weights are read from saf
 """
 
 import hashlib
+import json
 import math
 import os
 import time
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from unseen.errors import Explained
-from unseen.files import LARGEST_TEXT, POINTER, absolute, brief, hash_of, read_json, runs_folder
+from unseen.files import LARGEST_TEXT, POINTER, absolute, brief, hash_of, read_json, read_text, runs_folder
 from unseen.model import seeded
 from unseen.process_group import best_device
 
@@ -107,8 +108,11 @@ def checked(folder: str | Path, chat: bool = False, device: str = "") -> Path:
     tokenizer = read_local("AutoTokenizer", folder)
     if tokenizer.eos_token_id is None:
         raise BadBase(f"{folder}: its tokenizer has no end token, so no answer could end")
-    if chat and not tokenizer.chat_template:
-        raise BadBase(f"{folder}: its tokenizer has no chat template; a model that was tuned to chat has one")
+    template = tokenizer.chat_template
+    if chat and not (template.get("default") if isinstance(template, dict) else template):
+        others = f", only {', '.join(template)} and no default" if template else ""
+        why = f"its tokenizer has no chat template{others}; a model that was tuned to chat has one"
+        raise BadBase(f"{folder}: {why}")
     _left_to_right(folder)
     device = device or best_device()
     takes, free = memory_needed(folder, device) / 2**30, memory_free(device) / 2**30
@@ -130,11 +134,21 @@ def _folder(given: str) -> Path:
         how += f"hf download {given} --local-dir FOLDER, then base=FOLDER"
         how *= given.count("/") == 1 and given[0] not in "./~"
         raise BadBase(f"base={str(folder)!r}: no such folder, and nothing is downloaded{how}")
+    for path in folder.iterdir():
+        if path.is_symlink() and not path.exists():
+            how = "copy the folder with what its links lead to (cp -rL, rsync -L)"
+            raise BadBase(f"{path} is a link to {os.readlink(path)}, which is not there: {how}")
     if not (folder / "config.json").is_file():
         raise BadBase(f"{folder} holds no config.json, so it is not the folder of a model{_instead(folder)}")
     for path in _deciding(folder):
         if path.stat().st_size < 1_000 and path.read_bytes().startswith(POINTER):
             raise BadBase(f"{path} is a pointer of git-lfs, not the file: run 'git lfs pull' in {folder}")
+    for path in folder.glob("*config.json"):  # of some of them transformers ignores one that is broken
+        try:
+            read_text(path)
+            json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadBase(f"{path} cannot be loaded, since it is no JSON in UTF-8: {brief(error)}") from error
     return folder
 
 
@@ -185,8 +199,14 @@ def weights_of(folder: Path) -> list[Path]:
 
 
 def _left_to_right(folder: Path) -> None:
-    """Raise ``BadBase`` for the configuration of a model that does not read from left to right."""
+    """Raise ``BadBase`` for the configuration of a model that is quantised, or does not read from left to
+    right.
+    """
     config = read_local("AutoConfig", folder)
+    if packed := getattr(config, "quantization_config", None) or getattr(config, "quantization", None):
+        how = packed.get("quant_method", "") if isinstance(packed, dict) else ""
+        why = f"its weights are quantised{f' ({how})' * bool(how)}, and an adapter is tuned on whole ones"
+        raise BadBase(f"{folder}: {why}: take the model that it was made from")
     from transformers.models.auto import modeling_auto as auto
 
     kind = config.model_type
@@ -295,6 +315,8 @@ def load(folder: Path, device: str = "", quick: bool = False) -> Loaded:
     ids = torch.tensor([[2, 3, 4, 5], [2, 3, 4, 6]], device=device)
     with torch.no_grad():
         one, other = loaded.model.to(device).eval()(input_ids=ids).logits[:, :3].float()
+    if not one.isfinite().all():
+        raise BadBase(f"{folder}: this model gives numbers that are not finite; its weights are damaged")
     if (one - other).abs().max() > torch.finfo(kind).eps ** 0.5 * one.std():
         raise BadBase(f"{folder}: this model reads tokens that come later; a base must be causal")
     return loaded
@@ -315,8 +337,18 @@ def outline(folder: Path) -> Loaded:
 
 
 def _read(folder: Path, device: str, **options: Any) -> Loaded:
+    """Model and tokenizer; of how the model usually generates only its end tokens are kept."""
     tokenizer = read_local("AutoTokenizer", folder)
-    model = read_local("AutoModelForCausalLM", folder, use_safetensors=True, **options)
+    options |= {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, found = read_local("AutoModelForCausalLM", folder, **options)
+    odd = sorted([*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])])
+    if odd:
+        what = f"{odd[0]} and {len(odd) - 1:,} more" if len(odd) > 1 else odd[0]
+        there = f"; it holds {min(found['unexpected_keys'])} instead" if found["unexpected_keys"] else ""
+        why = f"its weights are not those of its config.json: {what} are missing or of another size{there}"
+        raise BadBase(f"{folder}: {why}; save the whole model by its own save_pretrained()")
+    own = model.generation_config  # ``generate`` would add its penalties
+    model.generation_config = type(own)(eos_token_id=own.eos_token_id)
     return Loaded(model, tokenizer, device)
 
 

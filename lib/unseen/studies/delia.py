@@ -369,7 +369,8 @@ def answers(models: Mapping[str, Transformer], run: RunSpec, text: str) -> pd.Da
     layout = run.task.layout
     if not text.strip():
         raise ValueError("the prompt is empty; for example:  please flip this in the <sep> format : ABCD")
-    layout.ids(text)  # so that an unknown word is named as it was typed
+    text = re.sub("[A-Z]*[a-z][A-Za-z]*", lambda word: word[0].lower(), text)  # of words, not of inputs
+    layout.ids(text)  # names an unknown word
     prompt = layout.prompts([f"{text}="])
     if long := [part for part in re.findall(rf"[{LETTERS}]+", text) if len(part) > LONGEST]:
         raise ValueError(
@@ -401,11 +402,13 @@ def explorer(methods: Sequence[Method], store: Store) -> Explorer | None:
         """Another example replaces one's own prompt."""
         return {"prompt": ""}
 
+    wide = ipw.Layout(width="42em", max_width="100%")
+    hint = f"words as in the examples, an input of at most {LONGEST} letters, {LETTERS[0]} to {LETTERS[-1]}"
     return explore(
         answer,
         [],
         {"kind": cleared, "number": cleared},
         kind=ipw.Dropdown(options=KINDS, description="example"),
         number=ipw.BoundedIntText(1, 1, 1_000, description="number", tooltip="1 to 1,000"),
-        prompt=ipw.Text(description="or your own", layout=ipw.Layout(width="42em", max_width="100%")),
+        prompt=ipw.Text(description="or your own", tooltip=hint, layout=wide),
     )
