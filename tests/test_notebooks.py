@@ -7,8 +7,9 @@ import sys
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
-from unseen.files import project_folder
+from kernels import fork_kernels
 from unseen.headless import notebooks, run_notebook
 from unseen.runs.store import Store
 
@@ -19,6 +20,7 @@ def shared(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs").resolve()))
         patch.setenv("OMP_NUM_THREADS", "1")  # two kernels on two cores wait for each other's threads
+        fork_kernels(patch)
         yield
 
 
@@ -42,11 +44,15 @@ def test_headless(shared, name):
     assert not (Store().root.parent / "answers.json").exists()  # no exercise is done by running all cells
 
 
-def test_nbval(shared):
-    """As in JupyterLab: without injected parameters, with widgets."""
+def test_nbval(shared, tmp_path):
+    """As in JupyterLab: without injected parameters, with widgets; in one kernel, emptied before each."""
+    cells = [cell for path in notebooks() for cell in [new_code_cell("%reset -f"), *code_cells(path)]]
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number}"
+    nbformat.write(new_notebook(cells=cells), tmp_path / "all.ipynb")
     options = ["-m", "pytest", "--nbval-lax", "-o", "addopts=", "-p", "no:cacheprovider", "-q"]
     done = subprocess.run(
-        [sys.executable, *options, *notebooks()], cwd=project_folder(), capture_output=True, text=True
+        [sys.executable, *options, tmp_path / "all.ipynb"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout[-8_000:]
-    assert re.search(rf"^{sum(len(code_cells(path)) for path in notebooks())} passed", done.stdout, re.M)
+    assert re.search(rf"^{len(cells)} passed", done.stdout, re.M)

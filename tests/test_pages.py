@@ -49,13 +49,16 @@ def executed(name):
     return new_notebook(cells=cells, metadata={"unseen": about})
 
 
-@pytest.fixture
-def folder(runs):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """The folder of pages of two notebooks."""
+    runs = tmp_path_factory.mktemp("runs")
+    (runs / "show").mkdir()
     for name in NAMES:
-        (runs / "show").mkdir(parents=True, exist_ok=True)
         nbformat.write(executed(name), runs / "show" / f"{name}.ipynb")
-    return pages.write_pages("show", NAMES).parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNSEEN_RUNS", str(runs))
+        return pages.write_pages("show", NAMES).parent
 
 
 def loaded(page):
@@ -72,10 +75,8 @@ def test_no_page_asks_another_host(folder):
         assert all((folder / target).is_file() for target in here), here
         assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
         assert "application/vnd.jupyter" not in text
-    assert set(loaded((folder / "index.html").read_text("utf-8"))) == {
-        "models.js",
-        *(f"{name}.png" for name in NAMES),
-    }
+    first = loaded((folder / "index.html").read_text("utf-8"))
+    assert set(first) == {"models.js", *(f"{name}.png" for name in NAMES)}
 
 
 def test_a_page_links_to_its_neighbours_and_folds_what_is_no_prose(folder):
@@ -165,19 +166,23 @@ def test_the_logits_of_the_page_are_those_of_pytorch():
             np.testing.assert_allclose(mine, theirs[: len(mine)], atol=1e-3)
 
 
+TYPED = [("ca", "dog", "onecatnaps"), ("cat", "dogs", "onecatnaps"), ("cat", "dog", "one catnap")]
+
+
 @needs_node
-@pytest.mark.parametrize(
-    "typed", [("ca", "dog", "onecatnaps"), ("cat", "dogs", "onecatnaps"), ("cat", "dog", "one catnap")]
-)
-def test_the_page_refuses_what_the_layout_refuses(typed):
-    with pytest.raises(ValueError, match=":") as refused:
-        load_demo().layout.prompt(Rule(*typed[:2]), typed[2])
-    parts = json.dumps(list(zip(("pattern", "replacement", "input"), typed, strict=True)))
-    problems = said(
-        f"const why = {parts}.map(([part, text]) => Unseen.problem(MODELS[0], part, text));"
-        "console.log(JSON.stringify(why.filter((each) => each)));"
+def test_the_page_refuses_what_the_layout_refuses():
+    refusals, layout = [], load_demo().layout
+    for pattern, replacement, text in TYPED:
+        with pytest.raises(ValueError, match=":") as refused:
+            layout.prompt(Rule(pattern, replacement), text)
+        refusals.append([str(refused.value)])
+    names = json.dumps(["pattern", "replacement", "input"])
+    found = said(
+        f"const names = {names}, problem = (text, i) => Unseen.problem(MODELS[0], names[i], text);"
+        f"const why = {json.dumps(TYPED)}.map((typed) => typed.map(problem).filter((each) => each));"
+        "console.log(JSON.stringify(why));"
     )
-    assert problems == [str(refused.value)]
+    assert found == refusals
 
 
 @needs_node
@@ -189,9 +194,8 @@ def test_the_examples_of_the_page_show_what_their_headings_say():
         rules = [rule.split() for rule in re.findall(r'data-rule="(\w.*?)"', part)]
         prompts = demo.layout.prompts([demo.layout.prompt(Rule(x, y), z) for x, y, z in rules])
         answers = [demo.layout.answer(ids) for ids in greedy_answers(good, prompts)]
-        assert [answer == Rule(x, y).apply(z) for answer, (x, y, z) in zip(answers, rules, strict=True)] == [
-            expected
-        ] * len(rules)
+        right = [answer == Rule(x, y).apply(z) for answer, (x, y, z) in zip(answers, rules, strict=True)]
+        assert right == [expected] * len(rules)
         assert [z.count(x) == 1 for x, _, z in rules] == [expected] * len(rules)
 
 
@@ -229,13 +233,9 @@ def test_a_working_copy_follows_its_notebook_until_a_person_changes_it(runs, ori
     edit(original, "third")
     assert pages.copies("lab", [original])[1] == ["00_start_here"]
     assert sources(copy) == ["mine"]
-
-
-def test_a_working_copy_that_is_no_notebook_is_left_alone(runs, original):
-    folder, _ = pages.copies("lab", [original])
-    (folder / original.name).write_text("half a file")
+    copy.write_text("half a file")
     assert pages.copies("lab", [original])[1] == ["00_start_here"]
-    assert (folder / original.name).read_text() == "half a file"
+    assert copy.read_text() == "half a file"
 
 
 def test_lab_prints_the_first_copy_and_names_those_that_are_kept(runs, original, monkeypatch, capsys):

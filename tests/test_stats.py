@@ -14,17 +14,12 @@ from curves import SIZES, results, step_at
 from unseen.stats import NoThreshold, Threshold, crosses, fit_threshold, half_width, interval
 
 
-@pytest.mark.parametrize(
-    ("values", "place"),
-    [([0.0, 1, 1], 1), ([-1, 0, -1], 10), ([-1, 1, -1], 10**0.5), ([-1, -1, 3], 10**1.25)],
-)
-def test_on_a_log_axis_the_first_rise_counts(values, place):
-    assert crosses(np.array([1, 10, 100]), np.array(values)) == pytest.approx(place)
-
-
-@pytest.mark.parametrize("values", [[-1, -1], [math.nan, math.nan], [-1, math.nan]])
-def test_what_never_rises_has_no_place(values):
-    assert math.isnan(crosses(np.array([1, 10]), np.array(values)))
+def test_on_a_log_axis_the_first_rise_counts_and_what_never_rises_has_no_place():
+    rises = {(0.0, 1, 1): 1, (-1, 0, -1): 10, (-1, 1, -1): 10**0.5, (-1, -1, 3): 10**1.25}
+    for values, place in rises.items():
+        assert crosses(np.array([1, 10, 100]), np.array(values)) == pytest.approx(place)
+    for values in ((-1, -1), (math.nan, math.nan), (-1, math.nan)):
+        assert math.isnan(crosses(np.array([1, 10]), np.array(values)))
 
 
 def test_variances_add_with_the_degrees_of_freedom_they_have():
@@ -72,19 +67,14 @@ def test_a_cliff_lies_between_its_neighbours(at):
     assert found.steepness <= 30.01
 
 
-@pytest.mark.parametrize(
-    ("curve", "how"),
-    [
-        (lambda size: 0.5, "from 0.50 to 0.50"),
-        (lambda size: 1.0, "from 1.00 to 1.00"),
-        (step_at(180, top=0.4), "from 0.00 to 0.40"),
-        (lambda size: step_at(180)(180**2 / size), "from 1.00 to 0.00"),
-    ],
-)
+@pytest.mark.parametrize(("curve", "how"), [
+    (lambda size: 0.5, "from 0.50 to 0.50"), (lambda size: 1.0, "from 1.00 to 1.00"),
+    (step_at(180, top=0.4), "from 0.00 to 0.40"),
+    (lambda size: step_at(180)(180**2 / size), "from 1.00 to 0.00"),
+])  # fmt: skip
 def test_what_does_not_step_is_refused_with_how_it_runs(curve, how):
-    with pytest.raises(
-        NoThreshold, match=f"unseen curve does not pass from below to above one half: it runs {how}"
-    ):
+    refused = f"unseen curve does not pass from below to above one half: it runs {how}"
+    with pytest.raises(NoThreshold, match=refused):
         fit_threshold(results(curve))
     with pytest.raises(NoThreshold, match="there are no rows"):
         fit_threshold(results(curve).query("split == 'seen'"))

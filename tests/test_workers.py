@@ -59,14 +59,11 @@ def test_serial_continues_after_a_failed_run(capfd):
 # The loop behind all executors
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "expected"),
-    [
-        (["held", "done", "done"], "held, second done, done"),  # it waits behind the others
-        (["lost", "done", "done"], "lost, done, second done"),  # it starts again before the others
-        (["lost", "lost", "lost", "done"], "lost, lost, failed, second done"),
-    ],
-)
+@pytest.mark.parametrize(("outcomes", "expected"), [
+    (["held", "done", "done"], "held, second done, done"),  # it waits behind the others
+    (["lost", "done", "done"], "lost, done, second done"),  # it starts again before the others
+    (["lost", "lost", "lost", "done"], "lost, lost, failed, second done"),
+])  # fmt: skip
 def test_what_ends_a_run_decides_when_it_is_tried_again(monkeypatch, outcomes, expected):
     monkeypatch.setattr(workers, "AGAIN", 0.0)
     started, said, outcomes = [], [], list(outcomes)
@@ -107,21 +104,14 @@ def test_every_run_ends_and_no_worker_stays(lived):
     assert multiprocessing.active_children() == []
     assert reports.story(DEADLY) == "started lost started failed"
     assert reports.story(WRONG) == "started failed"  # an error is not tried again
-    reasons = {
-        DEADLY.digest(): "its worker died (exit code 7), try 2 of 2",
-        WRONG.digest(): "ValueError: one bad run",
-    }
-    assert reports.failed == reasons
+    died, raised = "its worker died (exit code 7), try 2 of 2", "ValueError: one bad run"
+    assert reports.failed == {DEADLY.digest(): died, WRONG.digest(): raised}
 
 
-def test_a_run_is_not_harmed_by_what_happens_to_others(lived):
+def test_a_killed_workers_run_resumes_from_its_checkpoint_and_others_are_not_harmed(lived, tmp_path):
     store, reports = lived
     assert reports.story(GOOD) == "started 2 4 6 8 10 12 done"
     assert store.manifest(GOOD)["threads"] == 1
-
-
-def test_a_killed_workers_run_resumes_from_its_checkpoint(lived, tmp_path):
-    store, reports = lived
     assert reports.story(KILLED) == "started 2 4 6 lost started note 6 8 10 12 done"
     assert [event.reason for event in reports.of(KILLED) if event.reason] == [
         "its worker died (exit code -9), try 1 of 2",
