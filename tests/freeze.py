@@ -42,6 +42,9 @@ TASKS = {
     "long strings": TaskSpec(**FEW, pattern_length=20, replacement_length=18, input_length=50),
     "decoys": TaskSpec(**FEW, input_length=32, occurrences=2, also_occurrences="1", decoys=2),
     "decoys anywhere": TaskSpec(**FEW, decoys=2, decoys_at="anywhere"),
+    "rule behind": TaskSpec(**FEW, position="behind"),
+    "rule on both sides": TaskSpec(**FEW, position="both"),
+    "mixed orders": TaskSpec(**FEW, position="mixed"),
     "pool": PoolSpec(
         instructions=50, unseen_instructions=50, examples=300, pool=1_000, wrong=0.2, concentration=0.3
     ),

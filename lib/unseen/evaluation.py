@@ -106,7 +106,7 @@ def without_pattern(examples: Examples, rng: np.random.Generator) -> dict[str, n
     ``anywhere`` at a random place.  What a model scores is held against them first.
     """
     layout, z = examples.layout, np.ascontiguousarray(examples.inputs.T)  # (|z|, N)
-    x, y, _ = layout.parts
+    x = layout.pattern_length
     places = range(len(z) - x + 1)
     ordered = [np.sort(z[place : place + x], axis=0) for place in places]  # equal letters side by side
     at = {
@@ -115,7 +115,7 @@ def without_pattern(examples: Examples, rng: np.random.Generator) -> dict[str, n
         "most regular": np.argmin([(np.diff(each, axis=0) != 0).sum(0) for each in ordered], 0),
         "anywhere": rng.integers(0, len(places), len(examples)),
     }
-    written, shape = examples.prompts.T[x + 1 : x + 1 + y], (layout.answer_length, layout.special("end"))
+    written, shape = examples.prompts.T[layout.place("y")], (layout.answer_length, layout.special("end"))
     return {name: replace_at(each, x, written, z, *shape).T for name, each in at.items()}
 
 

@@ -40,6 +40,7 @@ class Layout:
     ``parts`` are the letters of x, y and z where every prompt is ``x→y|z=``.  They are the same in every
     prompt, or with ``least`` between that and ``parts``, each padded to its longest.  Without parts, prompts
     of any length are filled up on the left.  The last of the ``words`` is the new token of fine-tuning.
+    ``form`` is the order of the parts in a prompt, as in ``z|x→y=``.
 
     ``labels`` are the places in a text that the loss counts, where they are others than the answer's: a model
     then gives logits from before the first of them on, and reads what comes before in both directions.
@@ -52,6 +53,7 @@ class Layout:
     parts: tuple[int, int, int] | None = None
     least: tuple[int, int, int] | None = None
     labels: tuple[int, ...] = ()
+    form: str = "x→y|z="
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
@@ -82,6 +84,16 @@ class Layout:
     def input_length(self) -> int:
         """Letters of z, where all prompts have the same."""
         return self.parts[2]
+
+    def place(self, part: str) -> slice:
+        """Where part ``x``, ``y`` or ``z`` stands in a prompt, at first.
+
+        >>> Layout("abc", 13, 7, parts=(2, 3, 5), form="z|x→y=").place("x")
+        slice(6, 8, None)
+        """
+        lengths = dict(zip("xyz", self.parts, strict=True))
+        start = sum(lengths.get(piece, 1) for piece in self.form[: self.form.index(part)])
+        return slice(start, start + lengths[part])
 
     def special(self, name: str) -> int:
         """The id of a special token: ``arrow``, ``given``, ``gives`` or ``end``."""
@@ -132,7 +144,7 @@ class Layout:
         return table
 
     def prompt(self, rule: Rule, text: str) -> str:
-        """The prompt ``x→y|z=`` for one rule and one input, padded so that each part has the same place.
+        """The prompt for one rule and one input, as in ``form``, padded so that each part has the same place.
 
         Raises ``ValueError`` naming a part of a wrong length, or with a letter outside the alphabet.
 
@@ -147,5 +159,6 @@ class Layout:
             if unknown := sorted(set(part) - set(self.alphabet)):
                 raise ValueError(f"{name}: unknown letter {unknown[0]!r}; the alphabet is {self.alphabet!r}")
         x, y, z = self.parts
-        rule = Rule(rule.pattern.rjust(x, PAD), rule.replacement.rjust(y, PAD))
-        return f"{rule.text}|{text.ljust(z, PAD)}="
+        padded = {"x": rule.pattern.rjust(x, PAD), "y": rule.replacement.rjust(y, PAD)}
+        padded["z"] = text.ljust(z, PAD)
+        return "".join(padded.get(piece, piece) for piece in self.form)

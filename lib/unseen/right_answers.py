@@ -428,3 +428,10 @@ def compared() -> str:
 
     similar = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.1], [0.0, 0.1, 1.0]])
     return "".join("ABC"[i] for i in representative(similar, 2.0))
+
+
+def trained_numbers() -> int:
+    from unseen.studies.arena.towers import TowersSpec
+
+    spec = TowersSpec()
+    return 2 * spec.vectors * spec.width

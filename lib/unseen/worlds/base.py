@@ -11,6 +11,7 @@ A world is one class, a ``Task``: its fields say what is drawn, its methods draw
 Adding a world is one file with such a class, and its line in ``worlds.WORLDS``.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -74,16 +75,17 @@ class Examples:
         return self.layout.text(self.prompts[index]).lstrip(PAD), self.layout.answer(self.answers[index])
 
     def line(self, index: int) -> Line:
-        """The example at ``index`` as rule, input and answer, where its prompt is ``x→y|z=``."""
+        """The example at ``index`` as rule, input and answer, where its prompt has the layout's form."""
         prompt, answer = self.texts(index)
-        x, rest = prompt.replace(PAD, "").split("→")
-        y, z = rest[:-1].split("|")
-        return Line(Rule(x, y), z, answer)
+        pieces = re.split("[→|=]", prompt.replace(PAD, ""))
+        names = re.findall("[xyz]", self.layout.form)  # the last piece is empty, and has none
+        parts = dict(zip(names, pieces, strict=False))
+        return Line(Rule(parts["x"], parts["y"]), parts["z"], answer)
 
     @property
     def inputs(self) -> np.ndarray:
         """The letters of the inputs z, shape (N, |z|)."""
-        return self.prompts[:, -1 - self.layout.input_length : -1]
+        return self.prompts[:, self.layout.place("z")]
 
     def first(self, size: int) -> "Examples":
         """The first ``size`` examples."""

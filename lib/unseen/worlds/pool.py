@@ -54,7 +54,8 @@ class PoolSpec(TaskSpec):
         return self.pool
 
     def _check(self) -> None:
-        for name, plain in (("no_op_share", 0), ("decoys", 0), ("cipher", ""), ("also_occurrences", "")):
+        plains = {"no_op_share": 0, "decoys": 0, "cipher": "", "also_occurrences": "", "position": "before"}
+        for name, plain in plains.items():
             if getattr(self, name) != plain:
                 self._refuse(name, f"lines of a pool have none: expected {plain!r}")
         super()._check()

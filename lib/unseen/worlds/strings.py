@@ -30,6 +30,8 @@ from unseen.layout import SPECIAL, Layout
 from unseen.worlds.base import Examples, Split, Task, possible
 from unseen.worlds.rules import FORMS, Instructions, draw_split
 
+POSITIONS = {"before": "x→y|z=", "behind": "z|x→y=", "both": "x→y|z|x→y="}  # of a rule and its input
+MIXED = "mixed"
 FAMILIES = ("random", *FORMS, "mixed")
 CIPHER = re.compile(r"(shift|substitution):[0-9]{1,9}")
 _NUMBERS = re.compile(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,99}")
@@ -57,6 +59,9 @@ class TaskSpec(Task):
     third of the input, evenly, whatever the number of occurrences (see ``_arrange``); with ``decoys_at``
     ``anywhere``, for one occurrence alone, anywhere.  So neither frequency nor place nor form gives it away:
     an answer that does not read the pattern is right in 1 of ``decoys`` + 1 inputs at most.
+
+    ``position`` says where the rule stands in a prompt: ``before`` the input, ``behind`` it, on ``both``
+    sides, or ``mixed``, in each example before or behind it at random.
     """
 
     instructions: Count = 1_000
@@ -78,6 +83,7 @@ class TaskSpec(Task):
     cipher: str = later("")
     decoys: Annotated[int, Field(ge=0, le=100)] = later(0)
     decoys_at: among(("first third", "anywhere")) = later("first third")
+    position: among((*POSITIONS, MIXED)) = later("before")
 
     @property
     def all_occurrences(self) -> tuple[int, ...]:
@@ -90,10 +96,12 @@ class TaskSpec(Task):
 
     @property
     def layout(self) -> Layout:
-        """Prompts ``x→y|z=`` of one length; the longest answer is a no-op's or a rewrite's."""
+        """Prompts of one length (``x→y|z=`` by default); the longest answer is a no-op's or a rewrite's."""
         x, y, z = self.pattern_length, self.replacement_length, self.input_length
         longest = max(z - x + y, z if self.no_op_share else 0)
-        return Layout(self.alphabet, x + y + z + 3, longest + 1, parts=(x, y, z))
+        form = POSITIONS.get(self.position, POSITIONS["before"])
+        length = x + y + z + 3 + (x + y + 2) * (self.position == "both")
+        return Layout(self.alphabet, length, longest + 1, parts=(x, y, z), form=form)
 
     def split(self) -> Split:
         """Training and held-out rules that share no string; see ``draw_split``."""
@@ -113,9 +121,13 @@ class TaskSpec(Task):
             part = slice(start, start + _CHUNK)
             y = np.ascontiguousarray(instructions.replacements[which[part]].T)  # (|y|, n)
             x, z = _inputs(self, instructions.patterns, which[part], times[part], rng)  # (|x|, n), (|z|, n)
-            arrow, given, gives = (np.full((1, z.shape[1]), layout.special(name), np.uint8)
-                                   for name in ("arrow", "given", "gives"))  # fmt: skip
-            prompts[part] = np.concatenate([x, arrow, y, given, z, gives]).T
+            pieces = {"x": x, "y": y, "z": z}
+            pieces |= {sign: np.full((1, z.shape[1]), layout.special(name), np.uint8)
+                       for name, sign in SPECIAL.items()}  # fmt: skip
+            prompts[part] = _arranged(pieces, layout.form).T
+            if self.position == MIXED:
+                behind = np.flatnonzero(rng.random(z.shape[1]) < 0.5)
+                prompts[start + behind] = _arranged(pieces, POSITIONS["behind"]).T[behind]
             answers[part] = secret[rewrite(x, y, z, layout.answer_length, layout.special("end"))].T
         return Examples(layout, prompts, answers, which.astype(np.int32), applies)
 
@@ -181,6 +193,11 @@ class TaskSpec(Task):
         if self.unseen_instructions + 2 > replacements:
             room = f"only {replacements} strings of replacement_length={self.replacement_length} exist"
             self._refuse("unseen_instructions", room)
+
+
+def _arranged(pieces: dict[str, np.ndarray], form: str) -> np.ndarray:
+    """The pieces (each (letters, n)) of prompts in the order of a form: (P, n)."""
+    return np.concatenate([pieces[piece] for piece in form])
 
 
 def cipher_table(alphabet: str, cipher: str) -> np.ndarray:

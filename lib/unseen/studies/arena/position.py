@@ -1,0 +1,71 @@
+"""Instruction position (Post-Ins): the instruction behind the input, in training and in the test.
+
+*Claim.* At equal data a model with the instruction behind the input follows it better than one with the
+instruction before it, more so for long inputs and for instructions it was not trained on.
+*Source.* Liu and others, arXiv 2308.12097; the released code (Adaxry/Post-Instruction) has no licence.
+*Method.* Only the order of a prompt changes.  The paper's argument is Bayes' rule: behind the input a model
+needs p(instruction | answer, input), before it p(input | answer, instruction).
+*Ours.* The world: rules ``x→y`` and inputs z, so prompts ``x→y|z=`` or ``z|x→y=``.  Three more arms: the rule
+on both sides, a mix of the two orders, and each model asked in the order it was not trained on.  A language
+model reads from left to right, so here a prompt does too (``prompt_attention="causal"``), which the
+main study's models do not; the embeddings of the two tokens before are added to each (``look_back`` 2), as
+there.  A control reads its prompt in both directions: for it the order should hardly matter.
+
+    >>> [setting.name for setting in settings("smoke")][:2]
+    ['before, 4 letters, causal', 'behind, 4 letters, causal']
+"""
+
+from types import SimpleNamespace
+
+import pandas as pd
+
+from unseen.evaluation import all_right, share
+from unseen.runs.following import followed
+from unseen.runs.store import Store
+from unseen.runs.sweep import frame
+from unseen.runs.workers import Executor, Tell
+from unseen.scales import Setting, amounts
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.worlds.strings import TaskSpec
+
+
+def settings(name: str) -> list[Setting]:
+    """What a scale trains: a setting for each order of the prompt, attention and length of the input."""
+    much = amounts("position", name)
+    return [
+        Setting(f"{position}, {letters} letters, {attention}",
+                base(much, position, attention, letters, sizes[0]), sizes, much.seeds, scale=name)
+        for position, attention, letters, sizes in much.arms
+    ]  # fmt: skip
+
+
+def base(much: SimpleNamespace, position: str, attention: str, letters: int, rules: int) -> RunSpec:
+    """The run of an arm at seed 0 and one number of rules."""
+    task = TaskSpec(**much.task, input_length=letters, position=position, instructions=rules)
+    model = ModelSpec(**much.model, prompt_attention=attention)
+    return RunSpec(task, model, TrainingSpec(**much.training), EvaluationSpec(much.asked))
+
+
+def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
+    """A row per run, order in which it is asked, and split; missing runs are trained first.
+
+    Columns: arm (how a model was trained and, where that differs, asked), letters (of the input), attention,
+    instructions, seed, split, accuracy, low, high, examples, run.
+    """
+    runs = [run for setting in settings(name) for run in setting.runs()]
+    frame(runs, Store(), executor)
+    return pd.concat(followed(runs, follow_asked, "position-1", executor, "ask"), ignore_index=True)
+
+
+def follow_asked(run: RunSpec, tell: Tell) -> pd.DataFrame:
+    """Ask a trained model in every order that its prompts have room for, for a worker."""
+    model, task, lines = Store().model(run), run.task, []
+    about = {"letters": task.input_length, "attention": run.model.prompt_attention}
+    about |= {"instructions": task.instructions, "seed": task.rule_seed}
+    for asked in ("both",) if task.position == "both" else ("before", "behind"):
+        arm = asked if asked == task.position else f"{task.position}, asked {asked}"
+        evaluation = run.evaluation
+        drawn = task.but(position=asked).evaluation(task.split(), evaluation.examples, evaluation.seed)
+        lines += [{"arm": arm, **about, "split": split, **share(all_right(model, examples)),
+                   "run": run.digest()} for split, examples in drawn.items()]  # fmt: skip
+    return pd.DataFrame(lines)
