@@ -8,6 +8,7 @@ from unseen.worlds.dialect import DialectSpec
 from unseen.worlds.domains import DomainSpec
 from unseen.worlds.drills import DrillSpec
 from unseen.worlds.language import LanguageSpec
+from unseen.worlds.operations import OperationsSpec
 from unseen.worlds.pool import PoolSpec
 from unseen.worlds.strings import TaskSpec
 from unseen.worlds.tapes import TapeSpec
@@ -23,6 +24,7 @@ WORLDS: dict[str, type[Task]] = {
         DomainSpec,
         DrillSpec,
         LanguageSpec,
+        OperationsSpec,
         PoolSpec,
         TapeSpec,
         TuningSpec,
