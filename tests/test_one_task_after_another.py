@@ -74,12 +74,12 @@ def test_tasks_are_learned_in_turn_and_what_is_retained_is_rehearsed(monkeypatch
     seen = []
     monkeypatch.setattr(in_turn, "begun", lambda run, *_: start(run))
     monkeypatch.setattr(
-        in_turn, "learn", lambda run, state, rows, after, tell: seen.append((len(rows), after))
+        in_turn, "learn", lambda run, state, rows, tasks, tell: seen.append((len(rows), tasks))
     )
     for arm, share in (("adapter", 0.0), ("rehearsal", 0.1), ("joint", 0.0), ("base", 0.0)):
         table = in_turn.follow_model(RUN, print, arm, share, "apart")
         assert set(table[table["after"] == 5]["task"]) == {0, 1, 2, 3, 4, 5}
-    alone, rehearsed = ([(20 + kept * at, at + 1) for at in range(5)] for kept in (0, 2))
+    alone, rehearsed = ([(20 + kept * at, 1) for at in range(5)] for kept in (0, 2))
     assert seen == [*alone, *rehearsed, (100, 5)]
 
 

@@ -39,6 +39,7 @@ ARMS = {  # of one model; rehearsal retains a share of the rows, as a switch doe
 WORLDS = ("apart", "related")
 PROMPTS = ("known words", "other words", "after another")
 LANGUAGE = "language"
+MEANT = tuple(name for name in MEANINGS if name not in ("next", "previous"))  # those learned in few updates
 _KNOWN, _OTHER = PHRASES[: len(PHRASES) // 2], PHRASES[len(PHRASES) // 2 :]  # in training, and not
 
 
@@ -54,7 +55,7 @@ def compounds(seed: int, tasks: int, related: bool) -> list[Compound]:
     if related:
         pairs = [pairs[at] for at in rng.permutation(len(pairs))]
     while True:
-        meant = [str(name) for name in rng.permutation(MEANINGS)[:tasks]]
+        meant = [str(name) for name in rng.permutation(MEANT)[:tasks]]
         found = list(zip(pairs[:tasks], meant, strict=True))
         if all(name not in (one, two) for ((one, _), (two, _)), name in found):
             return [Compound(f"{one} {two}", (name,), 0.0) for ((_, one), (_, two)), name in found]
@@ -98,13 +99,13 @@ def questions(run: RunSpec, named: Sequence[Compound]) -> dict[str, Examples]:
 
 
 def tuned(name: str) -> RunSpec:
-    """The tuning of a scale on each task: an adapter at a constant rate."""
+    """The tuning of a scale on each task: an adapter."""
     much, base = amounts("switching", name), base_run(name)
     training = TrainingSpec(
         steps=much.updates,
         batch=32,
         matrix_learning_rate=0.0,
-        decay_share=0.0,
+        decay_share=1.0,
         evaluate_every=much.updates,
         checkpoint_every=1_000_000,
         **ADAPTER,
@@ -124,11 +125,10 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     ready([base_run(name)], executor)
     runs = [tuned(name).with_seed(seed) for seed in much.seeds]
     for world in WORLDS:
-        for arm in ARMS:
-            for share in much.retained if arm == "rehearsal" else (0.0,):
-                follow = partial(follow_model, arm=arm, share=share, world=world)
-                named = f"in-turn-{arm.replace(' ', '-')}-{share:g}-{world}-1"
-                tables += followed(runs, follow, named, executor, f"{world}: {with_share(arm, share)}")
+        for arm, share in getattr(much, world):
+            follow = partial(follow_model, arm=arm, share=share, world=world)
+            named = f"in-turn-{arm.replace(' ', '-')}-{share:g}-{world}-1"
+            tables += followed(runs, follow, named, executor, f"{world}: {with_share(arm, share)}")
         follow = partial(follow_experts, shares=much.retained, world=world)
         tables += followed(runs, follow, f"in-turn-experts-{world}-1", executor, f"{world}: experts")
     return pd.concat(tables, ignore_index=True)
@@ -156,16 +156,19 @@ def follow_model(run: RunSpec, tell: Tell, arm: str, share: float, world: str) -
             continue
         kept = [row for each in rows[: after - 1] for row in each[: round(share * len(each))]]
         if arm != "base":
-            learn(way, state, [*chain(*rows)] if arm == "joint" else [*new, *kept], after, tell)
+            stage, tasks = ([*chain(*rows)], after) if arm == "joint" else ([*new, *kept], 1)
+            learn(way, state, stage, tasks, tell)
         right = {kind: all_right(state.model, each) for kind, each in asked.items()}
         tables.append(scored(asked, right, after))
     about = {"tasks": world, "arm": with_share(arm, share), "seed": run.task.rule_seed, "run": run.digest()}
     return pd.concat(tables).assign(**about)
 
 
-def learn(run: RunSpec, state: State, rows: Sequence[Conversation], after: int, tell: Tell) -> None:
-    """Train a state on rows until it has had the updates of so many tasks."""
-    training = run.training.but(steps=after * run.training.steps)
+def learn(run: RunSpec, state: State, rows: Sequence[Conversation], tasks: int, tell: Tell) -> None:
+    """Train a state on rows with the updates of so many tasks; schedule and memory of Adam begin anew."""
+    state.step, training = 0, run.training.but(steps=tasks * run.training.steps)
+    for optimizer in state.optimizers:
+        optimizer.state.clear()
     stage = run.but(task=run.task.but(examples=len(rows)), training=training)
     train(stage, state, Data(None, run.task.examples_of(rows), {}), lambda row: tell(int(row["step"])))
 
