@@ -66,10 +66,10 @@ ARMS = {
     "k = 0, four times the steps": Arm(longer=4),
     "k = 1, first order": Arm(1),
     "k = 1, second order": Arm(1, "second"),
-    "k = 1, second order, mixed": Arm(1, "second", mixed=True),
+    "k = 1, mixed": Arm(1, mixed=True),
     "k = 2, first order": Arm(2),
     "Reptile": Arm(1, "Reptile"),
-    "oracle": Arm(longer=4),
+    "oracle": Arm(longer=2),
 }
 
 
