@@ -10,7 +10,7 @@ from unseen.evaluation import all_right
 from unseen.model import Shape, build
 from unseen.objectives import loss_of
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.arena import in_turn, meta, switching
+from unseen.studies.arena import in_turn, meta, starts, switching
 from unseen.training import Data, State, data_of, start, train
 from unseen.worlds.dialect import MEANINGS, DialectSpec
 from unseen.worlds.language import PHRASES, VERBS
@@ -220,7 +220,9 @@ def test_an_arm_without_inner_steps_is_usual_training_and_others_are_not():
     for arm in ("k = 0", "k = 1, second order"):
         state = start(META)
         meta.differentiable(state.model)
-        train(META, state, Data(None, data.training, {}), objective=meta.objective(META, meta.ARMS[arm], 0.1))
+        train(
+            META, state, Data(None, data.training, {}), objective=meta.objective(META, starts.ARMS[arm], 0.1)
+        )
         ends[arm] = state.model
     plain = train(META, start(META), Data(None, data.training, {})).model
     assert torch.allclose(ends["k = 0"].head, plain.head, atol=1e-6)
@@ -231,7 +233,7 @@ def test_tuning_learns_from_few_rows_and_leaves_the_model_as_it_was():
     model, split = model_of(META), META.task.split()
     rows = META.task.draw(split.unseen, np.full(8, 1), np.random.default_rng(0))
     before = [p.clone() for p in model.parameters()]
-    found = dict(meta.tuned(META, model, rows, rows, [0, 400]))
+    found = dict(starts.tuned(META, model, rows, rows, [0, 400]))
     assert found[400] > found[0] + 0.3
     assert all(map(torch.equal, before, model.parameters()))
 
@@ -243,12 +245,12 @@ def test_the_oracle_alone_is_trained_on_held_out_operations(monkeypatch):
         seen.append(run)
         state.history = [{"seconds": 1.0}]
 
-    monkeypatch.setattr(meta, "train", trained)
-    monkeypatch.setattr(meta, "tuned", lambda *_: [])
-    for arm in meta.ARMS:
-        table = meta.follow_arm(META, print, arm, 0.1, [8], [0])
+    monkeypatch.setattr(starts, "train", trained)
+    monkeypatch.setattr(starts, "tuned", lambda *_: [])
+    for arm in starts.ARMS:
+        table = starts.follow_arm(META, print, arm, 0.1, [8], [0])
         assert isinstance(table, pd.DataFrame)
-    of_arms = dict(zip(meta.ARMS, seen, strict=True))
+    of_arms = dict(zip(starts.ARMS, seen, strict=True))
     assert [arm for arm, run in of_arms.items() if run.task.instructions == 12] == ["oracle"]
     batches = {arm: run.training.batch for arm, run in of_arms.items()}
     assert batches["k = 2, first order"] == 3 * batches["k = 0"] == 72
