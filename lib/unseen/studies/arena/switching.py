@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unseen.model import Transformer, seeded
+from unseen.studies.inside import streams
 from unseen.worlds.base import Examples, generator
 
 ROUTES = {
@@ -50,13 +51,10 @@ def switch(states: Tensor, tasks_of: Tensor, tasks: int, seed: int, epochs: int 
     return network
 
 
-@torch.no_grad()
 def states_of(model: Transformer, prompts: np.ndarray) -> Tensor:
     """The last hidden state (N, C) of a model at the last token of prompts (N, P), of mean 0 and size 1."""
-    x = model.embed(torch.from_numpy(prompts).long())
-    for block in model.blocks:
-        x = block(x, 0, 0, model.mask, None, None)
-    return F.layer_norm(x[:, -1], x.shape[-1:])
+    last = streams(model, prompts)[-1][:, -1]
+    return F.layer_norm(last, last.shape[-1:])
 
 
 def words_of(prompts: np.ndarray, vocabulary: int) -> Tensor:
