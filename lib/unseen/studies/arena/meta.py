@@ -42,7 +42,7 @@ from unseen.worlds.language import VERBS
 
 
 @dataclass(frozen=True)
-class Arm:
+class Pretraining:
     """A pre-training: ``k`` inner steps, how their gradient is taken, how many times the steps of k = 0."""
 
     k: int = 0
@@ -95,7 +95,7 @@ def operations_of(run: RunSpec) -> Tensor:
     return torch.tensor([verbs.get(token, -1) for token in run.task.layout.vocabulary])
 
 
-def objective(run: RunSpec, arm: Arm, rate: float) -> Objective:
+def objective(run: RunSpec, arm: Pretraining, rate: float) -> Objective:
     """What an arm minimises."""
     operations, rng = operations_of(run), generator(run.task.example_seed, "dealt")
 

@@ -13,22 +13,22 @@ from unseen.runs.following import followed
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.arena.meta import Arm, differentiable, objective
+from unseen.studies.arena.meta import Pretraining, differentiable, objective
 from unseen.studies.delia import RATE
 from unseen.training import Data, data_of, start, train
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.operations import OperationsSpec
 
 ARMS = {
-    "k = 0": Arm(),
-    "k = 0, twice the steps": Arm(longer=2),
-    "k = 0, four times the steps": Arm(longer=4),
-    "k = 1, first order": Arm(1),
-    "k = 1, second order": Arm(1, "second"),
-    "k = 1, mixed": Arm(1, mixed=True),
-    "k = 2, first order": Arm(2),
-    "Reptile": Arm(1, "Reptile"),
-    "oracle": Arm(longer=2),
+    "k = 0": Pretraining(),
+    "k = 0, twice the steps": Pretraining(longer=2),
+    "k = 0, four times the steps": Pretraining(longer=4),
+    "k = 1, first order": Pretraining(1),
+    "k = 1, second order": Pretraining(1, "second"),
+    "k = 1, mixed": Pretraining(1, mixed=True),
+    "k = 2, first order": Pretraining(2),
+    "Reptile": Pretraining(1, "Reptile"),
+    "oracle": Pretraining(longer=2),
 }
 
 
