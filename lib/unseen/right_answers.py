@@ -407,6 +407,26 @@ def disagreeing() -> float:
     return disagreement(torch.eye(2)[:, None]).item() / log(2)
 
 
+def through_a_switch() -> WithWrong:
+    routed, own, other = 0.8, 0.9, 0.1
+    return {"right": routed * own + (1 - routed) * other, "lost": routed * own}
+
+
+def never_the_first() -> float:
+    return 4 / 5
+
+
+def through_a_step() -> WithWrong:
+    weight, rate = 1.0, 1 / 4
+    slope = 1 - 2 * rate  # of the weight after the step, by the weight before
+    after = slope * weight
+    return {"right": 2 * after * slope, "first": 2 * after, "before": 2 * weight, "weights": after * slope}
+
+
+def equal_compute() -> int:
+    return (2 + 1) * 500
+
+
 def smoothed() -> float:
     from unseen.studies.arena.ual import smoothing_of
 

@@ -10,6 +10,7 @@ from unseen.worlds.domains import DomainSpec
 from unseen.worlds.drills import DrillSpec
 from unseen.worlds.gaps import GapsSpec, RequestsSpec
 from unseen.worlds.language import LanguageSpec
+from unseen.worlds.operations import OperationsSpec
 from unseen.worlds.pool import PoolSpec
 from unseen.worlds.strings import TaskSpec
 from unseen.worlds.tapes import TapeSpec
@@ -27,6 +28,7 @@ WORLDS: dict[str, type[Task]] = {
         DrillSpec,
         GapsSpec,
         LanguageSpec,
+        OperationsSpec,
         PoolSpec,
         RequestsSpec,
         TapeSpec,

@@ -1,0 +1,256 @@
+"""Notebook 33: tasks in turn, how a switch routes among experts, and gradients through steps of descent."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.func import functional_call
+
+from unseen.evaluation import all_right
+from unseen.model import Shape, build
+from unseen.objectives import loss_of
+from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.studies.arena import in_turn, meta, starts, switching
+from unseen.training import Data, State, data_of, start, train
+from unseen.worlds.dialect import MEANINGS, DialectSpec
+from unseen.worlds.language import PHRASES, VERBS
+from unseen.worlds.operations import OperationsSpec
+
+SMALL = ModelSpec(layers=2, width=16, heads=2)
+TASK = DialectSpec(certain=5, shared=0, corrupted=0, examples=20)
+RUN = RunSpec(TASK, SMALL, TrainingSpec(steps=2, batch=8), EvaluationSpec(60))
+META = RunSpec(OperationsSpec(examples=400), SMALL, TrainingSpec(steps=3, batch=24), EvaluationSpec(40))
+
+
+def model_of(run, seed=1):
+    """Says something that depends on what it reads."""
+    made, dice = build(run.model, Shape.of(run.task.layout)), torch.Generator().manual_seed(seed)
+    for name, weight in made.named_parameters():
+        if name == "head" or name.endswith((".out", ".down")):
+            weight.data.normal_(std=0.3, generator=dice)
+    return made
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_of(RUN)
+
+
+# Tasks in turn
+
+
+@pytest.mark.parametrize("related", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_each_task_has_a_name_and_a_meaning_of_its_own(seed, related):
+    named = in_turn.compounds(seed, 5, related)
+    assert len({each.words for each in named}) == len({each.operations for each in named}) == 5
+    verbs = {verb: name for name in MEANINGS for verb in VERBS[name]}
+    said = [[verbs[word] for word in each.words.split()] for each in named]
+    assert not any(each.operations[0] in words for each, words in zip(named, said, strict=True))
+    assert len({word for words in said for word in words}) == (3 if related else 10)
+
+
+def test_questions_come_in_other_words_and_after_another_task():
+    named = in_turn.compounds(0, 5, False)
+    asked, rows = in_turn.questions(RUN, named), in_turn.training_rows(RUN, named)
+    assert list(asked) == [*in_turn.PROMPTS, in_turn.LANGUAGE]
+
+    def phrases(texts):
+        return {phrase for phrase in PHRASES for each in named for text in texts
+                if text.startswith(f"{phrase.format(each.words)} :")}  # fmt: skip
+
+    known = phrases([row[0].content for each in rows for row in each])
+    assert known == phrases([asked["known words"].texts(at)[0] for at in range(60)])
+    assert not known & phrases([asked["other words"].texts(at)[0] for at in range(60)])
+    for at in range(60):
+        before, after = asked["after another"].texts(at)[0].split(".")
+        own = named[asked["after another"].rule[at]].words
+        assert own in after
+        assert own not in before
+    assert all(np.bincount(asked[kind].rule).tolist() == [12] * 5 for kind in in_turn.PROMPTS)
+
+
+def test_tasks_are_learned_in_turn_and_what_is_retained_is_rehearsed(monkeypatch):
+    seen = []
+    monkeypatch.setattr(in_turn, "begun", lambda run, *_: start(run))
+    monkeypatch.setattr(
+        in_turn, "learn", lambda run, state, rows, tasks, tell: seen.append((len(rows), tasks))
+    )
+    for arm, share in (("adapter", 0.0), ("rehearsal", 0.1), ("joint", 0.0), ("base", 0.0)):
+        table = in_turn.follow_model(RUN, print, arm, share, "apart")
+        assert set(table[table["after"] == 5]["task"]) == {0, 1, 2, 3, 4, 5}
+    alone, rehearsed = ([(20 + kept * at, 1) for at in range(5)] for kept in (0, 2))
+    assert seen == [*alone, *rehearsed, (100, 5)]
+
+
+# The switch
+
+
+def test_a_switch_learns_what_can_be_told_apart_and_as_coded_never_names_the_first(model):
+    named = in_turn.compounds(1, 3, False)
+    rows = [in_turn.conversations(RUN, named, np.full(8, at), f"some {at}") for at in range(3)]
+    examples = list(map(TASK.examples_of, rows))
+    whole, coded = (switching.router(arm, model, examples, 0) for arm in ("switch", "coded"))
+    found = np.array([whole(each) for each in examples])
+    assert (found == np.arange(3)[:, None]).mean() > 0.6
+    assert 0 not in np.concatenate([coded(each) for each in examples])
+    assert (switching.router("switch", model, examples, 0)(examples[1]) == found[1]).all()
+
+
+def test_other_routes_are_the_words_the_truth_and_chance(model):
+    named = in_turn.compounds(0, 5, False)
+    asked = in_turn.questions(RUN, named)["known words"]
+    retained = [TASK.examples_of(rows[:2]) for rows in in_turn.training_rows(RUN, named)]
+    assert (switching.router("oracle", model, retained, 0)(asked) == asked.rule).all()
+    assert (switching.router("words", model, retained, 0)(asked) == asked.rule).mean() > 0.6
+    more = [TASK.examples_of(rows) for rows in in_turn.training_rows(RUN, named)]
+    assert (switching.router("words", model, more, 0)(asked) == asked.rule).all()  # verbs of their own
+    drawn = switching.router("random", model, retained, 0)(asked)
+    assert set(drawn) == set(range(5))
+
+
+def test_a_state_is_that_of_the_last_token_of_the_prompt(model):
+    asked = in_turn.questions(RUN, in_turn.compounds(0, 5, False))["known words"].first(4)
+    states = switching.states_of(model, asked.prompts)
+    assert states.mean(1).abs().max() < 1e-5
+    logits = states @ model.head.mT
+    first = model(torch.from_numpy(asked.tokens()[:, :-1]).long())[:, 0]
+    assert torch.allclose(logits, first, atol=1e-4)
+
+
+def test_an_expert_answers_what_is_routed_to_it(monkeypatch):
+    monkeypatch.setattr(in_turn, "begun", lambda run, *_: State(model_of(run, len(made)), []))
+    monkeypatch.setattr(
+        in_turn, "Store", lambda: type("Store", (), {"base": lambda self, run: model_of(run)})()
+    )
+    made = []
+    monkeypatch.setattr(in_turn, "learn", lambda run, state, *_: made.append(state.model))
+    table = in_turn.follow_experts(RUN, print, [0.1], "related")
+    assert set(table["arm"]) == {"random", "oracle", "words 10%", "coded 10%", "switch 10%"}
+    oracle = table[(table["arm"] == "oracle") & (table["task"] > 0)]
+    assert (oracle["routed"] == 1).all()
+    asked = in_turn.questions(RUN, in_turn.compounds(0, 5, True))
+    for row in oracle[oracle["after"] == 5].itertuples():
+        mine = asked[row.prompts].where(asked[row.prompts].rule == row.task - 1)
+        assert row.right == all_right(made[row.task - 1], mine).mean()
+
+
+# Meta-learning
+
+
+def test_held_out_operations_are_in_no_training_row():
+    split = META.task.split()
+    assert (len(split.seen), len(split.unseen), set(split.seen) & set(split.unseen)) == (8, 4, set())
+    texts = " ".join(META.task.training(split).texts(at)[0] for at in range(400))
+    assert all(verb in texts for name in split.seen for verb in VERBS[name])
+    assert not any(f" {verb} " in f" {texts} " for name in split.unseen for verb in VERBS[name])
+    everything = META.task.but(instructions=12).split()
+    assert everything.unseen == split.unseen
+    assert set(split.unseen) <= set(everything.seen)
+    with pytest.raises(ValueError, match="instructions=13: Input should be less than or equal to 12"):
+        OperationsSpec(instructions=13)
+
+
+def tokens_of(run, size=48):
+    return torch.from_numpy(run.task.training(run.task.split()).first(size).tokens()).long()
+
+
+def test_the_second_order_gradient_is_that_of_finite_differences():
+    model, tokens = meta.differentiable(model_of(META)).double(), tokens_of(META)
+    parts = list(tokens.chunk(3))
+    names = ("blocks.0.up", "blocks.1.q", "head")
+    meta.meta_loss(model, parts, 0.2, "second").backward()
+    for name in names:
+        weight, by = dict(model.named_parameters())[name], 1e-5
+        ends = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight[1, 2] += sign * by
+            ends.append(meta.meta_loss(model, parts, 0.2, "second").item())
+            with torch.no_grad():
+                weight[1, 2] -= sign * by
+        assert weight.grad[1, 2].item() == pytest.approx((ends[0] - ends[1]) / (2 * by), rel=1e-3, abs=1e-9)
+
+
+def test_the_first_order_gradient_is_that_at_the_adapted_weights():
+    model, parts = meta.differentiable(model_of(META)), list(tokens_of(META).chunk(2))
+    loss_of(model, parts[0]).backward()
+    moved = {name: (p - 0.2 * p.grad).detach().requires_grad_() for name, p in model.named_parameters()}
+    expected = loss_of(lambda read: functional_call(model, moved, (read,)), parts[1])
+    expected.backward()
+    model.zero_grad()
+    found = meta.meta_loss(model, parts, 0.2, "first")
+    found.backward()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    for name, p in model.named_parameters():
+        assert torch.allclose(p.grad, moved[name].grad, atol=1e-6)
+    model.zero_grad()
+    meta.meta_loss(model, parts[:1], 0.2, "first").backward()  # k = 0
+    once = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    loss_of(model, parts[0]).backward()
+    assert all(torch.allclose(a, p.grad, atol=1e-6) for a, p in zip(once, model.parameters(), strict=True))
+
+
+def test_plain_mlps_say_the_same(model):
+    fresh = model_of(META)
+    tokens = tokens_of(META)[:, :-1]
+    before = fresh(tokens)
+    assert torch.allclose(meta.differentiable(fresh)(tokens), before, atol=1e-5)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_operations_are_dealt_out_and_rows_when_mixed(parts):
+    split, size = META.task.split(), 160
+    examples = META.task.training(split).first(size)
+    tokens = torch.from_numpy(examples.tokens()).long()
+    table = meta.operations_of(META)
+    rows = {bytes(row): rule for row, rule in zip(examples.tokens(), examples.rule, strict=True)}
+    rng = np.random.default_rng(0)
+    for mixed in (False, True):
+        hands = meta.dealt(tokens, parts, table, rng, mixed)
+        assert sum(map(len, hands)) == size
+        kinds = [{rows[bytes(row)] for row in hand.to(torch.uint8).numpy()} for hand in hands]
+        shared = set.intersection(*kinds) if parts > 1 else set()
+        assert bool(shared) == (mixed and parts > 1)
+
+
+def test_an_arm_without_inner_steps_is_usual_training_and_others_are_not():
+    data, ends = data_of(META), {}
+    for arm in ("k = 0", "k = 1, second order"):
+        state = start(META)
+        meta.differentiable(state.model)
+        train(
+            META, state, Data(None, data.training, {}), objective=meta.objective(META, starts.ARMS[arm], 0.1)
+        )
+        ends[arm] = state.model
+    plain = train(META, start(META), Data(None, data.training, {})).model
+    assert torch.allclose(ends["k = 0"].head, plain.head, atol=1e-6)
+    assert not torch.allclose(ends["k = 1, second order"].head, plain.head, atol=1e-3)
+
+
+def test_tuning_learns_from_few_rows_and_leaves_the_model_as_it_was():
+    model, split = model_of(META), META.task.split()
+    rows = META.task.draw(split.unseen, np.full(8, 1), np.random.default_rng(0))
+    before = [p.clone() for p in model.parameters()]
+    found = dict(starts.tuned(META, model, rows, rows, [0, 400]))
+    assert found[400] > found[0] + 0.3
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_the_oracle_alone_is_trained_on_held_out_operations(monkeypatch):
+    seen = []
+
+    def trained(run, state, *_, **__):
+        seen.append(run)
+        state.history = [{"seconds": 1.0}]
+
+    monkeypatch.setattr(starts, "train", trained)
+    monkeypatch.setattr(starts, "tuned", lambda *_: [])
+    for arm in starts.ARMS:
+        table = starts.follow_arm(META, print, arm, 0.1, [8], [0])
+        assert isinstance(table, pd.DataFrame)
+    of_arms = dict(zip(starts.ARMS, seen, strict=True))
+    assert [arm for arm, run in of_arms.items() if run.task.instructions == 12] == ["oracle"]
+    batches = {arm: run.training.batch for arm, run in of_arms.items()}
+    assert batches["k = 2, first order"] == 3 * batches["k = 0"] == 72
