@@ -223,6 +223,27 @@ def test_an_adapter_fits_every_architecture(copy, name, shape):
     assert len(tune.tune(model, spec, [([3, 4], [5, 1])] * 8)) == 2
 
 
+def test_layers_that_no_adapter_fits_are_refused_before_any_work(copy):
+    from transformers import MambaConfig, MambaForCausalLM
+
+    with seeded(0):
+        MambaForCausalLM(MambaConfig(vocab_size=60, hidden_size=16, num_hidden_layers=1)).save_pretrained(
+            copy
+        )
+    with pytest.raises(BadBase, match=r"no adapter can be put on this model: .*Mamba"):
+        tune.adapted(load.outline(load.checked(copy)), SPEC.but(modules=tune.ALL))
+
+
+def test_a_model_whose_forward_pass_fails_is_refused(copy):
+    from transformers import CodeGenConfig, CodeGenForCausalLM
+
+    shape = {"vocab_size": 60, "n_embd": 16, "n_layer": 1, "n_head": 2, "rotary_dim": 8}
+    with seeded(0):
+        CodeGenForCausalLM(CodeGenConfig(**shape)).save_pretrained(copy)
+    with pytest.raises(BadBase, match=r"cannot read four tokens, .*: shape .* is invalid"):
+        load.load(load.checked(copy), "cpu")
+
+
 def test_a_missing_folder_is_refused_and_nobody_is_contacted(llama, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", never)
     monkeypatch.setattr(socket, "getaddrinfo", never)

@@ -313,8 +313,14 @@ def load(folder: Path, device: str = "", quick: bool = False) -> Loaded:
     kind = torch.bfloat16 if device == "cuda" else quicker() if quick else torch.float32
     loaded = _read(folder, device, dtype=kind)
     ids = torch.tensor([[2, 3, 4, 5], [2, 3, 4, 6]], device=device)
-    with torch.no_grad():
-        one, other = loaded.model.to(device).eval()(input_ids=ids).logits[:, :3].float()
+    try:
+        with torch.no_grad():
+            one, other = loaded.model.to(device).eval()(input_ids=ids).logits[:, :3].float()
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, LookupError) as error:
+        why = "this model cannot read four tokens, so it is broken, or no decoder alone"
+        raise BadBase(f"{folder}: {why}: {brief(error)}") from error
     if not one.isfinite().all():
         raise BadBase(f"{folder}: this model gives numbers that are not finite; its weights are damaged")
     if (one - other).abs().max() > torch.finfo(kind).eps ** 0.5 * one.std():

@@ -104,7 +104,11 @@ def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
             raise BadBase(f"this model has no layers {', '.join(missing)}, which the adapter is put on")
     shape = {"r": spec.rank, "lora_alpha": spec.alpha, "lora_dropout": spec.dropout, "target_modules": target}
     with seeded(spec.seed), warnings.catch_warnings(record=True):  # of peft, about names in transformers
-        return replace(loaded, model=get_peft_model(loaded.model, LoraConfig(**shape, task_type="CAUSAL_LM")))
+        try:
+            model = get_peft_model(loaded.model, LoraConfig(**shape, task_type="CAUSAL_LM"))
+        except ValueError as error:  # of layers that no adapter fits, as those of Mamba
+            raise BadBase(f"no adapter can be put on this model: {brief(error)}") from error
+    return replace(loaded, model=model)
 
 
 def lacking(loaded: Loaded, modules: str) -> list[str]:
