@@ -156,6 +156,7 @@ SETTINGS = {  # what may be typed: settings, published numbers, arithmetic; resu
     "16_markov_programs.ipynb": "0.99",
     "17_threshold_law.ipynb": "0.001, 0.999",
     "20_biased_features.ipynb": "90 %",
+    "31_choosing_for_a_target.ipynb": "5 %",
     "33_one_task_after_another.ipynb": "0.01 %, 0.03, 1 %, 10 %, 80 %, 90 %",
 }
 

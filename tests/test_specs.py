@@ -134,7 +134,7 @@ def other(field):
     special = {"recipe": "gpt2", "alphabet": "abcdefghijklmnopqrstuvwxyz0", "width": 72, "heads": 2,
                "also_occurrences": "2", "cipher": "shift:1", "family": "repeated", "k_low": 2, "k_high": 3,
                "trains": "token", "inherits": "softened", "base": BASE,
-               "decoys_at": "anywhere", "prompt_attention": "causal"}  # fmt: skip
+               "decoys_at": "anywhere", "position": "behind", "prompt_attention": "causal"}  # fmt: skip
     if field.name in special:
         return special[field.name]
     if isinstance(field.default, float):

@@ -187,12 +187,13 @@ def teachers(name: str, executor: Executor | None = None) -> pd.DataFrame:
         pool = pools[run.digest()].query(f"prompt >= {parts(run)[0]}")
         right, reward = (wide(pool, column) for column in ("right", "reward"))
         mixed = right.any(1) & ~right.all(1)
-        picked = right[mixed, reward[mixed].argmax(1)].mean()
+        picked = right[mixed, reward[mixed].argmax(1)].mean() if mixed.any() else np.nan
         compound = pool["prompt"] % run.task.instructions
         named = pool.assign(group=np.array(list(GROUPS))[groups(run)[compound]],
                             teacher=np.array(TEACHERS)[pool["teacher"]])  # fmt: skip
         table = named.groupby(["teacher", "group"], sort=False, as_index=False)["right"].mean()
-        tables.append(table.assign(seed=run.task.rule_seed, picked=picked, chance=right[mixed].mean(),
+        tables.append(table.assign(seed=run.task.rule_seed, picked=picked,
+                                   chance=right[mixed].mean() if mixed.any() else np.nan,
                                    run=run.digest()))  # fmt: skip
     return pd.concat(tables, ignore_index=True)
 
