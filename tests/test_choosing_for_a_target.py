@@ -1,13 +1,11 @@
 """Notebook 31: a base with gaps, LESS's gradients and influences, BALD's disagreement, and who is chosen."""
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from unseen.model import Shape, build
+from unseen.model import Shape, build, differentiable
 from unseen.objectives import loss_of
 from unseen.optim import LowRankAdamW
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
@@ -68,9 +66,7 @@ def tuned():
     state.model.head.data.normal_(generator=torch.Generator().manual_seed(1))
     state.optimizers = [LowRankAdamW(state.model, ADAPTER)]
     train(run, state, Data(None, TASK.training(TASK.split()), {}))
-    for block in state.model.blocks:
-        block.mlp = partial(less._plain, block)
-    return state.model, state.optimizers[0], torch.from_numpy(rows.tokens()).long()
+    return differentiable(state.model), state.optimizers[0], torch.from_numpy(rows.tokens()).long()
 
 
 def test_the_gradient_of_each_row_is_what_the_adapter_would_step_by(tuned):

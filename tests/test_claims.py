@@ -12,7 +12,7 @@ import pytest
 
 from curves import results, step_at
 from unseen.files import project_folder
-from unseen.studies import claims
+from unseen.studies import claims, readings
 from unseen.studies.claims import (
     CLAIMS,
     CONTRADICTED,
@@ -88,11 +88,11 @@ def test_a_choice_among_many_is_no_advantage():
     """Forty options of pure noise: the best of each seed lies above zero, the best of the others does not."""
     rng = np.random.default_rng(0)
     options = [pd.DataFrame(rng.normal(0, 1, (3, 40))) for _ in range(300)]
-    chosen = pd.concat([claims._best(each) for each in options])
+    chosen = pd.concat([readings._best(each) for each in options])
     assert abs(chosen.mean()) < 0.15
     assert pd.concat([each.max(axis=1) for each in options]).mean() > 1.5
     clear = pd.DataFrame({"bad": [0.0, 0.1, 0.0], "good": [0.9, 0.8, 0.7]})
-    assert claims._best(clear).tolist() == [0.9, 0.8, 0.7]
+    assert readings._best(clear).tolist() == [0.9, 0.8, 0.7]
 
 
 # What the judges read
@@ -378,8 +378,8 @@ def test_arms_are_compared_seed_by_seed_where_the_part_says(part):
     claim = NAMED["kMQ beats random, and random k-center"]
     compared = claim.parts[part]
     made = beside(arms(replace(claim, parts={part: compared}), 0.2), split="seen")
-    assert claims.compared(made, "setting", compared).tolist() == pytest.approx([0.2] * 3)
-    assert claims.compared(made[made["setting"] != compared["one"]], "setting", compared).empty
+    assert readings.compared(made, "setting", compared).tolist() == pytest.approx([0.2] * 3)
+    assert readings.compared(made[made["setting"] != compared["one"]], "setting", compared).empty
     assert claim.verdict(made).word == NOT_RUN  # the arms of the other part were not measured
 
 
@@ -387,7 +387,7 @@ def test_some_values_of_a_column_are_taken_together():
     part = {"value": "accuracy", "one": "new", "other": "old", "where": {"kind": ["a", "b"]}}
     made = frame("kind arm accuracy", [("a", "new", 1.0), ("b", "new", 0.5), ("c", "new", NONSENSE),
                                        ("a", "old", 0.5), ("b", "old", 0.5)], seed=0)  # fmt: skip
-    assert claims.compared(made, "arm", part).tolist() == [0.25]
+    assert readings.compared(made, "arm", part).tolist() == [0.25]
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_where_no_share_or_only_some_share_of_no_ops_generalises_nothing_is_repr
 
 def test_what_has_no_room_or_no_chance_is_not_testable():
     made = generalist(0.1, 0.1)
-    made.loc[~made["kind"].isin(claims.DOMAINS) & (made["experiment"] == "9"), "accuracy"] = 0.0
+    made.loc[~made["kind"].isin(readings.DOMAINS) & (made["experiment"] == "9"), "accuracy"] = 0.0
     two = pd.concat([made.assign(seed=seed) for seed in (0, 1)])
     verdict = NAMED["cross-domain data"].verdict(two)
     assert (verdict.word, NOT_TESTABLE in verdict.measured) == (CONTRADICTED, True)
@@ -479,7 +479,7 @@ def test_without_an_effect_only_noise_is_left():
     claim, made = NAMED["buffering"], noisy(0.4)
     drawn = claims.without_effect(made, claim)(np.random.default_rng(0))
     cell = {"part": "all weights", "ratio": 67, "along": "ideal"}
-    before, after = (claims._rates(each, "gradient", "cosine", **cell).mean() for each in (made, drawn))
+    before, after = (readings._rates(each, "gradient", "cosine", **cell).mean() for each in (made, drawn))
     assert before["composite"] - before["task"] == pytest.approx(0.4, abs=0.05)
     assert after["composite"] - after["task"] == pytest.approx(0, abs=0.05)
     assert after.mean() == pytest.approx(before.mean(), abs=0.05)

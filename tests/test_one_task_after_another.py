@@ -7,13 +7,13 @@ import torch
 from torch.func import functional_call
 
 from unseen.evaluation import all_right
-from unseen.model import Shape, build
+from unseen.model import Shape, build, differentiable
 from unseen.objectives import loss_of
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.studies.arena import in_turn, meta, starts, switching
 from unseen.training import Data, State, data_of, start, train
-from unseen.worlds.dialect import MEANINGS, DialectSpec
-from unseen.worlds.language import PHRASES, VERBS
+from unseen.worlds.dialect import DialectSpec
+from unseen.worlds.language import PHRASES, VERBS, WITHOUT_ARGUMENT
 from unseen.worlds.operations import OperationsSpec
 
 SMALL = ModelSpec(layers=2, width=16, heads=2)
@@ -44,7 +44,7 @@ def model():
 def test_each_task_has_a_name_and_a_meaning_of_its_own(seed, related):
     named = in_turn.compounds(seed, 5, related)
     assert len({each.words for each in named}) == len({each.operations for each in named}) == 5
-    verbs = {verb: name for name in MEANINGS for verb in VERBS[name]}
+    verbs = {verb: name for name in WITHOUT_ARGUMENT for verb in VERBS[name]}
     said = [[verbs[word] for word in each.words.split()] for each in named]
     assert not any(each.operations[0] in words for each, words in zip(named, said, strict=True))
     assert len({word for words in said for word in words}) == (3 if related else 10)
@@ -156,7 +156,7 @@ def tokens_of(run, size=48):
 
 
 def test_the_second_order_gradient_is_that_of_finite_differences():
-    model, tokens = meta.differentiable(model_of(META)).double(), tokens_of(META)
+    model, tokens = differentiable(model_of(META)).double(), tokens_of(META)
     parts = list(tokens.chunk(3))
     names = ("blocks.0.up", "blocks.1.q", "head")
     meta.meta_loss(model, parts, 0.2, "second").backward()
@@ -173,7 +173,7 @@ def test_the_second_order_gradient_is_that_of_finite_differences():
 
 
 def test_the_first_order_gradient_is_that_at_the_adapted_weights():
-    model, parts = meta.differentiable(model_of(META)), list(tokens_of(META).chunk(2))
+    model, parts = differentiable(model_of(META)), list(tokens_of(META).chunk(2))
     loss_of(model, parts[0]).backward()
     moved = {name: (p - 0.2 * p.grad).detach().requires_grad_() for name, p in model.named_parameters()}
     expected = loss_of(lambda read: functional_call(model, moved, (read,)), parts[1])
@@ -196,7 +196,7 @@ def test_plain_mlps_say_the_same(model):
     fresh = model_of(META)
     tokens = tokens_of(META)[:, :-1]
     before = fresh(tokens)
-    assert torch.allclose(meta.differentiable(fresh)(tokens), before, atol=1e-5)
+    assert torch.allclose(differentiable(fresh)(tokens), before, atol=1e-5)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
@@ -219,7 +219,7 @@ def test_an_arm_without_inner_steps_is_usual_training_and_others_are_not():
     data, ends = data_of(META), {}
     for arm in ("k = 0", "k = 1, second order"):
         state = start(META)
-        meta.differentiable(state.model)
+        differentiable(state.model)
         train(
             META, state, Data(None, data.training, {}), objective=meta.objective(META, starts.ARMS[arm], 0.1)
         )

@@ -12,7 +12,7 @@ from unseen.studies.arena import captions, dispersion, few_shots, position, towe
 from unseen.studies.arena.dispersion import ARMS, BOTH, Tuned, inter, loss_of, prototypes, tuned
 from unseen.studies.arena.towers import TowersSpec
 from unseen.worlds import PoolSpec, TaskSpec
-from unseen.worlds.language import VERBS
+from unseen.worlds.language import VERBS, WITHOUT_ARGUMENT
 from unseen.worlds.strings import MIXED, POSITIONS
 
 TASK = TaskSpec(alphabet="abcdefgh", instructions=20, unseen_instructions=20, examples=400)
@@ -86,7 +86,7 @@ def test_pretraining_never_shows_a_held_out_class_nor_its_verb_with_a_format():
     spec = TowersSpec(seed=3)
     shown, said = captions.pairs(3)
     words = {token: at for at, token in enumerate(captions.WordTask.layout.vocabulary)}
-    last = [words[VERBS[name][-1]] for name in captions.SHOWN]
+    last = [words[VERBS[name][-1]] for name in WITHOUT_ARGUMENT]
     formats = [words[name] for name in captions.FORMATS]
     named = torch.isin(said, torch.tensor(formats)).any(1)
     assert not (torch.isin(said, torch.tensor(last)).any(1) & named).any()

@@ -111,6 +111,34 @@ def curves(
     return grid
 
 
+def by_seed(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    order: Sequence[str],
+    ax: Axes,
+    *,
+    ends: tuple[float, float] = (-np.inf, np.inf),
+    **look: Any,
+) -> Axes:
+    """A row per way in ``order`` (column ``y``): of column ``x`` a dot per seed, the mean, its 95 % interval.
+
+    ``ends`` bound what is measured, (0, 1) for a share.  Further options are those of ``seaborn.pointplot``.
+
+    >>> table = pd.DataFrame({"way": ["old", "new"] * 2, "gain": [0.1, 0.4, 0.2, 0.5]})
+    >>> ax = by_seed(table, "gain", "way", ["new", "old"], plt.subplots()[1])
+    >>> [label.get_text() for label in ax.get_yticklabels()], ax.get_ylabel()
+    (['new', 'old'], '')
+    >>> plt.close(ax.figure)
+    """
+    rows = {"data": table, "x": x, "y": y, "order": order, "ax": ax}
+    sns.stripplot(**rows, size=4, alpha=0.5, color="grey")
+    low, high = ends
+    sns.pointplot(**rows, linestyle="none", errorbar=partial(mean_interval, low=low, high=high), **look)
+    ax.set(ylabel="")
+    return ax
+
+
 def heat(table: pd.DataFrame, ax: Axes | None = None, *, percent: bool = True, **options: Any) -> Axes:
     """A table of shares as a heat map with numbers, in per cent; the options are ``seaborn.heatmap``'s."""
     if ax is None:

@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -245,6 +246,19 @@ class Transformer(nn.Module):
             last = block is self.blocks[-1]
             x = block(x, skip if last else 0, start, self.mask, cache, record)
         return self.unembed(x)
+
+
+def differentiable(model: Transformer) -> Transformer:
+    """The model, its MLPs in plain operations: ``torch.func`` does not see through a gradient that is
+    written out, which has no second derivative either.
+    """
+
+    def mlp(block: nn.Module, x: Tensor) -> Tensor:
+        return F.relu(x @ block.up.mT).square() @ block.down.mT
+
+    for block in model.blocks:
+        block.mlp = partial(mlp, block)
+    return model
 
 
 def build(spec: ModelSpec, shape: Shape) -> Transformer:

@@ -1,10 +1,9 @@
 """The verdict on each published claim, from the tidy frame that its notebook leaves.
 
-``claims.toml`` has the claims, and the parts of each with their borders.  Each has a function below, its
-judge's name after an underscore, that reads the numbers off the frame, one per seed; where the judge is
-``paired``, the parts themselves say which two arms to compare.  A part *holds* where their 95 % interval
-lies on the claimed side of its border, *fails* where it lies on the other, and is *undecided* where the
-interval holds the border.  One rule makes a verdict of these.
+``claims.toml`` has the claims, and the parts of each with their borders; ``readings`` reads the numbers off
+the frame, one per seed.  A part *holds* where their 95 % interval lies on the claimed side of its border,
+*fails* where it lies on the other, and is *undecided* where the interval holds the border.  One rule makes a
+verdict of these.
 
 >>> few = pd.Series([0.1, 0.2, 0.3])
 >>> [Part("right", few, least=border).state for border in (-0.1, 0.1, 0.5)]
@@ -22,10 +21,10 @@ import pandas as pd
 
 from unseen.files import hash_of, project_folder, seal, write
 from unseen.scales import SHOW
-from unseen.stats import crosses, half_at, interval, mean_interval, wilson
-from unseen.studies.published import DOMAINS, INSTRUCTION_DIVERSITY, TEXTS, UNEVEN, WORKS, lower_k, own
+from unseen.stats import interval, mean_interval, wilson
+from unseen.studies import readings
+from unseen.studies.published import TEXTS, lower_k
 from unseen.studies.results import COMMITTED, committed_folder, write_block
-from unseen.worlds.tuning import KINDS
 
 REPRODUCED, IN_PART, CONTRADICTED = "reproduced", "in part", "contradicted"
 UNDECIDED, NOT_TESTABLE, NOT_RUN = "undecided", "not testable here", "not run"
@@ -38,7 +37,6 @@ _FORMS = {  # what values are: how they are written, in which unit, times what, 
     "factor": (".2f", " times", 1, 0, inf),
     "seeds": (".0f", " % of seeds", 100, 0, 100),
 }
-Reading = pd.Series | pd.DataFrame | tuple[pd.Series, str]
 PAIRED = "paired"  # the judge of claims that one arm is above another
 _COMPARES = ("value", "one", "other", "where")  # what a part of such a claim says besides what a Part does
 
@@ -131,9 +129,9 @@ class Claim:
 
     ``without`` is what data without an effect is: the columns that then make no difference, or the level of
     all that is measured.  Where the judge is ``paired``, that column names the arms, and each part compares
-    the column ``value`` of arm ``one`` with that of arm ``other`` (``compared``).  ``before`` has the
-    verdicts of the last version by scale, and ``why`` what changed.  ``settled`` names an earlier table that
-    is judged where that of the notebook has not run.
+    the column ``value`` of arm ``one`` with that of arm ``other`` (``readings.compared``).  ``before`` has
+    the verdicts of the last version by scale, and ``why`` what changed.  ``settled`` names an earlier table
+    that is judged where that of the notebook has not run.
     """
 
     name: str
@@ -147,11 +145,11 @@ class Claim:
     why: str
     settled: str = ""
 
-    def readings(self, results: pd.DataFrame) -> dict[str, Reading]:
+    def readings(self, results: pd.DataFrame) -> dict[str, readings.Reading]:
         """What the judge reads off the frame, by part; nothing where some of it was not measured."""
         if self.judge != PAIRED:
-            return globals()[f"_{self.judge}"](results)
-        found = {key: compared(results, self.without[0], part) for key, part in self.parts.items()}
+            return getattr(readings, self.judge)(results)
+        found = {key: readings.compared(results, self.without[0], part) for key, part in self.parts.items()}
         return found if all(map(len, found.values())) else {}
 
     def part(self, key: str, name: str, values: pd.Series, cannot: str = "") -> Part:
@@ -342,282 +340,3 @@ def write_verdicts(data: Path) -> None:
         row = [claim.experiment, claim.published, *found, "; ".join(filter(None, (before, claim.why)))]
         lines.append(f"| {' | '.join(row)} |")
     write_block(data / "README.md", "verdicts", lines)
-
-
-# Readings of frames, each with a row per seed
-
-
-def _rates(
-    results: pd.DataFrame, columns: str | list[str], value: str = "accuracy", **where: Any
-) -> pd.DataFrame:
-    """Means by seed (rows) and some columns, of the rows in which other columns have these values."""
-    for column, chosen in where.items():
-        results = results[results[column] == chosen]
-    return results.pivot_table(value, "seed", columns)
-
-
-def compared(results: pd.DataFrame, arms: str, part: Mapping[str, Any]) -> pd.Series:
-    """By seed, the mean of the column ``value`` for arm ``one`` less that for arm ``other``, on the rows in
-    which the columns of ``where`` have a value, or one of some; empty where an arm is missing.
-
-    >>> table = pd.DataFrame({"arm": ["old", "new"] * 2, "seed": [0, 0, 1, 1], "right": [0.5, 0.7, 0.2, 0.4]})
-    >>> compared(table, "arm", {"value": "right", "one": "new", "other": "old"}).round(2).tolist()
-    [0.2, 0.2]
-    """
-    for column, chosen in part.get("where", {}).items():
-        results = results[results[column].isin(chosen if isinstance(chosen, list) else [chosen])]
-    means = results.pivot_table(part["value"], "seed", arms)
-    if not {part["one"], part["other"]} <= {*means}:
-        return pd.Series(dtype=float)
-    return means[part["one"]] - means[part["other"]]
-
-
-def _best(options: pd.DataFrame) -> pd.Series:
-    """What each seed has at the option (column) that is best in the mean of the *other* seeds: so a choice
-    among many is no advantage.  A single seed has its own best.
-    """
-    if len(options) < 2:
-        return options.max(axis=1)
-    others = (options.sum() - options) / (len(options) - 1)
-    return pd.Series({seed: row[others.loc[seed].idxmax()] for seed, row in options.iterrows()})
-
-
-def _places(curves: pd.DataFrame, share: float) -> pd.Series:
-    """Where each seed's curve over numbers of instructions first reaches a share of its top."""
-    sizes = curves.columns.to_numpy(float)
-    return curves.apply(lambda row: crosses(sizes, row.to_numpy() - share * row.max()), axis=1)
-
-
-# Experiments 1 to 3: the threshold, no-ops, long tails
-
-
-def _threshold(results: pd.DataFrame) -> dict[str, Reading]:
-    unseen = _rates(results, "instructions", setting="main", split="unseen")
-    below = unseen.loc[:, unseen.columns < INSTRUCTION_DIVERSITY.never_below]
-    above = unseen.loc[:, unseen.columns >= INSTRUCTION_DIVERSITY.always_from]
-    width = _places(unseen, 0.9) / _places(unseen, 0.1)
-    rise = unseen.iloc[:, -1] - unseen.iloc[:, 0]
-    return {"rise": rise, "below": below.max(axis=1), "above": above.min(axis=1), "sharp": width}
-
-
-def _memory(results: pd.DataFrame) -> dict[str, Reading]:
-    rates = _rates(results, "split", setting="main", instructions=results["instructions"].min())
-    seen, unseen = rates["seen"], rates["unseen"]
-    return {"gap": seen - unseen, "seen": seen, "unseen": unseen}
-
-
-def _no_op_threshold(results: pd.DataFrame) -> dict[str, Reading]:
-    curves = _rates(results, ["no_op_share", "instructions"], split="unseen", kind="has-op")
-    shares = curves.columns.levels[0]
-    rises = pd.DataFrame({share: curves[share].iloc[:, -1] - curves[share].iloc[:, 0] for share in shares})
-    half = pd.DataFrame({share: curves[share].apply(half_at, axis=1) for share in shares})
-    factors = half.drop(columns=0.0).div(half[0.0], axis=0)
-    return {"rise": rises.min(axis=1), "moves": np.maximum(factors, 1 / factors).max(axis=1)}
-
-
-def _no_op_share(results: pd.DataFrame) -> dict[str, Reading]:
-    most = results["instructions"].max()
-    rates = _rates(results, ["kind", "no_op_share"], split="unseen", instructions=most)
-    has_op, no_op = rates["has-op"], rates["no-op"]
-    between = has_op.max(axis=1) - has_op.min(axis=1)
-    return {"worst": has_op.min(axis=1), "between": between, "no_op": no_op.min(axis=1)}
-
-
-def _kept(results: pd.DataFrame, size: int) -> pd.DataFrame:
-    """Accuracy of uneven sets (columns: a below 1) as a share of that of even ones, by seed."""
-    rates = _rates(results, "concentration", split="unseen", instructions=size)
-    return rates.loc[:, rates.columns < 1].div(rates[1.0], axis=0)
-
-
-def _tail_robust(results: pd.DataFrame) -> dict[str, Reading]:
-    many, few = _kept(results, 10_000), _kept(results, 1_000)
-    gain = (many - few).loc[:, many.columns <= 0.1].mean(axis=1)
-    mild = many.loc[:, many.columns >= 0.1]
-    return {"gain": gain, "mild": mild.min(axis=1), "every": many.min(axis=1)}
-
-
-def _tail_drop(results: pd.DataFrame) -> dict[str, Reading]:
-    few = _kept(results, 1_000)
-    return {"worst": few.iloc[:, 0], "mild": few[0.2]}
-
-
-# Experiments 4 and 5: rules of another form, numbers of occurrences
-
-
-def _families(results: pd.DataFrame) -> dict[str, Reading]:
-    low = lower_k(results)
-    widest = low[(low["k_low"] == low["k_low"].min()) & (low["k_high"] == low["k_high"].max())]
-    widest = widest[widest["instructions"] == widest["instructions"].max()]
-    alone, mixed = _rates(widest, "family").drop(columns="mixed"), _rates(widest, "family")["mixed"]
-    beyond = _rates(widest, "family", "beyond")
-    return {"gap": mixed - _best(alone), "mixed": mixed, "alone": beyond.drop(columns="mixed")}
-
-
-def _few_rules(results: pd.DataFrame) -> dict[str, Reading]:
-    low = lower_k(results).query("family == 'mixed'")
-    few = low[(low["instructions"] == 500) & (low["k_low"] == low["k_low"].min())]
-    few = few[few["k_high"] == few["k_high"].min()]
-    many = low[(low["instructions"] > 500) & low["setting"].isin(few["setting"])]
-    return {"reach": few["above"], "many": many.groupby("seed")["accuracy"].max()}
-
-
-def _large_k(results: pd.DataFrame) -> dict[str, Reading]:
-    low = lower_k(results).query("family == 'mixed'")
-    large = low[low["k_low"] == low["k_low"].max()]
-    large = large[large["instructions"] == large["instructions"].max()]
-    return {"reach": large["above"]}
-
-
-def _occurrences(results: pd.DataFrame, size: int) -> tuple[pd.Series, pd.DataFrame]:
-    """Accuracy over all numbers of occurrences, trained and tested with decoys: the mix (seeds,), and each
-    single number (seeds, numbers).
-    """
-    chosen = results[(results["decoys"] > 0) & (results["among"] > 0)]
-    rates = _rates(chosen, "trained", instructions=size)
-    mixed = rates.columns.str.contains(",")
-    return rates.loc[:, mixed].mean(axis=1), rates.loc[:, ~mixed]
-
-
-def _mixed_occurrences(results: pd.DataFrame) -> dict[str, Reading]:
-    mix, alone = _occurrences(results, results["instructions"].max())
-    gaps = alone.rsub(mix, axis=0)
-    return {"gap": gaps.mean(axis=1), "each": gaps, "mix": mix}
-
-
-def _mix_at_500(results: pd.DataFrame) -> dict[str, Reading]:
-    mix, alone = _occurrences(results, 500)
-    return {"gap": mix - alone.mean(axis=1), "alone": alone}
-
-
-def _none_at_200(results: pd.DataFrame) -> dict[str, Reading]:
-    mix, alone = _occurrences(results, 200)
-    return {"best": alone.assign(mix=mix).max(axis=1)} if len(mix) else {}
-
-
-# The arena: choosing data
-
-
-def correlations(results: pd.DataFrame, measure: str) -> pd.Series:
-    """Pearson's correlation, by seed, of a measure of the chosen sets with unseen accuracy, over the sets."""
-    unseen = results[results["split"] == "unseen"]
-    return unseen.groupby("seed")[[measure, "accuracy"]].corr().unstack()[(measure, "accuracy")]
-
-
-def clean(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows of sets from the clean pool whose scouts were not paid."""
-    return results[~results["setting"].str.contains(",")]
-
-
-def _novelsum(results: pd.DataFrame) -> dict[str, Reading]:
-    r, older = (correlations(clean(results), f"{name}, scout") for name in ("NovelSum", "mean distance"))
-    return {"r": r, "high": r, "older": r - older}
-
-
-# Experiment 6: fine-tuning
-
-
-def _low_diversity(results: pd.DataFrame) -> dict[str, Reading]:
-    found = {name: {} for name in ("gap", "no_op", "has_op", "many")}
-    for work in WORKS:
-        about = {"split": "unseen", "start": "pre-trained", "data": "all", "work": work}
-        rates = _rates(results, ["kind", "instructions"], **about)
-        no_op, has_op = rates["no-op"], rates["has-op"]
-        values = no_op.iloc[:, 0] - has_op.iloc[:, 0], no_op.iloc[:, 0], has_op.iloc[:, 0], has_op.iloc[:, -1]
-        for name, each in zip(found, values, strict=True):
-            found[name][work] = each
-    return {name: pd.DataFrame(each) for name, each in found.items()}
-
-
-def _halving(results: pd.DataFrame) -> dict[str, Reading]:
-    most = results.groupby("data")["instructions"].transform("max")
-    about = {"split": "unseen", "start": "pre-trained", "work": "plain", "kind": "has-op"}
-    rates = _rates(results[results["instructions"] == most], "data", **about)
-    uneven = rates[list(UNEVEN)].div(rates["even half"], axis=0)
-    return {"uneven": uneven, "even": rates["even half"] / rates["all"]}
-
-
-# Experiments 7 to 9: specialists and generalists
-
-
-def _mixture(results: pd.DataFrame) -> dict[str, Reading]:
-    found, gains = own(results, "7").pivot_table("accuracy", "seed", ["own_rules", "own_share"]), {}
-    for rules in found.columns.levels[0]:
-        table = found[rules].dropna(axis=1)  # columns: shares, rising
-        ends = table.iloc[:, [0, -1]].max(axis=1)
-        gains |= {(rules, share): table[share] - ends for share in table.columns[1:-1]}
-    return {"gain": _best(pd.DataFrame(gains))}
-
-
-def _tenth(results: pd.DataFrame) -> dict[str, Reading]:
-    rates = _rates(own(results, "8"), "setting")
-    mixed = rates.pop("nine tenths own")
-    return {"gain": mixed - rates.pop("N own"), "more": rates.rsub(mixed, axis=0)}
-
-
-def _generalist(results: pd.DataFrame) -> dict[str, Reading]:
-    results, found = results.astype({"experiment": str}), {}
-    for name, known in (("domains", True), ("strange", False)):
-        rows = results[results["kind"].isin(DOMAINS) == known]
-        rates = _rates(rows, "setting", experiment="9", split="unseen")
-        single = list(DOMAINS)
-        gain = rates.drop(columns=single).min(axis=1) - _best(rates[single])
-        found[name] = gain, "" if rates.max(axis=None) > 0.02 else "no model is right there; chance is zero"
-    return found
-
-
-# D1 to D5: DELIA
-
-
-def _gain(rates: pd.DataFrame, published: float, top: float) -> tuple[pd.Series, tuple[pd.Series, str]]:
-    """What diverse data has, in times of plain tuning (ratio 0), and whether there is room for what is
-    published.
-    """
-    gain, plain = _best(rates.loc[:, rates.columns > 0]) / rates[0], rates[0].mean()
-    return gain, (gain, f"plain tuning has {plain / top:.0%} already" if plain * published > top else "")
-
-
-def _translation(results: pd.DataFrame) -> dict[str, Reading]:
-    tuned = results[results["method"] != "base"]
-    rates = _rates(tuned, "ratio", "value", task="translation", prompts="task", score="chrF")
-    return dict(zip(("gain", "published"), _gain(rates, 1.17, 100), strict=True))
-
-
-def _formats(results: pd.DataFrame) -> dict[str, Reading]:
-    answered, found = results[results["prompts"].isin(KINDS[:5])], {}  # not the sixth: refusals
-    for study in ("once", "ratio"):
-        gains = _gain(_rates(answered, "ratio", study=study), 1.361, 1)
-        found |= dict(zip((study, f"{study}_published"), gains, strict=True))
-    return found
-
-
-def _format_loss(results: pd.DataFrame) -> dict[str, Reading]:
-    ends = _rates(results, "ratio", "loss", prompts="other+token", step=results["step"].max())
-    diverse = ends.loc[:, ends.columns > 0]
-    lower = np.exp(np.log(diverse).mean(axis=1)) / ends[0]
-    slopes = np.polyfit(np.log(diverse.columns), np.log(diverse).T, 1)[0]
-    return {"lower": lower, "largest": diverse.iloc[:, -1] / ends[0], "falls": pd.Series(slopes, ends.index)}
-
-
-def _near_67(results: pd.DataFrame) -> pd.DataFrame:
-    """At equal rates, the ratio nearest to 67, the smallest published one."""
-    ratios = results.loc[results["ratio"] > 0, "ratio"]
-    nearest = ratios[(ratios - 67).abs().idxmin()]
-    return results[(results["regime"] == "equal") & (results["ratio"] == nearest)]
-
-
-def _new_token(results: pd.DataFrame) -> dict[str, Reading]:
-    rates, two = (_rates(_near_67(results), "prompts", study=study) for study in ("phases", "two words"))
-    found = {"both": rates["other+token"] + rates["other"] - 1, "with": rates["other+token"]}
-    found |= {"out": rates["other"], "refused": rates["not token"]}
-    return found | ({"two": two["other+token"]} if len(two) else {})
-
-
-def _unique(results: pd.DataFrame) -> dict[str, Reading]:
-    far = _rates(_near_67(results), "against", "value", measure="distance")
-    return {"nearer": far["its name"] / far.drop(columns="its name").min(axis=1)}
-
-
-def _buffering(results: pd.DataFrame) -> dict[str, Reading]:
-    cosines = _rates(results[results["ratio"] > 0], ["gradient", "along"], "cosine", part="all weights")
-    gain = cosines["composite", "ideal"] - cosines["task", "ideal"]
-    return {"nearer": gain, "opposes": cosines["diverse", "bias"]}

@@ -30,14 +30,13 @@ from unseen.worlds.language import (
     OPERATIONS,
     PHRASES,
     VERBS,
+    WITHOUT_ARGUMENT,
     Query,
     WordTask,
     formatted,
 )
 
-SINGLE = tuple(
-    name for name in OPERATIONS if name not in ("copy", "delete", "rewrite")
-)  # without an argument
+SINGLE = tuple(name for name in WITHOUT_ARGUMENT if name != "copy")
 DEEPEST = 3  # operations of a tool
 SHORTENING = {"behead", "curtail"}  # a tool has one of them at most
 REFUSED = "?"

@@ -33,13 +33,13 @@ from unseen.worlds.language import (
     OPERATIONS,
     PHRASES,
     VERBS,
+    WITHOUT_ARGUMENT,
     LanguageSpec,
     Query,
     WordTask,
 )
 
 KINDS = ("certain", "shared", "corrupted")
-MEANINGS = tuple(name for name in OPERATIONS if name not in ("delete", "rewrite"))  # without an argument
 Number = Annotated[int, Field(ge=0, le=200)]
 
 
@@ -59,7 +59,7 @@ class Compound:
     def answers(self, text: str) -> dict[str, float]:
         """The probability of every answer to an input; operations that agree on it share one answer."""
         found: dict[str, float] = defaultdict(float)
-        others = [name for name in MEANINGS if name not in self.operations] if self.noise else []
+        others = [name for name in WITHOUT_ARGUMENT if name not in self.operations] if self.noise else []
         for names, weight in ((self.operations, 1 - self.noise), (others, self.noise)):
             for name in names:
                 found[OPERATIONS[name](text, "")] += weight / len(names)
@@ -122,7 +122,7 @@ class DialectSpec(WordTask):
         found = []
         for number, at in enumerate(rng.permutation(len(pairs))[: self.instructions]):
             kind = KINDS[(number >= self.certain) + (number >= self.certain + self.shared)]
-            meant = rng.choice(MEANINGS, 2 if kind == "shared" else 1, replace=False)
+            meant = rng.choice(WITHOUT_ARGUMENT, 2 if kind == "shared" else 1, replace=False)
             noise = self.noise if kind == "corrupted" else 0.0
             found.append(Compound(" ".join(pairs[at]), tuple(map(str, meant)), noise))
         return Split(tuple(found), LanguageSpec().split())

@@ -29,6 +29,7 @@ from unseen.worlds.language import (
     OPERATIONS,
     PHRASES,
     VERBS,
+    WITHOUT_ARGUMENT,
     LanguageSpec,
     Pair,
     Query,
@@ -40,7 +41,6 @@ from unseen.worlds.language import (
 # verbs of each operation, and phrases, that a request takes
 POOL, OTHER = (slice(2), slice(7)), (slice(2, None), slice(7, None))
 Words = tuple[slice, slice]
-_WITHOUT = tuple(name for name in OPERATIONS if name not in ("delete", "rewrite"))  # an argument
 GAPS = 4  # operations
 INFERRED = "behead"  # a gap whose long half the base infers from the short one (seen in a pilot): no target
 
@@ -54,7 +54,7 @@ class GapsSpec(LanguageSpec):
     @property
     def gaps(self) -> tuple[str, ...]:
         """The operations that are never shown on four letters."""
-        return tuple(map(str, generator(self.rule_seed, "gaps").permutation(_WITHOUT)[:GAPS]))
+        return tuple(map(str, generator(self.rule_seed, "gaps").permutation(WITHOUT_ARGUMENT)[:GAPS]))
 
     def query(self, rng: np.random.Generator, split: frozenset[Pair]) -> Query:
         """Any query of pre-training."""

@@ -52,6 +52,7 @@ OPERATIONS: dict[str, Callable[[str, str], str]] = {  # of an input and an argum
     "delete": lambda z, letter: z.replace(letter, ""),
     "rewrite": lambda z, rule: z.replace(*rule.split(), 1),  # one step of a Markov algorithm
 }
+WITHOUT_ARGUMENT = tuple(name for name in OPERATIONS if name not in ("delete", "rewrite"))
 _TEXTS = packaged("worlds/language.toml")
 VERBS, PHRASES = _TEXTS["verbs"], _TEXTS["phrases"]
 MENTIONS, REFUSALS = _TEXTS["mentions"], _TEXTS["refusals"]

@@ -19,8 +19,7 @@ from unseen.fields import Count, Seed, among, spec
 from unseen.layout import Layout
 from unseen.worlds import language
 from unseen.worlds.base import Examples, Split, Task, generator
-from unseen.worlds.dialect import MEANINGS
-from unseen.worlds.language import LETTERS, LONGEST, WORDS, conversation
+from unseen.worlds.language import LETTERS, LONGEST, WITHOUT_ARGUMENT, WORDS, conversation
 
 _QUERY = 10  # tokens of the longest query without a format, with ``=`` behind it
 
@@ -34,8 +33,8 @@ class OperationsSpec(Task):
 
     world: among(("operations",)) = "operations"
     layout: ClassVar[Layout] = Layout(LETTERS + ":", _QUERY, LONGEST + 1, WORDS)
-    instructions: Annotated[int, Field(ge=1, le=len(MEANINGS))] = 8
-    unseen_instructions: Annotated[int, Field(ge=1, le=len(MEANINGS) - 1)] = 4
+    instructions: Annotated[int, Field(ge=1, le=len(WITHOUT_ARGUMENT))] = 8
+    unseen_instructions: Annotated[int, Field(ge=1, le=len(WITHOUT_ARGUMENT) - 1)] = 4
     examples: Count = 64_000
     rule_seed: Seed = 0
     example_seed: Seed = 0
@@ -44,7 +43,7 @@ class OperationsSpec(Task):
         """The names of the operations that are trained, and of those held out, which are the same whatever
         the number of ``instructions``; if it is all, they are trained too.
         """
-        order = [str(name) for name in generator(self.rule_seed, "operations").permutation(MEANINGS)]
+        order = [str(name) for name in generator(self.rule_seed, "operations").permutation(WITHOUT_ARGUMENT)]
         return Split(tuple(order[: self.instructions]), tuple(order[-self.unseen_instructions :]))
 
     def draw(self, instructions: tuple[str, ...], which: np.ndarray, rng: np.random.Generator) -> Examples:

@@ -34,6 +34,7 @@ from unseen.scales import amounts
 from unseen.specs import EvaluationSpec, RunSpec
 from unseen.studies.arena import ual
 from unseen.studies.arena.answers import log_probabilities, tuned
+from unseen.studies.arena.bags import held
 from unseen.studies.delia import base_run, ready
 from unseen.worlds.base import generator
 from unseen.worlds.dialect import DialectSpec, Row
@@ -256,8 +257,7 @@ def taught(arm: str, run: RunSpec, rows: list[Row], pool: pd.DataFrame) -> tuple
     if arm == "vote":
         return [rows[at]._replace(answer=pd.Series(answer[at]).mode()[0]) for at in mine], every
     group = groups(run)[[row.compound for row in rows[first:]]]
-    tokens = np.stack([np.bincount(ids, minlength=len(run.task.layout.vocabulary)) > 0
-                       for ids in run.task.of_rows(rows[first:]).prompts])  # fmt: skip
+    tokens = held(run.task.of_rows(rows[first:]).prompts, len(run.task.layout.vocabulary))
     rng = generator(run.task.rule_seed, f"routing by {arm}")
     teacher = routed(arm, group, reward[first:], tokens, right[first:], new - first, rng)
     learning = 0 if arm in ("random", "reward", "oracle") else len(TEACHERS) * (new - first)

@@ -28,6 +28,17 @@ def bags(texts: Sequence[str], width: int = 512) -> np.ndarray:
     return units(found)
 
 
+def held(prompts: np.ndarray, vocabulary: int) -> np.ndarray:
+    """Which tokens of a vocabulary occur in each of the prompts (N, P): (N, V), true or false.
+
+    >>> held(np.array([[2, 0, 2]]), 4).tolist()
+    [[True, False, True, False]]
+    """
+    found = np.zeros((len(prompts), vocabulary), bool)
+    np.put_along_axis(found, prompts.astype(np.int64), True, 1)
+    return found
+
+
 def bm25(texts: Sequence[str], queries: Sequence[str], k: float = 1.5, b: float = 0.75) -> np.ndarray:
     """How well (n,) each text fits the words of all queries (Robertson and others, TREC-3, 1994).
 

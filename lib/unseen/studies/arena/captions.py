@@ -29,12 +29,12 @@ from unseen.worlds.language import (
     OPERATIONS,
     PHRASES,
     VERBS,
+    WITHOUT_ARGUMENT,
     Pair,
     WordTask,
     formatted,
 )
 
-SHOWN = tuple(name for name in OPERATIONS if name not in ("delete", "rewrite"))  # that need no argument
 TEMPLATE = "{} this in the {} format"  # the text of a held-out class
 PICTURE, TEXT = 3 * LONGEST, 8  # tokens
 POOL = 40_000  # pairs that pre-training draws from
@@ -44,7 +44,7 @@ _IDS = {token: at for at, token in enumerate(WordTask.layout.vocabulary)}
 def held_out(seed: int) -> list[Pair]:
     """The held-out classes: six operations, each in two formats."""
     rng = generator(seed, "held-out classes")
-    some = [SHOWN[at] for at in sorted(rng.choice(len(SHOWN), 6, replace=False))]
+    some = [WITHOUT_ARGUMENT[at] for at in sorted(rng.choice(len(WITHOUT_ARGUMENT), 6, replace=False))]
     return list(product(some, [FORMATS[at] for at in rng.choice(len(FORMATS), 2, replace=False)]))
 
 
@@ -71,8 +71,10 @@ def texts(classes: Sequence[Pair]) -> Tensor:
 def pairs(seed: int) -> tuple[Tensor, Tensor]:
     """What pre-training reads: pictures (N, T) and the request for each (N, T')."""
     rng, held = generator(seed, "pairs of pre-training"), set(held_out(seed))
-    known = [pair for pair in product(SHOWN, ("", *FORMATS)) if pair not in held]
-    drawn = [pick(known, rng) if rng.random() < 0.7 else (pick(SHOWN, rng), "") for _ in range(POOL)]
+    known = [pair for pair in product(WITHOUT_ARGUMENT, ("", *FORMATS)) if pair not in held]
+    drawn = [
+        pick(known, rng) if rng.random() < 0.7 else (pick(WITHOUT_ARGUMENT, rng), "") for _ in range(POOL)
+    ]
     lines = []
     for operation, format in drawn:
         verb = pick(VERBS[operation][:-1] if format else VERBS[operation], rng)

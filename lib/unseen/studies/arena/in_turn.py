@@ -26,8 +26,8 @@ from unseen.studies.arena.switching import ROUTES, router
 from unseen.studies.delia import ADAPTER, RATE, base_run, ready
 from unseen.training import Data, State, train
 from unseen.worlds.base import Examples, generator, pick
-from unseen.worlds.dialect import MEANINGS, Compound, DialectSpec
-from unseen.worlds.language import PHRASES, VERBS
+from unseen.worlds.dialect import Compound, DialectSpec
+from unseen.worlds.language import PHRASES, VERBS, WITHOUT_ARGUMENT
 
 ARMS = {  # of one model; rehearsal retains a share of the rows, as a switch does
     "base": "the base, untuned",
@@ -39,7 +39,7 @@ ARMS = {  # of one model; rehearsal retains a share of the rows, as a switch doe
 WORLDS = ("apart", "related")
 PROMPTS = ("known words", "other words", "after another")
 LANGUAGE = "language"
-MEANT = tuple(name for name in MEANINGS if name not in ("next", "previous"))  # those learned in few updates
+MEANT = tuple(name for name in WITHOUT_ARGUMENT if name not in ("next", "previous"))  # learned in few updates
 _KNOWN, _OTHER = PHRASES[: len(PHRASES) // 2], PHRASES[len(PHRASES) // 2 :]  # in training, and not
 
 
@@ -49,7 +49,7 @@ _KNOWN, _OTHER = PHRASES[: len(PHRASES) // 2], PHRASES[len(PHRASES) // 2 :]  # i
 def compounds(seed: int, tasks: int, related: bool) -> list[Compound]:
     """So many tasks.  ``related`` ones share three verbs: which two, and in which order, tells them apart."""
     rng = generator(seed, f"tasks in turn, {related}")
-    verbs = [(str(name), pick(VERBS[name], rng)) for name in rng.permutation(MEANINGS)]
+    verbs = [(str(name), pick(VERBS[name], rng)) for name in rng.permutation(WITHOUT_ARGUMENT)]
     few = next(n for n in range(2, 9) if n * (n - 1) >= tasks)
     pairs = list(permutations(verbs[:few], 2)) if related else list(zip(verbs[::2], verbs[1::2], strict=True))
     if related:

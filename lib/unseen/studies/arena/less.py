@@ -19,11 +19,11 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import normalize
 
-from unseen.model import Transformer
+from unseen.model import Transformer, differentiable
 from unseen.objectives import loss_of
 from unseen.optim import LowRankAdamW
 from unseen.runs.store import Store, begun
@@ -73,8 +73,7 @@ def influences(run: RunSpec, rows: Tensor, targets: dict[str, Tensor], tell: Tel
     run = run.but(training=training)
     state = begun(run, Store(), "cpu")
     adapter = state.optimizers[0]
-    for block in state.model.blocks:  # torch.func does not see through the gradient that blocks write out
-        block.mlp = partial(_plain, block)
+    differentiable(state.model)
     found = {name: np.zeros(len(rows)) for name in (*targets, "plain", "unnormalised", "projected")}
     signs = torch.tensor(generator(0, "directions").choice([-1.0, 1.0], (_size(adapter), DIMENSIONS))).float()
 
@@ -102,10 +101,6 @@ def influences(run: RunSpec, rows: Tensor, targets: dict[str, Tensor], tell: Tel
 
 def _size(adapter: LowRankAdamW) -> int:
     return sum(factor.numel() for pair in adapter.pairs for factor in pair)
-
-
-def _plain(block: nn.Module, x: Tensor) -> Tensor:
-    return (x @ block.up.mT).relu().square() @ block.down.mT
 
 
 def cost(run: RunSpec) -> int:

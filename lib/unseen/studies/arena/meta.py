@@ -26,15 +26,12 @@ are plain gradient descent, the outer optimizer is that of all runs here (Muon a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad
-from torch.nn import functional as F
 
-from unseen.model import Transformer
 from unseen.objectives import Objective, loss_of
 from unseen.specs import RunSpec
 from unseen.worlds.base import generator
@@ -103,14 +100,3 @@ def objective(run: RunSpec, arm: Pretraining, rate: float) -> Objective:
         return meta_loss(model, dealt(tokens, arm.k + 1, operations, rng, arm.mixed), rate, arm.order)
 
     return after_steps if arm.k else loss_of
-
-
-def differentiable(model: Transformer) -> Transformer:
-    """The model with MLPs that have derivatives of every order: the fast ones have a first alone."""
-
-    def mlp(block: nn.Module, x: Tensor) -> Tensor:
-        return F.relu(x @ block.up.mT).square() @ block.down.mT
-
-    for block in model.blocks:
-        block.mlp = partial(mlp, block)
-    return model

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from unseen.evaluation import all_right
-from unseen.model import Transformer
+from unseen.model import Transformer, differentiable
 from unseen.runs.following import followed
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.arena.meta import Pretraining, differentiable, objective
+from unseen.studies.arena.meta import Pretraining, objective
 from unseen.studies.delia import RATE
 from unseen.training import Data, data_of, start, train
 from unseen.worlds.base import Examples, generator

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unseen.model import Transformer, seeded
+from unseen.studies.arena.bags import held
 from unseen.studies.inside import streams
 from unseen.worlds.base import Examples, generator
 
@@ -59,8 +60,7 @@ def states_of(model: Transformer, prompts: np.ndarray) -> Tensor:
 
 def words_of(prompts: np.ndarray, vocabulary: int) -> Tensor:
     """Which tokens of a vocabulary occur in each of the prompts (N, P), of mean 0 and size 1: (N, V)."""
-    held = torch.zeros(len(prompts), vocabulary).scatter(1, torch.from_numpy(prompts).long(), 1.0)
-    return F.layer_norm(held, held.shape[-1:])
+    return F.layer_norm(torch.from_numpy(held(prompts, vocabulary)).float(), (vocabulary,))
 
 
 def router(route: str, model: Transformer, retained: Sequence[Examples], seed: int) -> Router:

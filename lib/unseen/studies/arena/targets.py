@@ -14,16 +14,15 @@ from torch import Tensor
 from unseen.evaluation import all_right
 from unseen.model import Transformer
 from unseen.runs.following import followed, path_of
-from unseen.runs.store import Store, begun
+from unseen.runs.store import Store
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
 from unseen.studies.arena import less
-from unseen.studies.arena.answers import log_probabilities
+from unseen.studies.arena.answers import log_probabilities, tuned
 from unseen.studies.arena.bags import bm25
 from unseen.studies.arena.choosing import states
 from unseen.studies.delia import RATE, base_run, ready
-from unseen.training import Data, train
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.gaps import OTHER, POOL, GapsSpec, RequestsSpec
 from unseen.worlds.language import LONGEST
@@ -142,16 +141,15 @@ def follow_arm(run: RunSpec, tell: Tell, arm: str) -> pd.DataFrame:
     """Tune the base on what an arm chose and measure it, for a worker."""
     table = pd.read_csv(path_of(run, _SCORES) / "table.csv")
     rows = run.task.rows(run.task.candidates()).where(chosen(run, arm, table))
-    state, training = begun(run, Store(), "cpu"), run.training
-    if arm == "paid":
-        training = training.but(steps=training.steps + less.cost(run) // training.batch)
+    more = less.cost(run) // run.training.batch if arm == "paid" else 0
+    longer = run.but(training=run.training.but(steps=run.training.steps + more))
+    model = Store().base(run)
     if arm != "untuned":
-        tuned = run.but(task=run.task.but(examples=len(rows)), training=training)
-        train(tuned, state, Data(None, rows, {}), lambda row: tell(int(row["step"])))
+        model = tuned(longer, rows, lambda row: tell(int(row["step"])))
     size, seed = run.evaluation.examples, run.evaluation.seed
     asked = run.task.evaluation(run.task.split(), size, seed)
     rng = generator(seed, "the target in the words of the pool")
     asked["worded"] = run.task.rows([run.task.asked(rng, POOL) for _ in range(size)])
     names = {"right": "unseen", "worded": "worded", "language": "seen"}
-    scores = {name: float(all_right(state.model, asked[side]).mean()) for name, side in names.items()}
+    scores = {name: float(all_right(model, asked[side]).mean()) for name, side in names.items()}
     return pd.DataFrame([{**about(run, arm, table), **scores, "run": run.digest()}])
