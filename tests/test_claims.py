@@ -35,7 +35,7 @@ from unseen.worlds.tuning import KINDS
 
 NAMED = {claim.name: claim for claim in CLAIMS}
 NONSENSE = 7.0  # what is measured where a judge must not look
-VALUES = ("accuracy", "loss", "cosine", "value")
+VALUES = ("accuracy", "loss", "cosine", "value", "nats")
 
 
 # The rule
@@ -292,6 +292,18 @@ def scores(best):
 
 
 STEP = {10: 0.0, 200: 0.0, 500: 1.0, 3_000: 1.0}
+
+
+def memories(*deltas):
+    """Notebook 40: nearer to the rule by these, at 100, 200, ... instructions; half follow at the second."""
+    sizes = [100 * 2**number for number in range(len(deltas))]
+    rows = [(kind, name, size, nats, float(size > 100) / (2 if size == 200 else 1))
+            for kind in ("luring", "swapped", "unseen") for size, delta in zip(sizes, deltas, strict=True)
+            for name, nats in (("memory", 3 + delta), ("rule follower", 3.0))]  # fmt: skip
+    made = frame("prompts predictor instructions nats exact", rows, trained=1.0)
+    return beside(made, trained=0.5, prompts="seen", predictor="copies the input")
+
+
 READS = [  # a claim, a frame, and what its judge reads: by part a number, or one of each column
     ("threshold", main(STEP | {200: 0.04, 3_000: 0.95}), {"rise": 0.95, "below": 0.04, "above": 0.95}),
     ("threshold", main({10: 0.0, 100: 0.0, 1_000: 1.0}), {"sharp": 10**0.8}),
@@ -335,6 +347,10 @@ READS = [  # a claim, a frame, and what its judge reads: by part a number, or on
      {"both": 0.88, "with": 0.9, "out": 0.98, "refused": 0.97, "two": 0.45}),
     ("uniquely aligned", meanings(0.1, 0.4), {"nearer": 0.25}),
     ("buffering", angles(0.15), {"nearer": 0.15, "opposes": -0.1}),
+    ("from memory to rule at the threshold", memories(-1.0, -0.5, 0.5, 2.0),
+     {"rise": 3, "later": dict.fromkeys(("luring", "swapped", "unseen"), 2**0.5)}),
+    ("from memory to rule at the threshold", memories(-1.0, 1.0, -0.5, 0.5),
+     {"earlier": dict.fromkeys(("luring", "swapped", "unseen"), 8**0.5)}),
 ]  # fmt: skip
 
 

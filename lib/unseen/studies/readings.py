@@ -167,6 +167,38 @@ def none_at_200(results: pd.DataFrame) -> dict[str, Reading]:
     return {"best": alone.assign(mix=mix).max(axis=1)} if len(mix) else {}
 
 
+# Memory or rule
+
+
+def nearer_to_rule(results: pd.DataFrame, prompts: str) -> pd.DataFrame:
+    """By how many nats per token trained models are nearer to the rule follower than to the memory: a row per
+    seed, a column per number of instructions.
+    """
+    nats = _rates(results, ["predictor", "instructions"], "nats", prompts=prompts, trained=1)
+    return nats["memory"] - nats["rule follower"]
+
+
+def crossing(results: pd.DataFrame, prompts: str) -> pd.Series:
+    """By seed the number of instructions from which on trained models are nearer to the rule, interpolated in
+    log I: behind the last number at which they are nearer to the memory.
+    """
+
+    def last(row: pd.Series) -> float:
+        start = max(np.flatnonzero(row < 0), default=0)
+        return crosses(row.index[start:].to_numpy(float), row.to_numpy()[start:])
+
+    return nearer_to_rule(results, prompts).apply(last, axis=1)
+
+
+def memory_crossing(results: pd.DataFrame) -> dict[str, Reading]:
+    exact = _rates(results, "instructions", "exact", prompts="unseen", predictor="rule follower", trained=1)
+    half = exact.apply(half_at, axis=1)
+    kinds = ("luring", "swapped", "unseen")
+    ratios = pd.DataFrame({kind: crossing(results, kind) / half for kind in kinds})
+    luring = nearer_to_rule(results, "luring")
+    return {"rise": luring.iloc[:, -1] - luring.iloc[:, 0], "later": ratios, "earlier": ratios}
+
+
 # The arena: choosing data
 
 
