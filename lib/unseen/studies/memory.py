@@ -120,6 +120,14 @@ def predictors(
     ``MEMORY`` applies its rule as the oracle does: an input without that rule's pattern is left as it is.
     ``WRITES`` puts the rule's replacement where its pattern fits best, whether it stands there or not.  Tied
     rules share the chance evenly.
+
+    >>> task = TaskSpec(instructions=20)
+    >>> swapped = prompts(task, 1)["swapped"]
+    >>> found = predictors(swapped, task.split().seen)
+    >>> swapped.texts(0)[0], str(task.split().seen[0])
+    ('wwh→uqt|usfwwhzlvn=', 'wwh -> pnk')
+    >>> [task.layout.answer(found[name][0].argmax(-1)) for name in (RULE, MEMORY, COPY)]
+    ['usfuqtzlvn', 'usfpnkzlvn', 'usfwwhzlvn']
     """
     layout, rows = examples.layout, np.arange(len(examples))
     own_y = examples.prompts[:, layout.place("y")]
