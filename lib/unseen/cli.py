@@ -104,14 +104,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
               "help": "student, without solutions, or teacher, with solutions unfolded"},
     "name": {"nargs": "?", "default": "smollm2",
              "help": "smollm2 (the default), or org/name of the Hugging Face hub"},
-    "table": {"type": absolute, "help": "a CSV file, one run a row, columns named by fields of the spec"},
+    "table": {"help": "a CSV file, one run a row, columns named by fields of the spec"},
     "-p --parameter": {"action": "append", "default": [], "type": _pair, "metavar": "NAME=VALUE",
                        "help": "as often as you like"},
     "--into": {"help": "folder under the runs folder (default: the notebook's scale)"},
-    "pool": {"type": absolute, "help": "a file of conversations as JSON lines"},
+    "pool": {"help": "a file of conversations as JSON lines"},
     "--method": {"required": True, "help": ", ".join(own_pool.OFFERED)},
     "--keep": {"required": True, "type": int, "help": "how many rows"},
-    "--out": {"required": True, "type": absolute, "help": "where they are written, with a table beside"},
+    "--out": {"required": True, "help": "where they are written, with a table beside"},
     "--model": {"default": "", "help": "folder of a language model that reads the rows (default: none)"},
     "--seed": {"default": 0, "type": int, "help": "of what is random (default: 0)"},
     "--name": {"help": "folder under runs/sweeps/ (default: the table's)"},
@@ -185,8 +185,9 @@ def _copies(which: str) -> Path:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Train every row of a table."""
-    specs = read_table(options.table, scale(options.scale).main.base)
-    name = name_of(options.table) if options.name is None else options.name
+    path = absolute(options.table, "table")
+    specs = read_table(path, scale(options.scale).main.base)
+    name = name_of(path) if options.name is None else options.name
     table = run_sweep(name, specs, Store(), executor(options.scheduler))
     undone = table[table["state"] != "done"]
     for line in undone.itertuples():
@@ -262,9 +263,9 @@ def _rates(options: argparse.Namespace) -> None:
 
 def _choose(options: argparse.Namespace) -> None:
     """Choose rows of your own pool by a method of the arena that trains nothing."""
-    given = dict(options.parameter)
+    given, pool, out = dict(options.parameter), absolute(options.pool, "pool"), absolute(options.out, "out")
     with threads(1):
-        print(own_pool.choose(options.pool, options.method, options.keep, options.out, options.model,
+        print(own_pool.choose(pool, options.method, options.keep, out, options.model,
                               options.seed, given, partial(print, flush=True)))  # fmt: skip
 
 

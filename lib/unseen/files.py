@@ -43,6 +43,18 @@ _FOREIGN = {  # how a file begins that is no text in UTF-8: what it is and what 
     "download the file itself (raw)",
 }
 
+_NO_PATH = {  # texts that would be files or folders of odd names: what each is, and what to do
+    r"\s*": "it is empty; is a variable of the shell unset?",
+    r"~.*": "no user of this machine has that name, so it is no home folder",
+    r"\$(\w|\{).*": "it begins with a variable that no shell has filled in; write the path itself",
+    r"[a-z][a-z+]+:/.*": "it is an address; give a path",
+    r"[a-z]:[\\/].*": "it is a path of Windows; give this system's (in WSL, C:\\ is /mnt/c/)",
+}
+
+
+class BadPath(Explained, ValueError):
+    """A text is no path of this system; the message says what it is."""
+
 
 class BrokenRun(Explained):
     """A stored file is missing or is not what was written; the message names it and what to do."""
@@ -78,26 +90,36 @@ def project_folder() -> Path:
     )
 
 
-def absolute(path: str | Path) -> Path:
+def absolute(path: str | Path, name: str = "path") -> Path:
     """A path from outside, absolute: relative ones begin in the working directory, ``~`` is a home folder.
+
+    Raises ``BadPath``, with the ``name`` that it was given by, for what is most likely none.
 
     >>> absolute("/a/../b"), absolute("~/rows.jsonl") == Path.home() / "rows.jsonl"
     (PosixPath('/b'), True)
+    >>> absolute("file:///rows.jsonl", "out")
+    Traceback (most recent call last):
+    ...
+    unseen.files.BadPath: out='file:///rows.jsonl': it is an address; give a path
     """
-    return Path(os.path.abspath(os.path.expanduser(path)))
+    text = os.path.expanduser(path)
+    for odd, why in _NO_PATH.items():
+        if re.fullmatch(odd, str(text), re.IGNORECASE | re.DOTALL) and not os.path.lexists(text):
+            raise BadPath(f"{name}={str(path)!r:.200}: {why}")
+    return Path(os.path.abspath(text))
 
 
 def runs_folder() -> Path:
     """Where all results are written: ``$UNSEEN_RUNS``, or ``runs/`` of the checkout or the working directory.
 
     Raises ``CannotWrite`` for circular links, and for a relative ``$UNSEEN_RUNS`` in a kernel, which does not
-    know the folder of its caller.
+    know the folder of its caller; ``BadPath``.
     """
     named = os.environ.get("UNSEEN_RUNS", "")
     if named and "JPY_PARENT_PID" in os.environ and not os.path.isabs(os.path.expanduser(named)):
         raise CannotWrite(errno.EINVAL, _unusable(Path(named), "in a kernel it must be absolute"))
     try:
-        place = absolute(named) if named else project_folder() / "runs"
+        place = absolute(named, "UNSEEN_RUNS") if named else project_folder() / "runs"
     except NoProject:
         place = Path.cwd() / "runs"
     try:
