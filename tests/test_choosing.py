@@ -234,7 +234,7 @@ def test_vectors_are_computed_once_and_kept_and_the_pool_is_never_overwritten(ow
 
 
 def test_no_output_is_written_over_the_pool_or_the_table_or_into_a_folder_of_an_odd_name(own, capsys):
-    """Also through a link, or by the name of the table; a wrong place is named before anything is computed."""
+    """Also through a link, or by the table's name; a wrong place is named before anything is computed."""
     link, pool = own.with_name("link.jsonl"), own.rename(own.with_name("pool.csv"))
     link.symlink_to(pool)
     before = pool.read_bytes()
