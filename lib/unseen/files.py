@@ -210,9 +210,13 @@ def read(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
 def read_text(path: Path, at_most: int = LARGEST_TEXT) -> str:
     """The text of a file in UTF-8, without a byte-order mark.
 
-    Raises as ``read``, and ``ValueError`` that says what another file is.
+    Raises as ``read`` and ``text_of`` do.
     """
-    content = read(path, at_most)
+    return text_of(read(path, at_most))
+
+
+def text_of(content: bytes) -> str:
+    """Bytes in UTF-8 as text, without a byte-order mark; raises ``ValueError`` that says what others are."""
     for begin, what in _FOREIGN.items():
         if re.match(begin, content, re.DOTALL | re.IGNORECASE):
             raise ValueError(what)
