@@ -89,6 +89,12 @@ def test_exit_codes(monkeypatch, capsys, error, code, message):
     assert capsys.readouterr().err == message
 
 
+def test_only_what_keeps_its_work_is_said_to_resume(runs, monkeypatch, capsys):
+    monkeypatch.setattr(cli.inventory, "verify", Mock(side_effect=KeyboardInterrupt))
+    assert cli.main(["verify"]) == 130
+    assert capsys.readouterr().err == "unseen: interrupted; the same command starts again\n"
+
+
 # unseen study
 
 

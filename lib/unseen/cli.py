@@ -59,7 +59,8 @@ def _done(options: argparse.Namespace) -> int:
         return 2 if isinstance(error, ValueError | SpecChanged) else 1
     except KeyboardInterrupt as error:
         what, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 130)
-        print(f"unseen: {what}; the same command resumes from here", file=sys.stderr)
+        then = "resumes from here" if options.do in _RESUME else "starts again"
+        print(f"unseen: {what}; the same command {then}", file=sys.stderr)
         return code
 
 
@@ -296,3 +297,6 @@ def _keep(options: argparse.Namespace) -> None:
         print(path)
     claims.write_verdicts(data)
     write_findings(data.parent / "README.md")
+
+
+_RESUME = (_run, _study, _sweep, _train, _rates, _choose)  # commands that keep what they have done
