@@ -279,6 +279,8 @@ def _keep(options: argparse.Namespace) -> None:
     """Copy the results of a study, and two models, to data/, and judge the claims there anew."""
     chosen, data = scale(options.scale), project_folder() / "data"
     folder = runs_folder() / chosen.name
+    if chosen.name in (SHOW, "smoke"):
+        raise BadParameters(f"nothing to keep in {folder}: nothing is learned at {SHOW} and smoke")
     if not (kept := results_in(folder)):
         raise BadParameters(f"nothing to keep in {folder}: 'unseen study --scale {chosen.name}' makes it")
     check_kept(folder, chosen.name)

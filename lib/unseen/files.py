@@ -318,7 +318,13 @@ def _commit() -> str:
     around it, or one that ``GIT_DIR`` names, for this one.
     """
     command = ["git", "-c", f"safe.directory={_ROOT}", "-c", "core.fsmonitor=false", "-C", str(_ROOT)]
-    command += ["describe", "--always", "--abbrev=12", "--dirty=-modified"]
+    command += [
+        "describe",
+        "--always",
+        "--exclude=*",
+        "--abbrev=12",
+        "--dirty=-modified",
+    ]  # no tag: it can move
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_CEILING_DIRECTORIES": str(_ROOT.parent), "LC_ALL": "C"}
     if not (_ROOT / ".git").exists():
@@ -326,6 +332,8 @@ def _commit() -> str:
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=20, env=environment)
         return done.stdout.decode().strip()
+    except subprocess.TimeoutExpired as error:  # of a slow disk, or a filter of the user's
+        return f"unknown: git took longer than {error.timeout:.0f} s"
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
         return f"unknown: {brief(said or error, 100)}"
