@@ -87,6 +87,17 @@ def test_provenance_names_versions_processor_and_commit(monkeypatch, tmp_path):
     assert files._commit() == "unknown: no git checkout"
 
 
+def test_an_installed_package_finds_the_checkout_that_it_is_used_in(monkeypatch, tmp_path):
+    """A notebook's kernel works in the folder of its notebook."""
+    root = project_folder()
+    monkeypatch.setattr(files, "_ROOT", tmp_path)
+    monkeypatch.chdir(root / "notebooks")
+    assert project_folder() == root
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(files.NoProject):
+        project_folder()
+
+
 # Finished runs
 
 

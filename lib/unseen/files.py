@@ -80,10 +80,12 @@ _ROOT = Path(__file__).resolve().parents[2]  # of the checkout, if this package 
 
 
 def project_folder() -> Path:
-    """The root of the checkout: this package's, else the working directory's; raises ``NoProject``."""
-    for root in (_ROOT, Path.cwd()):
-        if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir():
-            return root
+    """The root of the checkout: this package's, else the one that the working directory lies in, as that of a
+    notebook does; raises ``NoProject``.
+    """
+    for root in (_ROOT, here := Path.cwd(), *here.parents):
+        if (root / "lib" / "unseen" / "scales.toml").is_file() and (root / "notebooks").is_dir():
+            return root  # and not another project, which may have notebooks too
     raise NoProject(
         f"the package {Path(__file__).parent} was installed without its notebooks and data: "
         "clone the project, and in its folder run: python -m pip install -c constraints.txt -e ."
