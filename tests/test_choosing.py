@@ -229,8 +229,26 @@ def test_vectors_are_computed_once_and_kept_and_the_pool_is_never_overwritten(ow
     assert own.with_name("chosen.jsonl").read_bytes() == before
     before = own.read_bytes()
     assert main(["choose", str(own), "--method", "random", "--keep", "1", "--out", str(own)]) == 2
-    assert "is the pool itself" in capsys.readouterr().err
+    assert "would write over the pool itself" in capsys.readouterr().err
     assert own.read_bytes() == before
+
+
+def test_no_output_is_written_over_the_pool_or_the_table_or_into_a_folder_of_an_odd_name(own, capsys):
+    """Also through a link, or by the table's name; a wrong place is named before anything is computed."""
+    link, pool = own.with_name("link.jsonl"), own.rename(own.with_name("pool.csv"))
+    link.symlink_to(pool)
+    before = pool.read_bytes()
+    for out, said in {
+        link: "over the pool itself", own: "over the pool itself", "rows.csv": "end it in .jsonl",
+        own.parent: "is a folder", pool / "x.jsonl": "cannot write", "": "out='': it is empty",
+        "~nobody at all/x.jsonl": "no user of this machine", "$HOME/x.jsonl": "no shell has filled in",
+    }.items():  # fmt: skip
+        assert main(["choose", str(pool), "--method", "random", "--keep", "1", "--out", str(out)])
+        said_and_done = capsys.readouterr()
+        assert (said in said_and_done.err, said_and_done.out) == (True, ""), said_and_done
+    assert pool.read_bytes() == before
+    assert main(["choose", "C:\\pool.jsonl", "--method", "random", "--keep", "1", "--out", "x"]) == 2
+    assert "pool='C:\\\\pool.jsonl': it is a path of Windows" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("more", "said"), [

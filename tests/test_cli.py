@@ -89,6 +89,12 @@ def test_exit_codes(monkeypatch, capsys, error, code, message):
     assert capsys.readouterr().err == message
 
 
+def test_only_what_keeps_its_work_is_said_to_resume(runs, monkeypatch, capsys):
+    monkeypatch.setattr(cli.inventory, "verify", Mock(side_effect=KeyboardInterrupt))
+    assert cli.main(["verify"]) == 130
+    assert capsys.readouterr().err == "unseen: interrupted; the same command starts again\n"
+
+
 # unseen study
 
 
@@ -264,7 +270,9 @@ def test_a_full_disk_behind_the_output_is_named_when_the_work_is_done(runs):
 
 
 def test_an_installed_package_says_what_it_lacks(tmp_path):
-    """A copy as a wheel leaves it: nothing beside the package."""
+    """A copy as a wheel leaves it: nothing beside the package; notebooks of another project are not ours."""
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "notebooks").mkdir()
     clean = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(door.__file__).parent, tmp_path / "unseen", ignore=clean)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}

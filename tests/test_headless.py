@@ -126,9 +126,10 @@ def test_a_notebook_that_reaches_its_end(tmp_path, monkeypatch):
 
 
 HABITS = [  # what a user may have configured; none of it may end work
-    {"PYTHONIOENCODING": "ascii", "MPLBACKEND": "TkAgg", "MPLCONFIGDIR": "mpl"},
+    {"PYTHONIOENCODING": "ascii", "MPLBACKEND": "TkAgg", "MPLCONFIGDIR": "mpl", "IPYTHONDIR": "ipython",
+     "PYTHONSTARTUP": "ipython/profile_default/startup/own.py"},
     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": "/nowhere", "NO_COLOR": "1",
-     "TZ": "Nonsense/Zone", "TQDM_DISABLE": "1"},
+     "TZ": "Nonsense/Zone", "TQDM_DISABLE": "1", "JUPYTER_PATH": "jupyter"},
 ]  # fmt: skip
 DRAWN = """\
 import matplotlib.pyplot as plt
@@ -139,6 +140,7 @@ print("a loss of 50 % → é", file=__import__("sys").stderr)
 plt.plot([0, 1], label="a_b")
 plt.title("100 % of x_1")
 plt.show()
+assert sum([[1], [2]], []) == [1, 2]
 """
 
 
@@ -147,6 +149,12 @@ def test_no_habit_of_a_user_ends_work(tmp_path, habit):
     write_book(tmp_path / "tiny.ipynb", DRAWN)
     (tmp_path / "mpl").mkdir()
     (tmp_path / "mpl" / "matplotlibrc").write_text("text.usetex: True\naxes.formatter.use_locale: True\n")
+    own = tmp_path / "ipython" / "profile_default" / "startup" / "own.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("from numpy import *\nlabel = display = None\n")
+    other = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    other.parent.mkdir(parents=True)
+    other.write_text('{"argv": ["no python", "{connection_file}"], "display_name": "", "language": "python"}')
     command = [sys.executable, "-m", "unseen", "run", "./tiny.ipynb"]
     environment = {**os.environ, "UNSEEN_RUNS": "runs", **habit}
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)

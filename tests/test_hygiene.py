@@ -1,6 +1,7 @@
 """What a stranger who clones the repository relies on: it installs, it is small, it says what is in it."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -87,17 +88,44 @@ def test_no_pin_excludes_a_python_that_the_project_admits(python):
 def test_a_python_that_cannot_be_used_is_named_before_anything_is_made(python, said, tmp_path):
     stand_in = tmp_path / "python"
     stand_in.write_text(
-        f'#!/bin/sh\nexec \'{sys.executable}\' -c "import sys; {python}; exec(sys.argv[1])" "$2"\n'
+        f'#!/bin/sh\nexec \'{sys.executable}\' -c "import sys; {python}; exec(sys.argv.pop(1))" "$3" "$4"\n'
     )
     stand_in.chmod(0o755)
-    made = ["make", "-f", str(ROOT / "Makefile"), "study", f"PYTHON={stand_in}"]
-    (tmp_path / "pyproject.toml").touch()
-    (tmp_path / "constraints.txt").touch()
-    done = subprocess.run(made, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode
-    assert said in done.stderr
-    assert str(stand_in) in done.stderr
+    refusal = refused_by_make(tmp_path, f"PYTHON={stand_in}")
+    assert said in refusal
+    assert str(stand_in) in refusal
     assert not (tmp_path / ".venv").exists()
+
+
+def refused_by_make(folder: Path, *given: str, **environment: str) -> str:
+    """What ``make study`` says in a folder with the requirements of an environment."""
+    (folder / "pyproject.toml").touch()
+    (folder / "constraints.txt").touch()
+    made = ["make", "-f", str(ROOT / "Makefile"), "study", *given]
+    done = subprocess.run(made, cwd=folder, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode
+    return done.stderr
+
+
+def test_a_python_that_cannot_be_started_is_named(tmp_path):
+    for python in ("~/python3.11", "py -3.11", str(tmp_path)):
+        assert f"PYTHON={python} cannot be started" in refused_by_make(tmp_path, f"PYTHON={python}")
+    assert "LC_ALL=C.UTF-8 make" in refused_by_make(folder_of(tmp_path / "é"), LC_ALL="C")
+
+
+def folder_of(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
+
+
+def test_an_environment_of_another_folder_or_of_a_python_that_is_gone_is_named(tmp_path):
+    """A copied project would run the code of the one that it was copied from."""
+    python = folder_of(tmp_path / ".venv" / "bin") / "python"
+    python.symlink_to(tmp_path / "gone")
+    assert "was the folder copied or moved, or its Python upgraded?" in refused_by_make(tmp_path)
+    python.unlink()
+    python.symlink_to(sys.executable)
+    assert "rm -rf .venv" in refused_by_make(tmp_path, "--old-file=.venv/.ready")
 
 
 def test_the_library_is_not_ignored():

@@ -1,5 +1,6 @@
 """Language models in local folders: a tiny random Llama on disk, no network, nothing computed twice."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -173,6 +174,26 @@ def test_how_a_model_usually_generates_changes_no_answer(chatty, tmp_path):
     prompts = chat.prompts_of(models[0], [query])
     usual, same = (chat.answers(model, prompts, 20, unended=True) for model in models)
     assert usual == same
+
+
+def test_answers_kept_when_they_followed_the_day_or_penalties_do_not_come_back(llama, copy):
+    """Before those were kept out of answers, the fingerprint was the hash of the files alone."""
+
+    def alone(folder):
+        found = load._deciding(folder)
+        lines = (f"{path.relative_to(folder).as_posix()} {load.hash_of(path)}\n" for path in found)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    assert load.fingerprint(llama) == alone(llama)
+    usual = {"eos_token_id": 1, "top_p": 0.9, "use_cache": True}
+    for name, content, same in (
+        ("generation_config.json", json.dumps(usual), True),
+        ("generation_config.json", json.dumps({**usual, "no_repeat_ngram_size": 3}), False),
+        ("chat_template.jinja", "{{ strftime_now('%d') }}", False), ("chat_template.jinja", "today", True),
+    ):  # fmt: skip
+        (copy / name).write_text(content)
+        assert (load.fingerprint(copy) == alone(copy)) == same, content
+        (copy / name).unlink()
 
 
 @pytest.mark.parametrize("base", ["{}/config.json", "{}/model.gguf"])

@@ -117,6 +117,25 @@ def test_the_contrastive_loss_is_clips():
     assert frozen.picture(shown).norm(dim=1).numpy() == pytest.approx(1)
 
 
+def test_a_stopped_pre_training_of_towers_resumes_to_the_same_weights(tmp_path, monkeypatch):
+    spec, seen, real = SPEC.but(steps=7), [], towers.agreement
+    whole = towers.pretrained(spec).state_dict()
+
+    def stopping(*given):
+        seen.append(1)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(towers, "agreement", stopping)
+    checkpoint, said = tmp_path / "checkpoint.safetensors", []
+    with pytest.raises(KeyboardInterrupt):
+        towers.pretrained(spec, checkpoint)
+    resumed = towers.pretrained(spec, checkpoint, said.append).state_dict()
+    assert said == ["towers of seed 0 resumes from step 4"]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_towers_are_computed_once_and_read_again(tmp_path, monkeypatch):
     monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
     first = towers.ensured(SPEC)

@@ -106,6 +106,7 @@ OWN = {"base": "/my own", "rank": 512}
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda folder: (folder / "10_x.csv").write_text("run\n1\n"), "10_x.csv is not what its JSON describes"),
+    (lambda folder: (folder / "10_x.ipynb").touch(), "10_x.ipynb did not reach its end"),
     (lambda folder: (folder / "10_x.json").unlink(), "10_x.csv is not what its JSON describes"),
     (lambda folder: folder.rename(folder.with_name("full")), "10_x.json is of scale=smoke"),
     (lambda folder: (folder / "11_y.json").write_text('{"command": "unseen run 11"}'), "of scale=unknown"),

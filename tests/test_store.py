@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 from unittest.mock import Mock
 
 import pandas as pd
@@ -79,8 +80,22 @@ def test_provenance_names_versions_processor_and_commit(monkeypatch, tmp_path):
     assert found["processor"]
     monkeypatch.setenv("PATH", str(tmp_path))
     assert files._commit().startswith("unknown: [Errno 2]")
+    too_long = Mock(side_effect=subprocess.TimeoutExpired("git", 20))
+    monkeypatch.setattr(files.subprocess, "run", too_long)
+    assert files._commit() in ("unknown: git took longer than 20 s", "unknown: no git checkout")
     monkeypatch.setattr(files, "_ROOT", tmp_path)
     assert files._commit() == "unknown: no git checkout"
+
+
+def test_an_installed_package_finds_the_checkout_that_it_is_used_in(monkeypatch, tmp_path):
+    """A notebook's kernel works in the folder of its notebook."""
+    root = project_folder()
+    monkeypatch.setattr(files, "_ROOT", tmp_path)
+    monkeypatch.chdir(root / "notebooks")
+    assert project_folder() == root
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(files.NoProject):
+        project_folder()
 
 
 # Finished runs

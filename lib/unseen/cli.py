@@ -59,7 +59,8 @@ def _done(options: argparse.Namespace) -> int:
         return 2 if isinstance(error, ValueError | SpecChanged) else 1
     except KeyboardInterrupt as error:
         what, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 130)
-        print(f"unseen: {what}; the same command resumes from here", file=sys.stderr)
+        then = "resumes from here" if options.do in _RESUME else "starts again"
+        print(f"unseen: {what}; the same command {then}", file=sys.stderr)
         return code
 
 
@@ -104,14 +105,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
               "help": "student, without solutions, or teacher, with solutions unfolded"},
     "name": {"nargs": "?", "default": "smollm2",
              "help": "smollm2 (the default), or org/name of the Hugging Face hub"},
-    "table": {"type": absolute, "help": "a CSV file, one run a row, columns named by fields of the spec"},
+    "table": {"help": "a CSV file, one run a row, columns named by fields of the spec"},
     "-p --parameter": {"action": "append", "default": [], "type": _pair, "metavar": "NAME=VALUE",
                        "help": "as often as you like"},
     "--into": {"help": "folder under the runs folder (default: the notebook's scale)"},
-    "pool": {"type": absolute, "help": "a file of conversations as JSON lines"},
+    "pool": {"help": "a file of conversations as JSON lines"},
     "--method": {"required": True, "help": ", ".join(own_pool.OFFERED)},
     "--keep": {"required": True, "type": int, "help": "how many rows"},
-    "--out": {"required": True, "type": absolute, "help": "where they are written, with a table beside"},
+    "--out": {"required": True, "help": "where they are written, with a table beside"},
     "--model": {"default": "", "help": "folder of a language model that reads the rows (default: none)"},
     "--seed": {"default": 0, "type": int, "help": "of what is random (default: 0)"},
     "--name": {"help": "folder under runs/sweeps/ (default: the table's)"},
@@ -185,8 +186,9 @@ def _copies(which: str) -> Path:
 
 def _sweep(options: argparse.Namespace) -> int:
     """Train every row of a table."""
-    specs = read_table(options.table, scale(options.scale).main.base)
-    name = name_of(options.table) if options.name is None else options.name
+    path = absolute(options.table, "table")
+    specs = read_table(path, scale(options.scale).main.base)
+    name = name_of(path) if options.name is None else options.name
     table = run_sweep(name, specs, Store(), executor(options.scheduler))
     undone = table[table["state"] != "done"]
     for line in undone.itertuples():
@@ -262,9 +264,9 @@ def _rates(options: argparse.Namespace) -> None:
 
 def _choose(options: argparse.Namespace) -> None:
     """Choose rows of your own pool by a method of the arena that trains nothing."""
-    given = dict(options.parameter)
+    given, pool, out = dict(options.parameter), absolute(options.pool, "pool"), absolute(options.out, "out")
     with threads(1):
-        print(own_pool.choose(options.pool, options.method, options.keep, options.out, options.model,
+        print(own_pool.choose(pool, options.method, options.keep, out, options.model,
                               options.seed, given, partial(print, flush=True)))  # fmt: skip
 
 
@@ -277,6 +279,8 @@ def _keep(options: argparse.Namespace) -> None:
     """Copy the results of a study, and two models, to data/, and judge the claims there anew."""
     chosen, data = scale(options.scale), project_folder() / "data"
     folder = runs_folder() / chosen.name
+    if chosen.name in (SHOW, "smoke"):
+        raise BadParameters(f"nothing to keep in {folder}: nothing is learned at {SHOW} and smoke")
     if not (kept := results_in(folder)):
         raise BadParameters(f"nothing to keep in {folder}: 'unseen study --scale {chosen.name}' makes it")
     check_kept(folder, chosen.name)
@@ -295,3 +299,6 @@ def _keep(options: argparse.Namespace) -> None:
         print(path)
     claims.write_verdicts(data)
     write_findings(data.parent / "README.md")
+
+
+_RESUME = (_run, _study, _sweep, _train, _rates, _choose)  # commands that keep what they have done

@@ -43,6 +43,18 @@ _FOREIGN = {  # how a file begins that is no text in UTF-8: what it is and what 
     "download the file itself (raw)",
 }
 
+_NO_PATH = {  # texts that would be files or folders of odd names: what each is, and what to do
+    r"\s*": "it is empty; is a variable of the shell unset?",
+    r"~.*": "no user of this machine has that name, so it is no home folder",
+    r"\$(\w|\{).*": "it begins with a variable that no shell has filled in; write the path itself",
+    r"[a-z][a-z+]+:/.*": "it is an address; give a path",
+    r"[a-z]:[\\/].*": "it is a path of Windows; give this system's (in WSL, C:\\ is /mnt/c/)",
+}
+
+
+class BadPath(Explained, ValueError):
+    """A text is no path of this system; the message says what it is."""
+
 
 class BrokenRun(Explained):
     """A stored file is missing or is not what was written; the message names it and what to do."""
@@ -68,36 +80,48 @@ _ROOT = Path(__file__).resolve().parents[2]  # of the checkout, if this package 
 
 
 def project_folder() -> Path:
-    """The root of the checkout: this package's, else the working directory's; raises ``NoProject``."""
-    for root in (_ROOT, Path.cwd()):
-        if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir():
-            return root
+    """The root of the checkout: this package's, else the one that the working directory lies in, as that of a
+    notebook does; raises ``NoProject``.
+    """
+    for root in (_ROOT, here := Path.cwd(), *here.parents):
+        if (root / "lib" / "unseen" / "scales.toml").is_file() and (root / "notebooks").is_dir():
+            return root  # and not another project, which may have notebooks too
     raise NoProject(
         f"the package {Path(__file__).parent} was installed without its notebooks and data: "
         "clone the project, and in its folder run: python -m pip install -c constraints.txt -e ."
     )
 
 
-def absolute(path: str | Path) -> Path:
+def absolute(path: str | Path, name: str = "path") -> Path:
     """A path from outside, absolute: relative ones begin in the working directory, ``~`` is a home folder.
+
+    Raises ``BadPath``, with the ``name`` that it was given by, for what is most likely none.
 
     >>> absolute("/a/../b"), absolute("~/rows.jsonl") == Path.home() / "rows.jsonl"
     (PosixPath('/b'), True)
+    >>> absolute("file:///rows.jsonl", "out")
+    Traceback (most recent call last):
+    ...
+    unseen.files.BadPath: out='file:///rows.jsonl': it is an address; give a path
     """
-    return Path(os.path.abspath(os.path.expanduser(path)))
+    text = os.path.expanduser(path)
+    for odd, why in _NO_PATH.items():
+        if re.fullmatch(odd, str(text), re.IGNORECASE | re.DOTALL) and not os.path.lexists(text):
+            raise BadPath(f"{name}={str(path)!r:.200}: {why}")
+    return Path(os.path.abspath(text))
 
 
 def runs_folder() -> Path:
     """Where all results are written: ``$UNSEEN_RUNS``, or ``runs/`` of the checkout or the working directory.
 
     Raises ``CannotWrite`` for circular links, and for a relative ``$UNSEEN_RUNS`` in a kernel, which does not
-    know the folder of its caller.
+    know the folder of its caller; ``BadPath``.
     """
     named = os.environ.get("UNSEEN_RUNS", "")
     if named and "JPY_PARENT_PID" in os.environ and not os.path.isabs(os.path.expanduser(named)):
         raise CannotWrite(errno.EINVAL, _unusable(Path(named), "in a kernel it must be absolute"))
     try:
-        place = absolute(named) if named else project_folder() / "runs"
+        place = absolute(named, "UNSEEN_RUNS") if named else project_folder() / "runs"
     except NoProject:
         place = Path.cwd() / "runs"
     try:
@@ -188,9 +212,13 @@ def read(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
 def read_text(path: Path, at_most: int = LARGEST_TEXT) -> str:
     """The text of a file in UTF-8, without a byte-order mark.
 
-    Raises as ``read``, and ``ValueError`` that says what another file is.
+    Raises as ``read`` and ``text_of`` do.
     """
-    content = read(path, at_most)
+    return text_of(read(path, at_most))
+
+
+def text_of(content: bytes) -> str:
+    """Bytes in UTF-8 as text, without a byte-order mark; raises ``ValueError`` that says what others are."""
     for begin, what in _FOREIGN.items():
         if re.match(begin, content, re.DOTALL | re.IGNORECASE):
             raise ValueError(what)
@@ -292,7 +320,13 @@ def _commit() -> str:
     around it, or one that ``GIT_DIR`` names, for this one.
     """
     command = ["git", "-c", f"safe.directory={_ROOT}", "-c", "core.fsmonitor=false", "-C", str(_ROOT)]
-    command += ["describe", "--always", "--abbrev=12", "--dirty=-modified"]
+    command += [
+        "describe",
+        "--always",
+        "--exclude=*",
+        "--abbrev=12",
+        "--dirty=-modified",
+    ]  # no tag: it can move
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_CEILING_DIRECTORIES": str(_ROOT.parent), "LC_ALL": "C"}
     if not (_ROOT / ".git").exists():
@@ -300,6 +334,8 @@ def _commit() -> str:
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=20, env=environment)
         return done.stdout.decode().strip()
+    except subprocess.TimeoutExpired as error:  # of a slow disk, or a filter of the user's
+        return f"unknown: git took longer than {error.timeout:.0f} s"
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
         return f"unknown: {brief(said or error, 100)}"

@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -147,11 +148,16 @@ def _prepared(path: Path, values: Mapping[str, Any]) -> Any:
 def _execute(book: Any, target: Path, folder: Path, success: str) -> None:
     """Run a notebook in a folder and write what came out to ``target``; ``success`` is for the last cell.
 
-    Figures go into the notebook, whatever ``MPLBACKEND`` says.
+    The kernel is of this Python, whatever else is called ``python3`` (by ``JUPYTER_PATH``, say).  Figures go
+    into the notebook, whatever ``MPLBACKEND`` says, and no start-up file of the user runs: one that imports
+    all of numpy gives ``sum`` and ``all`` another meaning.
 
     Raises ``KeyboardInterrupt`` when a signal ended it, what papermill raises when it failed.
     """
     import papermill
+    from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
     from papermill.log import logger
@@ -161,6 +167,11 @@ def _execute(book: Any, target: Path, folder: Path, success: str) -> None:
     environment = {**os.environ, "UNSEEN_HEADLESS": "1", "UNSEEN_RUNS": str(runs_folder()), _SUCCESS: success}
     environment["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 
+    class Kernels(AsyncKernelManager):
+        """Kernels of this Python."""
+
+        kernel_spec = KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+
     class Engine(NBClientEngine):
         """papermill's own engine, with a client that we know, and no cell started after a signal."""
 
@@ -169,9 +180,13 @@ def _execute(book: Any, target: Path, folder: Path, success: str) -> None:
             client = PapermillNotebookClient(
                 nb_man,
                 kernel_name=kernel_name,
+                kernel_manager_class=Kernels,
                 log=logger,
                 startup_timeout=60,
-                extra_arguments=["--log-level=CRITICAL"],  # an idle kernel logs its end as an error
+                extra_arguments=[
+                    "--log-level=CRITICAL",  # an idle kernel logs its end as an error
+                    "--IPKernelApp.exec_PYTHONSTARTUP=False",
+                ],
                 stdout_file=Console(sys.stdout),
                 stderr_file=Console(sys.stderr),
                 config=Config(KernelManager={"transport_encryption": "auto"}),  # else it warns of plain TCP
@@ -182,7 +197,10 @@ def _execute(book: Any, target: Path, folder: Path, success: str) -> None:
 
     papermill_engines.register("unseen", Engine)
     output = str(target).replace("{", "{{").replace("}", "}}")  # papermill puts parameters in braces
-    with polite_stops(lambda: _interrupt(clients)) as check:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as environment["IPYTHONDIR"],
+        polite_stops(lambda: _interrupt(clients)) as check,
+    ):
         try:
             papermill.execute_notebook(
                 book, output, cwd=folder, kernel_name="python3", engine_name="unseen", progress_bar=False

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from unseen.errors import Explained
 from unseen.fields import short
-from unseen.files import brief, read
+from unseen.files import BadPath, absolute, brief, read
 from unseen.lm.load import NAMED, place_of
 from unseen.runs.cluster import is_scheduler
 from unseen.scales import SCALES
@@ -125,7 +125,7 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         if name in given:
             value = _value(name, given[name], rule, faults, strict=False)
             somewhere = value and rule is _PATH and value not in NAMED
-            values[name] = _value(name, str(place_of(value)), rule, faults) if somewhere else value
+            values[name] = _value(name, _place(name, value, faults), rule, faults) if somewhere else value
         else:
             _value(name, default, rule, faults)
     if faults:
@@ -141,6 +141,16 @@ def _value(name: str, value: Any, rule: Any, faults: list[str], strict: bool = T
     except ValidationError:
         faults.append(f"{name}={short(value)} must be {get_args(rule)[1].description}")
         return None
+
+
+def _place(name: str, path: str, faults: list[str]) -> str:
+    """The absolute path of what a parameter names, or '' and a line in ``faults``."""
+    try:
+        absolute(path, name)
+        return str(place_of(path))
+    except BadPath as error:
+        faults.append(str(error))
+        return ""
 
 
 def parameters(path: Path) -> dict[str, Parameter]:

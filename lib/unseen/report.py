@@ -159,13 +159,17 @@ def results_in(folder: Path) -> list[Path]:
 
 
 def check_kept(folder: Path, scale: str) -> None:
-    """Raise ``Mislabelled`` where a result is of another scale, of none, or made with changed parameters.
+    """Raise ``Mislabelled`` where a result is of another scale, of none, or made with changed parameters, and
+    for a notebook that was executed here and stopped before its end: its checks have not all passed.
 
     A notebook's tables and figures share its number, and so the JSON files that say what produced them.
     Those written before scales were noted name theirs in the command.
     """
     noted: dict[str, dict[str, str]] = {}  # by a notebook's number the hashes of its tables
     found = results_in(folder)
+    for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
+        if not path.with_suffix(".success.json").is_file():
+            raise Mislabelled(f"{path} did not reach its end, so its results are not checked: run it again")
     for path in (each for each in found if each.suffix == ".json"):
         about = read_json(path, LARGEST_TEXT)
         made = about.get("scale") or "".join(re.findall(r"(?i)scale[= ](\w+)", about.get("command", "")))

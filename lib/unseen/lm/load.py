@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -21,7 +22,17 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from unseen.errors import Explained
-from unseen.files import LARGEST_TEXT, POINTER, absolute, brief, hash_of, read_json, read_text, runs_folder
+from unseen.files import (
+    LARGEST_TEXT,
+    POINTER,
+    absolute,
+    brief,
+    hash_of,
+    read,
+    read_json,
+    runs_folder,
+    text_of,
+)
 from unseen.model import seeded
 from unseen.process_group import best_device
 
@@ -33,6 +44,12 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "
 _PICKLES, _OTHER = (".bin", ".pt", ".pth", ".ckpt"), (".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data")
 _NOTES = ("LICENSE", "NOTICE", "manifest.json", "state.json")  # of a fetched model, as ``once`` writes them
 _IDLE = {*_PICKLES, *_OTHER, ".md", ".py", ".png", ".jpg", ".jpeg", ".svg", ".pdf"}  # decides no answer
+_FOLLOWED = re.compile(rb'strftime_now|"clean_up_tokenization_spaces": true')  # once, by answers
+_USUAL = {  # keys of generation_config.json that no answer follows or followed
+    "_from_model_config", "bos_token_id", "do_sample", "eos_token_id", "max_length", "max_new_tokens",
+    "output_attentions", "output_hidden_states", "pad_token_id", "temperature", "top_k", "top_p",
+    "transformers_version", "use_cache",
+}  # fmt: skip
 _STAMPS = ("st_mtime_ns", "st_ctime_ns", "st_size")  # of a file: the same as long as its content is
 _INSIDE = ("*", "snapshots/*", "*/snapshots/*", "hub/*/snapshots/*")  # where else a model may lie
 
@@ -145,8 +162,9 @@ def _folder(given: str) -> Path:
             raise BadBase(f"{path} is a pointer of git-lfs, not the file: run 'git lfs pull' in {folder}")
     for path in folder.glob("*config.json"):  # of some of them transformers ignores one that is broken
         try:
-            read_text(path)
-            json.loads(path.read_text("utf-8"))
+            content = read(path)
+            text_of(content)
+            json.loads(content.decode())
         except (OSError, ValueError) as error:
             raise BadBase(f"{path} cannot be loaded, since it is no JSON in UTF-8: {brief(error)}") from error
     return folder
@@ -269,9 +287,22 @@ def _deciding(folder: Path) -> list[Path]:
 
 @lru_cache(maxsize=4)
 def _fingerprint(folder: Path, files: tuple[tuple[Any, ...], ...]) -> str:
-    """Reading weights takes long, so files of the same times and size are not read again."""
+    """Reading weights takes long, so files of the same times and size are not read again.
+
+    A model whose answers once followed the day, or penalties of its own, has another fingerprint since.
+    """
     lines = [f"{path.relative_to(folder).as_posix()} {hash_of(path)}\n" for path, *_ in files]
+    if any(_once_followed(path) for path, *_ in files):
+        lines.append("neither the day nor how the model usually generates\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _once_followed(path: Path) -> bool:
+    """Whether a file holds what answers no longer follow."""
+    if path.name == "generation_config.json":
+        return not {key.decode() for key in re.findall(rb'"(\w+)"\s*:', path.read_bytes())} <= _USUAL
+    settings = path.suffix == ".jinja" or path.name in ("tokenizer_config.json", "chat_template.json")
+    return settings and bool(_FOLLOWED.search(path.read_bytes()))
 
 
 def read_local(kind: str, folder: Path, **options: Any) -> Any:

@@ -277,8 +277,15 @@ def write_false_passes(data: Path) -> pd.DataFrame:
             if old := known.get((claim.name, row["of"], _DRAWS, _DRAWN_BY)):
                 row["rate"] = old["rate"]
             else:
+                print(f"{claim.name}, {scale}: {_DRAWS:,} draws", flush=True)
                 row["rate"] = false_passes(claim, pd.read_csv(found))
+                known[claim.name, row["of"], _DRAWS, _DRAWN_BY] = row
+                _write_rates(path, list(known.values()))  # what is simulated is kept if this is interrupted
             rows.append(row)
+    return _write_rates(path, rows)
+
+
+def _write_rates(path: Path, rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     write(path, table.to_csv(index=False, lineterminator="\n"))
     return table

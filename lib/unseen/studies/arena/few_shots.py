@@ -37,6 +37,7 @@ def measure(name: str) -> pd.DataFrame:
     much, rows = amounts("dapt", name), []
     for spec in towers(name):
         for shots in much.shots:
+            print(f"towers of seed {spec.seed}: {shots} shots of each class", flush=True)
             rows += tried(spec, shots, much)
     return pd.DataFrame(rows)
 

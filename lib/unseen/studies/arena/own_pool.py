@@ -5,7 +5,9 @@ or without one bags of letter and word n-grams; they are computed a block of row
 second choice of the same pool, or one that was interrupted, does not compute them again.
 """
 
+import errno
 import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ import pandas as pd
 import torch
 
 from unseen.errors import Explained
-from unseen.files import absolute, brief, runs_folder, seal, write
+from unseen.files import absolute, brief, cannot_write, resolved, runs_folder, seal, write
 from unseen.lm.chat import ids_of, unhurried
 from unseen.lm.load import Loaded, checked, fingerprint, load
 from unseen.messages import as_text, located
@@ -50,8 +52,9 @@ def choose(
     if method not in OFFERED:
         raise BadChoice(f"method={method!r}: known methods are {', '.join(OFFERED)}")
     options = options_of(method, parameters or {})
-    if absolute(out) == absolute(pool):
-        raise BadChoice(f"out={str(out)!r} is the pool itself; name another file")
+    out = absolute(out, "out")
+    beside = out.with_suffix(".csv")
+    _check_out(out, beside, absolute(pool, "pool"))
     folder = checked(model) if model else None
     places, rows = zip(*located(pool), strict=True)
     if not 1 <= keep <= len(rows):
@@ -63,12 +66,28 @@ def choose(
         options |= {"say": unhurried(say)}
     reads = np.array([[len(text)] for text in texts]) if method == "longest" else x
     chosen = METHODS[method](reads, keep, seed, **options)
-    write(absolute(out), as_text(rows[i] for i in chosen))
+    write(out, as_text(rows[i] for i in chosen))
     table = _table(chosen, x, places, texts)
-    path = absolute(out).with_suffix(".csv")
-    write(path, table.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
+    write(beside, table.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
     say(_summary(chosen, x, seed, time.monotonic() - began))
-    return path
+    return beside
+
+
+def _check_out(out: Path, beside: Path, pool: Path) -> None:
+    """Raise ``BadChoice`` or ``CannotWrite`` unless rows and table can be written, and not over the pool."""
+    if out == beside:
+        raise BadChoice(f"out={str(out)!r}: the table beside the rows gets that name; end it in .jsonl")
+    if resolved(pool) in (resolved(out), resolved(beside)):
+        raise BadChoice(f"out={str(out)!r} would write over the pool itself ({pool}); name another file")
+    for path in (out, beside):
+        if path.is_dir():
+            raise BadChoice(f"out={str(out)!r}: {path} is a folder; name a file in it, as in rows.jsonl")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    if not os.access(out.parent, os.W_OK):
+        raise cannot_write(out, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def vectors(texts: Sequence[str], folder: Path | None, say: Callable[[str], Any]) -> np.ndarray:

@@ -8,8 +8,8 @@ for both towers, and the mean of all states in place of a class token's.
     torch.Size([5, 64])
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR
 
 from unseen.fields import Checked, Count, Seed, spec
 from unseen.files import runs_folder, seal, write
+from unseen.lm.tune import resuming
 from unseen.model import Shape, Transformer, seeded
 from unseen.once import content, once
 from unseen.specs import ModelSpec, TrainingSpec
 from unseen.studies.arena.captions import PICTURE, POOL, TEXT, held_out, pairs
-from unseen.training import optimizers_of, schedule
+from unseen.training import State, optimizers_of, schedule
 from unseen.worlds.base import generator
 from unseen.worlds.language import Pair, WordTask
 
@@ -99,20 +99,24 @@ def agreement(towers: Towers, shown: Tensor, said: Tensor) -> Tensor:
     return (F.cross_entropy(logits, right) + F.cross_entropy(logits.mT, right)) / 2
 
 
-def pretrained(spec: TowersSpec) -> Towers:
-    """Towers after their pre-training."""
+def pretrained(spec: TowersSpec, checkpoint: Path | None = None, say: Callable[[str], Any] = print) -> Towers:
+    """Towers after their pre-training, which resumes from the ``checkpoint`` if that is there."""
     with seeded(spec.seed):
         towers = Towers(spec)
     shown, said = pairs(spec.seed)
     rng = generator(spec.seed, "batches of pre-training")
-    optimizers = optimizers_of(towers, spec.training)
-    schedules = [LambdaLR(each, partial(schedule, spec.training)) for each in optimizers]
-    for _ in range(spec.steps):
-        rows = rng.integers(0, POOL, spec.batch)
+    plan = [rng.integers(0, POOL, spec.batch) for _ in range(spec.steps)]
+    state = State(towers, optimizers_of(towers, spec.training))
+    rates = {each: each.param_groups[0]["lr"] for each in state.optimizers}
+    for step in resuming(state, spec.steps, checkpoint, say, f"towers of seed {spec.seed}"):
+        for each, rate in rates.items():
+            each.param_groups[0]["lr"] = rate * schedule(spec.training, step)
         towers.zero_grad()
-        agreement(towers, shown[rows], said[rows]).backward()
-        for each in (*optimizers, *schedules):
+        loss = agreement(towers, shown[plan[step]], said[plan[step]])
+        loss.backward()
+        for each in rates:
             each.step()
+        state.losses.append(loss.detach())
     return towers.requires_grad_(False).eval()
 
 
@@ -122,7 +126,9 @@ def ensured(spec: TowersSpec) -> Towers:
     folder = runs_folder() / "towers" / seal(about)[:16]
 
     def make(place: Path) -> dict[str, Any]:
-        write(place / "weights.safetensors", save(pretrained(spec).state_dict()))
+        checkpoint = place / "checkpoint.safetensors"
+        write(place / "weights.safetensors", save(pretrained(spec, checkpoint).state_dict()))
+        checkpoint.unlink(missing_ok=True)
         return about
 
     manifest = once(folder, about, make)
