@@ -8,14 +8,13 @@ Pre-training draws new facts for every row.  So its model learns to read documen
 asks about ``ASKED`` operations alone, in ``POOL`` words.  It checks an answer beside the right one: its
 verdict names the kind of the error, and does not tell the right answer.
 
-    >>> task = FactsSpec(facts=3, examples=200)
-    >>> facts = task.split().unseen
+    >>> facts = FactsSpec(facts=4).split().unseen
     >>> facts
-    {'solu': 'JCE', 'dami': 'FDJ', 'keno': 'DJG'}
-    >>> asked = Question(("dami", "solu"), "please flip this")
+    {'gira': 'IFC', 'fera': 'HJD', 'fepo': 'DBJ', 'gilo': 'CBA'}
+    >>> asked = Question(("fera", "gira"), "please flip this")
     >>> asked.content, asked.answer(facts)
-    ('please flip this : dami solu', 'FDJJCE:ECJJDF')
-    >>> Question.read("please flip this : dami") == Question(("dami",), "please flip this")
+    ('please flip this : fera gira', 'HJDIFC:CFIDJH')
+    >>> Question.read("please flip this : fera") == Question(("fera",), "please flip this")
     True
     >>> verdict("FDJ:JDF", "FDJ:JDF"), verdict("FDJ:JDF", "FDJ:DJF"), verdict("FDJ:JDF", "FDA:ADF")
     ('right', 'wrong operation', 'wrong letters')
@@ -36,8 +35,7 @@ from unseen.worlds.gaps import OTHER, POOL, Words
 from unseen.worlds.language import LETTERS, OPERATIONS, PHRASES, VERBS, WORDS, WordTask
 
 NAMES = tuple(
-    "alba bero cilo dami evra fano gilu hesa irmo jako keno luma mirt nesu ovia pelo qira rumo selt tavi "
-    "ulmo vega wiro xeno yuma zoli arku belo cira dovo elmi fura gano hiru isol jema kilu lero muna solu".split()
+    map("".join, product(("ba", "do", "fe", "gi", "ku"), ("lo", "mi", "nu", "ra", "ve", "zi", "ta", "po")))
 )
 ASKED = ("copy", "reverse", "rotate", "behead")
 OTHERS = ("unrotate", "curtail", "pairs")  # operations that are answered, and never asked by the model
@@ -167,17 +165,18 @@ class FactsSpec(WordTask):
         """An answer that is right, has some wrong letters, or does another operation, at even odds."""
         kind = pick(VERDICTS, rng)
         if kind == VERDICTS[2]:
-            return asked.answer(facts, pick([name for name in ASKED + OTHERS if name != asked.operation], rng))
-        wrong = pick(asked.names, rng) if kind == VERDICTS[1] else ""
-        kept = {name: letters for name, letters in facts.items() if name != wrong}
-        return asked.answer(kept | dict.fromkeys([wrong] if wrong else [], three(rng)))
+            others = [name for name in ASKED + OTHERS if name != asked.operation]
+            return asked.answer(facts, pick(others, rng))
+        wrong = {pick(asked.names, rng): three(rng)} if kind == VERDICTS[1] else {}
+        return asked.answer({**facts, **wrong})
 
     def evaluation(self, split: Split, size: int, seed: int) -> dict[str, Examples]:
         """Fresh rows of pre-training; questions about the knowledge base, with the facts to refer to."""
         rng, facts = generator(seed, "rows about facts"), split.unseen
         asked = [question(pick(list(facts.items()), rng)[:1], split.seen, OTHER, rng) for _ in range(size)]
         held = [answering(facts, each, each.answer(facts), each.names) for each in asked]
-        return {"seen": self.examples_of([self.row(rng) for _ in range(size)]), "unseen": self.examples_of(held)}
+        known = [self.row(rng) for _ in range(size)]
+        return {"seen": self.examples_of(known), "unseen": self.examples_of(held)}
 
 
 def three(rng: np.random.Generator) -> str:

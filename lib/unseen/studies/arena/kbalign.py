@@ -16,9 +16,9 @@ of a verdict, by three; the retriever, by a program that finds each line with a 
 reference beside a verification, by none.  So the paper's parts stand in their order, but not the open text in
 which a language model may find its own questions and reasons.
 
-    >>> facts = {"luma": "ABC", "vega": "DEF", "solu": "GHI", "rumo": "JAB", "cira": "BCD"}
-    >>> retrieved(Question(("vega",), "flip this"), facts, 1.0, np.random.default_rng(0))
-    ['vega', 'luma', 'cira', 'rumo']
+    >>> facts = {"balo": "ABC", "dora": "DEF", "kupo": "GHI", "feve": "JAB", "gizi": "BCD"}
+    >>> retrieved(Question(("dora",), "flip this"), facts, 1.0, np.random.default_rng(0))
+    ['feve', 'dora', 'balo', 'gizi']
     >>> [part[:2] for part in parts(list(range(7)))]
     [[0, 3], [1, 4], [2, 5]]
 """
@@ -287,13 +287,13 @@ def follow_arm(run: RunSpec, tell: Tell, arm: str, made: Mapping[str, pd.DataFra
     about = {"arm": arm, "correct": np.nan if arm in ("base", "raw") else np.mean(right),
              "checks": checked(run, state.model)["right"].mean()}  # fmt: skip
     lines = []
-    for kind, reference, asked, names in tests(run):
+    for kind, reference, asked, names in asked_of(run):
         told = [answering(facts, *each) for each in zip(asked, [""] * len(asked), names, strict=True)]
         lines.append(scored(run, kind, reference, asked, answers_of(run, state.model, told)))
     return pd.DataFrame(lines).assign(**about)
 
 
-def tests(run: RunSpec) -> list[tuple[str, str, list[Question], list[list[str]]]]:
+def asked_of(run: RunSpec) -> list[tuple[str, str, list[Question], list[list[str]]]]:
     """Of each kind of questions and reference: the questions, and the code words of the lines to refer to."""
     facts, found = knowledge(run), []
     for kind, (size, operations, words) in ASKING.items():
@@ -324,7 +324,7 @@ def programs(run: RunSpec) -> pd.DataFrame:
     """
     facts, lines = knowledge(run), []
     rng = generator(run.evaluation.seed, "any fact")
-    for kind, reference, asked, names in tests(run):
+    for kind, reference, asked, names in asked_of(run):
         for arm in PROGRAMS:
             reach = [each or list(facts) for each in names]
             others = [each._replace(names=tuple(rng.permutation(near)[: len(each.names)].tolist()))
