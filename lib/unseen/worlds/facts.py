@@ -1,6 +1,6 @@
 """Documents of made-up facts, and what a model can do with them: answer, ask, check.
 
-A fact is a code word and its three letters; a line of a document states it.  A question requests an operation
+A fact is a code word of two syllables and its three letters; a line of a document states it.  A question requests an operation
 on what one or two code words stand for.  Its answer first quotes the facts, then does the operation, as in
 ``GAB:BAG``.  Earlier turns of a prompt hold the lines that it may refer to.
 
@@ -10,11 +10,11 @@ verdict names the kind of the error, and does not tell the right answer.
 
     >>> facts = FactsSpec(facts=4).split().unseen
     >>> facts
-    {'gira': 'IFC', 'fera': 'HJD', 'fepo': 'DBJ', 'gilo': 'CBA'}
-    >>> asked = Question(("fera", "gira"), "please flip this")
+    {'ku mi': 'FGI', 'fe nu': 'FIH', 'du zi': 'BED', 'gi mi': 'CBA'}
+    >>> asked = Question(("fe nu", "ku mi"), "please flip this")
     >>> asked.content, asked.answer(facts)
-    ('please flip this : fera gira', 'HJDIFC:CFIDJH')
-    >>> Question.read("please flip this : fera") == Question(("fera",), "please flip this")
+    ('please flip this : fe nu ku mi', 'FIHFGI:IGFHIF')
+    >>> Question.read(asked.content) == asked
     True
     >>> verdict("FDJ:JDF", "FDJ:JDF"), verdict("FDJ:JDF", "FDJ:DJF"), verdict("FDJ:JDF", "FDA:ADF")
     ('right', 'wrong operation', 'wrong letters')
@@ -34,17 +34,16 @@ from unseen.worlds.base import Examples, Split, generator, pick
 from unseen.worlds.gaps import OTHER, POOL, Words
 from unseen.worlds.language import LETTERS, OPERATIONS, PHRASES, VERBS, WORDS, WordTask
 
-NAMES = tuple(
-    map("".join, product(("ba", "do", "fe", "gi", "ku"), ("lo", "mi", "nu", "ra", "ve", "zi", "ta", "po")))
-)
+FIRST, SECOND = ("ba", "du", "fe", "gi", "ku"), ("lo", "mi", "nu", "ra", "ve", "zi")
+NAMES = tuple(map(" ".join, product(FIRST, SECOND)))
 ASKED = ("copy", "reverse", "rotate", "behead")
 OTHERS = ("unrotate", "curtail", "pairs")  # operations that are answered, and never asked by the model
 VERDICTS = ("right", "wrong letters", "wrong operation")
 LENGTH = 3  # letters of a fact
-LINES = 4  # facts that a prompt can refer to
+LINES = 3  # facts that a prompt can refer to
 _REQUESTS = {phrase.format(verb): (name, verb) for name in (*ASKED, *OTHERS)
              for verb, phrase in product(VERBS[name], PHRASES)}  # fmt: skip
-_SHARES = (0.5, 0.65)  # of pre-training: rows that answer; these and rows that ask; the others check
+_SHARES = (0.6, 0.7)  # of pre-training: rows that answer; these and rows that ask; the others check
 Facts = Mapping[str, str]
 
 
@@ -58,8 +57,9 @@ class Question(NamedTuple):
     def read(cls, text: str) -> Self | None:
         """The question of a text, or None where it is no well-formed one."""
         request, _, named = text.partition(" : ")
-        names = tuple(named.split())
-        known = request in _REQUESTS and 1 <= len(names) <= 2 and {*names} <= {*NAMES}
+        pieces = named.split()
+        names = tuple(map(" ".join, zip(pieces[::2], pieces[1::2], strict=False)))
+        known = request in _REQUESTS and len(pieces) in (2, 4) and {*names} <= {*NAMES}
         return cls(names, request) if known else None
 
     @property
@@ -121,9 +121,18 @@ class FactsSpec(WordTask):
     """
 
     world: among(("facts",)) = "facts"
-    words: ClassVar[tuple[str, ...]] = (*WORDS, *NAMES, "ask", "check", "right", "wrong", "operation")
-    layout: ClassVar[Layout] = Layout(LETTERS + ":", 37, 14, words)
-    facts: Annotated[int, Field(ge=LINES, le=len(NAMES))] = 30
+    words: ClassVar[tuple[str, ...]] = (
+        *WORDS,
+        *FIRST,
+        *SECOND,
+        "ask",
+        "check",
+        "right",
+        "wrong",
+        "operation",
+    )
+    layout: ClassVar[Layout] = Layout(LETTERS + ":", 39, 14, words)
+    facts: Annotated[int, Field(ge=LINES, le=len(NAMES))] = 20
     examples: Count = 128_000
     rule_seed: Seed = 0
     example_seed: Seed = 0

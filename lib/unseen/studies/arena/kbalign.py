@@ -8,7 +8,7 @@ piece; long dependency, several.  Rules on form filter the questions.  Half of t
 rows are split into parts, in turn.  The model is tuned on the first.  Then, part by part, it answers the
 questions with references, compares its answers with those of the rows, and says right or wrong and the kind
 of the error, never the right answer.  These rows take the place of the part's own (``verified``).
-*Ours.* A knowledge base is thirty code words with three letters each (``worlds.facts``); a long dependency is
+*Ours.* A knowledge base is twenty code words with three letters each (``worlds.facts``); a long dependency is
 an operation on two of them.  To answer by a document, to ask, and to check are skills of the base: it learned
 them on other facts, and errs in them at a measured rate.
 *What was replaced.* Invention of questions, by phrases and operations that pre-training showed; the language
@@ -16,9 +16,9 @@ of a verdict, by three; the retriever, by a program that finds each line with a 
 reference beside a verification, by none.  So the paper's parts stand in their order, but not the open text in
 which a language model may find its own questions and reasons.
 
-    >>> facts = {"balo": "ABC", "dora": "DEF", "kupo": "GHI", "feve": "JAB", "gizi": "BCD"}
-    >>> retrieved(Question(("dora",), "flip this"), facts, 1.0, np.random.default_rng(0))
-    ['feve', 'dora', 'balo', 'gizi']
+    >>> facts = {"ba lo": "ABC", "du ra": "DEF", "ku lo": "GHI", "fe ve": "JAB", "gi zi": "BCD"}
+    >>> retrieved(Question(("du ra",), "flip this"), facts, 1.0, np.random.default_rng(0))
+    ['du ra', 'fe ve', 'gi zi']
     >>> [part[:2] for part in parts(list(range(7)))]
     [[0, 3], [1, 4], [2, 5]]
 """
@@ -196,7 +196,7 @@ def follow_made(run: RunSpec, tell: Tell) -> pd.DataFrame:
     answers = answers_of(run, base, rows)
     right = [ok and each.answer(facts) == answer
              for each, ok, answer in zip(asked, formed, answers, strict=True)]  # fmt: skip
-    names = [" ".join(each) for each in sources]
+    names = [", ".join(each) for each in sources]
     return pd.DataFrame({"names": names, "said": said, "formed": formed, "answer": answers, "right": right})
 
 
@@ -229,7 +229,7 @@ def skills(name: str, executor: Executor | None = None) -> pd.DataFrame:
     runs, made = prepared(name, executor)
     tables = followed(runs, follow_checks, "kbalign-checks-1", executor, "check")
     for run, pool in zip(runs, made.values(), strict=True):
-        line, two = {"seed": run.task.rule_seed, "run": run.digest()}, pool["names"].str.contains(" ")
+        line, two = {"seed": run.task.rule_seed, "run": run.digest()}, pool["names"].str.contains(",")
         for size, each in (("one fact", pool[~two]), ("two facts", pool[two])):
             asks, tells = each["formed"].mean(), each["right"][each["formed"]].mean()
             shares = {"ask": asks, "answer by the document": tells}
