@@ -1,8 +1,8 @@
 """Documents of made-up facts, and what a model can do with them: answer, ask, check.
 
-A fact is a code word of two syllables and its three letters; a line of a document states it.  A question requests an operation
-on what one or two code words stand for.  Its answer first quotes the facts, then does the operation, as in
-``GAB:BAG``.  Earlier turns of a prompt hold the lines that it may refer to.
+A fact is a code word of two syllables and its three letters; a line of a document states it.  A question
+requests an operation on what one or two code words stand for.  Its answer first quotes the facts, then does
+the operation, as in ``GAB:BAG``.  Earlier turns of a prompt hold the lines that it may refer to.
 
 Pre-training draws new facts for every row.  So its model learns to read documents, and knows no fact.  It
 asks about ``ASKED`` operations alone, in ``POOL`` words.  It checks an answer beside the right one: its
