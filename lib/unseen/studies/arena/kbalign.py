@@ -41,7 +41,7 @@ from unseen.scales import amounts
 from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
 from unseen.studies.arena.answers import sampled
 from unseen.studies.arena.in_turn import learn
-from unseen.studies.delia import RATE, base_run, ready
+from unseen.studies.delia import base_run, ready
 from unseen.worlds.base import generator
 from unseen.worlds.facts import (
     ASKED,
@@ -155,7 +155,7 @@ def tuning(name: str) -> RunSpec:
     training = TrainingSpec(
         steps=much.updates,
         batch=much.batch,
-        learning_rate=RATE,
+        learning_rate=much.rate,
         matrix_learning_rate=0.0,
         decay_share=1.0,
         evaluate_every=much.updates,
