@@ -224,7 +224,8 @@ def rows_of(arm: str, run: RunSpec, made: pd.DataFrame) -> list[Row]:
 def skills(name: str, executor: Executor | None = None) -> pd.DataFrame:
     """A row per seed and skill of the base, on the knowledge base.
 
-    Columns: seed, skill, of (what it is tried on), right (share), run.
+    Columns: seed, skill, of (what it is tried on), right (share), told (share of checks that tell right from
+    wrong), run.
     """
     runs, made = prepared(name, executor)
     tables = followed(runs, follow_checks, "kbalign-checks-1", executor, "check")
@@ -253,14 +254,20 @@ def follow_checks(run: RunSpec, tell: Tell) -> pd.DataFrame:
 
 
 def checked(run: RunSpec, model: Transformer) -> pd.DataFrame:
-    """Columns: skill, of (one of ``VERDICTS``), right (share of verdicts)."""
+    """How a model checks answers that a program gives.
+
+    Columns: skill, of (one of ``VERDICTS``), right (share of verdicts), told (share that tells right answers
+    from wrong ones, whatever the kind of the error).
+    """
     facts, rng, checks = knowledge(run), generator(run.evaluation.seed, "checks"), []
     for at in range(run.evaluation.examples):
         asked = question(rng.permutation(list(facts))[: 1 + at % 2].tolist(), ASKED + OTHERS, POOL, rng)
         right, given = asked.answer(facts), run.task.given(asked, facts, rng)
         checks.append(checking(asked, right, given, verdict(right, given)))
     said, known = answers_of(run, model, checks), [check[-1].content for check in checks]
-    table = pd.DataFrame({"of": known, "right": np.array(said) == np.array(known)})
+    said, known = np.array(said), np.array(known)
+    told = (said == "right") == (known == "right")
+    table = pd.DataFrame({"of": known, "right": said == known, "told": told})
     return table.groupby("of", as_index=False).mean().assign(skill="check")
 
 
