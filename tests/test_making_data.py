@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from unseen.model import Shape, build
+from unseen.runs.store import committed_store
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.studies.arena import answers, arbitrage, kbalign, toolace
 from unseen.training import State
@@ -404,3 +405,9 @@ def test_a_run_of_every_arm_has_a_row_for_each_kind_and_reference(speaker, monke
         assert table["right"].eq(1).all()
         assert table["run"].eq(READER.digest()).all()
         assert table["checks"].between(0.1, 0.6).all()  # it calls everything right
+
+
+def test_the_base_that_asks_comes_with_the_project():
+    for scale in ("quick", "full"):
+        manifest = committed_store().manifest(kbalign.base_of(scale))
+        assert manifest, "train the base and copy its folder to data/store/"
