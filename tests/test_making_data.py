@@ -1,4 +1,6 @@
-"""Notebook 32: whose answers teach a student, what evolves, which rows are chosen, and what checks see."""
+"""Notebook 32: whose answers teach a student, what evolves, which rows are chosen, what checks see, and
+what a model asks itself.
+"""
 
 import numpy as np
 import pandas as pd
@@ -6,8 +8,10 @@ import pytest
 import torch
 
 from unseen.model import Shape, build
+from unseen.runs.store import committed_store
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.arena import answers, arbitrage, toolace
+from unseen.studies.arena import answers, arbitrage, kbalign, toolace
+from unseen.training import State
 from unseen.worlds.compositions import (
     NONE,
     REFUSED,
@@ -19,12 +23,15 @@ from unseen.worlds.compositions import (
     request,
 )
 from unseen.worlds.dialect import DialectSpec
-from unseen.worlds.language import OPERATIONS
+from unseen.worlds.facts import ASKED, LINES, OTHERS, FactsSpec, Question, question
+from unseen.worlds.gaps import OTHER, POOL
+from unseen.worlds.language import LETTERS, OPERATIONS, VERBS
 
 MODEL = ModelSpec(layers=1, width=16, heads=2)
 STUDENT = RunSpec(DialectSpec(certain=6, shared=0, corrupted=0, examples=48), MODEL,
                   TrainingSpec(steps=4, batch=8), EvaluationSpec(24))  # fmt: skip
 TASK = CompositionSpec()
+READER = RunSpec(FactsSpec(examples=60), MODEL, TrainingSpec(steps=4, batch=8), EvaluationSpec(40))
 LEARNER = RunSpec(TASK, MODEL, TrainingSpec(steps=4, batch=8), EvaluationSpec(24))
 
 
@@ -268,3 +275,139 @@ def test_settings_differ_by_scale_in_what_the_table_says():
         assert run.task.examples == 4 * 3 * much.compounds * much.rows
         assert (run.training.steps, run.training.batch) == (much.updates, much.batch)
         assert toolace.learner(name).task.examples == toolace.amounts("toolace", name).rows
+
+
+# KBAlign
+
+
+def test_a_retriever_finds_what_is_needed_as_often_as_it_should():
+    facts, rng = READER.task.split().unseen, np.random.default_rng(0)
+    names = list(facts)
+    found = [kbalign.retrieved(Question(tuple(names[:2]), "flip this"), facts, 0.6, rng) for _ in range(500)]
+    assert {len(each) for each in found} == {LINES} == {len({*each}) for each in found}
+    assert np.mean([names[0] in each for each in found]) == pytest.approx(0.6, abs=0.07)
+    always = kbalign.retrieved(Question((names[0],), "flip this"), facts, 1.0, rng)
+    assert names[0] in always
+    assert {*always} <= {*facts}
+
+
+def test_documents_have_one_line_or_two_and_every_part_has_both():
+    documents = kbalign.documents(READER, 90)
+    assert [sum(len(each) == size for each in documents) for size in (1, 2)] == [60, 30]
+    assert all(len({*each}) == len(each) for each in documents)
+    for part in kbalign.parts(documents):
+        assert {len(each) for each in part} == {1, 2}
+    single = [name for (name,) in (each for each in documents if len(each) == 1)]
+    assert {*single} == {*READER.task.split().unseen}  # all facts are asked about
+
+
+@pytest.fixture
+def speaker(monkeypatch):
+    """A model that gives right answers, asks what it should, and always says that an answer is right."""
+
+    def says(run, model, rows):
+        facts, asked = kbalign.knowledge(run), [row[-2].content for row in rows]
+        return ["right" if each.startswith("check") else Question.read(each).answer(facts) for each in asked]
+
+    monkeypatch.setattr(kbalign, "answers_of", says)
+
+
+def made_by_the_base(run, formed=None):
+    """A table as ``follow_made`` leaves it, of which half of the answers are wrong."""
+    facts, rng, lines = kbalign.knowledge(run), np.random.default_rng(0), []
+    for at, names in enumerate(kbalign.documents(run, 2 * run.task.examples)):
+        asked = question(names, ASKED, POOL, rng)
+        answer = asked.answer(facts) if at % 2 else "AAA:AAA"
+        ok = at % 3 > 0 if formed is None else formed
+        lines.append({"names": ", ".join(names), "said": asked.content, "formed": ok, "answer": answer,
+                      "right": at % 2 == 1})  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def test_well_formed_rows_are_kept_with_their_errors_and_half_of_them_refer():
+    made = made_by_the_base(READER)
+    rows = kbalign.rows_of("more", READER, made)
+    assert len(rows) == READER.task.examples
+    said = made.loc[made["formed"], "said"].tolist()
+    assert [row.asked.content for row in rows] == said[: len(rows)]
+    assert sum(len(row.names) == LINES for row in rows) == len(rows) // 2
+    assert sum(not row.names for row in rows) == len(rows) - len(rows) // 2
+    facts = kbalign.knowledge(READER)
+    assert 0.3 < np.mean([row.answer == row.asked.answer(facts) for row in rows]) < 0.7
+    by_program = kbalign.rows_of("oracle", READER, made)
+    assert all(row.answer == row.asked.answer(facts) for row in by_program)
+    assert {row.asked.operation for row in by_program} <= {*ASKED}
+    for arm in ("first", "verified", "beside"):
+        assert kbalign.rows_of(arm, READER, made) == rows
+
+
+def test_few_well_formed_rows_come_twice_and_where_there_is_none_a_program_asks():
+    made = made_by_the_base(READER, formed=False)
+    made.loc[:3, "formed"] = True
+    assert len({row.asked for row in kbalign.rows_of("more", READER, made)}) <= 4
+    made["formed"] = False
+    assert len(kbalign.rows_of("more", READER, made)) == READER.task.examples
+
+
+def test_verification_replaces_all_parts_but_the_first_and_never_tells_the_right_answer(speaker):
+    rows = kbalign.rows_of("verified", READER, made_by_the_base(READER))
+
+    def kinds(arm, part):
+        stage = kbalign.stage(arm, part, READER, None, rows)
+        return [("check" if row[-2].content.startswith("check") else "ask", row) for row in stage]
+
+    size = len(rows) // kbalign.PARTS
+    for arm in kbalign.ARMS:
+        for part in range(kbalign.PARTS):
+            found = [kind for kind, _ in kinds(arm, part)]
+            checks = size if part and arm in ("verified", "beside") else 0
+            told = 0 if checks and arm == "verified" else size
+            assert (found.count("check"), found.count("ask")) == (checks, told), (arm, part)
+    for _, row in kinds("verified", 1):
+        assert row[-1].content == "right"
+        assert row[1].content in {each.answer for each in rows}  # the answer of the row, right or not
+        assert not {*row[-1].content} & {*LETTERS}
+    first, second = (kbalign.stage("first", part, READER, None, rows) for part in (0, 1))
+    assert first == second != kbalign.stage("more", 1, READER, None, rows)
+    raw = kbalign.stage("raw", 0, READER, None, rows)
+    assert {row[0].content: row[1].content for row in raw} == kbalign.knowledge(READER)
+
+
+def test_programs_are_right_where_they_can_be(speaker):
+    table = kbalign.programs(READER.but(evaluation=EvaluationSpec(400)))
+    right = table.set_index(["arm", "reference", "asked"])["right"].sort_index()
+    assert right["reader", "right"].eq(1).all()
+    assert right["reader", "none"].eq(0).all()
+    assert right["reader", "retrieved", "like its own"] == pytest.approx(0.6, abs=0.08)
+    assert right["reader", "retrieved", "two facts"] == pytest.approx(0.36, abs=0.08)
+    assert right["any fact", "none", "like its own"] == pytest.approx(1 / 20, abs=0.04)
+    assert right["any fact", "right", "other words"] == pytest.approx(1 / LINES, abs=0.08)
+    assert (table["quoted"] >= table["right"]).all()
+
+
+def test_questions_of_all_kinds_are_what_they_are_called():
+    held = {"like its own": (ASKED, POOL), "other words": (ASKED, OTHER), "other operations": (OTHERS, POOL)}
+    for kind, _, asked, _ in kbalign.asked_of(READER):
+        operations, (verbs, _) = held.get(kind, (ASKED, POOL))
+        for each in asked:
+            assert each.operation in operations
+            assert len(each.names) == 1 + (kind == "two facts")
+            assert {*each.request.split()} & {*VERBS[each.operation][verbs]}
+
+
+def test_a_run_of_every_arm_has_a_row_for_each_kind_and_reference(speaker, monkeypatch):
+    monkeypatch.setattr(kbalign, "begun", lambda *_: State(None, []))
+    monkeypatch.setattr(kbalign, "learn", lambda *_: None)
+    pool = {READER.digest(): made_by_the_base(READER)}
+    for arm in kbalign.ARMS:
+        table = kbalign.follow_arm(READER, print, arm, pool)
+        assert len(table) == len(kbalign.ASKING) * len(kbalign.REFERENCES)
+        assert table["right"].eq(1).all()
+        assert table["run"].eq(READER.digest()).all()
+        assert table["checks"].between(0.1, 0.6).all()  # it calls everything right
+
+
+def test_the_base_that_asks_comes_with_the_project():
+    for scale in ("quick", "full"):
+        manifest = committed_store().manifest(kbalign.base_of(scale))
+        assert manifest, "train the base and copy its folder to data/store/"

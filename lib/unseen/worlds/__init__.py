@@ -8,6 +8,7 @@ from unseen.worlds.contexts import ContextSpec
 from unseen.worlds.dialect import DialectSpec
 from unseen.worlds.domains import DomainSpec
 from unseen.worlds.drills import DrillSpec
+from unseen.worlds.facts import FactsSpec
 from unseen.worlds.gaps import GapsSpec, RequestsSpec
 from unseen.worlds.language import LanguageSpec
 from unseen.worlds.operations import OperationsSpec
@@ -26,6 +27,7 @@ WORLDS: dict[str, type[Task]] = {
         CompositionSpec,
         DomainSpec,
         DrillSpec,
+        FactsSpec,
         GapsSpec,
         LanguageSpec,
         OperationsSpec,
