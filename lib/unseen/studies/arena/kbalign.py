@@ -13,8 +13,9 @@ an operation on two of them.  To answer by a document, to ask, and to check are 
 them on other facts, and errs in them at a measured rate.
 *What was replaced.* Invention of questions, by phrases and operations that pre-training showed; the language
 of a verdict, by three; the retriever, by a program that finds each line with a chance of ``FOUND``; the
-reference beside a verification, by none.  So the paper's parts stand in their order, but not the open text in
-which a language model may find its own questions and reasons.
+reference beside a verification, by none; small steps in one epoch at a temperature of 0.2, by many that learn
+facts by heart, at 1.  So the paper's parts stand in their order, but not the open text in which a language
+model may find its own questions and reasons, nor its slowness to forget.
 
     >>> facts = {"ba lo": "ABC", "du ra": "DEF", "ku lo": "GHI", "fe ve": "JAB", "gi zi": "BCD"}
     >>> retrieved(Question(("du ra",), "flip this"), facts, 1.0, np.random.default_rng(0))
