@@ -13,8 +13,9 @@ an operation on two of them.  To answer by a document, to ask, and to check are 
 them on other facts, and errs in them at a measured rate.
 *What was replaced.* Invention of questions, by phrases and operations that pre-training showed; the language
 of a verdict, by three; the retriever, by a program that finds each line with a chance of ``FOUND``; the
-reference beside a verification, by none.  So the paper's parts stand in their order, but not the open text in
-which a language model may find its own questions and reasons.
+reference beside a verification, by none; small steps in one epoch at a temperature of 0.2, by many that learn
+facts by heart, at 1.  So the paper's parts stand in their order, but not the open text in which a language
+model may find its own questions and reasons, nor its slowness to forget.
 
     >>> facts = {"ba lo": "ABC", "du ra": "DEF", "ku lo": "GHI", "fe ve": "JAB", "gi zi": "BCD"}
     >>> retrieved(Question(("du ra",), "flip this"), facts, 1.0, np.random.default_rng(0))
@@ -79,7 +80,7 @@ ASKING = {  # kinds of questions: code words, operations, words
 REFERENCES = {"none": None, "retrieved": FOUND, "right": 1.0}  # how often a line that is needed is found
 
 
-class Row(NamedTuple):
+class Told(NamedTuple):
     """A question with an answer, right or not, and the code words of the lines that the row refers to."""
 
     asked: Question
@@ -118,7 +119,7 @@ def answers_of(run: RunSpec, model: Transformer, rows: Sequence[Conversation]) -
     return [run.task.layout.answer(ids[:-1]).strip() for ids in said]
 
 
-def verification(run: RunSpec, model: Transformer, rows: Sequence[Row]) -> list[Conversation]:
+def verification(run: RunSpec, model: Transformer, rows: Sequence[Told]) -> list[Conversation]:
     """Rows in which a model checks its own answers beside those of ``rows``."""
     facts, rng = knowledge(run), generator(run.task.example_seed, "references of verification")
     asked = [answering(facts, row.asked, "", retrieved(row.asked, facts, FOUND, rng)) for row in rows]
@@ -128,7 +129,7 @@ def verification(run: RunSpec, model: Transformer, rows: Sequence[Row]) -> list[
             for check, said in zip(checks, answers_of(run, model, checks), strict=True)]  # fmt: skip
 
 
-def stage(arm: str, part: int, run: RunSpec, model: Transformer, rows: Sequence[Row]) -> list[Conversation]:
+def stage(arm: str, part: int, run: RunSpec, model: Transformer, rows: Sequence[Told]) -> list[Conversation]:
     """What an arm is tuned on in a round; rows of Q&A are those of the arm."""
     facts, own = knowledge(run), parts(rows)[0 if arm == "first" else part]
     if arm == "raw":
@@ -200,7 +201,7 @@ def follow_made(run: RunSpec, tell: Tell) -> pd.DataFrame:
     return pd.DataFrame({"names": names, "said": said, "formed": formed, "answer": answers, "right": right})
 
 
-def rows_of(arm: str, run: RunSpec, made: pd.DataFrame) -> list[Row]:
+def rows_of(arm: str, run: RunSpec, made: pd.DataFrame) -> list[Told]:
     """The rows of Q&A of an arm, every other one with references: those that the base made and that are
     well-formed, or a program's.  Where too few are well-formed, some come twice; where none is, as in a base
     that learned nothing, the program's stand in.
@@ -214,7 +215,7 @@ def rows_of(arm: str, run: RunSpec, made: pd.DataFrame) -> list[Row]:
         told = [(Question.read(said), answer) for said, answer in kept[["said", "answer"]].to_numpy()]
     rows = islice(cycle(told), size)
     refers = generator(run.task.example_seed, "rows that refer").permutation(size) < size // 2
-    return [Row(*each, tuple(retrieved(each[0], facts, FOUND, rng)) if some else ())
+    return [Told(*each, tuple(retrieved(each[0], facts, FOUND, rng)) if some else ())
             for each, some in zip(rows, refers, strict=True)]  # fmt: skip
 
 
