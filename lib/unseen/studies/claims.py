@@ -83,6 +83,8 @@ class Part:
     def border(self) -> str:
         """What is claimed, in words."""
         form, unit, by, *_ = _FORMS[self.of]
+        if 0 in (self.least, self.most):
+            return f"{self.what} {'more' if self.least == 0 else 'less'} than 0{unit}"
         word, end = ("at most", self.most) if np.isfinite(self.most) else ("at least", self.least)
         return f"{self.what} {word} {by * end:{form}}{unit}"
 
@@ -307,7 +309,8 @@ def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
         rates = [f"{rate:.1%} at `{name}`" for (of, name), rate in passing.items() if of == claim.name]
         rows |= {"would pass without an effect": ", ".join(rates)} if rates else {}
         lines = [f"**{claim.name}: {now.word}**", "", "| | |", "|:---|:---|"]
-        tables.append("\n".join(lines + [f"| {name} | {text} |" for name, text in rows.items()]))
+        lines += [f"| {name} | {str(text).replace('; ', '<br>')} |" for name, text in rows.items()]
+        tables.append("\n".join(lines))
     return "\n\n".join(tables)
 
 
