@@ -134,7 +134,7 @@ def by_seed(
     rows = {"data": table, "x": x, "y": y, "order": order, "ax": ax}
     sns.stripplot(**rows, size=4, color=COLOURS["baseline"], jitter=False)
     for dots in ax.collections:
-        dots.set_offsets(dots.get_offsets() + [0, 0.28])  # below the mean, which would hide them
+        dots.set_offsets(dots.get_offsets() + np.array([0, 0.28]))  # below the mean, which would hide them
     low, high = ends
     sns.pointplot(**rows, linestyle="none", errorbar=partial(mean_interval, low=low, high=high), **look)
     ax.set(ylabel="")

@@ -61,8 +61,9 @@ def delia() -> str:
     """Notebooks 20 to 24: what diverse rows prevent."""
     results = committed_table("21_delia", "full").query("study == 'ratio' and prompts == 'other'")
     plain, least = (results[results["ratio"] == ratio]["accuracy"] for ratio in (0, 1))
-    said = f"a model tuned only on a small task still answers {_per_cent(plain)} of other questions "
-    return said + f"correctly; with a diverse row beside each, answered by itself, {_per_cent(least)}"
+    said = f"a model tuned only on the rows of a small task still answers {_per_cent(plain)} of other "
+    said += "questions correctly; with a diverse row beside each, answered by the model itself, "
+    return said + _per_cent(least)
 
 
 def gradients() -> str:
