@@ -32,11 +32,12 @@ def executed(name):
     figure = new_output("display_data", {"image/png": PIXEL})
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "7"}, "text/plain": "interactive()"}
     progress = new_output("stream", text="3 of 27 runs done")
+    table = new_output("execute_result", {"text/html": "<table>the result</table>"})
     warning = new_output("stream", name="stderr", text="a warning")
     cells = [
         new_markdown_cell("# 10 · A title\n\n[next](11_no_ops.ipynb) and [a paper](https://arxiv.org/abs/1)"),
         new_code_cell("injected = 1", metadata={"tags": ["injected-parameters"]}),
-        new_code_cell("train()", metadata={"tags": ["progress"]}, outputs=[progress]),
+        new_code_cell("train()", metadata={"tags": ["progress"]}, outputs=[progress, table]),
         new_code_cell("warn()", outputs=[warning]),
         new_markdown_cell("## The curve"),
         new_code_cell("draw()", outputs=[figure]),
@@ -86,6 +87,8 @@ def test_a_page_links_to_its_neighbours_and_folds_what_is_no_prose(folder):
     folded = "".join(re.findall(r"<details.*?</details>", text, re.S))
     for inside in ("3 of 27 runs done", "a warning", "answer"):
         assert inside in folded
+    assert "the result" in text
+    assert "the result" not in folded
     assert "mark()" not in text
     assert "injected" not in text
     assert re.findall('alt="([^"]*)"', text) == ["The curve", "rises at &lt; 300"]
