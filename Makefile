@@ -55,7 +55,7 @@ test-browser: ready  ## try notebooks and pages as a person would, in Debian's c
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
 	npm install --silent --no-save --ignore-scripts --prefix $(VENV)/axe axe-core@4.14.1 || \
 		echo "npm could not install axe-core: contrast and alternative texts are not checked"
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
 
 lab: ready  ## open working copies of the notebooks in JupyterLab: runs/lab/, which git ignores
 	@copy="$$($(BIN)/unseen lab)" && $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) "$$copy"

@@ -157,8 +157,12 @@ def _study(options: argparse.Namespace) -> None:
 
 def _pages(options: argparse.Namespace) -> None:
     """Execute all notebooks and write them as pages that need no server."""
-    seconds = _run_each([path.stem for path in notebooks()], SHOW)
-    first = write_pages(SHOW, list(seconds))
+    names = [path.stem for path in notebooks()]
+    seconds = _run_each(names[:1], SHOW)
+    if not (runs_folder() / "pages").exists():  # the two models can be tried long before all is written
+        print(f"== to try meanwhile: {write_pages(SHOW, names[:1])}", flush=True)
+    seconds |= _run_each(names[1:], SHOW)
+    first = write_pages(SHOW, names)
     write_report(SHOW, seconds, first.parent, links())
     print(f"== done in {duration(sum(seconds.values()))}; open {first}")
 

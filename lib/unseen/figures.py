@@ -132,7 +132,9 @@ def by_seed(
     >>> plt.close(ax.figure)
     """
     rows = {"data": table, "x": x, "y": y, "order": order, "ax": ax}
-    sns.stripplot(**rows, size=4, alpha=0.5, color="grey")
+    sns.stripplot(**rows, size=4, color=COLOURS["baseline"], jitter=False)
+    for dots in ax.collections:
+        dots.set_offsets(dots.get_offsets() + np.array([0, 0.28]))  # below the mean, which would hide them
     low, high = ends
     sns.pointplot(**rows, linestyle="none", errorbar=partial(mean_interval, low=low, high=high), **look)
     ax.set(ylabel="")
@@ -156,7 +158,7 @@ def heat(table: pd.DataFrame, ax: Axes | None = None, *, percent: bool = True, *
 def percents(ax: Axes, axis: str = "y") -> Axes:
     """An axis of shares, ``x`` or ``y``, from 0 to 100 per cent."""
     ax.set(**{f"{axis}lim": (-0.03, 1.05)})
-    getattr(ax, f"{axis}axis").set_major_formatter(PercentFormatter(1, decimals=0))
+    getattr(ax, f"{axis}axis").set_major_formatter(PercentFormatter(1))
     return ax
 
 
@@ -220,7 +222,7 @@ def learning_curves(histories: pd.DataFrame, ax: Axes | None = None) -> Axes:
     names = [f"{int(name):,}" if name.isdigit() else LABELS.get(name, name) for name in names]
     ax.legend(handles, names, **BESIDE)
     ax.set(xlabel="training step", ylabel="exact match")
-    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     return percents(ax)
 

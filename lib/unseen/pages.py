@@ -35,7 +35,7 @@ def page(
 
     Cells with a tag of ``without_cells`` are left out, and the outputs of cells with a tag of
     ``without_outputs``.  Other options are those of nbconvert's ``HTMLExporter``.
-    Cells tagged ``solution``, outputs of cells tagged ``progress``, and the error stream are folded.
+    Cells tagged ``solution``, what cells tagged ``progress`` print, and the error stream are folded.
     A figure's alternative text is ``alt`` of its cell's metadata, else the heading above it.
     """
     from nbconvert import HTMLExporter  # here, not above: it takes seconds

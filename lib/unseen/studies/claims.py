@@ -83,6 +83,8 @@ class Part:
     def border(self) -> str:
         """What is claimed, in words."""
         form, unit, by, *_ = _FORMS[self.of]
+        if 0 in (self.least, self.most):
+            return f"{self.what} {'more' if self.least == 0 else 'less'} than 0{unit}"
         word, end = ("at most", self.most) if np.isfinite(self.most) else ("at least", self.least)
         return f"{self.what} {word} {by * end:{form}}{unit}"
 
@@ -306,15 +308,22 @@ def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
     **no-ops do not move the threshold: not run**
     """
     passing, tables = _passing(), []
+
+    def shown(verdict: Verdict) -> str:
+        return "<br>".join([f"**{verdict.word}**", *filter(None, verdict.measured.split("; "))])
+
     for claim in (each for each in CLAIMS if each.notebook == notebook):
         now = Verdict(NOT_RUN, "this scale teaches nothing") if scale == "smoke" else claim.verdict(results)
-        rows = {"published": claim.published, "criterion": claim.criterion}
-        rows |= {} if scale == SHOW else {f"this run (`{scale}`)": now}
-        rows |= {f"committed, `{name}`": claim.verdict_in(committed_folder(name)) for name in COMMITTED}
+        rows = {"published": claim.published, "criterion": claim.criterion.replace("; ", "<br>")}
+        rows |= {} if scale == SHOW else {f"this run (`{scale}`)": shown(now)}
+        rows |= {
+            f"committed, `{name}`": shown(claim.verdict_in(committed_folder(name))) for name in COMMITTED
+        }
         rates = [f"{rate:.1%} at `{name}`" for (of, name), rate in passing.items() if of == claim.name]
         rows |= {"would pass without an effect": ", ".join(rates)} if rates else {}
         lines = [f"**{claim.name}: {now.word}**", "", "| | |", "|:---|:---|"]
-        tables.append("\n".join(lines + [f"| {name} | {text} |" for name, text in rows.items()]))
+        lines += [f"| {name} | {text} |" for name, text in rows.items()]
+        tables.append("\n".join(lines))
     return "\n\n".join(tables)
 
 

@@ -42,8 +42,8 @@ def forms() -> str:
     most = widest[(widest["k"] == 1) & (widest["instructions"] == widest["instructions"].max())]
     most = most[most["k_low"] == most["k_low"].min()]
     shares = {family: _per_cent(rows["accuracy"]) for family, rows in most.groupby("family")}
-    said = f"trained on rules of three forms, models follow {shares['mixed']} of unseen rules without a "
-    said += "form; trained on mirrored rules alone "
+    said = "trained on rules whose strings have a form (repeated, periodic or mirrored), models follow "
+    said += f"{shares['mixed']} of unseen rules without a form; trained on mirrored rules alone "
     return said + f"{shares['mirrored']}, on repeated ones {shares['repeated']}"
 
 
@@ -61,8 +61,9 @@ def delia() -> str:
     """Notebooks 20 to 24: what diverse rows prevent."""
     results = committed_table("21_delia", "full").query("study == 'ratio' and prompts == 'other'")
     plain, least = (results[results["ratio"] == ratio]["accuracy"] for ratio in (0, 1))
-    said = f"a model tuned only on a small task still answers {_per_cent(plain)} of other questions "
-    return said + f"correctly; with one self-sampled row per task row, {_per_cent(least)}"
+    said = f"a model tuned only on the rows of a small task still answers {_per_cent(plain)} of other "
+    said += "questions correctly; with a diverse row beside each, answered by the model itself, "
+    return said + _per_cent(least)
 
 
 def gradients() -> str:
