@@ -1,7 +1,5 @@
 """Choosing data: every method against a plain version of itself, the pool, and ``unseen choose``."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -244,13 +242,6 @@ def test_bad_input_is_named_before_anything_is_computed(own, monkeypatch, capsys
     assert choose(own, *more.pop("more", []), **more) == 2
     assert said in capsys.readouterr().err
     assert not own.with_name("chosen.jsonl").exists()
-
-
-def test_bad_rows_are_named_by_file_and_line(own, monkeypatch, capsys):
-    monkeypatch.setattr(own_pool, "vectors", None)
-    own.write_text(own.read_text() + json.dumps({"messages": "?"}) + "\n")
-    assert choose(own) == 2
-    assert "pool.jsonl, line 61" in capsys.readouterr().err
 
 
 def test_a_local_model_reads_the_rows_whatever_else_is_in_the_batch(own, tmp_path, monkeypatch, capsys):
