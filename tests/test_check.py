@@ -251,15 +251,6 @@ def test_a_damaged_file_is_named_and_left_as_it_is(content, runs, capsys):
         check.progress()
 
 
-def test_where_nothing_can_be_written_the_verdict_is_shown_all_the_same(tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "file"))
-    check.leftmost("xcbaaba")
-    said = capsys.readouterr().out
-    assert "✓ **Right.**" in said
-    assert "Your answer is not kept: " in said
-
-
 # A guess
 
 
@@ -318,15 +309,6 @@ def test_editions_are_without_solutions_and_with_open_ones(runs, capsys):
         assert [cell.id for cell in student.cells] == [c.id for c in book.cells if c.id not in solutions]
         assert [cell.source for cell in teacher.cells] == [cell.source for cell in book.cells]
         assert [c.id for c in teacher.cells if c.metadata.get("jupyter", {}).get("source_hidden")] == []
-
-
-def test_an_edition_never_overwrites_what_someone_changed(runs, capsys):
-    folder, _ = copies("student", notebooks())
-    path = folder / "01_string_rewrites.ipynb"
-    path.write_text("my answers")
-    assert cli.main(["edition", "student"]) == 0
-    assert f"{path} has changes of yours and is kept" in capsys.readouterr().err
-    assert path.read_text() == "my answers"
 
 
 @pytest.mark.parametrize("number", [path.stem[:2] for path in notebooks()])

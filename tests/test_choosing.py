@@ -104,16 +104,6 @@ def test_every_method_keeps_as_many_and_follows_from_its_seed():
         assert method == "longest" or chosen[0] != chosen[2]
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("farthest", "known methods are random"), ("random x=1", "the parameters of random are none"),
-    ("kmq scout gamma=1", "the parameters of kmq are clusters, coded"),
-    ("novelselect beta=much", "beta=much: novelselect takes a number"),
-])  # fmt: skip
-def test_a_bad_choice_is_named(text, said):
-    with pytest.raises(ValueError, match=said):
-        methods.read(text)
-
-
 # The pool
 
 
@@ -235,6 +225,7 @@ def test_vectors_are_computed_once_and_kept_and_the_pool_is_never_overwritten(ow
     ({"method": "farthest"}, "method='farthest': known methods are random"),
     ({"keep": 61}, "keep=61: must be at least 1 and at most 60"), ({"keep": 0}, "keep=0"),
     ({"more": ["-p", "bta=1"]}, "bta=1: the parameters of k-center are none"),
+    ({"method": "novelselect", "more": ["-p", "beta=much"]}, "beta=much: novelselect takes a number"),
     ({"more": ["--model", "nowhere"]}, "no such folder"),
 ])  # fmt: skip
 def test_bad_input_is_named_before_anything_is_computed(own, monkeypatch, capsys, more, said):
