@@ -1,18 +1,10 @@
 """Results as a study would measure them, made from a curve: small frames for what reads and draws them."""
 
-import json
-import warnings
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
-
-from unseen import report
-from unseen.files import project_folder
-from unseen.studies.results import committed_table
 
 SIZES = (10, 50, 100, 150, 200, 300, 500, 1_000, 3_000)
 
@@ -60,28 +52,3 @@ def baselines(sizes: Sequence[int] = SIZES, seeds: Sequence[int] = (0, 1, 2)) ->
     )
     frame = frame[["baseline", "instructions", "seed", "split"]]
     return frame.assign(accuracy=right.astype(float), examples=2_000)
-
-
-def on_committed_results(notebook: str, monkeypatch: Any, study: Any, scale: str = "quick") -> dict[str, Any]:
-    """Run the code cells of a notebook with the committed results in place of training; the names that they
-    leave.
-
-    The notebooks are run as a whole at ``smoke``, where nothing is learned, and at ``show``, with ``full``.
-    """
-    cells = json.loads((project_folder() / "notebooks" / f"{notebook}.ipynb").read_text("utf-8"))["cells"]
-    monkeypatch.setattr(study, "measure", lambda *_, **__: committed_table(notebook, scale))
-    monkeypatch.setattr(report, "write_table", lambda *_: None)
-    monkeypatch.setattr(report, "write_figure", lambda *_: None)
-    monkeypatch.setenv("UNSEEN_HEADLESS", "1")
-    names: dict[str, Any] = {"display": lambda *_: None}
-    with warnings.catch_warnings(), plt.rc_context({"backend": "agg"}):
-        warnings.simplefilter("error")
-        for cell in cells:
-            if cell["cell_type"] == "code":
-                exec("".join(cell["source"]), names)
-            if "parameters" in cell["metadata"].get("tags", ()):
-                names["scale"] = scale
-        for number in plt.get_fignums():
-            plt.figure(number).canvas.draw()
-        plt.close("all")
-    return names

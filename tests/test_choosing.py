@@ -1,7 +1,5 @@
 """Choosing data: every method against a plain version of itself, the pool, and ``unseen choose``."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,16 +102,6 @@ def test_every_method_keeps_as_many_and_follows_from_its_seed():
         assert len(chosen[0]) == 30
         assert chosen[0] == chosen[1]
         assert method == "longest" or chosen[0] != chosen[2]
-
-
-@pytest.mark.parametrize(("text", "said"), [
-    ("farthest", "known methods are random"), ("random x=1", "the parameters of random are none"),
-    ("kmq scout gamma=1", "the parameters of kmq are clusters, coded"),
-    ("novelselect beta=much", "beta=much: novelselect takes a number"),
-])  # fmt: skip
-def test_a_bad_choice_is_named(text, said):
-    with pytest.raises(ValueError, match=said):
-        methods.read(text)
 
 
 # The pool
@@ -255,6 +243,7 @@ def test_no_output_is_written_over_the_pool_or_the_table_or_into_a_folder_of_an_
     ({"method": "farthest"}, "method='farthest': known methods are random"),
     ({"keep": 61}, "keep=61: must be at least 1 and at most 60"), ({"keep": 0}, "keep=0"),
     ({"more": ["-p", "bta=1"]}, "bta=1: the parameters of k-center are none"),
+    ({"method": "novelselect", "more": ["-p", "beta=much"]}, "beta=much: novelselect takes a number"),
     ({"more": ["--model", "nowhere"]}, "no such folder"),
 ])  # fmt: skip
 def test_bad_input_is_named_before_anything_is_computed(own, monkeypatch, capsys, more, said):
@@ -262,13 +251,6 @@ def test_bad_input_is_named_before_anything_is_computed(own, monkeypatch, capsys
     assert choose(own, *more.pop("more", []), **more) == 2
     assert said in capsys.readouterr().err
     assert not own.with_name("chosen.jsonl").exists()
-
-
-def test_bad_rows_are_named_by_file_and_line(own, monkeypatch, capsys):
-    monkeypatch.setattr(own_pool, "vectors", None)
-    own.write_text(own.read_text() + json.dumps({"messages": "?"}) + "\n")
-    assert choose(own) == 2
-    assert "pool.jsonl, line 61" in capsys.readouterr().err
 
 
 def test_a_local_model_reads_the_rows_whatever_else_is_in_the_batch(own, tmp_path, monkeypatch, capsys):

@@ -84,17 +84,6 @@ def test_an_interrupted_driver_leaves_checkpoints(address, tmp_path):
     assert list(store.folder(long).glob("checkpoint-*"))
 
 
-def test_a_run_that_another_process_trains_is_tried_again(address, tmp_path):
-    store, board = Store(tmp_path), Reports(SPECS[:2])
-    arguments = SPECS[:2], partial(train_one, store=store), board.report
-    with once.hold(store.folder(SPECS[0])):
-        done = threading.Thread(target=executor(address).run, args=arguments, daemon=True)
-        done.start()
-        until(lambda: "held" in board.story(SPECS[0]))
-    done.join(300)
-    assert board.done == {spec.digest() for spec in SPECS[:2]}
-
-
 def test_a_worker_that_does_not_see_the_store_says_so(address, tmp_path):
     board = Reports(SPECS[:1])
     elsewhere = Store(tmp_path / "of another host")

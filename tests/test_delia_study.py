@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn import functional as F
 
-from unseen.files import BrokenRun, write
+from unseen.files import write
 from unseen.layout import PAD
 from unseen.runs.store import Store, begun, committed_store
 from unseen.runs.workers import Serial
@@ -62,15 +63,6 @@ def test_a_base_that_comes_with_the_project_is_copied_and_not_trained(shelf, cap
     assert "comes with the project" not in capsys.readouterr().out
 
 
-def test_a_base_that_was_changed_is_refused(shelf):
-    base = delia.base_run("smoke")
-    path = Store(shelf).folder(base) / "weights.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    with pytest.raises(BrokenRun, match=r"weights\.safetensors"):
-        delia.ready([base], Serial())
-    assert not Store().folder(base).exists()
-
-
 @pytest.mark.parametrize("names", ["one", "two"])
 def test_the_bases_of_quick_come_with_the_project(names):
     """Trained with ``delia.base_run("quick")``; a change of that, or of the language, needs new ones."""
@@ -78,16 +70,6 @@ def test_the_bases_of_quick_come_with_the_project(names):
     assert manifest, "train the base and copy its folder to data/store/"
     assert min(line["accuracy"] for line in manifest["scores"]) > 0.98
     assert sum(manifest["bytes"].values()) < 2 * 2**20
-
-
-@pytest.mark.parametrize("name", ["smoke", "full"])
-def test_methods_share_their_runs_and_budget(name):
-    methods = [*delia.by_ratio(name), *delia.rivals(name), *delia.regimes(name), *delia.spread(name)]
-    assert {method.base.model.base for method in methods} == {delia.base_run(name).digest()}
-    assert len({method.base.training.steps for method in methods}) == 1
-    known = {method.name: method.runs() for method in methods}
-    assert known["plain tuning"] == known["ratio 0"]
-    assert known["DELIA"] == known[f"ratio {delia.best(name)}"]
 
 
 @pytest.mark.parametrize("name", ["quick", "full"])
@@ -164,7 +146,7 @@ def test_a_composite_is_the_gradient_of_the_mixture(study):
     found = {name: delia_inside.gradient(model, tokens) for name, tokens in rows.items()}
     both = np.concatenate([rows["task"], np.tile(rows["diverse"], (2, 1))])
     whole = delia_inside.parts(delia_inside.gradient(model, both))["all weights"]
-    angle = delia_inside.cosine(whole, delia_inside.parts(found["ideal"])["all weights"])
+    angle = F.cosine_similarity(whole, delia_inside.parts(found["ideal"])["all weights"], dim=0).item()
     table = pd.DataFrame(delia_inside.compared(found, 2)).set_index(["part", "gradient", "along"])
     composite = table.loc[("all weights", "composite", "ideal")]
     assert composite["cosine"] == pytest.approx(angle, abs=1e-4)
@@ -212,11 +194,6 @@ def test_every_query_of_the_language_is_understood(run, names):
     rng, chosen = np.random.default_rng(0), run.task.split()
     for query in [*(at_large(rng, names) for _ in range(500)), *(ask(kind, chosen, rng) for kind in KINDS)]:
         assert delia.understood(query.content, chosen.format).answer == query.answer
-
-
-def test_other_texts_have_no_right_answer():
-    for text in ("", "ABC", "flip this", "replace AB in this : ABC", "delete from this : ABC"):
-        assert delia.understood(text, "square") is None
 
 
 @pytest.mark.parametrize(("text", "message"), [

@@ -5,12 +5,11 @@ from itertools import chain, cycle, islice
 
 import pytest
 
-from unseen import specs
 from unseen.runs.workers import Serial
 from unseen.scales import SCALES, amounts
 from unseen.studies import domains
 from unseen.worlds.algebra import OPERATORS, AlgebraRule, end_of, match, patterns
-from unseen.worlds.domains import DOMAINS, KINDS, MOVES, NO_OPS, PRIMITIVES, Chain, DomainSpec, chains
+from unseen.worlds.domains import DOMAINS, KINDS, PRIMITIVES, Chain, DomainSpec
 
 SMALL = DomainSpec(algebra_examples=200, letter_examples=100, list_examples=100, algebra_instructions=20,
                    letter_instructions=30, list_instructions=30)  # fmt: skip
@@ -63,12 +62,6 @@ def test_list_operations(names, items, answer):
     assert Chain(tuple(names.split())).apply(items) == answer
 
 
-def test_chains_are_all_of_two_and_three():
-    assert len(set(chains())) == 64 + 512
-    assert len(chains(MOVES)) == 25 + 125
-    assert all(len(name) == 3 for name in PRIMITIVES)
-
-
 # Held out
 
 
@@ -97,11 +90,6 @@ def test_the_test_does_not_depend_on_how_many_are_trained():
     assert other["algebra"][0][:20] != one["algebra"][1]
 
 
-def test_a_hundred_own_rules_have_almost_as_many_patterns():
-    rules = SMALL.but(algebra_instructions=96).split()["algebra"][0]
-    assert len({rule.pattern for rule in rules}) == 96
-
-
 # Examples
 
 
@@ -116,12 +104,6 @@ def test_every_answer_is_what_its_instruction_says():
         assert answer == rule.apply(text)
         assert examples.applies[i] == rule.applies_to(text)
         assert examples.applies[i] or answer == text
-
-
-def test_a_tenth_of_the_inputs_are_no_ops():
-    task = DomainSpec(letter_examples=2_000, algebra_examples=2_000, letter_instructions=50)
-    applies = task.training(task.split()).applies
-    assert abs(1 - applies.mean() - NO_OPS) < 0.02
 
 
 def test_a_domain_without_examples_has_no_seen_instructions():
@@ -161,12 +143,10 @@ def test_a_budget_is_divided_without_loss():
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_all_designs_of_a_scale_can_be_drawn(scale):
+def test_a_scale_has_designs_of_each_experiment_that_read_their_budget_once(scale):
     designs = domains.designs(scale)
     assert {design.experiment for design in designs} == {"7", "7 alone", "8", "9"}
-    assert len({design.name for design in designs}) == len(designs)
     for spec in (spec for design in designs for spec in design.runs()):
-        assert specs.RunSpec.from_dict(spec.to_dict()) == spec
         assert spec.training.steps == spec.task.examples // spec.training.batch
 
 

@@ -122,17 +122,6 @@ def test_baselines(task):
         assert (right["copy"] == ~examples.applies).all()
 
 
-@given(tasks(examples=60))
-def test_the_nearest_known_rule_is_wrong_about_unseen_rules(task):
-    split = task.split()
-    examples = task.training(type(split)(split.unseen, split.seen))
-    answers = baselines(examples, split.unseen, split.seen, task.cipher)
-    assert exact_match(answers["oracle"], examples).all()
-    assert (
-        exact_match(answers["nearest rule"], examples) == ~examples.applies
-    ).all()  # no unseen replacement is a known one
-
-
 def test_the_table_shows_rules_inputs_and_answers(trained):
     model, data = trained
     examples = data.evaluation["seen"]
@@ -144,14 +133,3 @@ def test_the_table_shows_rules_inputs_and_answers(trained):
     assert table["right"].tolist() == all_right(model, examples)[:25].tolist()
     assert (table["right"] == (table["right answer"] == table["model's answer"])).all()
     assert len(examples_table(model, examples.first(3))) == 3
-
-
-def test_one_question_is_answered_as_in_a_batch(trained):
-    model, data = trained
-    layout = data.training.layout
-    table = examples_table(model, data.evaluation["unseen"])
-    lines = [data.evaluation["unseen"].line(i) for i in range(len(table))]
-    answers = [evaluation.answer(model, layout, line.rule, line.text) for line in lines]
-    assert answers == table["model's answer"].tolist()
-    with pytest.raises(ValueError, match=r"^input: 1 letters"):
-        evaluation.answer(model, layout, lines[0].rule, "a")

@@ -4,7 +4,6 @@ import re
 from itertools import combinations, pairwise
 from types import SimpleNamespace
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,17 +24,6 @@ def histories(sizes=(10, 300)):
     return index.to_frame(index=False).assign(accuracy=lambda frame: frame["step"] / 100)
 
 
-def main_of(frame, **more):
-    return main_figure.accuracy_by_instructions(frame, baselines(), HALF, PAPER, **more)
-
-
-FIGURES = {
-    "main": (main_of, results),
-    "learning curves": (figures.learning_curves, histories),
-    "heat": (figures.heat, lambda: pd.DataFrame(np.eye(3))),
-}
-
-
 @pytest.fixture(autouse=True)
 def closed():
     yield
@@ -49,17 +37,6 @@ def legend(ax):
 def tick_labels(ax, axis="x"):
     ax.figure.canvas.draw()
     return [text.get_text() for text in getattr(ax, f"get_{axis}ticklabels")()]
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_changes_nothing_and_can_be_drawn_into_given_axes(name):
-    draw, make = FIGURES[name]
-    frame, ax = make(), plt.figure().add_subplot()
-    before, settings_before = frame.copy(deep=True), dict(mpl.rcParams)
-    assert draw(frame, ax=ax) is ax
-    assert plt.get_fignums() == [ax.figure.number]
-    pd.testing.assert_frame_equal(frame, before)
-    assert dict(mpl.rcParams) == settings_before
 
 
 def test_curves_have_a_panel_per_value_a_line_per_hue_and_a_point_per_run():
@@ -85,7 +62,9 @@ def test_labels_do_not_touch_and_none_is_left_out_without_need(sizes):
 
 
 def test_learning_curves_name_splits_and_levels():
-    ax = figures.learning_curves(histories(sizes=(10,)))
+    frame, ax = histories(sizes=(10,)), plt.figure().add_subplot()
+    assert figures.learning_curves(frame, ax) is ax
+    pd.testing.assert_frame_equal(frame, histories(sizes=(10,)))
     assert legend(ax) == ["unseen instructions", "seen instructions"]
     assert {"10", "300", "unseen instructions"} <= set(legend(figures.learning_curves(histories())))
 
@@ -155,7 +134,7 @@ def test_bands_contain_their_mean_and_end_within_the_axis():
 
 def test_the_main_figure_shows_curves_runs_baselines_threshold_and_paper():
     frame = results(noise=0.02)
-    ax = main_of(frame)
+    ax = main_figure.accuracy_by_instructions(frame, baselines(), HALF, PAPER)
     labels = " / ".join(legend(ax))
     expected = ("oracle", "copy", "rule, seen", "rule, unseen", "222", "111 to 333", "300", "400 or 500")
     assert all(each in labels for each in expected)

@@ -12,7 +12,7 @@ import pytest
 
 from bad_parameters import EVERY_KIND, payloads, write_book
 from unseen import headless
-from unseen.files import CannotWrite, project_folder
+from unseen.files import project_folder
 from unseen.headless import NotebookFailed, notebook_path, run_notebook
 from unseen.parameters import BadParameters
 from unseen.runs.tables import BadName, folder_in
@@ -23,11 +23,6 @@ DECLARED = f'scale: str = "smoke"  # the dial\n{EVERY_KIND}'
 @pytest.fixture
 def book(tmp_path):
     return write_book(tmp_path / "tiny.ipynb", declared=DECLARED)
-
-
-@pytest.fixture
-def no_kernel(monkeypatch):
-    monkeypatch.setattr(headless, "_execute", lambda *_: pytest.fail("it was started"))
 
 
 def test_a_notebook_is_found_by_number_name_and_path(monkeypatch, book):
@@ -74,14 +69,6 @@ def test_a_good_name_is_a_folder_inside_and_a_bad_one_is_refused_by_name(tmp_pat
     for name in BAD:
         with pytest.raises(BadName, match=r"^output folder '"):
             folder_in(tmp_path, name, "output folder")
-
-
-def test_nothing_starts_where_nothing_can_be_written(book, runs, no_kernel):
-    runs.mkdir()
-    (runs / "taken").write_text("a file")
-    with pytest.raises(CannotWrite, match="taken"):
-        run_notebook(book, {}, into="taken")
-    assert (runs / "taken").read_text() == "a file"
 
 
 # Running; each kernel takes seconds to start
@@ -171,7 +158,7 @@ def marked(success):
 
 def test_an_error_in_the_page_loses_nothing(book, runs, monkeypatch, capsys):
     monkeypatch.setattr(headless, "_execute", lambda *given: marked(given[-1]))
-    monkeypatch.setattr(headless, "_write_html", Mock(side_effect=RuntimeError("no template\nat all")))
+    monkeypatch.setattr(headless, "page", Mock(side_effect=RuntimeError("no template\nat all")))
     assert run_notebook(book, {}) == runs / "smoke" / "tiny.ipynb"
     assert files(runs / "smoke") == ["tiny.ipynb", "tiny.success.json"]
     assert "page in HTML could not be written: no template at all" in capsys.readouterr().err

@@ -5,10 +5,7 @@ import pandas as pd
 import pytest
 
 from trainers import SMALL
-from unseen.evaluation import baselines
 from unseen.rewriting import Rule
-from unseen.runs.workers import Serial
-from unseen.scales import SCALES
 from unseen.studies import inside_runs
 from unseen.studies.inside_runs import FOLLOWS, PAIRINGS, RECITES
 from unseen.studies.tour import one_example
@@ -93,16 +90,6 @@ def test_an_answer_is_named_by_what_it_is(written, kind):
     assert inside_runs.distances(EXAMPLE, KNOWN).tolist() == [1]
 
 
-def test_the_baselines_are_named_as_they_are_called():
-    answers = baselines(EXAMPLE, rules(("cat", "dog")), KNOWN)
-    names = {name: inside_runs.classify(given, EXAMPLE, KNOWN)[0] for name, given in answers.items()}
-    assert names == {
-        "oracle": "right",
-        "copy": "copies the input",
-        "nearest rule": "training y, nearest rule",
-    }
-
-
 # What moves before the score does
 
 
@@ -124,17 +111,3 @@ def test_following_changes_nothing_in_a_run(steps_and_table):
     state = train(SMALL, start(SMALL), data_of(SMALL))
     seen = steps_and_table[1].query("signal == 'exact match, seen' and step > 0")["value"]
     assert seen.tolist() == [row["seen"] for row in state.history]
-
-
-def test_a_followed_run_is_read_and_not_trained_again(monkeypatch, tmp_path):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
-    first = inside_runs.followed([SMALL, SMALL], Serial())
-    monkeypatch.setattr(inside_runs, "follow", None)
-    pd.testing.assert_frame_equal(inside_runs.followed([SMALL, SMALL], Serial()), first)
-
-
-@pytest.mark.parametrize("name", SCALES)
-def test_runs_of_a_scale_lie_on_both_sides_of_the_step(name):
-    runs = [run for setting in inside_runs.settings(name) for run in setting.runs()]
-    assert len({run.digest() for run in runs}) == len(runs)
-    assert len({run.task.instructions for run in runs}) > 1

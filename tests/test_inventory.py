@@ -66,16 +66,6 @@ def test_every_state_is_shown_with_its_step_and_reason(store):
     assert (status(store)["age"] >= 0).all()
 
 
-def test_verify_names_what_was_changed(store):
-    good, bad = verify(store)
-    assert good > 10
-    assert len(bad) == 1
-    assert str(store.folder(ROTTEN) / "manifest.json") in bad[0]
-    weights = store.folder(DONE) / "weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-    assert len(verify(store)[1]) == 2
-
-
 def test_only_what_no_run_needs_is_litter(store):
     assert litter(store) == []
     half = store.folder(STOPPED) / ".checkpoint-000000000008.safetensors.abcd1234.part"

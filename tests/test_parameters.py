@@ -71,16 +71,6 @@ def test_values_become_what_their_parameter_is(book, name, given, value):
     assert type(found[name]) is type(value)
 
 
-@pytest.mark.parametrize(("name", "given"), [
-    ("size", "1.5"), ("size", "many"), ("size", ""), ("size", None), ("size", "1 + 1"), ("size", "9" * 19),
-    ("rate", "nan"), ("rate", "1e999"), ("rate", 10**400), ("loud", "loudly"), ("label", 3),
-])  # fmt: skip
-def test_a_value_of_another_type_is_refused(book, name, given):
-    kind = parameters(book)[name].kind
-    with pytest.raises(BadParameters, match=rf"{name}=.* must be {kind}\b"):
-        checked(book, {"plain": 1, name: given})
-
-
 def test_the_known_names_are_those_tested_here():
     assert set(FIT) == set(NOT_FIT) == set(KNOWN)
 

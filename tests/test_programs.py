@@ -116,14 +116,6 @@ def test_what_is_kept_counts_disguises_and_the_models_accuracy_on_each_kind_of_i
     assert programs.rates(table, by=["program"]).loc[0, list(rates)].to_dict() == rates
 
 
-def test_every_size_of_a_setting_has_the_same_budget():
-    for scale in ("smoke", "quick", "full", "paper"):
-        runs = programs.settings(scale)[0].runs()
-        assert len({(run.training, run.task.examples, run.model.but(seed=0)) for run in runs}) == 1
-    with pytest.raises(ValueError, match="known scales are"):
-        programs.settings("fast")
-
-
 # Typed programs
 
 
@@ -143,15 +135,6 @@ def test_runs_and_moves_are_put_into_words():
 def test_typed_mistakes_are_sentences(reader, rules, words):
     with pytest.raises(ValueError, match=words):
         programs.attempt(reader, programs.written(rules), "a")
-
-
-def test_a_program_typed_as_moves_are_shown_is_read():
-    assert programs.written("ba → ab\na→.").algorithm == MarkovAlgorithm.parse("ba -> ab\na -> .")
-
-
-def test_a_typed_program_that_does_not_fit_is_a_sentence(reader):
-    trace, _ = programs.attempt(reader, programs.written("aaaaa -> b"), "a")
-    assert str(trace).startswith("does not fit: rule 1: a pattern of 5 letters (1 to 3)")
 
 
 def test_a_program_runs_in_its_own_disguise_and_is_shown_in_its_own_symbols(reader):

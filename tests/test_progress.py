@@ -93,9 +93,3 @@ def test_an_interrupted_bar_says_what_is_kept_and_shows_no_traceback(monkeypatch
     with pytest.raises(Interrupted, match="1 of 4 runs done, 1 running, 2 left; ") as caught:
         interrupted(Board(SPECS), ("done", A), ("step", B, 6))
     assert caught.value._render_traceback_() == [f"Interrupted: {caught.value}"]
-
-
-def test_headless_an_interrupt_stays_what_it_is(alone):
-    with pytest.raises(KeyboardInterrupt) as caught:
-        interrupted(Board(SPECS))
-    assert caught.type is KeyboardInterrupt

@@ -127,16 +127,6 @@ def test_what_is_not_there_is_a_sentence(runs):
         study.base_of("quick")
 
 
-def test_more_rules_are_fewer_examples_of_each():
-    for name in ("quick", "full"):
-        tasks = [study.task_of(name, "plain", size, 0) for size in study.settings(name)[2].instructions]
-        assert len({task.examples for task in tasks}) == 1
-        assert all(task.examples >= task.instructions for task in tasks)
-        chosen = amounts("real_model", name)
-        assert tasks[0].examples == chosen.steps * chosen.batch
-        assert (tasks[0].unseen_instructions, tasks[0].input_length) == (chosen.unseen, chosen.input)
-
-
 def test_the_tiny_model_stands_in_at_smoke_alone(folder):
     spec = tiny.TinySpec(**amounts("language_model", "smoke").tiny)
     assert folder.parent.name == spec.digest()

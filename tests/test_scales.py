@@ -6,15 +6,12 @@ import pytest
 
 from unseen.files import packaged
 from unseen.scales import SCALES, amounts, scale
+from unseen.specs import RunSpec
+from unseen.studies import diversity, domains, inside_runs, law, pretraining, programs, transfer
+from unseen.studies.arena import choosing, position
 from unseen.worlds.rules import leaks
 
 every_scale = pytest.mark.parametrize("name", SCALES)
-
-
-@pytest.mark.parametrize("name", ["fast", "", "Smoke", " smoke", "__import__('os')"])
-def test_an_unknown_scale_is_refused_and_the_known_ones_listed(name):
-    with pytest.raises(ValueError, match="known scales are show, smoke, quick, full, paper"):
-        scale(name)
 
 
 def test_every_study_has_a_row_for_every_scale_with_the_same_columns():
@@ -41,6 +38,20 @@ def test_a_setting_varies_instructions_and_seeds_alone(name):
             assert run.with_task(instructions=base.task.instructions).with_seed(0) == base
 
 
+STUDIES = (diversity.no_ops, diversity.long_tail, transfer.semantics, transfer.occurrences, domains.designs,
+           pretraining.tunings, programs.settings, inside_runs.settings, position.settings, choosing.settings,
+           law.look_back, lambda name: law.design_of(name).settings)  # fmt: skip
+
+
+@every_scale
+def test_settings_of_a_study_have_names_of_their_own_and_runs_that_are_stored_and_can_be_drawn(name):
+    for settings in (study(name) for study in STUDIES):
+        assert len({each.name for each in settings}) == len(settings)
+        for run in (each.runs()[-1] for each in settings):
+            assert RunSpec.from_dict(run.to_dict()) == run
+            assert name != "quick" or run.task.split()
+
+
 def test_seeds_of_weights_are_crossed_with_those_of_rules():
     main = scale("smoke").main
     crossed = replace(main, instructions=(8, 16), seeds=(0, 1), weights=(0, 5)).runs()
@@ -48,14 +59,6 @@ def test_seeds_of_weights_are_crossed_with_those_of_rules():
     assert {(run.task.rule_seed, run.model.seed) for run in crossed} == {(0, 0), (0, 5), (1, 0), (1, 5)}
     own = {(run.task.rule_seed, run.model.seed) for run in replace(main, seeds=(0, 1)).runs()}
     assert own == {(0, 0), (1, 1)}
-
-
-@every_scale
-def test_one_run_of_the_axis_is_the_run_of_the_study(name):
-    study = scale(name)
-    number, seed = study.instructions[-1], study.main.seeds[-1]
-    assert study.run(number, seed) in study.runs()
-    assert study.run(number - 1) not in study.runs()
 
 
 def test_the_main_setting_of_quick_is_found_in_the_store_by_full():

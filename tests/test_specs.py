@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from dataclasses import fields, replace
-from typing import get_type_hints
 
 import pytest
 from hypothesis import given
@@ -19,34 +18,23 @@ PARTS = {"task": TaskSpec, "model": ModelSpec, "training": TrainingSpec, "evalua
 FIELDS = [(part, field) for part, cls in PARTS.items() for field in fields(cls)]
 NAMES = [f"{part}.{field.name}" for part, field in FIELDS]
 BASE = 16 * "a"
-
-COUNTS = {
-    TaskSpec: "instructions examples pattern_length replacement_length input_length occurrences",
-    ModelSpec: "layers width heads mlp_ratio",
-    TrainingSpec: "steps batch evaluate_every checkpoint_every",
-    EvaluationSpec: "examples",
-}
 NAN, MANY = float("nan"), "".join(map(chr, range(0x4E00, 0x4E00 + 201)))
 REFUSED = [
-    *[(cls, {name: 0}, "or equal to 1") for cls, names in COUNTS.items() for name in names.split()],
-    *[(TaskSpec, {name: -1}, "or equal to 0") for name in ("rule_seed", "example_seed")],
-    *[(cls, {"seed": -1}, "or equal to 0") for cls in (ModelSpec, EvaluationSpec)],
-    *[(TaskSpec, {"no_op_share": value}, "number|equal to") for value in (-0.1, 1.1, NAN, 10**400)],
+    (TaskSpec, {"instructions": 0}, "or equal to 1"),
+    (TaskSpec, {"rule_seed": -1}, "or equal to 0"),
+    *[(TaskSpec, {"no_op_share": value}, "number|equal to") for value in (1.1, NAN, 10**400)],
     (TaskSpec, {"alphabet": ""}, "at least 1 letter"),
     (TaskSpec, {"alphabet": "abca"}, "each once"),
     (TaskSpec, {"alphabet": "ab="}, "not '='"),
     (TaskSpec, {"alphabet": MANY}, "at most 200"),
     (TaskSpec, {"pattern_length": 11}, "input_length=10"),
     (TaskSpec, {"occurrences": 4}, "4 pattern.* input_length=10"),
-    (TaskSpec, {"examples": 10**13}, "less than or equal to"),
-    (TaskSpec, {"input_length": 100_001}, "100000"),
     (TaskSpec, {"examples": 999}, "instructions=1000"),
     (TaskSpec, {"no_op_share": 0.5, "alphabet": "a"}, "one letter"),
     (TaskSpec, {"instructions": 15_577, "examples": 15_577}, "only 17576 strings .* unseen_instructions="),
     (TaskSpec, {"unseen_instructions": 25, "replacement_length": 1}, "only 26 strings of replacement_len"),
     (TaskSpec, {"also_occurrences": "2,"}, "numbers from 1 on"),
     (TaskSpec, {"also_occurrences": "4"}, "4 pattern"),
-    (TaskSpec, {"decoys": -1}, "or equal to 0"),
     (TaskSpec, {"decoys": 1}, "input_length=10 must hold 2 patterns"),
     (TaskSpec, {"decoys": 1, "input_length": 32, "occurrences": 5}, "all further occurrences"),
     (TaskSpec, {"decoys": 1, "input_length": 32, "no_op_share": 0.1}, "cannot have them"),
@@ -61,17 +49,13 @@ REFUSED = [
     *[(TaskSpec, {name: 4, "family": "mixed"}, "at most 3") for name in ("k_low", "k_high")],
     (TaskSpec, {"k_high": 2}, "random rules have no k"),
     (TaskSpec, {"instructions": 700, "family": "mixed", "k_low": 3, "k_high": 3}, "only 78 strings"),
-    (ModelSpec, {"layers": 10**6}, "1000"),
     (ModelSpec, {"recipe": "gpt3"}, "modern, gpt2"),
     (ModelSpec, {"width": 60, "heads": 4}, "2 x heads=4"),
     (ModelSpec, {"base": "mine"}, "sixteen hexadecimal digits"),
     (ModelSpec, {"inherits": "softened", "recipe": "gpt2"}, "recipe='gpt2' inherits all weights as they are"),
-    (ModelSpec, {"look_back": 5}, "less than or equal to 4"),
     (ModelSpec, {"look_back": 1, "recipe": "gpt2"}, "only modern has it, this is 'gpt2'"),
     (ModelSpec, {"prompt_attention": "causal", "recipe": "gpt2"}, "only modern has it, this is 'gpt2'"),
     (TrainingSpec, {"learning_rate": 0.0}, "greater than or equal to 0.00000001"),
-    *[(TrainingSpec, {name: NAN}, "finite number") for name in ("learning_rate", "decay_share")],
-    (TrainingSpec, {"decay_share": 1.1}, "equal to 1"),
 ]
 
 
@@ -94,14 +78,6 @@ def test_an_impossible_value_is_refused_by_name_value_and_bound(cls, values, bou
 ])  # fmt: skip
 def test_the_last_possible_value_is_taken(values):
     assert TaskSpec(**values).but() == TaskSpec(**values)
-
-
-@pytest.mark.parametrize(("part", "field"), FIELDS, ids=NAMES)
-def test_a_value_of_the_wrong_type_is_refused(part, field):
-    kind = get_type_hints(PARTS[part])[field.name]
-    for value in {int: (True, 1.5, "1", None), float: (True, "0.5", None), str: (1, None, ["a"])}[kind]:
-        with pytest.raises(ValueError, match=rf"^{PARTS[part].__name__}\.{field.name}=.*should be a valid"):
-            PARTS[part](**{field.name: value})
 
 
 def test_all_problems_are_told_at_once_and_unknown_fields_by_name():
@@ -222,11 +198,3 @@ def test_differences_name_fields_and_are_short_whatever_is_compared():
     assert len(found) == 2
     assert max(map(len, found)) < 600
     assert all(line.isprintable() for line in found)
-
-
-def test_giant_values_are_cut_in_the_message():
-    giants = {"alphabet": "a" * 10_000, "no_op_share": 10**5_000, "pattern_length": list(range(10**5))}
-    for value in ({name: giant} for name, giant in giants.items()):
-        with pytest.raises(ValueError, match=r"^TaskSpec") as refused:
-            TaskSpec(**value)
-        assert len(str(refused.value)) < 500

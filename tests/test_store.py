@@ -162,15 +162,11 @@ def test_an_exported_model_answers_as_before(tmp_path, recipe):
 
 
 @pytest.mark.parametrize("name", ["m.safetensors", "m.json"])
-@pytest.mark.parametrize("change", [lambda content: content.replace(b"16", b"32", 1), None])
-def test_an_exported_file_that_was_changed_is_refused(tmp_path, name, change):
+def test_an_exported_file_that_was_changed_is_refused(tmp_path, name):
     path = tmp_path / "m.safetensors"
     export_model(start(SMALL).model, SMALL, path)
     content = (tmp_path / name).read_bytes()
-    (tmp_path / name).unlink()
-    if change:
-        assert change(content) != content
-        (tmp_path / name).write_bytes(change(content))
+    (tmp_path / name).write_bytes(content.replace(b"16", b"32", 1))
     with pytest.raises(BrokenRun, match=r"m\.safetensors"):
         import_model(path)
 

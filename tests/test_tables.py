@@ -8,13 +8,14 @@ from functools import partial
 
 import pytest
 
-from bad_tables import BAD, DOTTED
+from bad_tables import BAD
 from unseen.runs import tables as module
 from unseen.runs.tables import COLUMNS, SHOWN, BadTable, folder_in, name_of, read_table, run_of
 from unseen.scales import scale
 from unseen.specs import RunSpec
 
 BASE = RunSpec()
+DOTTED = [f"{part.name}.{field.name}" for part in fields(RunSpec) for field in fields(type(part.default))]
 
 
 @pytest.fixture
@@ -51,6 +52,13 @@ def test_seed_and_examples_are_those_of_the_task():
     run = run_of({"examples": "50_000", "evaluation.examples": "7", "evaluation.seed": "6"}, BASE)
     assert (run.task.examples, run.evaluation.examples, run.evaluation.seed) == (50_000, 7, 6)
     assert run_of({}, BASE) == BASE
+
+
+def test_a_row_of_all_columns_is_its_run():
+    run = BASE.with_task(alphabet="éβж日٣ñ", instructions=70, unseen_instructions=60, cipher="shift:2")
+    run = run.but(model=run.model.but(width=96, recipe="gpt2", look_back=2)).with_seed(9)
+    values = {name: str(getattr(getattr(run, name.split(".")[0]), name.split(".")[1])) for name in DOTTED}
+    assert run_of(values, RunSpec().with_seed(3)) == run
 
 
 def test_a_number_is_read():

@@ -75,14 +75,6 @@ def test_examples_are_right_and_as_asked_for(split):
     assert {scored.line(i).rule for i in range(80)} == set(split.unseen)
 
 
-def test_the_smallest_tapes_can_be_drawn():
-    task = TapeSpec(alphabet="abcdefghij", longest_pattern=1, longest_replacement=1, longest_input=1,
-                    most_letters=1, disguises=1,
-                    instructions=2, unseen_instructions=1, examples=50)  # fmt: skip
-    examples = task.training(task.split())
-    assert {len(examples.line(i).text) for i in range(50)} == {1}
-
-
 @pytest.mark.parametrize(("changes", "told"), [
     ({"longest_pattern": 17}, "longest_pattern=17: must be at least 1 and at most 16"),
     ({"most_letters": 27}, "most_letters=27"),

@@ -75,21 +75,6 @@ def test_a_resumed_run_ends_with_the_same_bits_and_has_copied_its_tensors(record
     assert equal(source.to_tensors(), before)
 
 
-def test_a_stop_leaves_a_state_that_resumes_with_its_curve_and_falling_rates(recorded):
-    def stop(row):
-        if row["step"] == 10:
-            raise KeyboardInterrupt
-
-    state = start(recorded.spec)
-    with pytest.raises(KeyboardInterrupt):
-        train(recorded.spec, state, recorded.data, stop)
-    assert (state.step, len(state.history)) == (10, 5)
-    assert state.optimizers[0].param_groups[0]["lr"] < recorded.spec.training.learning_rate
-    train(recorded.spec, state, recorded.data)
-    assert equal(state.to_tensors(), recorded.final)
-    assert losses(state) == losses(recorded.state)
-
-
 def test_training_is_reproducible_and_leaves_the_global_random_state_alone(recorded):
     torch.manual_seed(1)
     np.random.seed(1)
@@ -112,24 +97,6 @@ def test_rows_and_checkpoints_come_at_their_steps(recorded):
     shorter = Recorded("modern", steps=5, evaluate_every=3, checkpoint_every=4)
     assert [row["step"] for row in shorter.rows] == [3, 5]  # the last step is always a row and a checkpoint
     assert list(shorter.saved) == [4, 5]
-
-
-def test_a_state_of_another_model_is_refused(recorded):
-    other = start(recorded.spec.but(model=recorded.spec.model.but(width=32)))
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        other.load_tensors(recorded.final)
-    with pytest.raises(RuntimeError, match="Missing key"):
-        resumed(recorded).load_tensors({n: t for n, t in recorded.final.items() if "embedding" not in n})
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_a_tiny_dataset_is_learnt_by_heart(recipe):
-    spec = run_of(recipe, steps=120, evaluate_every=20, decay_share=1.0)
-    spec = spec.but(task=TASK.but(examples=16), model=spec.model.but(width=32))
-    data = data_of(spec)
-    state = train(spec, start(spec), data)
-    assert state.history[-1]["loss"] < 0.25 * state.history[0]["loss"]
-    assert evaluation.all_right(state.model, data.training).mean() > 0.5
 
 
 # What a step reads

@@ -10,7 +10,7 @@ import pytest
 
 from trainers import SMALL
 from unseen.runs.workers import Serial
-from unseen.scales import SCALES, Setting
+from unseen.scales import Setting
 from unseen.studies import transfer
 from unseen.studies.published import lower_k, occurrence_table
 from unseen.studies.results import committed_table
@@ -119,15 +119,6 @@ def test_no_model_is_evaluated_twice_and_text_stays_text(runs, capsys):
     (kept,) = (runs / "followed").iterdir()
     # renamed, every kept score would be computed again
     assert "asked-1-ByOccurrences-numbers-1-3-decoys-0-of-30" in kept.name
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_every_setting_of_every_scale_can_be_drawn(scale):
-    chosen = [*transfer.semantics(scale), *transfer.occurrences(scale)]
-    assert [setting.base.task.decoys for setting in transfer.occurrences(scale, "shortcut")][-1] == 0
-    assert len({setting.name for setting in chosen}) == len(chosen)
-    for setting in chosen if scale != "paper" else ():
-        (setting.runs()[-1].task).split()
 
 
 def test_a_heat_map_frames_what_was_trained_and_keeps_rows_without_a_test():

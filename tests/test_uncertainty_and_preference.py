@@ -152,14 +152,6 @@ def test_the_truth_diverges_from_itself_by_nothing_and_certainty_by_what_it_leav
     assert (certain, shared) == (pytest.approx(0, abs=1e-3), pytest.approx(1, abs=1e-3))
 
 
-def test_a_teacher_has_more_rows_of_the_same_compounds():
-    for teacher in ual.teachers(RUN.with_seed(2)):
-        assert teacher.task.split() == RUN.with_seed(2).task.split()
-        assert teacher.task.examples == ual.MORE * TASK.examples
-        assert teacher.task.example_seed != 2
-    assert len({teacher.digest() for teacher in ual.teachers(RUN)}) == ual.TEACHERS
-
-
 # AEPO
 
 

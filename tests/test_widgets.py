@@ -12,7 +12,7 @@ from trainers import SMALL
 from unseen import widgets
 from unseen.evaluation import exact_match, greedy_answers
 from unseen.figures import shade
-from unseen.files import BrokenRun, project_folder
+from unseen.files import project_folder
 from unseen.model import Shape, build
 from unseen.once import hold
 from unseen.rewriting import Rule
@@ -250,15 +250,6 @@ def test_another_job_on_the_run_is_named_at_once(live):
         press(live)
     assert "held by a process" in messages(live)[0]
     assert "role='alert'" in messages(live)[0]
-
-
-def test_an_error_is_shown_as_text(live, monkeypatch):
-    def fails(*_):
-        raise BrokenRun("<b>bad</b>")
-
-    monkeypatch.setattr(live.store, "manifest", fails)
-    press(live)
-    assert "&lt;b&gt;bad&lt;/b&gt;</span>" in messages(live)[0]
 
 
 # The committed models

@@ -43,19 +43,6 @@ def test_serial_trains_in_order_on_one_thread_and_reports():
         Event("started", d), Event("step", d, 1), Event("step", d, 2), Event("done", d))]  # fmt: skip
 
 
-def test_serial_continues_after_a_failed_run(capfd):
-    reports = Reports(SPECS)
-
-    def trainer(spec, tell):
-        if spec == SPECS[1]:
-            raise ValueError("no luck")
-
-    Serial().run(SPECS, trainer, reports.report)
-    assert [reports.story(spec) for spec in SPECS] == ["started done", "started failed", "started done"]
-    assert reports.of(SPECS[1])[-1].reason == "ValueError: no luck"
-    assert "Traceback" in capfd.readouterr().err  # what the one line leaves out
-
-
 # The loop behind all executors
 
 

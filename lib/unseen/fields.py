@@ -15,7 +15,7 @@ Box.share=2: Input should be less than or equal to 1
 Box.depth: unknown field; the fields are width, share
 """
 
-from dataclasses import MISSING, asdict, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from functools import partial, wraps
 from typing import Annotated, Any, Self, dataclass_transform
 
@@ -127,11 +127,6 @@ def lasting(part: Any) -> dict[str, Any]:
 def late(part: type) -> dict[str, Any]:
     """The fields of a part that were added later, with their defaults."""
     return {each.name: each.default for each in fields(part) if each.metadata.get("later")}
-
-
-def required(part: type) -> list[str]:
-    """The names of all fields that a stored part must have."""
-    return [each.name for each in fields(part) if not each.metadata.get("later") or each.default is MISSING]
 
 
 def short(value: Any) -> str:

@@ -28,13 +28,10 @@ def contrast(one: Colour, other: Colour = (1.0, 1.0, 1.0)) -> float:
     >>> round(contrast((0, 0, 0)), 1)
     21.0
     """
-    light = [sum(w * _linear(part) for w, part in zip((0.2126, 0.7152, 0.0722), each, strict=True))
-             for each in (one, other)]  # fmt: skip
-    return (max(light) + 0.05) / (min(light) + 0.05)
-
-
-def _linear(part: float) -> float:
-    return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+    colours = np.array([one, other])
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    low, high = sorted(linear @ (0.2126, 0.7152, 0.0722))
+    return float((high + 0.05) / (low + 0.05))
 
 
 def _for_lines(colour: Colour) -> Colour:

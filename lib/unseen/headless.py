@@ -115,7 +115,7 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     if not marker.is_file() or read(marker) != content.encode():
         raise NotebookFailed(f"{path.name} did not reach its end; what it did so far: {target}")
     try:
-        _write_html(target)
+        write(target.with_suffix(".html"), page(read_notebook(target), target.stem, without_cells=[MARKER]))
     except Exception as error:  # of nbconvert, its templates, the disk
         print(f"{target} is complete; its page in HTML could not be written: {brief(error)}", file=sys.stderr)
     return target
@@ -217,8 +217,3 @@ def _interrupt(clients: list[Any]) -> bool:
     print("stopping: runs under way write a checkpoint (again to stop at once)", file=sys.stderr, flush=True)
     os.kill(pids[0], signal.SIGINT)
     return True
-
-
-def _write_html(path: Path) -> None:
-    """Write an executed notebook as one HTML file beside it, without the cell that wrote the marker."""
-    write(path.with_suffix(".html"), page(read_notebook(path), path.stem, without_cells=[MARKER]))

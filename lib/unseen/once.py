@@ -127,21 +127,18 @@ def content(folder: Path, name: str, manifest: dict[str, Any], at_most: float = 
 
 def finish(folder: Path, about: dict[str, Any], files: Sequence[str] | None = None) -> dict[str, Any]:
     """Write the manifest over ``files`` (all that are there by default), last of all, and return it."""
-    names = sorted(_files(folder)) if files is None else files
-    hashes = {name: hash_of(folder / name) for name in names}
-    sizes = {name: (folder / name).stat().st_size for name in names}
+    if files is None:
+        unfinished = {*leftovers(folder), *(folder / name for name in _OURS)}
+        found = {path for path in folder.rglob("*") if path.is_file()} - unfinished
+        files = sorted(path.relative_to(folder).as_posix() for path in found)
+    hashes = {name: hash_of(folder / name) for name in files}
+    sizes = {name: (folder / name).stat().st_size for name in files}
     whole = {**about, **provenance(), "files": hashes, "bytes": sizes}
     manifest = json.loads(json.dumps(whole, allow_nan=False))
     write(folder / "manifest.json", json.dumps({**manifest, "seal": seal(manifest)}, indent=1))
     with suppress(OSError):
         (folder / "state.json").unlink(missing_ok=True)
     return manifest
-
-
-def _files(folder: Path) -> list[str]:
-    unfinished = set(leftovers(folder))
-    found = (path for path in folder.rglob("*") if path.is_file() and path not in unfinished)
-    return [name for path in found if (name := path.relative_to(folder).as_posix()) not in _OURS]
 
 
 # Who computes

@@ -22,7 +22,6 @@ from unseen.fields import (
     lasting,
     late,
     later,
-    required,
     short,
     spec,
 )
@@ -187,7 +186,7 @@ class RunSpec(Checked):
         built, problems = {}, []
         for name, (part, given) in _parts(data).items():
             try:
-                if missing := sorted(set(required(part)) - set(given)):
+                if missing := sorted({each.name for each in fields(part)} - {*late(part), *given}):
                     raise ValueError("\n".join(f"{part.__name__}.{field}: required" for field in missing))
                 built[name] = part(**given)
             except ValueError as error:

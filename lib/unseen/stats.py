@@ -79,10 +79,9 @@ def interval(values: pd.Series) -> tuple[float, float, float]:
     >>> [round(value, 1) for value in interval(pd.Series([90.0, 100.0, 110.0]))]
     [99.7, 77.7, 127.9]
     """
-    logs, size = np.log(np.asarray(values, float)), len(values)
-    half = half_width((logs.var(ddof=1) / size, size - 1)) if size > 1 else np.nan
-    middle, low, high = np.exp(logs.mean() + np.array([0, -half, half]))
-    return float(middle), float(low), float(high)
+    logs = np.log(pd.Series(values, dtype=float))
+    ends = mean_interval(logs, -np.inf, np.inf) if len(logs) > 1 else (np.nan, np.nan)
+    return tuple(np.exp([logs.mean(), *ends]).tolist())
 
 
 def crosses(places: np.ndarray, values: np.ndarray, log: bool = True) -> float:
@@ -124,11 +123,6 @@ def logit_line(sizes: np.ndarray, accuracy: np.ndarray) -> float:
     """Where the logit of accuracy / top is zero, interpolated in log I; shares are cut to 0.001 and 0.999."""
     share = np.clip(accuracy / accuracy.max(), 0.001, 0.999)
     return crosses(sizes, np.log(share / (1 - share)))
-
-
-def straight_line(sizes: np.ndarray, accuracy: np.ndarray) -> float:
-    """Where the accuracy itself is half of its top, interpolated in log I."""
-    return half_at(pd.Series(accuracy, sizes))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 import pytest
 from deeds import AMOUNT, LONG, finished
 
+from unseen.cli import main
+
 PROMISES = {
     1: "kill -9 while training and while checkpointing",
     2: "rotten checkpoints and results",
@@ -49,6 +51,20 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.when == "call":
         item.report = report
+
+
+@pytest.fixture
+def refused(capsys):
+    """Give arguments to the command; what it says where it refuses them."""
+
+    def give(*arguments, code=2):
+        assert main([str(each) for each in arguments]) == code
+        err = capsys.readouterr().err
+        assert "unseen: " in err
+        assert "Traceback" not in err
+        return err
+
+    return give
 
 
 @pytest.fixture(scope="session")

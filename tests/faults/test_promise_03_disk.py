@@ -9,7 +9,6 @@ import sys
 import pytest
 from deeds import LONG, PATHS, essence, finished
 
-from unseen.cli import main
 from unseen.files import CannotWrite
 from unseen.runs.checkpoints import newest_first
 from unseen.runs.store import Store, ensure
@@ -79,30 +78,6 @@ def test_on_a_disk_that_is_really_full(undisturbed, tmp_path, promise, amount, r
     promise("runs on a full disk", len(stopped))
 
 
-def test_a_disk_fills_between_two_checkpoints(undisturbed, tmp_path, promise, monkeypatch):
-    """The newest checkpoints stay, and the state says why the run stopped."""
-    store, real = Store(tmp_path), os.fsync
-    calls = [0]
-
-    def full(descriptor):
-        calls[0] += 1
-        if calls[0] > 12:
-            raise OSError(28, "No space left on device")
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CannotWrite, match="No space left on device"):
-        ensure(LONG, store, device="cpu")
-    kept = newest_first(store.folder(LONG))
-    assert len(kept) == 2
-    monkeypatch.undo()
-    said = []
-    manifest = ensure(LONG, store, device="cpu", say=said.append)
-    assert f"resumes from step {int(kept[0].stem[-12:])}" in said[0]
-    assert essence(manifest, store, LONG) == undisturbed
-    promise("runs stopped by a disk that fills")
-
-
 def test_too_little_room_is_reported_before_anything_starts(tmp_path, promise, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(SweepFailed, match=r"MB free and this run needs [\d.]+ MB; 'unseen clean' shows"):
@@ -130,7 +105,7 @@ def test_a_read_only_store_is_read_and_not_written(tmp_path, promise, undisturbe
 
 
 @pytest.mark.parametrize("what", ["a file", "below a file", "a dangling link"])
-def test_a_runs_folder_that_cannot_be(tmp_path, promise, monkeypatch, capsys, what):
+def test_a_runs_folder_that_cannot_be(tmp_path, promise, monkeypatch, refused, what):
     place = tmp_path / "place"
     if what == "a dangling link":
         place.symlink_to(tmp_path / "nothing" / "there")
@@ -138,10 +113,8 @@ def test_a_runs_folder_that_cannot_be(tmp_path, promise, monkeypatch, capsys, wh
     else:
         place.write_text("")
     monkeypatch.setenv("UNSEEN_RUNS", str(place if what != "below a file" else place / "x"))
-    assert main(["train", "--scale", "smoke"]) == 1
-    said = capsys.readouterr().err
+    said = refused("train", "--scale", "smoke", code=1)
     assert "UNSEEN_RUNS chooses another place" in said or "cannot write" in said
-    assert "Traceback" not in said
     promise("runs folders that cannot be")
 
 

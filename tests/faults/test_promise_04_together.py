@@ -1,12 +1,9 @@
 """Two processes on one run: one trains it, the other waits or says who holds it; nothing is trained twice."""
 
-import os
 import platform
-import signal
-import time
 
 import pytest
-from deeds import LONG, essence, forked, train, train_slowly, train_until_told
+from deeds import LONG, essence, forked, train, train_until_told
 
 from processes import until
 from unseen import once
@@ -56,20 +53,6 @@ def test_one_trains_and_the_other_waits(undisturbed, tmp_path, promise, amount):
         assert essence(store.manifest(LONG), store, LONG) == undisturbed
         assert store.manifest(LONG)["resumed"] == []
         promise("runs needed by three at once")
-
-
-def test_a_lock_whose_holder_was_killed_is_free(undisturbed, tmp_path, promise, amount):
-    for number in range(amount(2, 10, 60)):
-        store = Store(tmp_path / str(number))
-        process = forked(train_slowly, LONG, store.root)
-        until(lambda: once.state(store.folder(LONG)).get("state") == "running")  # noqa: B023
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        began = time.monotonic()
-        manifest = ensure(LONG, store, device="cpu", patience=0, say=lambda _: None)
-        assert time.monotonic() - began < 60
-        assert essence(manifest, store, LONG) == undisturbed
-        promise("locks of killed holders")
 
 
 def test_a_waiter_goes_on_where_a_killed_holder_stopped(held, undisturbed, promise):

@@ -13,7 +13,7 @@ import torch
 from deeds import LONG, essence, finished
 
 from trainers import stopped
-from unseen import cli, once, widgets
+from unseen import cli, once
 from unseen.cli import main
 from unseen.errors import Explained
 from unseen.files import BrokenRun, seal, sealed
@@ -295,15 +295,3 @@ def test_no_device_is_copied_for_a_result(tmp_path, promise, monkeypatch):
     kept = [path.name for path in (tmp_path / "data" / "results" / "smoke").iterdir()]
     assert sorted(kept) == ["10_good.csv", "10_good.json"]
     promise("devices among the results", len(KINDS))
-
-
-def test_two_models_for_one_field_read_the_same(tmp_path, promise, monkeypatch):
-    monkeypatch.setattr(widgets, "project_folder", lambda: tmp_path)
-    with pytest.raises(BrokenRun, match=r"low\.safetensors"):  # there is none
-        widgets.load_demo()
-    for name, alphabet in (("low", "abcdef"), ("high", "abcdeg")):
-        spec = LONG.but(task=LONG.task.but(alphabet=alphabet))
-        export_model(start(spec).model, spec, tmp_path / "data" / "checkpoints" / f"{name}.safetensors")
-    with pytest.raises(BrokenRun, match="different alphabets"):
-        widgets.load_demo()
-    promise("models of another vocabulary")

@@ -2,17 +2,14 @@
 
 import json
 
-import pandas as pd
 import pytest
 import torch
 from deeds import LONG, files
 
 from unseen import objectives, training
-from unseen.runs import inventory, tables
+from unseen.runs import inventory
 from unseen.runs.checkpoints import newest_first, resume
 from unseen.runs.store import Store, ensure
-from unseen.runs.sweep import SweepFailed, frame
-from unseen.runs.workers import Serial
 from unseen.training import Diverged, start
 
 
@@ -70,30 +67,9 @@ def test_what_diverged_is_not_silently_tried_again(tmp_path, promise, monkeypatc
         ensure(LONG, store, device="cpu")
     assert files(store, LONG) == before
     assert inventory.entry(store, store.folder(LONG)).state == "diverged"
-    promise("second tries")
-
-
-def test_other_versions_are_a_new_try(tmp_path, promise, monkeypatch):
-    store = Store(tmp_path)
-    diverging(monkeypatch, 30, float("nan"))
-    with pytest.raises(Diverged):
-        ensure(LONG, store, device="cpu")
+    monkeypatch.undo()
     path = store.folder(LONG) / "state.json"
     said = json.loads(path.read_text())
     path.write_text(json.dumps({**said, "versions": {**said["versions"], "torch": "1.0"}}))
     assert ensure(LONG, store, device="cpu")["scores"]
-    promise("tries with other versions")
-
-
-def test_a_sweep_keeps_its_table_valid(runs, promise, monkeypatch):
-    specs = [LONG, LONG.with_seed(1), LONG.with_seed(2)]
-    diverging(monkeypatch, 90, float("nan"))  # in the second run
-    store = Store()
-    table = tables.run_sweep("wild", specs, store, Serial())
-    written = pd.read_csv(runs / "sweeps" / "wild" / "results.csv")
-    assert table["state"].tolist() == ["done", "done", "diverged", "done", "done"]
-    assert written["accuracy"].isna().tolist() == [False, False, True, False, False]
-    assert "by step" in written["reason"][2]
-    with pytest.raises(SweepFailed, match=r"1 of 3 runs failed.*by step"):
-        frame(specs, store, Serial())
-    promise("sweeps with a diverged run")
+    promise("second tries, the last with other versions", 2)

@@ -52,10 +52,6 @@ def from_bytes(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f"it is not a file of tensors ({brief(error)})") from error
 
 
-def _model(spec: RunSpec) -> Transformer:
-    return build(spec.model, Shape.of(spec.task.layout))
-
-
 @lru_cache(maxsize=64)
 def count(spec: RunSpec) -> int:
     """The number of weights of a spec's model; no memory is taken for them.
@@ -64,7 +60,8 @@ def count(spec: RunSpec) -> int:
     130560
     """
     with torch.device("meta"):
-        return sum(value.numel() for value in _model(spec).state_dict().values())
+        weights = build(spec.model, Shape.of(spec.task.layout)).state_dict()
+    return sum(value.numel() for value in weights.values())
 
 
 def largest(spec: RunSpec) -> int:
@@ -84,7 +81,7 @@ def model_of(content: bytes, spec: RunSpec, path: Path) -> Transformer:
     try:
         tensors, _ = from_bytes(content)
         _check_finite(tensors)
-        model = _model(spec)
+        model = build(spec.model, Shape.of(spec.task.layout))
         model.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (ValueError, RuntimeError, MemoryError) as error:
         raise BrokenRun(f"{path} does not hold the weights of its spec: {brief(error)}") from error

@@ -70,7 +70,11 @@ def followed(
     if missing:
         trainer = partial(_keep, follow=follow, name=name, place=folders[missing[0]].parent)
         carry_out(missing, trainer, executor or suited(missing))
-    return [_read(folders[spec], _about(spec, name)) for spec in specs]
+    tables = []
+    for run in specs:
+        manifest = done(folders[run], _about(run, name), whole=False) or {"bytes": {}, "files": {}}
+        tables.append(pd.read_csv(io.BytesIO(content(folders[run], "table.csv", manifest, _LARGEST))))
+    return tables
 
 
 def _about(spec: RunSpec, name: str) -> dict[str, str]:
@@ -87,8 +91,3 @@ def _keep(spec: RunSpec, tell: Tell, follow: Follow, name: str, place: Path) -> 
 
     folder = place / path_of(spec, name).name
     once(folder, _about(spec, name), make, patience=0, say=lambda note: tell(0, note))
-
-
-def _read(folder: Path, about: dict[str, str]) -> pd.DataFrame:
-    manifest = done(folder, about, whole=False) or {"bytes": {}, "files": {}}
-    return pd.read_csv(io.BytesIO(content(folder, "table.csv", manifest, _LARGEST)))

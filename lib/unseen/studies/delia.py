@@ -398,16 +398,12 @@ def explorer(methods: Sequence[Method], store: Store) -> Explorer | None:
         example = ask(kind, run.task.split(), np.random.default_rng(number)).content
         return answers(models, run, prompt or example)
 
-    def cleared(_: Any) -> dict[str, str]:
-        """Another example replaces one's own prompt."""
-        return {"prompt": ""}
-
     wide = ipw.Layout(width="42em", max_width="100%")
     hint = f"words as in the examples, an input of at most {LONGEST} letters, {LETTERS[0]} to {LETTERS[-1]}"
     return explore(
         answer,
         [],
-        {"kind": cleared, "number": cleared},
+        dict.fromkeys(("kind", "number"), lambda _: {"prompt": ""}),  # it replaces one's own prompt
         kind=ipw.Dropdown(options=KINDS, description="example"),
         number=ipw.BoundedIntText(1, 1, 1_000, description="number", tooltip="1 to 1,000"),
         prompt=ipw.Text(description="or your own", tooltip=hint, layout=wide),

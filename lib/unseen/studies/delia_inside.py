@@ -173,11 +173,6 @@ def parts(gradients: Gradients) -> dict[str, Tensor]:
     return vectors | {"all weights": torch.cat(list(vectors.values()))}
 
 
-def cosine(one: Tensor, other: Tensor) -> float:
-    """The cosine of the angle between two vectors, 0 where one of them is zero."""
-    return float(torch.dot(one, other) / (one.norm() * other.norm()).clamp_min(1e-20))
-
-
 def compared(found: dict[str, Gradients], ratio: int) -> list[dict]:
     """Rows of part, gradient, along, cosine and size; the composite weighs diverse rows as ``ratio`` does."""
     split, rows = {name: parts(each) for name, each in found.items()}, []
@@ -186,8 +181,9 @@ def compared(found: dict[str, Gradients], ratio: int) -> list[dict]:
         vectors["composite"] = (vectors["task"] + ratio * vectors["diverse"]) / (1 + ratio)
         pairs = [(name, along) for name in ("task", "diverse", "composite") for along in ("ideal", "bias")]
         for name, along in [*pairs, ("bias", "ideal")]:
-            angle, size = cosine(vectors[name], vectors[along]), float(vectors[name].norm())
-            rows.append({"part": part, "gradient": name, "along": along, "cosine": angle, "size": size})
+            cosine = float(F.cosine_similarity(vectors[name], vectors[along], dim=0, eps=1e-20))
+            size = float(vectors[name].norm())
+            rows.append({"part": part, "gradient": name, "along": along, "cosine": cosine, "size": size})
     return rows
 
 

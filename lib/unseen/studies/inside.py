@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from unseen.evaluation import exact_match
 from unseen.model import Transformer
 from unseen.studies.tour import attention, match_places, on_source
 from unseen.worlds.base import Examples, generator
@@ -163,9 +164,8 @@ def ablated(model: Transformer, examples: Examples, heads: list[Head], means: li
 def shares_right(predicted: np.ndarray, examples: Examples) -> dict[str, float]:
     """The share of right letters of each of ``LETTERS`` that occurs, and of whole answers."""
     hits, kinds = predicted == examples.answers, kinds_of_letters(examples)
-    ended = np.cumsum(examples.answers == examples.layout.special("end"), axis=1) > 1
     shares = {name: float(hits[mask].mean()) for name, mask in kinds.items() if mask.any()}
-    return shares | {WHOLE: float((hits | ended).all(1).mean())}
+    return shares | {WHOLE: float(exact_match(predicted, examples).mean())}
 
 
 def first_letter(predicted: np.ndarray, examples: Examples) -> dict[str, float]:

@@ -77,10 +77,10 @@ def _middle(curve: pd.DataFrame) -> float:
         return np.nan
 
 
-def summary(crossed: pd.DataFrame, against: str = "unseen exact match") -> pd.DataFrame:
-    """Each curve of ``crossings`` over seeds: curve, middle, low, high, seeds, and its ratio to ``against``
+def summary(crossed: pd.DataFrame) -> pd.DataFrame:
+    """Each curve of ``crossings`` over seeds: curve, middle, low, high, seeds, and its ratio to exact match
     within seeds (ratio, ratio_low, ratio_high).  Curves that do not cross in every seed are left out."""
-    known = crossed.dropna(axis=1)
+    known, against = crossed.dropna(axis=1), "unseen exact match"
     columns = ["curve", "middle", "low", "high", "seeds", "ratio", "ratio_low", "ratio_high"]
     curves = known.items() if against in known else ()
     rows = [(name, *interval(curve), len(curve), *interval(curve / known[against])) for name, curve in curves]

@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 
 from unseen import stats
-from unseen.runs.store import Store
 from unseen.runs.workers import Executor
 from unseen.scales import GPT2, GPT2_TRAINING, Setting, amounts, scale
 from unseen.specs import ModelSpec, RunSpec, TrainingSpec
@@ -170,9 +169,9 @@ def room_of(spec: RunSpec) -> int:
     return len(spec.task.alphabet) ** spec.task.pattern_length - 2 * spec.task.unseen_instructions
 
 
-def measure(design: Design, store: Store | None = None, executor: Executor | None = None) -> pd.DataFrame:
+def measure(design: Design, executor: Executor | None = None) -> pd.DataFrame:
     """``diversity.measure`` with the level of every factor, and whether a setting is held out."""
-    results = diversity.measure(design.settings, store, executor)
+    results = diversity.measure(design.settings, executor=executor)
     about = {
         each.name: {"held_out": each in design.held_out, **levels(each.base)} for each in design.settings
     }
@@ -213,7 +212,7 @@ def by_look_back(settings: tuple[Setting, ...], executor: Executor | None = None
 # Ways to read where a seed's curve passes half of its top; the law uses the first, findings hold under all.
 READINGS: dict[str, Reading] = {
     "line in the logit": stats.logit_line,
-    "straight line": stats.straight_line,
+    "straight line": lambda sizes, accuracy: stats.half_at(pd.Series(accuracy, sizes)),
     "logistic curve": stats.fitted_curve,
 }
 

@@ -13,9 +13,8 @@ from unseen.stats import mean_interval
 
 
 def accuracy_by_instructions(
-    frame: pd.DataFrame, baselines: pd.DataFrame | None = None, threshold: Any = None, published: Any = None,
-    ax: Axes | None = None,
-) -> Axes:  # fmt: skip
+    frame: pd.DataFrame, baselines: pd.DataFrame | None = None, threshold: Any = None, published: Any = None
+) -> Axes:
     """The main figure: exact match against the number of different training instructions.
 
     ``frame`` has the columns of ``sweep.frame``.  Points are runs with their binomial intervals, lines means
@@ -24,7 +23,7 @@ def accuracy_by_instructions(
     accuracy), a fitted ``threshold`` (middle, low, high), and a ``published`` one (never_below, always_from,
     sharp_near).
     """
-    ax = ax or plt.subplots()[1]
+    ax = plt.subplots()[1]
     if published:
         ends = published.never_below, published.always_from
         sharp = " or ".join(map(str, published.sharp_near))

@@ -19,7 +19,7 @@ from unseen.model import Transformer
 from unseen.rewriting import Rule
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.rules import Instructions
-from unseen.worlds.strings import TaskSpec, rewrite
+from unseen.worlds.strings import TaskSpec, leftmost, rewrite
 
 Span = tuple[str, int, int]  # a mark of ``figures.tiles``, the place where it begins, and its length
 
@@ -82,10 +82,8 @@ def attention(model: Transformer, tokens: np.ndarray) -> list[np.ndarray]:
 
 def match_places(examples: Examples) -> np.ndarray:
     """Where in z the leftmost match begins, (B,); -1 in a no-op."""
-    x, z = examples.prompts[:, : examples.layout.pattern_length], examples.inputs
-    windows = np.lib.stride_tricks.sliding_window_view(z, x.shape[1], axis=1)  # (B, places, |x|)
-    found = (windows == x[:, None]).all(-1)
-    return np.where(found.any(1), found.argmax(1), -1)
+    x = examples.prompts[:, : examples.layout.pattern_length]
+    return leftmost(x.T, examples.inputs.T, absent=-1)
 
 
 def sources(examples: Examples) -> np.ndarray:
