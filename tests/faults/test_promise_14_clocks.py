@@ -4,9 +4,10 @@ import os
 import time
 
 import pytest
-from deeds import LONG, essence
+from deeds import LONG, essence, finished, forked
 
 from trainers import stopped
+from unseen import once
 from unseen.runs import inventory
 from unseen.runs.checkpoints import newest_first
 from unseen.runs.store import Store, ensure, read_progress
@@ -41,6 +42,24 @@ def test_a_clock_that_goes_back(undisturbed, tmp_path, promise, monkeypatch, jum
     assert manifest["train_seconds"] >= 0
     assert inventory.status(store)["age"].ge(0).all()
     promise("clocks that went back")
+
+
+def with_zone(zone, root):
+    os.environ["TZ"] = zone
+    time.tzset()
+    assert once.holder(Store(root).folder(LONG))
+    finished(LONG, root)
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/St_Johns", "nonsense"])
+def test_other_time_zones_between_two_goes(undisturbed, tmp_path, promise, zone):
+    store = Store(tmp_path)
+    stopped(LONG, store, 30)
+    process = forked(with_zone, zone, tmp_path)
+    process.join()
+    assert process.exitcode == 0
+    assert essence(store.manifest(LONG), store, LONG) == undisturbed
+    promise("time zones")
 
 
 def test_a_history_cut_anywhere_gives_its_whole_rows(tmp_path, promise, amount, rng):
