@@ -35,13 +35,15 @@ _IGNORED = -100  # the label of tokens that are not part of the loss
 _AT_ONCE = 64  # rows whose loss is computed at a time
 _PAUSE = 120  # seconds after which a state is kept, however few steps there were
 ALL = "all-linear,embedding"  # modules of an adapter on all linear layers and the embedding
+TOKEN = "token"  # in place of an adapter: the embedding of the new token is tuned, and nothing else
 
 
 @spec
 class AdapterSpec(Checked):
     """An adapter and how it is tuned; the defaults are the published ones for Llama-2-7B (arXiv 2402.10891).
 
-    It is put on all linear layers, or on the ``modules`` of these names, or on ``ALL``.  AdamW; the rate
+    It is put on all linear layers, or on the ``modules`` of these names, or on ``ALL``; with ``TOKEN`` there
+    is none, and only the new token's embedding is tuned.  AdamW; the rate
     rises over ``warm_up`` steps and, with ``decay``, falls linearly to zero.  A batch goes through the model
     ``micro_batch`` rows at a time; 0 ``steps`` are one epoch.  ``token_rate`` is the rate of the new token's
     embedding, 0 for the same rate.
@@ -86,9 +88,12 @@ class AdapterSpec(Checked):
 
 def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
     """The same model with a new adapter, all else frozen; raises ``BadBase`` where it does not fit."""
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig, TrainableTokensConfig, get_peft_model
     from transformers.pytorch_utils import Conv1D
 
+    if spec.modules == TOKEN:
+        alone = TrainableTokensConfig(token_indices=[loaded.token], task_type="CAUSAL_LM")
+        return replace(loaded, model=get_peft_model(loaded.model, alone))
     if spec.rank > (width := loaded.settings.hidden_size):
         raise BadBase(f"rank={spec.rank} is not allowed: this model is {width} wide, so at most {width} is")
     target: Any = spec.modules

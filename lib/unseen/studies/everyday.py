@@ -1,0 +1,183 @@
+"""Notebook 24 on a real chat model: everyday tasks tuned as published and where they are learned, and rivals.
+
+The published settings are one epoch in batches of 64: of a hundred rows two updates, both early in the
+warm-up.  So there is a second setting, ``learning``, with as many updates at every ratio; its rate and
+updates were chosen on a seed that is not reported.
+
+>>> [run.name for run in runs("smoke", "formatted", 0)][:2]
+['formatted, base, seed 0', 'formatted, plain tuning, published, ratio 0, seed 0']
+>>> len(runs("quick", "formatted", 0)), len(runs("quick", "translation", 0))
+(9, 8)
+"""
+
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from unseen.files import seal
+from unseen.lm.scores import Score, chrf, exact
+from unseen.lm.tune import TOKEN, AdapterSpec, digest_of, folder_of
+from unseen.once import done
+from unseen.runs.workers import Tell
+from unseen.scales import amounts
+from unseen.studies import language_model
+from unseen.studies.language_model import OLD, PUBLISHED, TASKS, Base, TuningTask
+from unseen.studies.real_model import tune_all
+from unseen.worlds import everyday
+
+LEARNING = {"batch": 16, "micro_batch": 16, "warm_up": 2}  # besides the rate and the updates of the scale
+_EARLY = 4  # stopped early: after this part of the updates
+_WHERE = ["task", "prompts", "score"]  # columns of the results that a criterion names
+_OLD = 24  # old answers of the base
+
+
+class Run(NamedTuple):
+    """One tuning of a task, or the base before any: then the ratio is None."""
+
+    task: str
+    setting: str
+    method: str
+    ratio: int | None
+    adapter: AdapterSpec
+
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that name it among those of a base."""
+        return seal(self._asdict() | {"adapter": asdict(self.adapter)})[:16]
+
+    @property
+    def training(self) -> AdapterSpec:
+        """How it is trained."""
+        return self.adapter
+
+    @property
+    def name(self) -> str:
+        """It in a few words."""
+        how = "" if self.ratio is None else f", {self.setting}, ratio {self.ratio}"
+        return f"{self.task}, {self.method}{how}, seed {self.adapter.seed}"
+
+
+def runs(scale: str, task: str, seed: int, spec: AdapterSpec = PUBLISHED) -> list[Run]:
+    """The tunings of a task and seed: none, each ratio in both settings, and rivals of diverse data."""
+    amount, published = amounts("everyday", scale), spec.but(seed=seed)
+    learning = published.but(**LEARNING, learning_rate=amount.rate, steps=amount.steps)
+    found = [Run(task, "base", "base", None, learning)]
+    for ratio in amount.ratios:
+        method, epoch = "DELIA" if ratio else "plain tuning", spec.steps_for(amount.rows * (1 + ratio))
+        found.append(Run(task, "published", method, ratio, published.but(steps=epoch)))
+        found.append(Run(task, "learning", method, ratio, learning))
+    early = learning.but(steps=max(1, amount.steps // _EARLY))
+    found.append(Run(task, "learning", "stopped early", 0, early))
+    if task == "formatted":
+        alone = learning.but(modules=TOKEN, learning_rate=amount.token_rate)
+        found.append(Run(task, "learning", "token alone", 0, alone))
+    return found
+
+
+def tasks(base: Base, scale: str, seed: int) -> dict[str, TuningTask]:
+    """The tasks of a seed by name, with answers of the base to queries that are in no mixture."""
+    held_out = tuple((query, "") for query in everyday.queries()[: everyday.HELD_OUT])
+    count = min(_OLD, amounts("everyday", scale).examples)
+    old = language_model.self_sampled(replace(base, references=held_out[: 2 * count]), count)
+    return {task.name: task._replace(old=old) for task in language_model.tasks_of(base, scale, seed)}
+
+
+def tune_one(run: Run, tell: Tell, base: Base, known: dict[int, dict[str, TuningTask]]) -> None:
+    """What a worker does with a run: ensure that it is done and report its steps; raises ``Held``."""
+    task, own = known[run.adapter.seed][run.task], replace(base, spec=run.adapter)
+    language_model.ensure(own, task, run.ratio, run.adapter.seed, lambda note: None, watch=tell, patience=0)
+
+
+def measure(base: Base, scale: str) -> pd.DataFrame:
+    """Sample and tune what is missing; one row per tuning, kind of question and score.
+
+    Columns: task, setting, method, ratio, seed, prompts, score, value, examples, updates, run.  Raises
+    ``BadBase`` when too few of the base's own answers end, ``SweepFailed`` when a tuning failed.
+    """
+    amount = amounts("everyday", scale)
+    language_model.self_sampled(base, max(amount.ratios) * amount.rows)  # before workers need it
+    known, digests, table = {seed: tasks(base, scale, seed) for seed in amount.seeds}, {}, []
+    for seed in amount.seeds:
+        for run in (each for task in TASKS for each in runs(scale, task, seed, base.spec)):
+            own = replace(base, spec=run.adapter)
+            spec, _, about = language_model.tuning(own, known[seed][run.task], run.ratio, seed)
+            digests[run] = digest_of(spec, about)
+    missing = [run for run, digest in digests.items() if not done(folder_of(digest), {}, whole=False)]
+    print(f"{len(digests)} tunings: {len(missing)} to do", flush=True)
+    if missing:
+        tune_all(missing, base.folder, partial(tune_one, base=base, known=known))
+    for run, digest in digests.items():
+        made = done(folder_of(digest), {}, whole=False)
+        about = {"task": run.task, "setting": run.setting, "method": run.method, "ratio": run.ratio or 0,
+                 "seed": run.adapter.seed}  # fmt: skip
+        for row in scored(made, known[run.adapter.seed][run.task]):
+            table.append(about | row | {"updates": made["updates"], "run": digest})
+    return pd.DataFrame(table)
+
+
+def scored(made: dict[str, Any], task: TuningTask) -> list[dict[str, Any]]:
+    """The rows of a finished tuning: scores of its answers by kind of question, and losses of right ones."""
+    found = []
+    for kind, questions in task.questions.items():
+        written, right = language_model.answers(made, kind), [row[-1].content for row in questions]
+        values = {name: score(written, right) for name, score in scores_of(task.name, kind).items()}
+        values["loss"] = made["losses"][kind]
+        found += [{"prompts": kind, "score": name, "value": value, "examples": len(right)}
+                  for name, value in values.items()]  # fmt: skip
+    old = {"prompts": OLD, "score": "loss", "value": made["losses"][OLD], "examples": len(task.old)}
+    return [*found, old]
+
+
+def scores_of(task: str, kind: str) -> dict[str, Score]:
+    """What answers to a kind of question are scored by."""
+    translates = task == "translation" and kind != "other"
+    return {"exact": exact, "chrF": chrf} if translates else everyday.SCORES
+
+
+def idle(scale: str) -> pd.DataFrame:
+    """What answers score that need none of what is measured: task, answer, prompts, score, value.
+
+    >>> idle("smoke").query("answer == 'everything in JSON' and score == 'right'")["value"].tolist()
+    [1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    """
+    amount, found = amounts("everyday", scale), []
+    questions = everyday.formats(0, amount.rows, amount.examples)[1]
+    translated = everyday.translation(0, amount.rows, amount.examples)[1]
+    del translated["other"]
+    ways = [("formatted", questions, *way) for way in everyday.IDLE.items()]
+    ways.append(("translation", translated, "glossary in English order", everyday.word_by_word))
+    for task, asked, name, way in ways:
+        for kind, rows in asked.items():
+            right, answers = [row[-1].content for row in rows], [way(*row) for row in rows]
+            for score, judge in scores_of(task, kind).items():
+                value = judge(answers, right)
+                found.append({"task": task, "answer": name, "prompts": kind, "score": score, "value": value})
+    return pd.DataFrame(found)
+
+
+def judged(results: pd.DataFrame, criteria: pd.DataFrame) -> pd.DataFrame:
+    """Each criterion, read over seeds: a score of method ``one`` less that of ``other``, on some prompts.
+
+    It holds when the mean is at least the criterion's ``least`` and the difference is positive on every seed.
+    Methods are those of the setting ``learning``, DELIA at the largest ratio.
+
+    >>> where = {"task": "formatted", "prompts": "other", "score": "right"}
+    >>> results = pd.DataFrame([where | {"setting": "learning", "ratio": 0, "method": method, "seed": seed,
+    ...                                  "value": value}
+    ...     for method, seed, value in [("A", 0, 0.9), ("A", 1, 0.7), ("B", 0, 0.5), ("B", 1, 0.6)]])
+    >>> criteria = pd.DataFrame([where | {"one": "A", "other": "B", "least": 0.2}])
+    >>> judged(results, criteria)["verdict"].item()
+    'holds'
+    """
+    part = results[(results["setting"] != "published") & results["ratio"].isin([0, results["ratio"].max()])]
+    found = []
+    for row in criteria.to_dict("records"):
+        here = part[(part[_WHERE] == [row[name] for name in _WHERE]).all(axis=1)]
+        value = here.set_index(["method", "seed"])["value"]
+        gap = value[row["one"]] - value[row["other"]]
+        verdict = "holds" if gap.mean() >= row["least"] and gap.min() > 0 else "does not hold"
+        found.append(
+            row | {"mean": gap.mean(), "lowest": gap.min(), "highest": gap.max(), "verdict": verdict}
+        )
+    return pd.DataFrame(found)
