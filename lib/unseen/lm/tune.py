@@ -91,9 +91,6 @@ def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
     from peft import LoraConfig, TrainableTokensConfig, get_peft_model
     from transformers.pytorch_utils import Conv1D
 
-    if spec.modules == TOKEN:
-        alone = TrainableTokensConfig(token_indices=[loaded.token], task_type="CAUSAL_LM")
-        return replace(loaded, model=get_peft_model(loaded.model, alone))
     if spec.rank > (width := loaded.settings.hidden_size):
         raise BadBase(f"rank={spec.rank} is not allowed: this model is {width} wide, so at most {width} is")
     target: Any = spec.modules
@@ -103,14 +100,17 @@ def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
         for name, layer in model.named_modules():
             if layer is embedding or (isinstance(layer, (nn.Linear, Conv1D)) and layer is not head):
                 target.append(name)
-    elif target != "all-linear":
+    elif target not in ("all-linear", TOKEN):
         target = spec.modules.split(",")
         if missing := lacking(loaded, spec.modules):
             raise BadBase(f"this model has no layers {', '.join(missing)}, which the adapter is put on")
     shape = {"r": spec.rank, "lora_alpha": spec.alpha, "lora_dropout": spec.dropout, "target_modules": target}
+    how = LoraConfig(**shape, task_type="CAUSAL_LM")
+    if target == TOKEN:
+        how = TrainableTokensConfig(token_indices=[loaded.token], task_type="CAUSAL_LM")
     with seeded(spec.seed), warnings.catch_warnings(record=True):  # of peft, about names in transformers
         try:
-            model = get_peft_model(loaded.model, LoraConfig(**shape, task_type="CAUSAL_LM"))
+            model = get_peft_model(loaded.model, how)
         except ValueError as error:  # of layers that no adapter fits, as those of Mamba
             raise BadBase(f"no adapter can be put on this model: {brief(error)}") from error
     return replace(loaded, model=model)

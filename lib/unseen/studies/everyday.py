@@ -160,6 +160,7 @@ def judged(results: pd.DataFrame, criteria: pd.DataFrame) -> pd.DataFrame:
     """Each criterion, read over seeds: a score of method ``one`` less that of ``other``, on some prompts.
 
     It holds when the mean is at least the criterion's ``least`` and the difference is positive on every seed.
+    Where the first does not hold, as nothing was learned, the others are not judged.
     Methods are those of the setting ``learning``, DELIA at the largest ratio.
 
     >>> where = {"task": "formatted", "prompts": "other", "score": "right"}
@@ -177,6 +178,7 @@ def judged(results: pd.DataFrame, criteria: pd.DataFrame) -> pd.DataFrame:
         value = here.set_index(["method", "seed"])["value"]
         gap = value[row["one"]] - value[row["other"]]
         verdict = "holds" if gap.mean() >= row["least"] and gap.min() > 0 else "does not hold"
+        verdict = "not judged" if found and found[0]["verdict"] != "holds" else verdict
         found.append(
             row | {"mean": gap.mean(), "lowest": gap.min(), "highest": gap.max(), "verdict": verdict}
         )
