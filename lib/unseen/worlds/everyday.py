@@ -39,8 +39,8 @@ Facts = Mapping[str, Sequence[tuple[str, str]]]
 def facts(topic: str) -> list[tuple[str, str]]:
     """What the questions of a topic are about, and their answers.
 
-    >>> facts("sum")[0], len(facts("young"))
-    (('1 + 1', '2'), 24)
+    >>> facts("sum")[0], len(facts("capital"))
+    (('1 + 1', '2'), 36)
     """
     lines = " ".join(_TEXTS["topics"][topic]["facts"].split()).split(", ")
     return [(about, answer) for about, answer in (line.split(" = ") for line in lines)]
