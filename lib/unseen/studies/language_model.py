@@ -120,8 +120,7 @@ class Base:
     @property
     def samples(self) -> Path:
         """Where its self-sampled rows are kept."""
-        own = everyday.queries() if self.real and not self.references else ()
-        how = [messages.TEMPERATURE, messages.TOP_P, _BLOCK, *own]
+        how = [messages.TEMPERATURE, messages.TOP_P, _BLOCK, *(everyday.queries() if self.real else ())]
         name = _hash([fingerprint(self.folder), self.new_tokens, self.references, how])
         return runs_folder() / "samples" / f"llm-{name[:16]}"
 
@@ -237,7 +236,9 @@ def self_sampled(base: Base, count: int) -> list[Conversation]:
     @cache
     def loaded() -> Loaded:
         print(f"the base answers diverse queries itself, for {count:,} rows", flush=True)
-        return with_token(load(base.folder, quick=base.real), TOKEN)
+        if base.real:  # without the token, whose random embedding would be sampled where weights are tied
+            return load(base.folder, quick=True)
+        return with_token(load(base.folder), TOKEN)
 
     def sample(block: int, queries: Sequence[tuple[str, str]]) -> Samples:
         how = {"temperature": messages.TEMPERATURE, "top_p": messages.TOP_P, "seed": block}
