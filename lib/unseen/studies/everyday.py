@@ -1,17 +1,19 @@
 """Notebook 24 on a real chat model: everyday tasks tuned as published and where they are learned, and rivals.
 
 The published settings are one epoch in batches of 64: of a hundred rows two updates, both early in the
-warm-up.  So there is a second setting, ``learning``, with as many updates at every ratio; its rate and
-updates were chosen on a seed that is not reported.
+warm-up.  So there is a second setting, ``learning``, with as many updates at every ratio.  Its rate is the
+one at which plain tuning learns the task best on a seed that is not reported.
 
 >>> [run.name for run in runs("smoke", "formatted", 0)][:2]
 ['formatted, base, seed 0', 'formatted, plain tuning, published, ratio 0, seed 0']
->>> len(runs("quick", "formatted", 0)), len(runs("quick", "translation", 0))
-(9, 8)
+>>> len(runs("quick", "formatted", 0)), len(runs("quick", "translation", 0)), len(scouts("quick"))
+(8, 7, 6)
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -27,7 +29,8 @@ from unseen.studies.language_model import OLD, PUBLISHED, TASKS, Base, TuningTas
 from unseen.studies.real_model import tune_all
 from unseen.worlds import everyday
 
-LEARNING = {"batch": 16, "micro_batch": 16, "warm_up": 2}  # besides the rate and the updates of the scale
+LEARNING = {"batch": 8, "micro_batch": 8, "warm_up": 2}  # besides the rate and the updates of the scale
+SCOUT = 99  # the seed on which rates are chosen
 _EARLY = 4  # stopped early: after this part of the updates
 _WHERE = ["task", "prompts", "score"]  # columns of the results that a criterion names
 _OLD = 24  # old answers of the base
@@ -58,20 +61,46 @@ class Run(NamedTuple):
         return f"{self.task}, {self.method}{how}, seed {self.adapter.seed}"
 
 
-def runs(scale: str, task: str, seed: int, spec: AdapterSpec = PUBLISHED) -> list[Run]:
-    """The tunings of a task and seed: none, each ratio in both settings, and rivals of diverse data."""
-    amount, published = amounts("everyday", scale), spec.but(seed=seed)
-    learning = published.but(**LEARNING, learning_rate=amount.rate, steps=amount.steps)
-    found = [Run(task, "base", "base", None, learning)]
-    for ratio in amount.ratios:
-        method, epoch = "DELIA" if ratio else "plain tuning", spec.steps_for(amount.rows * (1 + ratio))
-        found.append(Run(task, "published", method, ratio, published.but(steps=epoch)))
-        found.append(Run(task, "learning", method, ratio, learning))
-    early = learning.but(steps=max(1, amount.steps // _EARLY))
-    found.append(Run(task, "learning", "stopped early", 0, early))
-    if task == "formatted":
-        alone = learning.but(modules=TOKEN, learning_rate=amount.token_rate)
-        found.append(Run(task, "learning", "token alone", 0, alone))
+def learning(scale: str, method: str, rate: float, spec: AdapterSpec, seed: int) -> AdapterSpec:
+    """How a method tunes in the setting ``learning``."""
+    part = _EARLY if method == "stopped early" else 1
+    how = {"learning_rate": rate, "steps": max(1, amounts("everyday", scale).steps // part), "seed": seed}
+    return spec.but(**LEARNING, **how, modules=TOKEN if method == "token alone" else spec.modules)
+
+
+def scouts(scale: str, spec: AdapterSpec = PUBLISHED) -> list[Run]:
+    """Tunings on a seed that is not reported, which choose the rates of the setting ``learning``."""
+    amount = amounts("everyday", scale)
+    rates = [(task, "plain tuning", rate) for task in TASKS for rate in amount.rates]
+    rates += [("formatted", "token alone", rate) for rate in amount.token_rates]
+    return [
+        Run(task, f"rate {rate:g}", method, 0, learning(scale, method, rate, spec, SCOUT))
+        for task, method, rate in rates
+    ]
+
+
+def runs(
+    scale: str,
+    task: str,
+    seed: int,
+    spec: AdapterSpec = PUBLISHED,
+    rates: Mapping[Any, float] = MappingProxyType({}),
+) -> list[Run]:
+    """The tunings of a task and seed: none, each ratio in both settings, and rivals of diverse data.
+
+    ``rates`` are those of the setting ``learning`` by task and method, else the first ones of the scale.
+    """
+    amount, own = amounts("everyday", scale), spec.but(seed=seed)
+    plain = rates.get((task, "plain tuning"), amount.rates[0])
+    alone = rates.get((task, "token alone"), amount.token_rates[0])
+    found = [Run(task, "base", "base", None, own.but(steps=1))]  # none, but progress is counted in steps
+    for ratio in amount.published:
+        epoch = own.but(steps=spec.steps_for(amount.rows * (1 + ratio)))
+        found.append(Run(task, "published", "DELIA" if ratio else "plain tuning", ratio, epoch))
+    ways = [("DELIA" if ratio else "plain tuning", ratio, plain) for ratio in amount.ratios]
+    ways += [("stopped early", 0, plain), *[("token alone", 0, alone)] * (task == "formatted")]
+    for method, ratio, rate in ways:
+        found.append(Run(task, "learning", method, ratio, learning(scale, method, rate, spec, seed)))
     return found
 
 
@@ -79,7 +108,7 @@ def tasks(base: Base, scale: str, seed: int) -> dict[str, TuningTask]:
     """The tasks of a seed by name, with answers of the base to queries that are in no mixture."""
     held_out = tuple((query, "") for query in everyday.queries()[: everyday.HELD_OUT])
     count = min(_OLD, amounts("everyday", scale).examples)
-    old = language_model.self_sampled(replace(base, references=held_out[: 2 * count]), count)
+    old = language_model.self_sampled(replace(base, references=held_out), count)
     return {task.name: task._replace(old=old) for task in language_model.tasks_of(base, scale, seed)}
 
 
@@ -89,30 +118,54 @@ def tune_one(run: Run, tell: Tell, base: Base, known: dict[int, dict[str, Tuning
     language_model.ensure(own, task, run.ratio, run.adapter.seed, lambda note: None, watch=tell, patience=0)
 
 
+def tuned(every: list[Run], base: Base, known: dict[int, dict[str, TuningTask]]) -> dict[Run, dict[str, Any]]:
+    """The manifests of some runs; those that are missing are tuned first, several at a time."""
+    digests = {}
+    for run in every:
+        task, own = known[run.adapter.seed][run.task], replace(base, spec=run.adapter)
+        spec, _, about = language_model.tuning(own, task, run.ratio, run.adapter.seed)
+        digests[run] = digest_of(spec, about)
+    missing = [run for run, digest in digests.items() if not done(folder_of(digest), {}, whole=False)]
+    print(f"{len(digests)} tunings: {len(digests) - len(missing)} are done, {len(missing)} to do", flush=True)
+    if missing:
+        tune_all(missing, base.folder, partial(tune_one, base=base, known=known))
+    return {run: done(folder_of(digest), {}, whole=False) for run, digest in digests.items()}
+
+
+def chosen(base: Base, scale: str) -> dict[tuple[str, str], float]:
+    """The rates of the setting ``learning`` by task and method: those that learn the task best on a seed that
+    is not reported, of equals the lowest.
+    """
+    known, best = {}, {}
+    for task in language_model.tasks_of(base, scale, SCOUT):
+        kind = next(iter(task.questions))
+        known[task.name] = task._replace(questions={kind: task.questions[kind]})
+    for run, made in tuned(scouts(scale, base.spec), base, {SCOUT: known}).items():
+        (value,) = [
+            row["value"] for row in scored(made, known[run.task]) if row["score"] in ("right", "chrF")
+        ]
+        print(f"{run.name}: {value:.2f}", flush=True)
+        best.setdefault((run.task, run.method), []).append((value, -run.adapter.learning_rate))
+    return {key: -max(found)[1] for key, found in best.items()}
+
+
 def measure(base: Base, scale: str) -> pd.DataFrame:
     """Sample and tune what is missing; one row per tuning, kind of question and score.
 
-    Columns: task, setting, method, ratio, seed, prompts, score, value, examples, updates, run.  Raises
+    Columns: task, setting, method, ratio, seed, prompts, score, value, examples, rate, updates, run.  Raises
     ``BadBase`` when too few of the base's own answers end, ``SweepFailed`` when a tuning failed.
     """
-    amount = amounts("everyday", scale)
+    amount, table = amounts("everyday", scale), []
     language_model.self_sampled(base, max(amount.ratios) * amount.rows)  # before workers need it
-    known, digests, table = {seed: tasks(base, scale, seed) for seed in amount.seeds}, {}, []
-    for seed in amount.seeds:
-        for run in (each for task in TASKS for each in runs(scale, task, seed, base.spec)):
-            own = replace(base, spec=run.adapter)
-            spec, _, about = language_model.tuning(own, known[seed][run.task], run.ratio, seed)
-            digests[run] = digest_of(spec, about)
-    missing = [run for run, digest in digests.items() if not done(folder_of(digest), {}, whole=False)]
-    print(f"{len(digests)} tunings: {len(missing)} to do", flush=True)
-    if missing:
-        tune_all(missing, base.folder, partial(tune_one, base=base, known=known))
-    for run, digest in digests.items():
-        made = done(folder_of(digest), {}, whole=False)
-        about = {"task": run.task, "setting": run.setting, "method": run.method, "ratio": run.ratio or 0,
-                 "seed": run.adapter.seed}  # fmt: skip
+    known, rates = {seed: tasks(base, scale, seed) for seed in amount.seeds}, chosen(base, scale)
+    every = [
+        run for seed in amount.seeds for task in TASKS for run in runs(scale, task, seed, base.spec, rates)
+    ]
+    for run, made in tuned(every, base, known).items():
+        about = {"task": run.task, "setting": run.setting, "method": run.method, "ratio": run.ratio or 0}
+        last = {"rate": run.adapter.learning_rate, "updates": made["updates"], "run": made["digest"]}
         for row in scored(made, known[run.adapter.seed][run.task]):
-            table.append(about | row | {"updates": made["updates"], "run": digest})
+            table.append(about | {"seed": run.adapter.seed} | row | last)
     return pd.DataFrame(table)
 
 
@@ -125,8 +178,10 @@ def scored(made: dict[str, Any], task: TuningTask) -> list[dict[str, Any]]:
         values["loss"] = made["losses"][kind]
         found += [{"prompts": kind, "score": name, "value": value, "examples": len(right)}
                   for name, value in values.items()]  # fmt: skip
-    old = {"prompts": OLD, "score": "loss", "value": made["losses"][OLD], "examples": len(task.old)}
-    return [*found, old]
+    if task.old:
+        loss = made["losses"][OLD]
+        found.append({"prompts": OLD, "score": "loss", "value": loss, "examples": len(task.old)})
+    return found
 
 
 def scores_of(task: str, kind: str) -> dict[str, Score]:
@@ -162,14 +217,6 @@ def judged(results: pd.DataFrame, criteria: pd.DataFrame) -> pd.DataFrame:
     It holds when the mean is at least the criterion's ``least`` and the difference is positive on every seed.
     Where the first does not hold, as nothing was learned, the others are not judged.
     Methods are those of the setting ``learning``, DELIA at the largest ratio.
-
-    >>> where = {"task": "formatted", "prompts": "other", "score": "right"}
-    >>> results = pd.DataFrame([where | {"setting": "learning", "ratio": 0, "method": method, "seed": seed,
-    ...                                  "value": value}
-    ...     for method, seed, value in [("A", 0, 0.9), ("A", 1, 0.7), ("B", 0, 0.5), ("B", 1, 0.6)]])
-    >>> criteria = pd.DataFrame([where | {"one": "A", "other": "B", "least": 0.2}])
-    >>> judged(results, criteria)["verdict"].item()
-    'holds'
     """
     part = results[(results["setting"] != "published") & results["ratio"].isin([0, results["ratio"].max()])]
     found = []
