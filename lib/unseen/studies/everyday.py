@@ -10,10 +10,8 @@ one at which plain tuning learns the task best on a seed that is not reported.
 (8, 7, 6)
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -80,19 +78,13 @@ def scouts(scale: str, spec: AdapterSpec = PUBLISHED) -> list[Run]:
 
 
 def runs(
-    scale: str,
-    task: str,
-    seed: int,
-    spec: AdapterSpec = PUBLISHED,
-    rates: Mapping[Any, float] = MappingProxyType({}),
+    scale: str, task: str, seed: int, spec: AdapterSpec = PUBLISHED, plain: float = 1e-3, alone: float = 1e-2
 ) -> list[Run]:
     """The tunings of a task and seed: none, each ratio in both settings, and rivals of diverse data.
 
-    ``rates`` are those of the setting ``learning`` by task and method, else the first ones of the scale.
+    ``plain`` is the rate of the setting ``learning``, ``alone`` that of the token alone.
     """
     amount, own = amounts("everyday", scale), spec.but(seed=seed)
-    plain = rates.get((task, "plain tuning"), amount.rates[0])
-    alone = rates.get((task, "token alone"), amount.token_rates[0])
     found = [Run(task, "base", "base", None, own.but(steps=1))]  # none, but progress is counted in steps
     for ratio in amount.published:
         epoch = own.but(steps=spec.steps_for(amount.rows * (1 + ratio)))
@@ -132,9 +124,9 @@ def tuned(every: list[Run], base: Base, known: dict[int, dict[str, TuningTask]])
     return {run: done(folder_of(digest), {}, whole=False) for run, digest in digests.items()}
 
 
-def chosen(base: Base, scale: str) -> dict[tuple[str, str], float]:
-    """The rates of the setting ``learning`` by task and method: those that learn the task best on a seed that
-    is not reported, of equals the lowest.
+def chosen(base: Base, scale: str) -> dict[str, list[float]]:
+    """By task the rates of plain tuning and of the token alone that learn the task best on a seed that is not
+    reported, of equals the lowest.
     """
     known, best = {}, {}
     for task in language_model.tasks_of(base, scale, SCOUT):
@@ -146,7 +138,7 @@ def chosen(base: Base, scale: str) -> dict[tuple[str, str], float]:
         ]
         print(f"{run.name}: {value:.2f}", flush=True)
         best.setdefault((run.task, run.method), []).append((value, -run.adapter.learning_rate))
-    return {key: -max(found)[1] for key, found in best.items()}
+    return {name: [-max(found)[1] for (task, _), found in best.items() if task == name] for name in TASKS}
 
 
 def measure(base: Base, scale: str) -> pd.DataFrame:
@@ -158,9 +150,8 @@ def measure(base: Base, scale: str) -> pd.DataFrame:
     amount, table = amounts("everyday", scale), []
     language_model.self_sampled(base, max(amount.ratios) * amount.rows)  # before workers need it
     known, rates = {seed: tasks(base, scale, seed) for seed in amount.seeds}, chosen(base, scale)
-    every = [
-        run for seed in amount.seeds for task in TASKS for run in runs(scale, task, seed, base.spec, rates)
-    ]
+    every = [run for seed in amount.seeds for task in TASKS
+             for run in runs(scale, task, seed, base.spec, *rates[task])]  # fmt: skip
     for run, made in tuned(every, base, known).items():
         about = {"task": run.task, "setting": run.setting, "method": run.method, "ratio": run.ratio or 0}
         last = {"rate": run.adapter.learning_rate, "updates": made["updates"], "run": made["digest"]}
@@ -197,17 +188,15 @@ def idle(scale: str) -> pd.DataFrame:
     [1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
     """
     amount, found = amounts("everyday", scale), []
-    questions = everyday.formats(0, amount.rows, amount.examples)[1]
-    translated = everyday.translation(0, amount.rows, amount.examples)[1]
-    del translated["other"]
-    ways = [("formatted", questions, *way) for way in everyday.IDLE.items()]
-    ways.append(("translation", translated, "glossary in English order", everyday.word_by_word))
-    for task, asked, name, way in ways:
-        for kind, rows in asked.items():
+    given = {task: make(0, amount.rows, amount.examples)[1] for task, make in everyday.MAKERS.items()}
+    del given["translation"]["other"]
+    ways = [("formatted", *way) for way in everyday.IDLE.items()]
+    for task, name, way in [*ways, ("translation", "glossary in English order", everyday.word_by_word)]:
+        for kind, rows in given[task].items():
             right, answers = [row[-1].content for row in rows], [way(*row) for row in rows]
-            for score, judge in scores_of(task, kind).items():
-                value = judge(answers, right)
-                found.append({"task": task, "answer": name, "prompts": kind, "score": score, "value": value})
+            about = {"task": task, "answer": name, "prompts": kind}
+            found += [about | {"score": score, "value": judge(answers, right)}
+                      for score, judge in scores_of(task, kind).items()]  # fmt: skip
     return pd.DataFrame(found)
 
 

@@ -208,10 +208,8 @@ def tasks_of(base: Base, scale: str, seed: int) -> list[TuningTask]:
     """
     amount = _amounts(base, scale)
     if not base.rows and base.real:
-        drawn = [
-            make(seed, amount.rows, amount.examples) for make in (everyday.formats, everyday.translation)
-        ]
-        return [TuningTask(name, *each) for name, each in zip(TASKS, drawn, strict=True)]
+        makers = everyday.MAKERS.items()
+        return [TuningTask(name, *make(seed, amount.rows, amount.examples)) for name, make in makers]
     if not base.rows:
         return [demo(task, seed, amount.rows, amount.examples) for task in TASKS]
     order = generator(seed, "rows of a file").permutation(len(base.rows))

@@ -183,6 +183,9 @@ def _sentences(rng: np.random.Generator, words: Sequence[str], count: int) -> li
     return [pair(*line) for line in found.items()]
 
 
+MAKERS = {"formatted": formats, "translation": translation}  # by the name of a task
+
+
 @cache
 def queries() -> tuple[str, ...]:
     """All diverse queries, in an order that mixes their kinds."""
