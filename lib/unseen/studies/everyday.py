@@ -7,7 +7,7 @@ one at which plain tuning learns the task best on a seed that is not reported.
 >>> [run.name for run in runs("smoke", "formatted", 0)][:2]
 ['formatted, base, seed 0', 'formatted, plain tuning, published, ratio 0, seed 0']
 >>> len(runs("quick", "formatted", 0)), len(runs("quick", "translation", 0)), len(scouts("quick"))
-(8, 7, 6)
+(8, 4, 4)
 """
 
 from dataclasses import asdict, replace
@@ -68,13 +68,12 @@ def learning(scale: str, method: str, rate: float, spec: AdapterSpec, seed: int)
 
 def scouts(scale: str, spec: AdapterSpec = PUBLISHED) -> list[Run]:
     """Tunings on a seed that is not reported, which choose the rates of the setting ``learning``."""
-    amount = amounts("everyday", scale)
-    rates = [(task, "plain tuning", rate) for task in TASKS for rate in amount.rates]
-    rates += [("formatted", "token alone", rate) for rate in amount.token_rates]
-    return [
-        Run(task, f"rate {rate:g}", method, 0, learning(scale, method, rate, spec, SCOUT))
-        for task, method, rate in rates
-    ]
+    amount, found = amounts("everyday", scale), []
+    for method, rates in (("plain tuning", amount.rates), ("token alone", amount.token_rates)):
+        for rate in rates:
+            how = learning(scale, method, rate, spec, SCOUT)
+            found.append(Run("formatted", f"rate {rate:g}", method, 0, how))
+    return found
 
 
 def runs(
@@ -86,11 +85,12 @@ def runs(
     """
     amount, own = amounts("everyday", scale), spec.but(seed=seed)
     found = [Run(task, "base", "base", None, own.but(steps=1))]  # none, but progress is counted in steps
-    for ratio in amount.published:
+    for ratio in amount.published[task]:
         epoch = own.but(steps=spec.steps_for(amount.rows * (1 + ratio)))
         found.append(Run(task, "published", "DELIA" if ratio else "plain tuning", ratio, epoch))
     ways = [("DELIA" if ratio else "plain tuning", ratio, plain) for ratio in amount.ratios]
-    ways += [("stopped early", 0, plain), *[("token alone", 0, alone)] * (task == "formatted")]
+    if task == "formatted":
+        ways += [("stopped early", 0, plain), ("token alone", 0, alone)]
     for method, ratio, rate in ways:
         found.append(Run(task, "learning", method, ratio, learning(scale, method, rate, spec, seed)))
     return found
@@ -124,21 +124,17 @@ def tuned(every: list[Run], base: Base, known: dict[int, dict[str, TuningTask]])
     return {run: done(folder_of(digest), {}, whole=False) for run, digest in digests.items()}
 
 
-def chosen(base: Base, scale: str) -> dict[str, list[float]]:
-    """By task the rates of plain tuning and of the token alone that learn the task best on a seed that is not
-    reported, of equals the lowest.
+def chosen(base: Base, scale: str) -> list[float]:
+    """The rates of plain tuning and of the token alone that learn the formatted task best on a seed that is
+    not reported, of equals the lowest.
     """
-    known, best = {}, {}
-    for task in language_model.tasks_of(base, scale, SCOUT):
-        kind = next(iter(task.questions))
-        known[task.name] = task._replace(questions={kind: task.questions[kind]})
-    for run, made in tuned(scouts(scale, base.spec), base, {SCOUT: known}).items():
-        (value,) = [
-            row["value"] for row in scored(made, known[run.task]) if row["score"] in ("right", "chrF")
-        ]
+    task, *_ = language_model.tasks_of(base, scale, SCOUT)
+    task, best = task._replace(questions={"task+token": task.questions["task+token"]}), {}
+    for run, made in tuned(scouts(scale, base.spec), base, {SCOUT: {task.name: task}}).items():
+        (value,) = [row["value"] for row in scored(made, task) if row["score"] == "right"]
         print(f"{run.name}: {value:.2f}", flush=True)
-        best.setdefault((run.task, run.method), []).append((value, -run.adapter.learning_rate))
-    return {name: [-max(found)[1] for (task, _), found in best.items() if task == name] for name in TASKS}
+        best.setdefault(run.method, []).append((value, -run.adapter.learning_rate))
+    return [-max(found)[1] for found in best.values()]
 
 
 def measure(base: Base, scale: str) -> pd.DataFrame:
@@ -151,7 +147,7 @@ def measure(base: Base, scale: str) -> pd.DataFrame:
     language_model.self_sampled(base, max(amount.ratios) * amount.rows)  # before workers need it
     known, rates = {seed: tasks(base, scale, seed) for seed in amount.seeds}, chosen(base, scale)
     every = [run for seed in amount.seeds for task in TASKS
-             for run in runs(scale, task, seed, base.spec, *rates[task])]  # fmt: skip
+             for run in runs(scale, task, seed, base.spec, *rates)]  # fmt: skip
     for run, made in tuned(every, base, known).items():
         about = {"task": run.task, "setting": run.setting, "method": run.method, "ratio": run.ratio or 0}
         last = {"rate": run.adapter.learning_rate, "updates": made["updates"], "run": made["digest"]}
