@@ -2,7 +2,7 @@
 
 The published settings are one epoch in batches of 64: of a hundred rows two updates, both early in the
 warm-up.  So there is a second setting, ``learning``, with as many updates at every ratio.  Its rate is the
-one at which plain tuning learns the task best on a seed that is not reported.
+one at which plain tuning learns the format best on a seed that is not reported.
 
 >>> [run.name for run in runs("smoke", "formatted", 0)][:2]
 ['formatted, base, seed 0', 'formatted, plain tuning, published, ratio 0, seed 0']
@@ -125,14 +125,14 @@ def tuned(every: list[Run], base: Base, known: dict[int, dict[str, TuningTask]])
 
 
 def chosen(base: Base, scale: str) -> list[float]:
-    """The rates of plain tuning and of the token alone that learn the formatted task best on a seed that is
-    not reported, of equals the lowest.
+    """The rates at which plain tuning, and the token alone, answer most held-out questions in the format,
+    on a seed that is not reported; of equals the lowest.
     """
     task, *_ = language_model.tasks_of(base, scale, SCOUT)
     task, best = task._replace(questions={"task+token": task.questions["task+token"]}), {}
     for run, made in tuned(scouts(scale, base.spec), base, {SCOUT: {task.name: task}}).items():
-        (value,) = [row["value"] for row in scored(made, task) if row["score"] == "right"]
-        print(f"{run.name}: {value:.2f}", flush=True)
+        (value,) = [row["value"] for row in scored(made, task) if row["score"] == "format"]
+        print(f"{run.name}: {value:.0%} in the format", flush=True)
         best.setdefault(run.method, []).append((value, -run.adapter.learning_rate))
     return [-max(found)[1] for found in best.values()]
 

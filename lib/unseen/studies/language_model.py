@@ -287,10 +287,11 @@ def ensure(
     spec, rows, about = tuning(base, task, ratio, seed)
 
     def outcome(loaded: Loaded, folder: Path) -> dict[str, Any]:
-        losses = {}
+        # With tied weights the new token's random embedding is a row of the head too, and would be written.
+        losses, never = {}, [loaded.token] if base.real and not base.rows else []
         for kind, questions in task.questions.items():
             say = unhurried(lambda line, kind=kind: tell(f"{task.name}, {kind}: {line}"))
-            written = reply(loaded, [row[:-1] for row in questions], base.new_tokens, say=say)
+            written = reply(loaded, [row[:-1] for row in questions], base.new_tokens, say=say, never=never)
             found = zip(questions, written, strict=True)
             lines = [pair(row[-2].content, answer or "")[: 1 + (answer is not None)] for row, answer in found]
             messages.save(folder / f"answers {kind}.jsonl", lines)
