@@ -13,6 +13,7 @@
 import hashlib
 import itertools
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -29,6 +30,7 @@ from unseen.lm.chat import reply, rows_of, unfit, unhurried
 from unseen.lm.load import BadBase, Loaded, checked, fingerprint, load, needed, outline, with_token
 from unseen.lm.tune import ALL, AdapterSpec, adapted, folder_of, kept, lacking, mean_loss
 from unseen.messages import Conversation, Message, Samples, expand, hinted, mix, pair
+from unseen.runs.progress import duration
 from unseen.scales import amounts
 from unseen.worlds import dictionary, everyday
 from unseen.worlds.base import generator
@@ -230,6 +232,7 @@ def self_sampled(base: Base, count: int) -> list[Conversation]:
     Everyday queries have no reference answer: the model's own greedy one stands for it, as far as it came.
     """
     found, known, tell = [], len(base.references), unhurried(partial(print, flush=True))
+    began = time.monotonic()
 
     @cache
     def loaded() -> Loaded:
@@ -262,7 +265,8 @@ def self_sampled(base: Base, count: int) -> list[Conversation]:
             raise BadBase(f"{count:,} diverse rows are needed, and {given}: too few answers end")
         samples.ensure(base.samples, block, partial(sample, block, queries))
         found += samples.rows_of(base.samples, block)
-        tell(f"{len(found):,} of {count:,} self-sampled rows")
+        left = (time.monotonic() - began) * (count / max(1, len(found)) - 1)
+        tell(f"{len(found):,} of {count:,} self-sampled rows, about {duration(max(0, left))} to go")
 
 
 def tuning(
