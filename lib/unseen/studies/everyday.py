@@ -177,25 +177,6 @@ def scores_of(task: str, kind: str) -> dict[str, Score]:
     return {"exact": exact, "chrF": chrf} if translates else everyday.SCORES
 
 
-def idle(scale: str) -> pd.DataFrame:
-    """What answers score that need none of what is measured: task, answer, prompts, score, value.
-
-    >>> idle("smoke").query("answer == 'everything in JSON' and score == 'right'")["value"].tolist()
-    [1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
-    """
-    amount, found = amounts("everyday", scale), []
-    given = {task: make(0, amount.rows, amount.examples)[1] for task, make in everyday.MAKERS.items()}
-    del given["translation"]["other"]
-    ways = [("formatted", *way) for way in everyday.IDLE.items()]
-    for task, name, way in [*ways, ("translation", "glossary in English order", everyday.word_by_word)]:
-        for kind, rows in given[task].items():
-            right, answers = [row[-1].content for row in rows], [way(*row) for row in rows]
-            about = {"task": task, "answer": name, "prompts": kind}
-            found += [about | {"score": score, "value": judge(answers, right)}
-                      for score, judge in scores_of(task, kind).items()]  # fmt: skip
-    return pd.DataFrame(found)
-
-
 def judged(results: pd.DataFrame, criteria: pd.DataFrame) -> pd.DataFrame:
     """Each criterion, read over seeds: a score of method ``one`` less that of ``other``, on some prompts.
 

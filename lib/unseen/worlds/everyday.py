@@ -205,5 +205,11 @@ def _everything(form: str, query: Message, right: Message) -> str:
     return written(said(right.content, form_of(right.content)), form)
 
 
-# Answers to a query and its right answer that are right in content, and heed no request for a format.
-IDLE = {"everything in JSON": partial(_everything, JSON), "everything plain": partial(_everything, PLAIN)}
+# Answers to a query and its right answer that need no ability: they heed no request, or no order of words.
+IDLE = {
+    "formatted": {
+        "everything in JSON": partial(_everything, JSON),
+        "everything plain": partial(_everything, PLAIN),
+    },
+    "translation": {"glossary in English order": word_by_word},
+}
