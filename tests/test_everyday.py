@@ -226,3 +226,4 @@ def test_a_criterion_is_read_over_seeds_and_nothing_is_judged_where_nothing_was_
 
     assert verdicts(("A", "C"), ("A", "B"), ("B", "C")) == ["holds", "does not hold", "holds"]
     assert verdicts(("A", "B"), ("A", "C")) == ["does not hold", "not judged"]
+    assert verdicts(("A", "C"), ("DELIA", "C")) == ["holds", "not judged"]

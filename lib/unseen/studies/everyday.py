@@ -2,7 +2,7 @@
 
 The published settings are one epoch in batches of 64: of a hundred rows two updates, both early in the
 warm-up.  So there is a second setting, ``learning``, with as many updates at every ratio.  Its rate is the
-one at which plain tuning learns the format best on a seed that is not reported.
+one at which plain tuning learns the task best on a seed that is not reported.
 
 >>> [run.name for run in runs("smoke", "formatted", 0)][:2]
 ['formatted, base, seed 0', 'formatted, plain tuning, published, ratio 0, seed 0']
@@ -10,6 +10,7 @@ one at which plain tuning learns the format best on a seed that is not reported.
 (8, 4, 4)
 """
 
+import math
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -125,14 +126,14 @@ def tuned(every: list[Run], base: Base, known: dict[int, dict[str, TuningTask]])
 
 
 def chosen(base: Base, scale: str) -> list[float]:
-    """The rates at which plain tuning, and the token alone, answer most held-out questions in the format,
-    on a seed that is not reported; of equals the lowest.
+    """The rates at which plain tuning, and the token alone, answer most held-out questions of the task
+    rightly, on a seed that is not reported; of equals the lowest.
     """
     task, *_ = language_model.tasks_of(base, scale, SCOUT)
     task, best = task._replace(questions={"task+token": task.questions["task+token"]}), {}
     for run, made in tuned(scouts(scale, base.spec), base, {SCOUT: {task.name: task}}).items():
-        (value,) = [row["value"] for row in scored(made, task) if row["score"] == "format"]
-        print(f"{run.name}: {value:.0%} in the format", flush=True)
+        (value,) = [row["value"] for row in scored(made, task) if row["score"] == "right"]
+        print(f"{run.name}: {value:.0%} right", flush=True)
         best.setdefault(run.method, []).append((value, -run.adapter.learning_rate))
     return [-max(found)[1] for found in best.values()]
 
@@ -143,11 +144,11 @@ def measure(base: Base, scale: str) -> pd.DataFrame:
     Columns: task, setting, method, ratio, seed, prompts, score, value, examples, rate, updates, run.  Raises
     ``BadBase`` when too few of the base's own answers end, ``SweepFailed`` when a tuning failed.
     """
-    amount, table = amounts("everyday", scale), []
-    language_model.self_sampled(base, max(amount.ratios) * amount.rows)  # before workers need it
+    amount, ratios, table = amounts("everyday", scale), language_model.ratios_of(base, scale), []
+    language_model.self_sampled(base, max(ratios) * amount.rows)  # before workers need it
     known, rates = {seed: tasks(base, scale, seed) for seed in amount.seeds}, chosen(base, scale)
     every = [run for seed in amount.seeds for task in TASKS
-             for run in runs(scale, task, seed, base.spec, *rates)]  # fmt: skip
+             for run in runs(scale, task, seed, base.spec, *rates) if (run.ratio or 0) in ratios]  # fmt: skip
     for run, made in tuned(every, base, known).items():
         about = {"task": run.task, "setting": run.setting, "method": run.method, "ratio": run.ratio or 0}
         last = {"rate": run.adapter.learning_rate, "updates": made["updates"], "run": made["digest"]}
@@ -181,18 +182,18 @@ def judged(results: pd.DataFrame, criteria: pd.DataFrame) -> pd.DataFrame:
     """Each criterion, read over seeds: a score of method ``one`` less that of ``other``, on some prompts.
 
     It holds when the mean is at least the criterion's ``least`` and the difference is positive on every seed.
-    Where the first does not hold, as nothing was learned, the others are not judged.
+    The others are not judged where the first does not hold, as nothing was learned, or a method was not run.
     Methods are those of the setting ``learning``, DELIA at the largest ratio.
     """
     part = results[(results["setting"] != "published") & results["ratio"].isin([0, results["ratio"].max()])]
     found = []
     for row in criteria.to_dict("records"):
         here = part[(part[_WHERE] == [row[name] for name in _WHERE]).all(axis=1)]
-        value = here.set_index(["method", "seed"])["value"]
-        gap = value[row["one"]] - value[row["other"]]
+        wide = here.pivot(index="seed", columns="method", values="value")
+        gap = wide.get(row["one"], math.nan) - wide.get(row["other"], math.nan)
         verdict = "holds" if gap.mean() >= row["least"] and gap.min() > 0 else "does not hold"
-        verdict = "not judged" if found and found[0]["verdict"] != "holds" else verdict
-        found.append(
-            row | {"mean": gap.mean(), "lowest": gap.min(), "highest": gap.max(), "verdict": verdict}
-        )
+        if (found and found[0]["verdict"] != "holds") or gap.isna().any():
+            verdict = "not judged"
+        numbers = {"mean": gap.mean(), "lowest": gap.min(), "highest": gap.max()}
+        found.append(row | numbers | {"verdict": verdict})
     return pd.DataFrame(found)
