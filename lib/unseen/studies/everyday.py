@@ -127,15 +127,15 @@ def tuned(every: list[Run], base: Base, known: dict[int, dict[str, TuningTask]])
 
 def chosen(base: Base, scale: str) -> list[float]:
     """The rates at which plain tuning, and the token alone, answer most held-out questions of the task
-    rightly, on a seed that is not reported; of equals the lowest.
+    rightly, on a seed that is not reported; of equals the one of least loss.
     """
     task, *_ = language_model.tasks_of(base, scale, SCOUT)
     task, best = task._replace(questions={"task+token": task.questions["task+token"]}), {}
     for run, made in tuned(scouts(scale, base.spec), base, {SCOUT: {task.name: task}}).items():
-        (value,) = [row["value"] for row in scored(made, task) if row["score"] == "right"]
-        print(f"{run.name}: {value:.0%} right", flush=True)
-        best.setdefault(run.method, []).append((value, -run.adapter.learning_rate))
-    return [-max(found)[1] for found in best.values()]
+        value = {row["score"]: row["value"] for row in scored(made, task)}
+        print(f"{run.name}: {value['right']:.0%} right, loss {value['loss']:.2f}", flush=True)
+        best.setdefault(run.method, []).append((value["right"], -value["loss"], run.adapter.learning_rate))
+    return [max(found)[-1] for found in best.values()]
 
 
 def measure(base: Base, scale: str) -> pd.DataFrame:
