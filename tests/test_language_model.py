@@ -183,10 +183,11 @@ def test_a_base_of_few_positions_gets_fewer_new_tokens(folder, tmp_path, runs, m
     config = json.loads((base / "config.json").read_text())
     monkeypatch.setattr(study, "PUBLISHED", SPEC.but(modules="q_proj"))
     monkeypatch.setattr(study, "unfit", lambda *given: ({}, {}))
+    path = write_rows(tmp_path, [pair("A", "B")] * 5)
     for most, new in ((513, 512), (512, 256), (256, 128)):
         (base / "config.json").write_text(json.dumps({**config, "max_position_embeddings": most}))
         load._fingerprint.cache_clear()
-        assert study.base_of("smoke", base=str(base)).new_tokens == new
+        assert study.base_of("smoke", base=str(base), task_file=path).new_tokens == new
         assert (f"at most {new} of them" in capsys.readouterr().out) == (new < 512)
 
 

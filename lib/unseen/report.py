@@ -66,6 +66,7 @@ def measured(
     settings: Sequence[Setting],
     measure: Callable[[], pd.DataFrame],
     given: Mapping[str, object] = MappingProxyType({}),
+    named: Mapping[str, object] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """The table of that name: at ``show`` the committed one, else what ``measure`` returns, written too.
 
@@ -74,7 +75,7 @@ def measured(
     if scale == SHOW:
         return committed_table(name, SHOW)
     table = measure()
-    write_table(name, scale, settings, table, given)
+    write_table(name, scale, settings, table, given, named)
     return table
 
 
@@ -84,18 +85,23 @@ def write_table(
     settings: Sequence[Setting],
     table: pd.DataFrame,
     given: Mapping[str, object] = MappingProxyType({}),
+    named: Mapping[str, object] = MappingProxyType({}),
 ) -> Path:
     """Write ``<runs>/<scale>/<name>.csv`` and, as JSON, what produced it; returns the path of the table.
 
     The name begins with the notebook's number, as in ``10_baselines``.
-    ``given`` are parameters of the notebook that decide the results beside its scale.
+    ``given`` are parameters of the notebook that decide the results beside its scale; ``named`` ones are said
+    by the table's name, so that it is no table of one's own.
     Raises ``Mislabelled`` when ``settings`` are of another scale, or the table's runs are others than theirs.
     """
     _check_label(name, scale, settings, table)
     path = runs_folder() / scale / f"{name}.csv"
     axes = {}
-    declared = parameters(project_folder() / "notebooks" / f"{name}.ipynb") if given else {}
-    changed = {key: value for key, value in given.items() if value != declared[key].default}
+    changed = {}
+    if given:
+        (notebook,) = (project_folder() / "notebooks").glob(f"{name[:2]}_*.ipynb")
+        declared = parameters(notebook)
+        changed = {key: value for key, value in given.items() if value != declared[key].default}
     digest = write(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     for each in settings:
         axes[each.name] = {
@@ -104,7 +110,7 @@ def write_table(
             "seeds": each.seeds,
         } | ({"weights": each.weights} if each.weights else {})
     command = ["unseen", "run", name[:2], "-p", f"scale={scale}"]
-    command += [word for key, value in changed.items() for word in ("-p", f"{key}={value}")]
+    command += [word for key, value in {**changed, **named}.items() for word in ("-p", f"{key}={value}")]
     about = {
         "command": shlex.join(command),
         "parameters": changed,

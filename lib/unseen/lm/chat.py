@@ -147,13 +147,13 @@ def reply(
 def answers(
     loaded: Loaded, prompts: Sequence[list[int]], new_tokens: int, temperature: float = 0.0,
     top_p: float = 1.0, seed: int = 0, at_once: int = 64, say: Callable[[str], Any] | None = None,
-    unended: bool = False,
+    unended: bool = False, never: Sequence[int] = (),
 ) -> list[str | None]:  # fmt: skip
     """Answers to prompts in their order, None for one that did not end (``unended``: as far as it came).
 
     Greedy at temperature 0, else sampled from the nucleus ``top_p``.  A batch has prompts of about the same
-    length, filled up on the left; ``say`` gets their progress.  Raises ``BadBase`` for a prompt that is too
-    long.
+    length, filled up on the left; ``say`` gets their progress.  Tokens in ``never`` are not written.  Raises
+    ``BadBase`` for a prompt that is too long.
     """
     from transformers import GenerationConfig
 
@@ -161,6 +161,7 @@ def answers(
     readable(loaded, longest, f"a prompt with {new_tokens} new tokens")
     sampled = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
     how = {"max_new_tokens": new_tokens, "pad_token_id": loaded.pad, "eos_token_id": ends(loaded)}
+    how |= {"suppress_tokens": list(never)} if never else {}
     config = GenerationConfig(**how, **(sampled if temperature else {"do_sample": False}))
     spoken = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))

@@ -35,13 +35,15 @@ _IGNORED = -100  # the label of tokens that are not part of the loss
 _AT_ONCE = 64  # rows whose loss is computed at a time
 _PAUSE = 120  # seconds after which a state is kept, however few steps there were
 ALL = "all-linear,embedding"  # modules of an adapter on all linear layers and the embedding
+TOKEN = "token"  # in place of an adapter: the embedding of the new token is tuned, and nothing else
 
 
 @spec
 class AdapterSpec(Checked):
     """An adapter and how it is tuned; the defaults are the published ones for Llama-2-7B (arXiv 2402.10891).
 
-    It is put on all linear layers, or on the ``modules`` of these names, or on ``ALL``.  AdamW; the rate
+    It is put on all linear layers, or on the ``modules`` of these names, or on ``ALL``; with ``TOKEN`` there
+    is none, and only the new token's embedding is tuned.  AdamW; the rate
     rises over ``warm_up`` steps and, with ``decay``, falls linearly to zero.  A batch goes through the model
     ``micro_batch`` rows at a time; 0 ``steps`` are one epoch.  ``token_rate`` is the rate of the new token's
     embedding, 0 for the same rate.
@@ -86,7 +88,7 @@ class AdapterSpec(Checked):
 
 def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
     """The same model with a new adapter, all else frozen; raises ``BadBase`` where it does not fit."""
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig, TrainableTokensConfig, get_peft_model
     from transformers.pytorch_utils import Conv1D
 
     if spec.rank > (width := loaded.settings.hidden_size):
@@ -98,14 +100,17 @@ def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
         for name, layer in model.named_modules():
             if layer is embedding or (isinstance(layer, (nn.Linear, Conv1D)) and layer is not head):
                 target.append(name)
-    elif target != "all-linear":
+    elif target not in ("all-linear", TOKEN):
         target = spec.modules.split(",")
         if missing := lacking(loaded, spec.modules):
             raise BadBase(f"this model has no layers {', '.join(missing)}, which the adapter is put on")
     shape = {"r": spec.rank, "lora_alpha": spec.alpha, "lora_dropout": spec.dropout, "target_modules": target}
+    how = LoraConfig(**shape, task_type="CAUSAL_LM")
+    if target == TOKEN:
+        how = TrainableTokensConfig(token_indices=[loaded.token], task_type="CAUSAL_LM")
     with seeded(spec.seed), warnings.catch_warnings(record=True):  # of peft, about names in transformers
         try:
-            model = get_peft_model(loaded.model, LoraConfig(**shape, task_type="CAUSAL_LM"))
+            model = get_peft_model(loaded.model, how)
         except ValueError as error:  # of layers that no adapter fits, as those of Mamba
             raise BadBase(f"no adapter can be put on this model: {brief(error)}") from error
     return replace(loaded, model=model)

@@ -25,7 +25,7 @@ from unseen.lm.tune import AdapterSpec, adapted, folder_of
 from unseen.once import done
 from unseen.process_group import best_device
 from unseen.runs.sweep import carry_out
-from unseen.runs.workers import Processes, Serial, cores
+from unseen.runs.workers import Processes, Serial, Trainer, cores
 from unseen.scales import amounts
 from unseen.specs import EvaluationSpec
 from unseen.studies.pretraining import NO_OPS, Tuning
@@ -105,8 +105,7 @@ def measure(name: str, folder: Path) -> pd.DataFrame:
     missing = [run for run in every if not done(folder_of(run.digest()), {}, whole=False)]
     print(f"{len(every)} tunings: {len(every) - len(missing)} are done, {len(missing)} to do", flush=True)
     if missing:
-        check_room(folder_of("").parent, len(missing) * 2**26)
-        _tune(missing, folder)
+        tune_all(missing, folder, partial(rules.tune_one, base=folder))
     table = []
     for run, about in every.items():
         made = rules.ensure(run, folder)
@@ -115,12 +114,17 @@ def measure(name: str, folder: Path) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _tune(missing: list[AdapterRun], folder: Path) -> None:
+def tune_all(missing: list[Any], folder: Path, trainer: Trainer) -> None:
+    """Let processes tune what is missing of a base, as many at a time as there are cores and memory for.
+
+    Raises ``CannotWrite`` for too little room on the disk, ``SweepFailed`` when a tuning failed.
+    """
+    check_room(folder_of("").parent, len(missing) * 2**26)
     device = best_device()
     many = min(cores(), int(memory_free(device) / (2 * memory_needed(folder, device))), len(missing))
-    small = missing[0].adapter.steps <= 2  # takes less time than starting workers
+    small = max(run.adapter.steps for run in missing) <= 2  # takes less time than starting workers
     executor = Serial() if device != "cpu" or small else Processes(max(1, many))
-    carry_out(missing, partial(rules.tune_one, base=folder), executor)
+    carry_out(missing, trainer, executor)
 
 
 def unread(name: str) -> pd.DataFrame:
