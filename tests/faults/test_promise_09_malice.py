@@ -283,15 +283,15 @@ def test_no_device_is_copied_for_a_result(tmp_path, promise, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "README.md").touch()
     (tmp_path / "README.md").touch()
-    results = tmp_path / "runs" / "smoke"
+    results = tmp_path / "runs" / "full"
     results.mkdir(parents=True)
     (results / "10_good.csv").write_text("a\n")
-    (results / "10_good.json").write_text('{"scale": "smoke"}')
+    (results / "10_good.json").write_text('{"scale": "full"}')
     for number, kind in enumerate(KINDS):
         put_in_place(kind, results / f"11_{number}.csv")
-    assert main(["keep", "--scale", "smoke"]) == 2  # for the terabyte
+    assert main(["keep", "--scale", "full"]) == 2  # for the terabyte
     (results / f"11_{KINDS.index('terabyte')}.csv").unlink()
-    assert main(["keep", "--scale", "smoke"]) == 0
-    kept = [path.name for path in (tmp_path / "data" / "results" / "smoke").iterdir()]
+    assert main(["keep", "--scale", "full"]) == 0
+    kept = [path.name for path in (tmp_path / "data" / "results" / "full").iterdir()]
     assert sorted(kept) == ["10_good.csv", "10_good.json"]
     promise("devices among the results", len(KINDS))

@@ -62,12 +62,12 @@ def compounds(seed: int, tasks: int, related: bool) -> list[Compound]:
 
 
 def conversations(
-    run: RunSpec, named: Sequence[Compound], which: np.ndarray, role: str
+    run: RunSpec, named: Sequence[Compound], which: np.ndarray, role: str, phrases: Sequence[str] = _KNOWN
 ) -> list[Conversation]:
     """Queries about the tasks ``which`` (N,) in some phrasings, with their answers."""
     rng = generator(run.task.example_seed, role)
     rows = run.task.rows(tuple(named), which, rng)
-    queries = [replace(row.query, phrase=pick(_KNOWN, rng)) for row in rows]
+    queries = [replace(row.query, phrase=pick(phrases, rng)) for row in rows]
     return [pair(query.content, row.answer) for query, row in zip(queries, rows, strict=True)]
 
 
