@@ -4,7 +4,7 @@ Over the settings of the law, threshold x steps x width / letters is nearly one 
 ever, enough steps would make any number of instructions do.  ``settings`` trains for up to so many ``times``
 the steps; ``SENTENCES`` say where the threshold then lies, from the thresholds at two lengths of training.
 
-    >>> [setting.name for setting in settings("quick")][:4]
+    >>> [setting.name for setting in settings("full")]
     ['1 times the steps', '3 times the steps', '10 times the steps', '10 times the steps, fresh examples']
 """
 
