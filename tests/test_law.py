@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from curves import step_at
 from unseen.scales import SCALES, scale
 from unseen.specs import RunSpec
-from unseen.studies import law
+from unseen.studies import floor, law
 from unseen.studies.results import committed_table
 from unseen.worlds.rules import leaks
 
@@ -270,3 +270,28 @@ def test_look_back_is_varied_with_the_pattern_and_nothing_else():
         (s.base.task.pattern_length, s.base.model.look_back, s.base.model.prompt_attention) for s in settings
     }
     assert len(ways) == len(settings) == 18
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold"),
+    [
+        ("one constant", lambda times: 300 / times),
+        ("a power", lambda times: 300 * times**-0.6),
+        ("a floor", lambda times: 80 + 220 / times),
+    ],
+)
+def test_a_sentence_says_where_its_own_thresholds_end(name, threshold):
+    rows = [{"setting": f"{times} times the steps", "threshold": threshold(times)} for times in (1, 3, 10)]
+    found = floor.predicted(pd.DataFrame(rows).assign(seed=0), 3, 10).set_index("sentence")["ratio"]
+    right = set(found.index[np.isclose(found, 1)])
+    assert right == (set(floor.SENTENCES) if name == "one constant" else {name})  # the others hold it
+
+
+@pytest.mark.parametrize("name", ["smoke", "quick", "full", "paper"])
+def test_more_steps_read_the_same_examples_or_fresh_ones(name):
+    first, *others = floor.settings(name)
+    for each in others:
+        longer = each.base.training.steps // first.base.training.steps
+        assert each.name.startswith(f"{longer} times the steps")
+        fresh = each.base.task.examples / first.base.task.examples
+        assert fresh == (longer if each.name.endswith("fresh examples") else 1)

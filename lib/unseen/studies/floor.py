@@ -1,0 +1,94 @@
+"""How far more steps carry: thresholds after many times the steps, and what sets a floor (notebook 17).
+
+Over the settings of the law, threshold x steps x width / letters is nearly one constant.  If that held for
+ever, enough steps would make any number of instructions do.  ``settings`` trains for up to so many ``times``
+the steps; ``SENTENCES`` say where the threshold then lies, from the thresholds at two lengths of training.
+
+    >>> [setting.name for setting in settings("full")]
+    ['1 times the steps', '3 times the steps', '10 times the steps', '10 times the steps, fresh examples']
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from unseen.scales import Setting, amounts, scale
+from unseen.studies import law
+
+Sentence = Callable[[float, float, float, np.ndarray], np.ndarray]
+
+
+def constant(one: float, other: float, apart: float, times: np.ndarray) -> np.ndarray:
+    """Steps and instructions replace each other one to one, for ever."""
+    return one / times
+
+
+def power(one: float, other: float, apart: float, times: np.ndarray) -> np.ndarray:
+    """Each doubling of the steps divides the threshold by the same number, whichever that is."""
+    return one * times ** (-np.log(one / other) / np.log(apart))
+
+
+def bounded(one: float, other: float, apart: float, times: np.ndarray) -> np.ndarray:
+    """Below a floor no number of steps helps; what lies above it shrinks in proportion to the steps."""
+    above = (one - other) / (1 - 1 / apart)
+    return one - above + above / times
+
+
+SENTENCES: dict[str, Sentence] = {"one constant": constant, "a power": power, "a floor": bounded}
+
+
+def settings(name: str) -> tuple[Setting, ...]:
+    """The settings of a scale, shortest first: a smaller model than the main one, trained for longer.
+
+    More steps read the same examples again, or ``fresh`` ones.
+    """
+    much, main = amounts("floor", name), scale(name).main
+    return tuple(_setting(main, much.factors, **row) for row in much.rows)
+
+
+def _setting(
+    main: Setting,
+    common: dict[str, float],
+    times: int,
+    sizes: list[int],
+    seeds: list[int],
+    what: str = "",
+    **given: Any,
+) -> Setting:
+    """``given`` may hold levels of ``factors``, fields of ``model`` and ``training``, and ``fresh``."""
+    factors = common | given.get("factors", {})
+    longer = {"budget": times * main.base.task.examples} if "fresh" in given else {"passes": times}
+    spec = law.at(main.base, **factors, **longer)
+    steps = spec.training.steps
+    rare = {"evaluate_every": max(1, steps // 20), "checkpoint_every": main.base.training.steps}
+    spec = spec.but(
+        model=spec.model.but(**given.get("model", {})),
+        training=spec.training.but(**rare | given.get("training", {})),
+    )
+    title = f"{times} times the steps" + f", {what}" * bool(what)
+    return Setting(title, spec, tuple(sizes), tuple(seeds), scale=main.scale)
+
+
+def predicted(seeds: pd.DataFrame, apart: int, times: int) -> pd.DataFrame:
+    """What each of ``SENTENCES`` says of a length of training, seed by seed, and what came.
+
+    ``seeds`` are thresholds of ``law.by_seed``; a sentence is taken from those at 1 and ``apart`` times the
+    steps. Columns: sentence, seed, predicted, threshold, ratio (of the threshold to the predicted).
+
+    >>> found = pd.DataFrame({"setting": [f"{n} times the steps" for n in (1, 2, 4)], "seed": 0})
+    >>> predicted(found.assign(threshold=[200, 125, 87.5]), 2, 4).round(1)[["sentence", "predicted", "ratio"]]
+           sentence  predicted  ratio
+    0  one constant       50.0    1.8
+    1       a power       78.1    1.1
+    2       a floor       87.5    1.0
+    """
+    wide = seeds.pivot(index="seed", columns="setting", values="threshold")
+    one, other, came = (wide[f"{each} times the steps"] for each in (1, apart, times))
+    found = []
+    for name, sentence in SENTENCES.items():
+        said = sentence(one, other, apart, times)
+        found.append(pd.DataFrame({"sentence": name, "predicted": said, "threshold": came}))
+    table = pd.concat(found).reset_index()
+    return table.assign(ratio=table["threshold"] / table["predicted"])
