@@ -259,6 +259,14 @@ def test_a_reader_who_has_seen_enough_is_no_error(runs):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_a_kernel_has_streams_where_a_daemon_closed_them(runs):
+    child = "import os; [os.fstat(number) for number in range(3)]"
+    then = f"import subprocess as s; raise SystemExit(s.call([sys.executable, '-c', {child!r}]))"
+    code = f"import sys; from unseen import __main__; sys.argv[1:] = ['status']; __main__.main(); {then}"
+    done = subprocess.run(["sh", "-c", '"$0" -c "$1" <&- >&-', sys.executable, code], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_full_disk_behind_the_output_is_named_when_the_work_is_done(runs):
     with Path("/dev/full").open("w") as full:
         ran = subprocess.run([sys.executable, "-m", "unseen", *TRAIN], stdout=full, stderr=subprocess.PIPE)

@@ -14,7 +14,7 @@ def main() -> int:
         try:
             os.fstat(number)
         except OSError:  # closed by a daemon or a shell's ``>&-``; a kernel would not start without it
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # else someone ignores it, as a shell does for background jobs
         signal.signal(signal.SIGINT, signal.SIG_DFL)
