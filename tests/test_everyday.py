@@ -222,7 +222,7 @@ def test_a_criterion_is_read_over_seeds_and_nothing_is_judged_where_nothing_was_
 
     def verdicts(*pairs):
         criteria = [where | {"one": one, "other": other, "least": 0.2} for one, other in pairs]
-        return study.judged(results, pd.DataFrame(criteria))["verdict"].tolist()
+        return study.judged(results, pd.DataFrame(criteria), 0)["verdict"].tolist()
 
     assert verdicts(("A", "C"), ("A", "B"), ("B", "C")) == ["holds", "does not hold", "holds"]
     assert verdicts(("A", "B"), ("A", "C")) == ["does not hold", "not judged"]

@@ -178,22 +178,34 @@ def scores_of(task: str, kind: str) -> dict[str, Score]:
     return {"exact": exact, "chrF": chrf} if translates else everyday.SCORES
 
 
-def judged(results: pd.DataFrame, criteria: pd.DataFrame) -> pd.DataFrame:
+def judged(results: pd.DataFrame, criteria: pd.DataFrame, ratio: int) -> pd.DataFrame:
     """Each criterion, read over seeds: a score of method ``one`` less that of ``other``, on some prompts.
 
     It holds when the mean is at least the criterion's ``least`` and the difference is positive on every seed.
-    The others are not judged where the first does not hold, as nothing was learned, or a method was not run.
-    Methods are those of the setting ``learning``, DELIA at the largest ratio.
+    The first criterion says what it is to have learned its task.  On that task a comparison is not judged
+    where a method but the base has not, for it keeps whatever the base has; nor where a method was not run.
+    Methods are those of the setting ``learning``, DELIA at a ratio.
     """
-    part = results[(results["setting"] != "published") & results["ratio"].isin([0, results["ratio"].max()])]
-    found = []
-    for row in criteria.to_dict("records"):
+    part = results[(results["setting"] != "published") & results["ratio"].isin([0, ratio])]
+    rows, found = criteria.to_dict("records"), []
+
+    def gap(row: dict[str, Any], one: str, other: str) -> pd.Series:
         here = part[(part[_WHERE] == [row[name] for name in _WHERE]).all(axis=1)]
         wide = here.pivot(index="seed", columns="method", values="value")
-        gap = wide.get(row["one"], math.nan) - wide.get(row["other"], math.nan)
-        verdict = "holds" if gap.mean() >= row["least"] and gap.min() > 0 else "does not hold"
-        if (found and found[0]["verdict"] != "holds") or gap.isna().any():
+        return wide.get(one, math.nan) - wide.get(other, math.nan) + pd.Series(0.0, wide.index)
+
+    def holds(row: dict[str, Any], one: str, other: str) -> bool:
+        apart = gap(row, one, other)
+        return bool(apart.mean() >= row["least"] and apart.min() > 0)
+
+    for row in rows:
+        apart, verdict = gap(row, row["one"], row["other"]), "does not hold"
+        if holds(row, row["one"], row["other"]):
+            verdict = "holds"
+        tuned = {row["one"], row["other"]} - {rows[0]["other"]} if row["task"] == rows[0]["task"] else set()
+        learned = all(holds(rows[0], method, rows[0]["other"]) for method in tuned)
+        if apart.isna().any() or (row is not rows[0] and not learned):
             verdict = "not judged"
-        numbers = {"mean": gap.mean(), "lowest": gap.min(), "highest": gap.max()}
+        numbers = {"mean": apart.mean(), "lowest": apart.min(), "highest": apart.max()}
         found.append(row | numbers | {"verdict": verdict})
     return pd.DataFrame(found)
