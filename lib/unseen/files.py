@@ -320,13 +320,8 @@ def _commit() -> str:
     around it, or one that ``GIT_DIR`` names, for this one.
     """
     command = ["git", "-c", f"safe.directory={_ROOT}", "-c", "core.fsmonitor=false", "-C", str(_ROOT)]
-    command += [
-        "describe",
-        "--always",
-        "--exclude=*",
-        "--abbrev=12",
-        "--dirty=-modified",
-    ]  # no tag: it can move
+    # No tag is named: it can move.
+    command += ["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=-modified"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_CEILING_DIRECTORIES": str(_ROOT.parent), "LC_ALL": "C"}
     if not (_ROOT / ".git").exists():

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from unseen.errors import Explained
 from unseen.fields import short
-from unseen.files import BadPath, absolute, brief, read
+from unseen.files import BadPath, brief, read
 from unseen.lm.load import NAMED, place_of
 from unseen.runs.cluster import is_scheduler
 from unseen.scales import SCALES
@@ -146,8 +146,7 @@ def _value(name: str, value: Any, rule: Any, faults: list[str], strict: bool = T
 def _place(name: str, path: str, faults: list[str]) -> str:
     """The absolute path of what a parameter names, or '' and a line in ``faults``."""
     try:
-        absolute(path, name)
-        return str(place_of(path))
+        return str(place_of(path, name=name))
     except BadPath as error:
         faults.append(str(error))
         return ""

@@ -94,15 +94,17 @@ def models_folder() -> Path:
     return runs_folder() / "models"
 
 
-def place_of(base: str, fetched: bool = False) -> Path:
+def place_of(base: str, fetched: bool = False, name: str = "base") -> Path:
     """Where a base lies: one that ``unseen model`` has ``fetched`` is given by name, any other by path.
+
+    Raises ``BadPath``, with the ``name`` that it was given by, for what is most likely no path.
 
     >>> place_of("smollm2").name, place_of("/models/mine"), place_of("org/name", fetched=True).name
     ('smollm2-135m-instruct', PosixPath('/models/mine'), 'org--name')
     """
     here = models_folder() / NAMED.get(base, base.replace("/", "--"))
-    known = fetched or base in NAMED or (not os.path.exists(absolute(base)) and os.path.isdir(here))
-    return here if known else absolute(base)
+    known = fetched or base in NAMED or (not os.path.exists(absolute(base, name)) and os.path.isdir(here))
+    return here if known else absolute(base, name)
 
 
 def needed(extra: str, *more: str) -> None:

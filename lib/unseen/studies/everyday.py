@@ -187,24 +187,24 @@ def judged(results: pd.DataFrame, criteria: pd.DataFrame, ratio: int) -> pd.Data
     Methods are those of the setting ``learning``, DELIA at a ratio.
     """
     part = results[(results["setting"] != "published") & results["ratio"].isin([0, ratio])]
-    rows, found = criteria.to_dict("records"), []
+    first, *_ = rows = criteria.to_dict("records")
+    found = []
 
     def gap(row: dict[str, Any], one: str, other: str) -> pd.Series:
         here = part[(part[_WHERE] == [row[name] for name in _WHERE]).all(axis=1)]
+        missing = pd.Series(math.nan, here["seed"].unique())
         wide = here.pivot(index="seed", columns="method", values="value")
-        return wide.get(one, math.nan) - wide.get(other, math.nan) + pd.Series(0.0, wide.index)
+        return wide.get(one, missing) - wide.get(other, missing)
 
-    def holds(row: dict[str, Any], one: str, other: str) -> bool:
-        apart = gap(row, one, other)
-        return bool(apart.mean() >= row["least"] and apart.min() > 0)
+    def holds(row: dict[str, Any], apart: pd.Series) -> bool:
+        return apart.mean() >= row["least"] and apart.min() > 0
 
     for row in rows:
-        apart, verdict = gap(row, row["one"], row["other"]), "does not hold"
-        if holds(row, row["one"], row["other"]):
-            verdict = "holds"
-        tuned = {row["one"], row["other"]} - {rows[0]["other"]} if row["task"] == rows[0]["task"] else set()
-        learned = all(holds(rows[0], method, rows[0]["other"]) for method in tuned)
-        if apart.isna().any() or (row is not rows[0] and not learned):
+        apart = gap(row, row["one"], row["other"])
+        tuned = {row["one"], row["other"]} - {first["other"]} if row["task"] == first["task"] else ()
+        learned = all(holds(first, gap(first, method, first["other"])) for method in tuned)
+        verdict = "holds" if holds(row, apart) else "does not hold"
+        if apart.isna().any() or not (learned or row is first):
             verdict = "not judged"
         numbers = {"mean": apart.mean(), "lowest": apart.min(), "highest": apart.max()}
         found.append(row | numbers | {"verdict": verdict})

@@ -110,13 +110,16 @@ def questions_of(run: RunSpec, base: Transformer, documents: Sequence[tuple[str,
     prompts = run.task.examples_of([asking(knowledge(run), names) for names in documents]).prompts
     layout = run.task.layout
     asked = sampled(base, prompts, layout.answer_length, layout.special("end"), run.task.example_seed)
-    return [layout.answer(ids[:-1]).strip() for ids in asked]
+    return _texts(run, asked)
 
 
 def answers_of(run: RunSpec, model: Transformer, rows: Sequence[Conversation]) -> list[str]:
     """What a model says in place of the last turn of each row."""
-    said = greedy_answers(model, run.task.examples_of(rows).prompts)
-    return [run.task.layout.answer(ids[:-1]).strip() for ids in said]
+    return _texts(run, greedy_answers(model, run.task.examples_of(rows).prompts))
+
+
+def _texts(run: RunSpec, answers: np.ndarray) -> list[str]:
+    return [run.task.layout.answer(ids[:-1]).strip() for ids in answers]
 
 
 def verification(run: RunSpec, model: Transformer, rows: Sequence[Told]) -> list[Conversation]:
