@@ -394,6 +394,18 @@ def test_what_fills_up_a_batch_changes_nothing(loaded, rows):
     assert chat.answers(loaded, prompts, 5) == [chat.answers(loaded, [prompt], 5)[0] for prompt in prompts]
 
 
+def test_the_head_is_given_one_block_in_tuning_and_in_answers(chatty):
+    """Of a slice torch multiplies every row by a copy of the vocabulary: twice the time of an update."""
+    first = load.load(chatty, "cpu")
+    for model in (first, load.untaught(first, 0), load.with_token(load.load(chatty, "cpu"), "<new>")):
+        seen, head = [], model.model.get_output_embeddings()
+        head.register_forward_hook(lambda layer, given, out, seen=seen: seen.append(given[0].is_contiguous()))
+        tune.loss_of(model, [([5, 6, 7], [8, 1]), ([5, 6], [9, 1])])
+        chat.answers(model, [[5, 6, 7], [5, 6, 8]], 2)
+        assert seen
+        assert all(seen)
+
+
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(loaded, rows):
     weights = list(tune.trained_weights(loaded).values())
     loaded.model.zero_grad()

@@ -367,6 +367,7 @@ def untaught(loaded: Loaded, seed: int) -> Loaded:
 
     with seeded(seed):
         model = AutoModelForCausalLM.from_config(loaded.model.config)
+    _contiguous(model)
     return replace(loaded, model=model.to(loaded.device, loaded.model.dtype))
 
 
@@ -386,9 +387,19 @@ def _read(folder: Path, device: str, **options: Any) -> Loaded:
         there = f"; it holds {min(found['unexpected_keys'])} instead" if found["unexpected_keys"] else ""
         why = f"its weights are not those of its config.json: {what} are missing or of another size{there}"
         raise BadBase(f"{folder}: {why}; save the whole model by its own save_pretrained()")
+    _contiguous(model)
     own = model.generation_config  # ``generate`` would add its penalties
     model.generation_config = type(own)(eos_token_id=own.eos_token_id)
     return Loaded(model, tokenizer, device)
+
+
+def _contiguous(model: nn.Module) -> None:
+    """Let the head read the positions it is given as one block.
+
+    Of a slice torch would multiply each row of a batch by a copy of the whole vocabulary.
+    """
+    head = model.get_output_embeddings()
+    head.register_forward_pre_hook(lambda layer, given: tuple(part.contiguous() for part in given))
 
 
 def with_token(loaded: Loaded, token: str, seed: int = 0) -> Loaded:
@@ -406,6 +417,7 @@ def with_token(loaded: Loaded, token: str, seed: int = 0) -> Loaded:
     with seeded(seed), torch.no_grad():
         if size > model.get_input_embeddings().num_embeddings:
             model.resize_token_embeddings(size, mean_resizing=False)
+            _contiguous(model)  # the head may be a new one
         table = model.get_input_embeddings().weight
         table[number] = (torch.randn(table.shape[1]) * table.float().std().item()).to(table)
     return replace(loaded, token=number)
