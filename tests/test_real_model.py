@@ -93,6 +93,25 @@ def test_a_loss_leaves_out_what_no_answer_needs(loaded):
     assert np.isclose(tune.loss_of(loaded, rows).item(), total, rtol=1e-5)
 
 
+def test_halves_are_read_twice_and_differ_in_who_loses():
+    every = {(about["data"], about["instructions"]): run for run, about in study.runs("full", "base").items()
+             if about["start"] == "pre-trained" and about["form"] == "words" and run.task.cipher == ""}  # fmt: skip
+    whole = every["all", 128].task
+    lost = {}
+    for (data, _), run in every.items():
+        if data != "all":
+            assert run.task.examples == whole.examples // 2
+            assert run.adapter.steps == every["all", 128].adapter.steps
+            split = run.task.split()
+            rules = [run.task.training(split).line(i).rule for i in range(run.task.examples)]
+            counts = np.unique([str(rule) for rule in rules], return_counts=True)[1]
+            lost[data] = len(counts), counts.max()
+    assert set(lost) == set(study.HALVES)
+    assert lost["even half"] == (128, 2)
+    assert lost["half the instructions lose all"] == (64, 4)
+    assert lost["most lose nearly all"][1] > 20
+
+
 def test_a_table_keeps_what_is_done(folder, runs, monkeypatch):
     every = list(study.runs("smoke", load.fingerprint(folder)))
     done = []

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from unseen.stats import crosses, half_at
-from unseen.studies.published import DOMAINS, INSTRUCTION_DIVERSITY, UNEVEN, WORKS, lower_k, own
+from unseen.studies.published import DOMAINS, INSTRUCTION_DIVERSITY, UNEVEN, lower_k, own
 from unseen.worlds.tuning import KINDS
 
 Reading = pd.Series | pd.DataFrame | tuple[pd.Series, str]  # with a reason why it cannot come out otherwise
@@ -223,20 +223,25 @@ def novelsum(results: pd.DataFrame) -> dict[str, Reading]:
 
 def low_diversity(results: pd.DataFrame) -> dict[str, Reading]:
     found = {name: {} for name in ("gap", "no_op", "has_op", "many")}
-    for work in WORKS:
-        about = {"split": "unseen", "start": "pre-trained", "data": "all", "work": work}
-        rates = _rates(results, ["kind", "instructions"], **about)
+    tuned = results[(results["start"] == "pre-trained") & (results["data"] == "all")]
+    ways = ["work", "form"] if "form" in results else ["work"]  # of a language model: how rules are written
+    for way, part in tuned.groupby(ways, sort=False):
+        rates = _rates(part, ["kind", "instructions"], split="unseen")
         no_op, has_op = rates["no-op"], rates["has-op"]
         values = no_op.iloc[:, 0] - has_op.iloc[:, 0], no_op.iloc[:, 0], has_op.iloc[:, 0], has_op.iloc[:, -1]
         for name, each in zip(found, values, strict=True):
-            found[name][work] = each
+            found[name][", ".join(way)] = each
     return {name: pd.DataFrame(each) for name, each in found.items()}
 
 
 def halving(results: pd.DataFrame) -> dict[str, Reading]:
-    most = results.groupby("data")["instructions"].transform("max")
+    size = results.loc[results["data"] == "even half", "instructions"].max()
+    whole = (results["data"] != "all") | (results["instructions"] == size)
     about = {"split": "unseen", "start": "pre-trained", "work": "plain", "kind": "has-op"}
-    rates = _rates(results[results["instructions"] == most], "data", **about)
+    about |= {"form": "words"} if "form" in results else {}
+    rates = _rates(results[whole], "data", **about)
+    if not {"even half", *UNEVEN} <= {*rates}:
+        return {}
     uneven = rates[list(UNEVEN)].div(rates["even half"], axis=0)
     return {"uneven": uneven, "even": rates["even half"] / rates["all"]}
 

@@ -1,8 +1,9 @@
 """Notebook 25: experiment 6 on a real language model, tuned by an adapter on rules written for it.
 
 What varies: the number of rules, the ``form`` of the prompt (English words, or signs alone), the ``work``
-(plain, or enciphered afterwards), and where the weights ``start``.  All tunings of a scale read as many
-examples, so more rules are fewer examples of each.
+(plain, or enciphered afterwards), where the weights ``start``, and the ``data`` (all, or one of ``HALVES``).
+All tunings of a scale take as many steps, so more rules are fewer examples of each, and half of the data is
+read twice.
 
 >>> [setting.name for setting in settings("quick")][:3]
 ['untouched, plain, words', 'untouched, plain, signs', 'pre-trained, plain, words']
@@ -28,11 +29,13 @@ from unseen.runs.sweep import carry_out
 from unseen.runs.workers import Processes, Serial, Trainer, cores
 from unseen.scales import amounts
 from unseen.specs import EvaluationSpec
-from unseen.studies.pretraining import NO_OPS, Tuning
+from unseen.studies.pretraining import NO_OPS, TAIL, Tuning
+from unseen.studies.published import UNEVEN
 from unseen.worlds.base import generator
 from unseen.worlds.strings import TaskSpec
 
 CIPHER = "substitution:7"  # of encrypted rewriting, as in notebook 15
+HALVES = ("even half", *UNEVEN)  # of the second, ``instructions`` are those that are left
 OWN = "smollm2"  # the model of the committed results
 
 
@@ -47,21 +50,24 @@ def adapter(name: str) -> AdapterSpec:
 def settings(name: str) -> tuple[Tuning, ...]:
     """What is tuned at a scale, by the row ``tuned`` of its table."""
     return tuple(
-        Tuning(f"{start}, {work}, {form}", adapter(name), sizes, seeds, start, work, form=form, scale=name)
-        for start, work, form, sizes, seeds in amounts("real_model", name).tuned
-    )
+        Tuning(
+            ", ".join([start, work, form, data]).removesuffix(", all"),
+            adapter(name), sizes, seeds, start, work, data, form=form, scale=name,
+        )
+        for start, work, form, data, sizes, seeds in amounts("real_model", name).tuned
+    )  # fmt: skip
 
 
-def task_of(name: str, work: str, rules: int, seed: int) -> TaskSpec:
-    """The task of a tuning: so many rules, as many examples as it reads."""
+def task_of(name: str, work: str, rules: int, seed: int, data: str = "all") -> TaskSpec:
+    """The task of a tuning: so many rules, as many examples as it reads, or half as many of some."""
     chosen = amounts("real_model", name)
     world = {"alphabet": chosen.alphabet, "input_length": chosen.input, "no_op_share": NO_OPS}
     lengths = {"pattern_length": chosen.pattern, "replacement_length": chosen.pattern}
     amount = {"instructions": max(1, rules), "unseen_instructions": chosen.unseen}
-    examples = max(chosen.steps * chosen.batch, rules)
+    examples = max(chosen.steps * chosen.batch // (2 if data in HALVES else 1), rules)
     seeds = {"rule_seed": seed, "example_seed": seed}
-    cipher = CIPHER if work == "encrypted" else ""
-    return TaskSpec(**world, **lengths, **amount, **seeds, examples=examples, cipher=cipher)
+    rest = {"cipher": CIPHER if work == "encrypted" else "", "concentration": TAIL if data == UNEVEN[1] else 1.0}
+    return TaskSpec(**world, **lengths, **amount, **seeds, examples=examples, **rest)
 
 
 def runs(name: str, base: str) -> dict[AdapterRun, dict[str, Any]]:
@@ -76,7 +82,7 @@ def runs(name: str, base: str) -> dict[AdapterRun, dict[str, Any]]:
         for each in settings(name):
             for size in each.instructions if turn < len(each.seeds) else ():
                 seed = each.seeds[turn]
-                task, spec = task_of(name, each.work, size, seed), each.base.but(seed=seed)
+                task, spec = task_of(name, each.work, size, seed, each.data), each.base.but(seed=seed)
                 run = AdapterRun(task, test, spec, base, each.form, each.start)
                 about = {"setting": each.name, "start": each.start, "work": each.work, "form": each.form}
                 about["data"] = each.data
