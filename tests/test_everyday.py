@@ -158,7 +158,7 @@ def test_everything_runs_and_nothing_is_made_twice(chat, monkeypatch):
     table = study.measure(chat, "smoke")
     every = [run for task in language_model.TASKS for run in study.runs("smoke", task, 0)]
     assert table["run"].nunique() == len(every)
-    assert set(table["method"]) == {"base", "plain tuning", "DELIA", "stopped early", "token alone"}
+    assert set(table["method"]) == {"base", "plain tuning", "DELIA", "stopped early", "token alone", "KL penalty"}
     old = table[table["prompts"] == language_model.OLD]
     assert len(old) == len(every)
     assert set(old["score"]) == {"loss"}
@@ -211,19 +211,3 @@ def test_the_token_alone_changes_nothing_without_the_token(chat):
     with_token = {kind for kind in found["base"] if "token" in kind}
     for kind, loss in found["base"].items():
         assert (loss == pytest.approx(found["token alone"][kind], abs=1e-9)) == (kind not in with_token), kind
-
-
-def test_a_criterion_is_read_over_seeds_and_nothing_is_judged_where_nothing_was_learned():
-    where = {"task": "formatted", "prompts": "task+token", "score": "right"}
-    rows = [where | {"setting": "learning", "ratio": 0, "method": method, "seed": seed, "value": value}
-            for method, values in {"A": (0.9, 0.4), "B": (0.1, 0.5), "C": (0.0, 0.1)}.items()
-            for seed, value in enumerate(values)]  # fmt: skip
-    results = pd.DataFrame(rows)
-
-    def verdicts(*pairs):
-        criteria = [where | {"one": one, "other": other, "least": 0.2} for one, other in pairs]
-        return study.judged(results, pd.DataFrame(criteria), 0)["verdict"].tolist()
-
-    assert verdicts(("A", "C"), ("A", "B"), ("B", "C")) == ["holds", "does not hold", "holds"]
-    assert verdicts(("A", "B"), ("A", "C")) == ["does not hold", "not judged"]
-    assert verdicts(("A", "C"), ("DELIA", "C")) == ["holds", "not judged"]

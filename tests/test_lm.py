@@ -386,6 +386,25 @@ def test_the_loss_counts_the_answer_alone(loaded, rows):
     assert torch.isclose(tune.loss_of(loaded, rows[:1]), by_hand, rtol=1e-4)
 
 
+def test_the_penalty_is_the_divergence_from_the_base(llama, rows):
+    tuned = tune.adapted(load.load(llama, "cpu"), SPEC)
+    plain, drawn = tune.loss_of(tuned, rows[:4]), tune.loss_of(tuned, rows[:4], 2.0)
+    assert drawn.item() == pytest.approx(plain.item(), rel=1e-5)  # a new adapter changes nothing yet
+    tune.tune(tuned, SPEC, rows, say=str)
+    apart = tune.loss_of(tuned, rows[:4], 1.0) - tune.loss_of(tuned, rows[:4])
+    with torch.no_grad(), tuned.model.disable_adapter():
+        base = [tuned.model(input_ids=torch.tensor([ask + right])).logits[0] for ask, right in rows[:4]]
+    own = [tuned.model(input_ids=torch.tensor([ask + right])).logits[0] for ask, right in rows[:4]]
+    wanted = 0.0
+    for (ask, _), said, known in zip(rows, own, base, strict=False):
+        said, known = (each[len(ask) - 1 : -1].log_softmax(-1) for each in (said, known))
+        wanted += (known.exp() * (known - said)).sum().item()
+    assert apart.item() == pytest.approx(wanted, rel=1e-3)
+    held = tune.adapted(load.load(llama, "cpu"), SPEC)
+    tune.tune(held, SPEC.but(kl=100.0), rows, say=str)
+    assert (tune.loss_of(held, rows, 1.0) - tune.loss_of(held, rows)) < apart / 2
+
+
 def test_what_fills_up_a_batch_changes_nothing(loaded, rows):
     both = [rows[0], ([*rows[1][0], *rows[1][0]], rows[1][1])]
     apart = sum(tune.loss_of(loaded, [row]) for row in both)

@@ -11,7 +11,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,13 +20,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from unseen.fields import Checked, Count, Real, Seed, Share, spec
+from unseen.fields import Checked, Count, Real, Seed, Share, lasting, later, spec
 from unseen.files import LARGEST, BrokenRun, brief, read_sealed, runs_folder, seal, sealed, write
 from unseen.lm.chat import Row, unhurried
 from unseen.lm.load import PACKAGES, BadBase, Loaded
 from unseen.model import seeded
 from unseen.once import ADVICE, once
 from unseen.runs.checkpoints import from_bytes, to_bytes
+from unseen.specs import Factor
 from unseen.training import Diverged, State
 from unseen.worlds.base import generator
 
@@ -46,7 +47,7 @@ class AdapterSpec(Checked):
     is none, and only the new token's embedding is tuned.  AdamW; the rate
     rises over ``warm_up`` steps and, with ``decay``, falls linearly to zero.  A batch goes through the model
     ``micro_batch`` rows at a time; 0 ``steps`` are one epoch.  ``token_rate`` is the rate of the new token's
-    embedding, 0 for the same rate.
+    embedding, 0 for the same rate.  ``kl`` weighs the divergence of answer tokens from what the base says.
     """
 
     rank: Count = 512
@@ -63,6 +64,7 @@ class AdapterSpec(Checked):
     steps: Seed = 2_000
     checkpoint_every: Count = 500
     seed: Seed = 0
+    kl: Factor = later(0.0)
 
     def _check(self) -> None:
         if self.batch % self.micro_batch:
@@ -159,7 +161,7 @@ def tune(
         with seeded(spec.seed * 1_000_003 + step, loaded.device):
             rates = {optimizer: spec.rate(step, steps)}
             token = _column(loaded, weights).clone() if spec.token_rate else None
-            loss = update(loaded, rates, [rows[i] for i in plan[step]], spec.micro_batch)
+            loss = update(loaded, rates, [rows[i] for i in plan[step]], spec.micro_batch, spec.kl)
         if not math.isfinite(loss):
             raise Diverged(f"the loss is {loss} at step {step} of {steps}")
         if token is not None:  # AdamW's steps are proportional to the rate
@@ -212,38 +214,46 @@ def _column(loaded: Loaded, weights: dict[str, nn.Parameter]) -> Tensor:
 
 
 def update(
-    loaded: Loaded, rates: dict[torch.optim.Optimizer, float], rows: Sequence[Row], micro_batch: int
-) -> float:
+    loaded: Loaded, rates: dict[torch.optim.Optimizer, float], rows: Sequence[Row], micro_batch: int,
+    kl: float = 0.0,
+) -> float:  # fmt: skip
     """One step of each optimizer at its rate, down the mean loss per answer token; returns that loss."""
     for optimizer, rate in rates.items():
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-    loss = backward(loaded, rows, micro_batch)
+    loss = backward(loaded, rows, micro_batch, kl)
     for optimizer in rates:
         optimizer.step()
     return loss
 
 
-def backward(loaded: Loaded, rows: Sequence[Row], micro_batch: int) -> float:
+def backward(loaded: Loaded, rows: Sequence[Row], micro_batch: int, kl: float = 0.0) -> float:
     """Gradients of the mean loss per answer token of a batch, a part of it at a time; returns that loss."""
     total, mean = sum(len(answer) for _, answer in rows), 0.0
     for at in range(0, len(rows), micro_batch):
-        loss = loss_of(loaded, rows[at : at + micro_batch]) / total
+        loss = loss_of(loaded, rows[at : at + micro_batch], kl) / total
         loss.backward()
         mean += loss.item()
     return mean
 
 
-def loss_of(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
-    """The sum of cross-entropies over the answers' tokens."""
+def loss_of(loaded: Loaded, rows: Sequence[Row], kl: float = 0.0) -> Tensor:
+    """The sum over the answers' tokens of cross-entropy, and ``kl`` times the divergence from the base."""
     ids = loaded.padded([prompt + answer for prompt, answer in rows], loaded.pad)
     mask = loaded.padded([[1] * len(prompt + answer) for prompt, answer in rows], 0)
     labels = loaded.padded([[_IGNORED] * len(prompt) + answer for prompt, answer in rows], _IGNORED)
     first = max(1, min(len(prompt) for prompt, _ in rows))  # a head is large, and logits before are not used
-    kept = {"logits_to_keep": ids.shape[1] - first + 1}
-    logits = loaded.model(input_ids=ids, attention_mask=mask, **kept).logits[:, :-1]  # (B, T - first, V)
-    flat, right = logits.flatten(0, 1).float(), labels[:, first:].flatten()
-    return nn.functional.cross_entropy(flat, right, ignore_index=_IGNORED, reduction="sum")
+    given = {"input_ids": ids, "attention_mask": mask, "logits_to_keep": ids.shape[1] - first + 1}
+    right = labels[:, first:].flatten()
+    logits = loaded.model(**given).logits[:, :-1].flatten(0, 1).float()  # (B x (T - first), V)
+    loss = nn.functional.cross_entropy(logits, right, ignore_index=_IGNORED, reduction="sum")
+    if not kl:
+        return loss
+    said = right != _IGNORED
+    with torch.no_grad(), loaded.model.disable_adapter():
+        base = loaded.model(**given).logits[:, :-1].flatten(0, 1)[said].float().log_softmax(-1)
+    own = logits[said].log_softmax(-1)
+    return loss + kl * nn.functional.kl_div(own, base, reduction="sum", log_target=True)
 
 
 @torch.no_grad()
@@ -268,7 +278,7 @@ def digest_of(spec: AdapterSpec, about: dict[str, Any]) -> str:
 
 
 def _run(spec: AdapterSpec, about: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps({**about, "adapter": asdict(spec), "format": FORMAT}))
+    return json.loads(json.dumps({**about, "adapter": lasting(spec), "format": FORMAT}))
 
 
 def kept(

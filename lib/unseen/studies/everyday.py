@@ -10,9 +10,10 @@ one at which plain tuning learns the task best on a seed that is not reported.
 (8, 4, 4)
 """
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -31,7 +32,6 @@ from unseen.worlds import everyday
 LEARNING = {"batch": 8, "micro_batch": 8, "warm_up": 2}  # besides the rate and the updates of the scale
 SCOUT = 99  # the seed on which rates are chosen
 _EARLY = 4  # stopped early: after this part of the updates
-_WHERE = ["task", "prompts", "score"]  # columns of the results that a criterion names
 _OLD = 24  # old answers of the base
 
 
@@ -60,40 +60,49 @@ class Run(NamedTuple):
         return f"{self.task}, {self.method}{how}, seed {self.adapter.seed}"
 
 
-def learning(scale: str, method: str, rate: float, spec: AdapterSpec, seed: int) -> AdapterSpec:
-    """How a method tunes in the setting ``learning``."""
+def learning(scale: str, method: str, spec: AdapterSpec, seed: int, **how: float) -> AdapterSpec:
+    """How a method tunes in the setting ``learning``, at what was chosen on another seed."""
     part = _EARLY if method == "stopped early" else 1
-    how = {"learning_rate": rate, "steps": max(1, amounts("everyday", scale).steps // part), "seed": seed}
+    how |= {"steps": max(1, amounts("everyday", scale).steps // part), "seed": seed}
     return spec.but(**LEARNING, **how, modules=TOKEN if method == "token alone" else spec.modules)
 
 
-def scouts(scale: str, spec: AdapterSpec = PUBLISHED) -> list[Run]:
-    """Tunings on a seed that is not reported, which choose the rates of the setting ``learning``."""
+def scouts(scale: str, spec: AdapterSpec = PUBLISHED, plain: float = 0.0) -> list[Run]:
+    """Tunings on a seed that is not reported, which choose the rates of the setting ``learning``; given the
+    rate of ``plain`` tuning, those that choose the weight of the penalty.
+    """
     amount, found = amounts("everyday", scale), []
-    for method, rates in (("plain tuning", amount.rates), ("token alone", amount.token_rates)):
-        for rate in rates:
-            how = learning(scale, method, rate, spec, SCOUT)
-            found.append(Run("formatted", f"rate {rate:g}", method, 0, how))
+    ways = [("plain tuning", {"learning_rate": rate}) for rate in amount.rates]
+    ways += [("token alone", {"learning_rate": rate}) for rate in amount.token_rates]
+    if plain:
+        ways = [("KL penalty", {"learning_rate": plain, "kl": weight}) for weight in amount.penalties]
+    for method, how in ways:
+        name = ", ".join(f"{key} {value:g}" for key, value in how.items())
+        found.append(Run("formatted", name, method, 0, learning(scale, method, spec, SCOUT, **how)))
     return found
 
 
 def runs(
-    scale: str, task: str, seed: int, spec: AdapterSpec = PUBLISHED, plain: float = 1e-3, alone: float = 1e-2
-) -> list[Run]:
+    scale: str, task: str, seed: int, spec: AdapterSpec = PUBLISHED,
+    chosen: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+) -> list[Run]:  # fmt: skip
     """The tunings of a task and seed: none, each ratio in both settings, and rivals of diverse data.
 
-    ``plain`` is the rate of the setting ``learning``, ``alone`` that of the token alone.
+    ``chosen`` has rates and weights of the setting ``learning``, by method; that of plain tuning is also that
+    of DELIA and of stopping early.
     """
     amount, own = amounts("everyday", scale), spec.but(seed=seed)
     found = [Run(task, "base", "base", None, own.but(steps=1))]  # none, but progress is counted in steps
     for ratio in amount.published[task]:
         epoch = own.but(steps=spec.steps_for(amount.rows * (1 + ratio)))
         found.append(Run(task, "published", "DELIA" if ratio else "plain tuning", ratio, epoch))
-    ways = [("DELIA" if ratio else "plain tuning", ratio, plain) for ratio in amount.ratios]
+    ways = [("DELIA" if ratio else "plain tuning", ratio) for ratio in amount.ratios]
     if task == "formatted":
-        ways += [("stopped early", 0, plain), ("token alone", 0, alone)]
-    for method, ratio, rate in ways:
-        found.append(Run(task, "learning", method, ratio, learning(scale, method, rate, spec, seed)))
+        ways += [("stopped early", 0), ("token alone", 0)]
+        ways += [("KL penalty", 0)] if amount.penalties else []
+    for method, ratio in ways:
+        how = chosen.get(method, chosen.get("plain tuning", {}))
+        found.append(Run(task, "learning", method, ratio, learning(scale, method, spec, seed, **how)))
     return found
 
 
@@ -125,17 +134,32 @@ def tuned(every: list[Run], base: Base, known: dict[int, dict[str, TuningTask]])
     return {run: done(folder_of(digest), {}, whole=False) for run, digest in digests.items()}
 
 
-def chosen(base: Base, scale: str) -> list[float]:
-    """The rates at which plain tuning, and the token alone, answer most held-out questions of the task
-    rightly, on a seed that is not reported; of equals the one of least loss.
+def chosen(base: Base, scale: str) -> dict[str, dict[str, float]]:
+    """By method, the rate at which most held-out questions of the task are answered rightly on a seed that is
+    not reported, of equals that of least loss; of the penalty the weight at which these and other questions
+    together are.
     """
     task, *_ = language_model.tasks_of(base, scale, SCOUT)
-    task, best = task._replace(questions={"task+token": task.questions["task+token"]}), {}
-    for run, made in tuned(scouts(scale, base.spec), base, {SCOUT: {task.name: task}}).items():
-        value = {row["score"]: row["value"] for row in scored(made, task)}
-        print(f"{run.name}: {value['right']:.0%} right, loss {value['loss']:.2f}", flush=True)
-        best.setdefault(run.method, []).append((value["right"], -value["loss"], run.adapter.learning_rate))
-    return [max(found)[-1] for found in best.values()]
+    known, best = {}, {}
+
+    def choose(every: list[Run], kinds: tuple[str, ...]) -> None:
+        part = task._replace(questions={kind: task.questions[kind] for kind in kinds})
+        for run, made in tuned(every, base, {SCOUT: {task.name: part}}).items():
+            score = (
+                pd.DataFrame(scored(made, part))
+                .pivot(index="prompts", columns="score", values="value")
+                .mean()
+            )
+            print(
+                f"{run.name}, {run.setting}: {score['right']:.0%} right, loss {score['loss']:.2f}", flush=True
+            )
+            if (value := (score["right"], -score["loss"])) > best.get(run.method, (-1.0, 0.0)):
+                best[run.method] = value
+                known[run.method] = {"learning_rate": run.adapter.learning_rate, "kl": run.adapter.kl}
+
+    choose(scouts(scale, base.spec), ("task+token",))
+    choose(scouts(scale, base.spec, known["plain tuning"]["learning_rate"]), ("task+token", "other"))
+    return known
 
 
 def measure(base: Base, scale: str) -> pd.DataFrame:
@@ -146,9 +170,9 @@ def measure(base: Base, scale: str) -> pd.DataFrame:
     """
     amount, ratios, table = amounts("everyday", scale), language_model.ratios_of(base, scale), []
     language_model.self_sampled(base, max(ratios) * amount.rows)  # before workers need it
-    known, rates = {seed: tasks(base, scale, seed) for seed in amount.seeds}, chosen(base, scale)
+    known, ways = {seed: tasks(base, scale, seed) for seed in amount.seeds}, chosen(base, scale)
     every = [run for seed in amount.seeds for task in TASKS
-             for run in runs(scale, task, seed, base.spec, *rates) if (run.ratio or 0) in ratios]  # fmt: skip
+             for run in runs(scale, task, seed, base.spec, ways) if (run.ratio or 0) in ratios]  # fmt: skip
     for run, made in tuned(every, base, known).items():
         about = {"task": run.task, "setting": run.setting, "method": run.method, "ratio": run.ratio or 0}
         last = {"rate": run.adapter.learning_rate, "updates": made["updates"], "run": made["digest"]}
@@ -176,36 +200,3 @@ def scores_of(task: str, kind: str) -> dict[str, Score]:
     """What answers to a kind of question are scored by."""
     translates = task == "translation" and kind != "other"
     return {"exact": exact, "chrF": chrf} if translates else everyday.SCORES
-
-
-def judged(results: pd.DataFrame, criteria: pd.DataFrame, ratio: int) -> pd.DataFrame:
-    """Each criterion, read over seeds: a score of method ``one`` less that of ``other``, on some prompts.
-
-    It holds when the mean is at least the criterion's ``least`` and the difference is positive on every seed.
-    The first criterion says what it is to have learned its task.  On that task a comparison is not judged
-    where a method but the base has not, for it keeps whatever the base has; nor where a method was not run.
-    Methods are those of the setting ``learning``, DELIA at a ratio.
-    """
-    part = results[(results["setting"] != "published") & results["ratio"].isin([0, ratio])]
-    first, *_ = rows = criteria.to_dict("records")
-    found = []
-
-    def gap(row: dict[str, Any], one: str, other: str) -> pd.Series:
-        here = part[(part[_WHERE] == [row[name] for name in _WHERE]).all(axis=1)]
-        missing = pd.Series(math.nan, here["seed"].unique())
-        wide = here.pivot(index="seed", columns="method", values="value")
-        return wide.get(one, missing) - wide.get(other, missing)
-
-    def holds(row: dict[str, Any], apart: pd.Series) -> bool:
-        return apart.mean() >= row["least"] and apart.min() > 0
-
-    for row in rows:
-        apart = gap(row, row["one"], row["other"])
-        tuned = {row["one"], row["other"]} - {first["other"]} if row["task"] == first["task"] else ()
-        learned = all(holds(first, gap(first, method, first["other"])) for method in tuned)
-        verdict = "holds" if holds(row, apart) else "does not hold"
-        if apart.isna().any() or not (learned or row is first):
-            verdict = "not judged"
-        numbers = {"mean": apart.mean(), "lowest": apart.min(), "highest": apart.max()}
-        found.append(row | numbers | {"verdict": verdict})
-    return pd.DataFrame(found)

@@ -66,7 +66,10 @@ def task_of(name: str, work: str, rules: int, seed: int, data: str = "all") -> T
     amount = {"instructions": max(1, rules), "unseen_instructions": chosen.unseen}
     examples = max(chosen.steps * chosen.batch // (2 if data in HALVES else 1), rules)
     seeds = {"rule_seed": seed, "example_seed": seed}
-    rest = {"cipher": CIPHER if work == "encrypted" else "", "concentration": TAIL if data == UNEVEN[1] else 1.0}
+    rest = {
+        "cipher": CIPHER if work == "encrypted" else "",
+        "concentration": TAIL if data == UNEVEN[1] else 1.0,
+    }
     return TaskSpec(**world, **lengths, **amount, **seeds, examples=examples, **rest)
 
 
