@@ -1,16 +1,18 @@
-"""Who trains in notebook 91: this library, and Hugging Face's GPT-2 in Hugging Face's Trainer.
+"""Who trains in notebook 91: this library, and Hugging Face's GPT-2 in Hugging Face's Trainer; and a language
+model, tuned and answering by ``lm`` and by plain loops.
 
-Both take the spec and data of a run, a number of steps, and a ``check`` that is called every few steps while
-the clock stands still; training ends early when it returns true.  The other side needs the extra ``bench``;
-it is imported inside the functions, and offline.
+The first two take the spec and data of a run, a number of steps, and a ``check`` that is called every few
+steps while the clock stands still; training ends early when it returns true.  The other side needs the extra
+``bench``; it is imported inside the functions, and offline.
 """
 
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,10 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from unseen.lm.chat import Row as LanguageRow
+from unseen.lm.chat import answers, prompts_of, rows_of
+from unseen.lm.load import Loaded, load, read_local
+from unseen.lm.tune import AdapterSpec, adapted, tune
 from unseen.model import Shape, build, seeded
 from unseen.objectives import loss_of
 from unseen.specs import RunSpec
 from unseen.training import Data, Row, start, train
+from unseen.worlds import everyday
 from unseen.worlds.base import Examples
 
 Check = Callable[[int, float, nn.Module], bool]  # of the step, the seconds of training so far, and the model
@@ -181,3 +188,72 @@ def difference(spec: RunSpec, examples: Examples) -> float:
     loss = theirs.gpt2(lines.tokens, labels=lines.labels).loss
     logits = theirs(lines.tokens[:, :-1]) - ours(lines.tokens[:, :-1])
     return max(logits.abs().max().item(), abs(loss - loss_of(ours, lines.tokens)).item())
+
+
+# A language model: this library, and the plain loops that one writes with transformers and peft
+
+
+def language(
+    folder: Path, rounds: int, updates: int, queries: int, new_tokens: int = 32
+) -> list[dict[str, Any]]:
+    """Tokens a second of tuning and of greedy answers, both sides in turn; two rows per round.
+
+    Both put the same adapter on a model in a folder and read the same everyday questions, eight at a time.
+    The plain side is in the type of its file, computes all logits, and answers in the order given.
+    Columns: round, contender, tuning, answers.
+    """
+    ours = load(folder, quick=True)
+    theirs = read_local("AutoModelForCausalLM", folder)
+    asked = everyday.formats(0, 8 * updates, queries)
+    rows, prompts = rows_of(ours, asked[0]), prompts_of(ours, [row[:-1] for row in asked[1]["other"]])
+    read = sum(len(prompt) + len(answer) for prompt, answer in rows)
+    spec, found = (
+        AdapterSpec(rank=16, alpha=32, batch=8, micro_batch=8, steps=updates, learning_rate=1e-4),
+        [],
+    )
+    for each in range(rounds):
+        for name in ("this library", "transformers and peft")[:: (-1) ** each]:
+            mine = name == "this library"
+            adapter = adapted(ours if mine else replace(ours, model=theirs), spec)
+            began = time.perf_counter()
+            tune(adapter, spec, rows, say=str) if mine else _tune_plainly(adapter, rows)
+            tuned = time.perf_counter()
+            written = (answers if mine else _answer_plainly)(
+                adapter, prompts, new_tokens, at_once=8, unended=True
+            )
+            ended = time.perf_counter()
+            length = sum(map(len, ours.tokenizer(written)["input_ids"]))
+            speeds = {"tuning": read / (tuned - began), "answers": length / (ended - tuned)}
+            found.append({"round": each, "contender": name, **speeds})
+            adapter.model.unload()
+    return found
+
+
+def _tune_plainly(adapter: Loaded, rows: Sequence[LanguageRow]) -> None:
+    """The loop of a trainer: batches filled up on the right, labels that leave the prompt out."""
+    optimizer = torch.optim.AdamW((p for p in adapter.model.parameters() if p.requires_grad), 1e-4)
+    adapter.model.train()
+    for at in range(0, len(rows), 8):
+        batch = rows[at : at + 8]
+        tokens = adapter.padded([prompt + answer for prompt, answer in batch], adapter.pad)
+        mask = adapter.padded([[1] * len(prompt + answer) for prompt, answer in batch], 0)
+        labels = adapter.padded([[_IGNORED] * len(prompt) + answer for prompt, answer in batch], _IGNORED)
+        adapter.model(input_ids=tokens, attention_mask=mask, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def _answer_plainly(
+    adapter: Loaded, prompts: Sequence[list[int]], new_tokens: int, at_once: int, **_: Any
+) -> list[str]:
+    """``generate`` on batches in the order given, filled up on the left."""
+    found = []
+    adapter.model.eval()
+    for at in range(0, len(prompts), at_once):
+        batch = prompts[at : at + at_once]
+        tokens = adapter.padded(batch, adapter.pad, "left")
+        mask = adapter.padded([[1] * len(prompt) for prompt in batch], 0, "left")
+        how = {"max_new_tokens": new_tokens, "do_sample": False, "pad_token_id": adapter.pad}
+        written = adapter.model.generate(input_ids=tokens, attention_mask=mask, **how)
+        found += adapter.tokenizer.batch_decode(written[:, tokens.shape[1] :], skip_special_tokens=True)
+    return found
