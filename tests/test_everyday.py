@@ -158,7 +158,14 @@ def test_everything_runs_and_nothing_is_made_twice(chat, monkeypatch):
     table = study.measure(chat, "smoke")
     every = [run for task in language_model.TASKS for run in study.runs("smoke", task, 0)]
     assert table["run"].nunique() == len(every)
-    assert set(table["method"]) == {"base", "plain tuning", "DELIA", "stopped early", "token alone", "KL penalty"}
+    assert set(table["method"]) == {
+        "base",
+        "plain tuning",
+        "DELIA",
+        "stopped early",
+        "token alone",
+        "KL penalty",
+    }
     old = table[table["prompts"] == language_model.OLD]
     assert len(old) == len(every)
     assert set(old["score"]) == {"loss"}

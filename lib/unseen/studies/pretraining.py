@@ -70,30 +70,58 @@ def _run(name: str, start: str) -> RunSpec:
     return run.but(model=run.model.but(base=base_run(name).digest(), inherits=inherits))
 
 
+def _tuning(
+    name: str, start: str, work: str, data: str, sizes: tuple[int, ...], seeds: tuple[int, ...],
+    **changes: float | str,
+) -> Tuning:  # fmt: skip
+    base = _run(name, start).with_task(**changes)
+    return Tuning(f"{start}, {work}: {data}", base, sizes, seeds, start, work, data, scale=name)
+
+
 def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
     """Every setting of a scale: both kinds of work on all data from every start, then halves of the data.
 
     Starts from a changed base have the sizes from 300 on, where pre-training may hinder, and only the modern
-    recipe has them.  Halves: of each instruction's examples; of the instructions; few keep nearly all.
+    recipe has them.
     """
     chosen, found = amounts("pretraining", name), []
-
-    def add(start: str, work: str, data: str, sizes: tuple[int, ...], **changes: float | str) -> None:
-        base = _run(name, start).with_task(**changes)
-        found.append(
-            Tuning(f"{start}, {work}: {data}", base, sizes, chosen.seeds, start, work, data, scale=name)
-        )
-
     large = tuple(size for size in chosen.sizes if size >= 300) or chosen.sizes
     starts = STARTS if base_run(name).model.recipe == "modern" else STARTS[:2]
     for work, secret in zip(WORKS, ("", cipher), strict=True):
         for start in starts:
-            add(start, work, "all", large if start in CHANGED else chosen.sizes, cipher=secret)
-    half, most = chosen.examples // 2, chosen.sizes[-1]
-    add("pre-trained", "plain", "even half", (most,), examples=half)
-    add("pre-trained", "plain", UNEVEN[0], (most // 2,), examples=half, instructions=most // 2)
-    add("pre-trained", "plain", UNEVEN[1], (most,), examples=half, concentration=TAIL)
-    return tuple(found)
+            sizes = large if start in CHANGED else chosen.sizes
+            found.append(_tuning(name, start, work, "all", sizes, chosen.seeds, cipher=secret))
+    return (*found, *_halves(name, chosen.sizes[-1], chosen.seeds))
+
+
+def near_the_step(name: str) -> tuple[Tuning, ...]:
+    """All data and its halves where half of the instructions are too few, with seeds of their own."""
+    chosen = amounts("pretraining", name)
+    whole = _tuning(name, "pre-trained", "plain", "all", (chosen.near,), chosen.near_seeds)
+    return (whole, *_halves(name, chosen.near, chosen.near_seeds))
+
+
+def _halves(name: str, most: int, seeds: tuple[int, ...]) -> list[Tuning]:
+    """Half of each instruction's examples; half of the instructions; few keep nearly all."""
+    examples = amounts("pretraining", name).examples // 2
+    changes = {
+        "even half": {},
+        UNEVEN[0]: {"instructions": most // 2},
+        UNEVEN[1]: {"concentration": TAIL},
+    }
+    return [
+        _tuning(
+            name,
+            "pre-trained",
+            "plain",
+            data,
+            (each.get("instructions", most),),
+            seeds,
+            examples=examples,
+            **each,
+        )
+        for data, each in changes.items()
+    ]
 
 
 def measure(
