@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from itertools import chain
 
-import pandas as pd
 import pytest
 
 from unseen.lm import tiny

@@ -94,8 +94,11 @@ def test_a_loss_leaves_out_what_no_answer_needs(loaded):
 
 
 def test_halves_are_read_twice_and_differ_in_who_loses():
-    every = {(about["data"], about["instructions"]): run for run, about in study.runs("full", "base").items()
-             if about["start"] == "pre-trained" and about["form"] == "words" and run.task.cipher == ""}  # fmt: skip
+    every = {
+        (about["data"], about["instructions"]): run
+        for run, about in study.runs("full", "base").items()
+        if (about["start"], about["form"], about["work"]) == ("pre-trained", "words", "plain")
+    }
     whole = every["all", 128].task
     lost = {}
     for (data, _), run in every.items():
