@@ -17,7 +17,6 @@ from unseen import cli, pages
 from unseen.evaluation import greedy_answers
 from unseen.files import project_folder, read_text
 from unseen.headless import notebooks
-from unseen.parameters import read_notebook
 from unseen.rewriting import Rule
 from unseen.widgets import load_demo
 
@@ -106,11 +105,8 @@ def test_the_gallery_has_a_figure_a_question_an_answer_and_minutes_for_each(fold
         assert re.search(r"at .*quick.*: [\w ]*\d", entry)
 
 
-def test_every_notebook_has_a_question_minutes_and_an_answer():
-    names = [path.stem for path in notebooks()]
-    assert list(pages._questions()) == names
-    about = [read_notebook(path).metadata["unseen"] for path in notebooks()]
-    assert all(each["answer"].endswith(".") and each["minutes"] > 0 for each in about)
+def test_the_gallery_has_a_question_of_every_notebook():
+    assert list(pages._questions()) == [path.stem for path in notebooks()]
 
 
 def said(script):
