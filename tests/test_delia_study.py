@@ -14,8 +14,8 @@ from unseen.runs.store import Store, begun, committed_store
 from unseen.runs.workers import Serial
 from unseen.studies import delia, delia_inside
 from unseen.studies.results import committed_table
-from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN, at_large
-from unseen.worlds.tuning import KINDS, ask
+from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN
+from unseen.worlds.tuning import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -187,13 +187,6 @@ def test_a_token_with_the_vectors_of_its_name_has_its_meaning(run, model):
 
 
 # The explorer of prompts
-
-
-@pytest.mark.parametrize("names", ["one", "two"])
-def test_every_query_of_the_language_is_understood(run, names):
-    rng, chosen = np.random.default_rng(0), run.task.split()
-    for query in [*(at_large(rng, names) for _ in range(500)), *(ask(kind, chosen, rng) for kind in KINDS)]:
-        assert delia.understood(query.content, chosen.format).answer == query.answer
 
 
 @pytest.mark.parametrize(("text", "message"), [
