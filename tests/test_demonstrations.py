@@ -152,39 +152,6 @@ def test_the_closed_form_is_the_printed_one_term_by_term(penalty):
             assert found.own[n, i].item() == pytest.approx((g[i] * (inverse @ g[i])).sum().item())
 
 
-def test_the_gradients_are_those_of_ridge_regression():
-    states, labels, *_ = (each[0] for each in drawn())
-    w = (states.T @ torch.linalg.inv(states @ states.T + torch.eye(5).double()) @ labels).requires_grad_()
-    loss = 0.5 * ((states[1] @ w - labels[1]) ** 2).sum() + 0.5 * (w**2).sum()
-    (gradient,) = torch.autograd.grad(loss, w)
-    assert torch.allclose(gradient, torch.outer(states[1], states[1] @ w - labels[1]) + w)
-    whole = 0.5 * ((states @ w - labels) ** 2).sum() + 0.5 * (w**2).sum()
-    assert torch.autograd.grad(whole, w)[0].abs().max() < 1e-10  # w is the minimum
-
-
-def test_influence_predicts_what_leaving_out_does_to_the_regression():
-    """On ridge regression itself, where the closed form is an approximation of the truth."""
-    states, labels, query, answer = drawn(size=40, count=12, width=4)
-    found, effects = detail.detail(states, labels, query, answer, 1.0).test, torch.zeros(40, 12)
-    for n, place in np.ndindex(40, 12):
-        kept = [at for at in range(12) if at != place]
-        losses = []
-        for m, y in ((states[n], labels[n]), (states[n, kept], labels[n, kept])):
-            w = torch.linalg.inv(m.T @ m + torch.eye(4).double()) @ m.T @ y
-            losses.append(((query[n] @ w - answer[n]) ** 2).sum())
-        effects[n, place] = losses[1] - losses[0]
-    assert detail.agreement(found.numpy(), effects.numpy()) > 0.8
-    shuffled = np.random.default_rng(0).permuted(found.numpy(), axis=1)
-    assert abs(detail.agreement(shuffled, effects.numpy())) < 0.2
-
-
-def test_a_flipped_label_has_the_largest_self_influence():
-    states = torch.eye(2).double().repeat(6, 1)[None]  # two inputs, six times each
-    labels = states.clone()
-    labels[0, 4] = labels[0, 4].flip(0)
-    assert detail.detail(states, labels, states[:, 0], labels[:, 0], 1.0).own[0].argmax() == 4
-
-
 def test_leaving_out_is_asking_without(model):
     asked = prompts(10)
     effects = detail.left_out(model, TASK, asked)
