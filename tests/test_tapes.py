@@ -55,12 +55,6 @@ def test_smaller_training_sets_are_the_first_of_larger_and_the_unseen_rules_are_
     assert TASK.but(rule_seed=1).split().unseen != split.unseen
 
 
-def test_some_letters_are_deleted_in_training_too():
-    rules = TapeSpec(instructions=3_000, examples=3_000).split().seen
-    assert any(len(rule.pattern) == 1 and not rule.replacement for rule in rules)
-    assert all(rule.pattern != rule.replacement for rule in rules)
-
-
 def test_examples_are_right_and_as_asked_for(split):
     examples = TASK.training(split)
     lines = [examples.line(i) for i in range(len(examples))]
