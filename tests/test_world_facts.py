@@ -6,12 +6,9 @@ import pytest
 from unseen.worlds import FactsSpec
 from unseen.worlds.facts import (
     ASKED,
-    FIRST,
     LENGTH,
-    LINES,
     NAMES,
     OTHERS,
-    SECOND,
     VERDICTS,
     Question,
     answering,
@@ -22,7 +19,7 @@ from unseen.worlds.facts import (
     verdict,
 )
 from unseen.worlds.gaps import OTHER, POOL
-from unseen.worlds.language import OPERATIONS, PHRASES, VERBS, WORDS, prompt_of
+from unseen.worlds.language import prompt_of
 
 FACTS = {"ba ve": "ABC", "du mi": "DEF"}
 TASK = FactsSpec(examples=400)
@@ -72,46 +69,6 @@ def test_a_question_is_read_back_from_its_text(words):
     for text in ("", "flip this", "flip this :", "flip this : you", "ba ve : flip this", "flip : ba ve",
                  "flip this : ba ve du mi ku lo"):  # fmt: skip
         assert Question.read(text) is None
-
-
-def test_no_two_operations_agree_on_a_fact():
-    answers = {OPERATIONS[name]("ABC", "") for name in ASKED + OTHERS}
-    assert len(answers) == len(ASKED + OTHERS)
-
-
-def test_code_words_are_new_words():
-    assert len({*NAMES}) == len(NAMES) == 30
-    assert not {*FIRST, *SECOND} & {*WORDS}
-    assert not {*FIRST} & {*SECOND}
-
-
-def test_pre_training_shows_every_skill_and_asks_about_some_operations_in_some_words():
-    rng, kinds = np.random.default_rng(0), {"answer": 0, "ask": 0, "check": 0}
-    given = dict.fromkeys(VERDICTS, 0)
-    verbs, phrases = POOL
-    known = {
-        phrase.format(verb) for name in ASKED for verb in VERBS[name][verbs] for phrase in PHRASES[phrases]
-    }
-    for _ in range(3_000):
-        row = TASK.row(rng)
-        query, answer = row[-2].content, row[-1].content
-        facts = {turn.content: row[at + 1].content for at, turn in enumerate(row[:-2]) if at % 2 == 0}
-        if query == "ask":
-            kinds["ask"] += 1
-            asked = Question.read(answer)
-            assert asked.request in known
-            assert asked.names == (*facts,)
-        elif query.startswith("check "):
-            kinds["check"] += 1
-            given[answer] += 1
-            assert answer == verdict(row[1].content, query.removeprefix("check "))
-        else:
-            kinds["answer"] += 1
-            assert len(facts) <= LINES
-            assert answer == Question.read(query).answer(facts)
-    shares = [number / 3_000 for number in kinds.values()]
-    assert shares == pytest.approx([0.6, 0.1, 0.3], abs=0.04)
-    assert min(given.values()) > 0.25 * kinds["check"]
 
 
 def test_the_knowledge_base_follows_from_its_seed_and_is_in_no_row_of_pre_training():
