@@ -21,7 +21,7 @@ from unseen.worlds.language import (
     Query,
     at_large,
 )
-from unseen.worlds.tuning import DIVERSE, HELD_OUT, KINDS, ask, task_rows
+from unseen.worlds.tuning import DIVERSE, HELD_OUT, KINDS, ask
 
 SOURCE = "0123456789abcdef"
 ANSWERS = {  # by hand: operation, argument and input, and the answer
@@ -141,16 +141,6 @@ def test_the_small_task_keeps_its_operations_from_the_others():
         assert not set(chosen[2].operations) & set(chosen[2].others)
         assert len(chosen[0].others) == HELD_OUT
         assert chosen[0].narrow not in (*chosen[1].operations, *chosen[0].others)
-
-
-def test_task_rows_have_the_token_the_format_and_the_paraphrases():
-    task = TuningSpec(rule_seed=2)
-    rows = task_rows(task, task.split())
-    assert len(rows) == 100
-    assert all(TOKEN in row.content and row.format == task.split().format for row in rows)
-    assert len({(row.verb, row.phrase, row.mention) for row in rows}) == 60
-    spread = task_rows(task.but(operations=5), task.but(operations=5).split())
-    assert set(Counter(row.operation for row in spread).values()) == {20}
 
 
 @pytest.mark.parametrize("diverse", [each for each in DIVERSE if each != "self"])
