@@ -216,13 +216,6 @@ def test_examples_follow_from_their_seeds_and_those_of_evaluation_are_others():
     assert TASK.evaluation(split, 120, 1)["unseen"].rule.tolist() == [*range(50), *range(50), *range(20)]
 
 
-def test_no_ops_and_numbers_of_occurrences_have_their_shares():
-    task = TASK.but(also_occurrences="2,3", no_op_share=0.1)
-    found = [line.text.count(line.rule.pattern) for line in lines(task.training(task.split()))]
-    found = [found.count(times) / len(found) for times in range(4)]
-    assert found == pytest.approx([0.1, 0.3, 0.3, 0.3], abs=0.04)
-
-
 def test_patterns_are_planted_anywhere():
     one = Counter(line.text.index(line.rule.pattern) for line in lines(TASK.training(TASK.split())))
     assert len(one) == 8
