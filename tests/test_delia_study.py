@@ -13,7 +13,6 @@ from unseen.layout import PAD
 from unseen.runs.store import Store, begun, committed_store
 from unseen.runs.workers import Serial
 from unseen.studies import delia, delia_inside
-from unseen.studies.results import committed_table
 from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN
 from unseen.worlds.tuning import KINDS
 
@@ -70,15 +69,6 @@ def test_the_bases_of_quick_come_with_the_project(names):
     assert manifest, "train the base and copy its folder to data/store/"
     assert min(line["accuracy"] for line in manifest["scores"]) > 0.98
     assert sum(manifest["bytes"].values()) < 2 * 2**20
-
-
-@pytest.mark.parametrize("name", ["quick", "full"])
-def test_committed_results_are_of_the_runs_that_the_study_trains(name):
-    studies = {"21_delia": [delia.by_ratio, delia.once, delia.rivals]}
-    studies["22_new_token"] = [delia.regimes, delia.spread, delia.two_words]
-    for notebook, parts in studies.items():
-        runs = {run.digest() for part in parts for each in part(name) for run in each.runs()}
-        assert set(committed_table(notebook, name)["run"]) == runs
 
 
 def test_measuring_evaluates_on_every_kind_and_trains_once(study, capsys):

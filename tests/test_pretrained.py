@@ -61,17 +61,6 @@ def test_every_fine_tuning_reads_the_layout_of_its_base(name):
         assert run.task.no_op_share == pretraining.NO_OPS
 
 
-def test_all_starts_get_the_same_budget_and_a_half_says_which_half_it_is():
-    tunings = pretraining.tunings("quick")
-    assert len({tuning.base.training.steps for tuning in tunings}) == 1
-    assert len({tuning.base.task.examples for tuning in tunings if tuning.data == "all"}) == 1
-    by_data = {tuning.data: tuning for tuning in tunings if tuning.work == "plain"}
-    whole = by_data.pop("all").base.task
-    assert {setting.base.task.examples for setting in by_data.values()} == {whole.examples // 2}
-    assert [setting.instructions for setting in by_data.values()] == [(3_000,), (1_500,), (3_000,)]
-    assert [setting.base.task.concentration for setting in by_data.values()] == [1, 1, pretraining.TAIL]
-
-
 def test_the_cipher_is_that_of_encrypted_rewriting():
     tunings = pretraining.tunings("smoke", "shift:2")
     ciphers = {tuning.work: tuning.base.task.cipher for tuning in tunings}

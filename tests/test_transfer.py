@@ -13,7 +13,6 @@ from unseen.runs.workers import Serial
 from unseen.scales import Setting
 from unseen.studies import transfer
 from unseen.studies.published import lower_k, occurrence_table
-from unseen.studies.results import committed_table
 from unseen.worlds.rules import Instructions, strings_of
 
 TASK = SMALL.task.but(
@@ -35,18 +34,6 @@ def test_rules_of_a_test_have_its_form_and_k_and_no_string_of_a_training_rule():
     for (form, k), rules in found.items():
         assert not strings_of(rules) & strings_of(split.seen)
         assert k > 2 or all(FORM[form](x) for side in (rules.patterns, rules.replacements) for x in side)
-
-
-def test_the_old_settings_without_decoys_are_those_of_the_committed_tables():
-    """So their runs can be trained again, and the shortcut be shown on their inputs."""
-    for name in ("quick", "full"):
-        olds = {
-            "13_shortcut": transfer.semantics(name, "open_semantics"),
-            "14_shortcut": transfer.occurrences(name, "shortcut"),
-        }
-        for table, settings in olds.items():
-            runs = {run.digest() for setting in settings for run in setting.runs()}
-            assert runs == set(committed_table(table, name)["run"].dropna())
 
 
 def test_where_training_used_all_strings_there_is_no_test():
