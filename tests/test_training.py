@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from unseen import evaluation, training
+from unseen import evaluation
 from unseen.model import Shape, build
 from unseen.objectives import loss_of
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
@@ -115,13 +115,6 @@ def test_every_epoch_reads_each_example_once_in_another_order_and_no_incomplete_
     assert set(third) & (set(first) | set(second))  # the next epoch
     for step in range(2):  # and none is larger than the budget
         assert sorted(batch_rows(TASK, STEPS.but(batch=1_000), step)) == list(range(64))
-
-
-def test_the_order_follows_from_the_example_seed_and_the_step_alone():
-    late = batch_rows(TASK, STEPS, 9).copy()
-    training._order.cache_clear()
-    assert (batch_rows(TASK.but(rule_seed=3), STEPS.but(steps=99), 9) == late).all()
-    assert (batch_rows(TASK.but(example_seed=1), STEPS, 9) != late).any()
 
 
 def test_rates_stay_and_then_fall_to_zero_for_both_optimizers(recorded):
