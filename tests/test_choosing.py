@@ -139,14 +139,6 @@ def test_iterative_kmq_trains_its_rounds_and_scouts_are_paid_in_steps(tmp_path, 
     assert worse[bad].mean() < worse[~bad].mean()
 
 
-@pytest.mark.parametrize(("field", "value", "said"), [
-    ("pool", 39, "at least 40"), ("decoys", 1, "lines of a pool have none"), ("near", 0.9, "at most 0.85"),
-])  # fmt: skip
-def test_an_impossible_pool_is_refused(field, value, said):
-    with pytest.raises(ValueError, match=said):
-        SMALL.but(**{field: value})
-
-
 # A pool of one's own
 
 

@@ -46,11 +46,6 @@ def test_the_target_shares_neither_verbs_nor_phrases_with_the_pool():
     assert all(PHRASES.index(query.phrase) >= 7 for query in asked)
 
 
-def test_more_rows_than_the_pool_has_are_refused():
-    with pytest.raises(ValueError, match=r"RequestsSpec\.examples=500"):
-        RequestsSpec(pool=400, examples=500)
-
-
 # LESS
 
 

@@ -25,17 +25,6 @@ def test_arguments_of_unseen_drills_are_in_no_training_drill():
     assert {drill.name for drill in split.unseen} <= {drill.name for drill in split.seen}
 
 
-@pytest.mark.parametrize(("changes", "told"), [
-    ({"examples": 39}, "fewer than instructions=40"),
-    ({"alphabet": "a"}, "at least 2 letter"), ({"alphabet": "abca"}, "each once"),
-    ({"alphabet": "".join(chr(0x4E00 + i) for i in range(201))}, "at most 200 letters"),
-    ({"replacement_length": 1}, "more arguments than the 26 there are"),
-])  # fmt: skip
-def test_impossible_drills_are_refused(changes, told):
-    with pytest.raises(ValueError, match=told):
-        FEW.but(**changes)
-
-
 @pytest.mark.parametrize("lengths", [(3, 3, 10), (2, 4, 8), (4, 2, 8), (1, 1, 1)])
 def test_drills_have_the_layout_of_the_rewriting_that_follows(lengths):
     x, y, z = lengths

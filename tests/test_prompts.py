@@ -11,7 +11,7 @@ from unseen.rewriting import Rule
 from unseen.studies.arena import captions, dispersion, few_shots, position, towers
 from unseen.studies.arena.dispersion import ARMS, BOTH, Tuned, inter, loss_of, prototypes, tuned
 from unseen.studies.arena.towers import TowersSpec
-from unseen.worlds import PoolSpec, TaskSpec
+from unseen.worlds import TaskSpec
 from unseen.worlds.language import VERBS, WITHOUT_ARGUMENT
 from unseen.worlds.strings import POSITIONS
 
@@ -50,13 +50,6 @@ def test_parts_are_found_where_they_stand_padding_included():
     prompt = layout.prompt(Rule("ab", "c"), "aab")
     assert prompt == "aab···|·ab→···c="
     assert [prompt[layout.place(part)] for part in "xyz"] == ["·ab", "···c", "aab···"]
-
-
-def test_a_pool_and_an_unknown_order_are_refused():
-    with pytest.raises(ValueError, match=r"position='behind': lines of a pool have none: expected 'before'"):
-        PoolSpec(instructions=30, examples=30, pool=100, unseen_instructions=20, position="behind")
-    with pytest.raises(ValueError, match=r"position='beside': known are before, behind, both, mixed"):
-        TASK.but(position="beside")
 
 
 def test_each_model_is_asked_in_every_order_it_has_room_for(tmp_path, monkeypatch):

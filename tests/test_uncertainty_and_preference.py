@@ -52,13 +52,6 @@ def test_compounds_are_new_equally_often_asked_and_the_same_for_more_rows():
     assert set(np.bincount(TASK.training(split).rule)) == {20}
 
 
-def test_a_dialect_without_compounds_is_refused():
-    with pytest.raises(ValueError, match="certain=0: there must be a compound"):
-        DialectSpec(certain=0, shared=0, corrupted=0)
-    with pytest.raises(ValueError, match="examples=3: fewer than instructions=24"):
-        DialectSpec(examples=3)
-
-
 # UAL
 
 
