@@ -23,7 +23,6 @@ from unseen.worlds.language import (
 )
 from unseen.worlds.tuning import DIVERSE, HELD_OUT, KINDS, ask
 
-SOURCE = "0123456789abcdef"
 ANSWERS = {  # by hand: operation, argument and input, and the answer
     ("copy", "", "DACB"): "DACB", ("reverse", "", "DACB"): "BCAD", ("sort", "", "DACB"): "ABCD",
     ("descend", "", "DACB"): "DCBA", ("rotate", "", "DACB"): "ACBD", ("unrotate", "", "DACB"): "BDAC",
@@ -125,14 +124,6 @@ def test_held_out_pairs_are_never_trained_and_always_evaluated():
     assert not set(seen) & held
 
 
-def test_pretraining_never_says_the_token_and_has_two_turns_as_often_as_it_says():
-    task = LanguageSpec(examples=2_000, names="both")
-    data, vocabulary = task.training(task.split()), task.layout.vocabulary
-    assert vocabulary[-1] == TOKEN
-    assert not (data.prompts == len(vocabulary) - 1).any()
-    assert 0.2 < np.mean([data.texts(i)[0].count("=") == 2 for i in range(2_000)]) < 0.3
-
-
 def test_the_small_task_keeps_its_operations_from_the_others():
     for seed in range(20):
         chosen = [TuningSpec(rule_seed=seed, operations=number).split() for number in (1, 2, 7)]
@@ -141,22 +132,3 @@ def test_the_small_task_keeps_its_operations_from_the_others():
         assert not set(chosen[2].operations) & set(chosen[2].others)
         assert len(chosen[0].others) == HELD_OUT
         assert chosen[0].narrow not in (*chosen[1].operations, *chosen[0].others)
-
-
-@pytest.mark.parametrize("diverse", [each for each in DIVERSE if each != "self"])
-def test_mixtures_hold_the_task_once_and_the_rest_ratio_times(diverse):
-    task = TuningSpec(ratio=3, diverse=diverse)
-    data = task.training(task.split())
-    with_token = sum(TOKEN in data.texts(i)[0] for i in range(len(data)))
-    assert len(data) == task.examples == 400
-    assert with_token == (400 if diverse == "paraphrases" else 100)
-
-
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"paraphrases": 101}, "TuningSpec.paraphrases=101"), ({"operations": 8}, "TuningSpec.operations=8"),
-    ({"diverse": "some"}, "known are self, reference"), ({"names": "three"}, "known are one, two, both"),
-    ({"ratio": 5}, "expected the digest of the run that samples"), ({"source": SOURCE}, "nothing is sampled"),
-])  # fmt: skip
-def test_impossible_tunings_are_refused_by_name(changes, message):
-    with pytest.raises(ValueError, match=message):
-        TuningSpec(**changes)
