@@ -1,7 +1,6 @@
 """String rewriting: the fast generator against the slow oracle, and what is held out stays out."""
 
 import string
-from collections import Counter
 from unittest.mock import patch
 
 import numpy as np
@@ -216,34 +215,7 @@ def test_examples_follow_from_their_seeds_and_those_of_evaluation_are_others():
     assert TASK.evaluation(split, 120, 1)["unseen"].rule.tolist() == [*range(50), *range(50), *range(20)]
 
 
-def test_patterns_are_planted_anywhere():
-    one = Counter(line.text.index(line.rule.pattern) for line in lines(TASK.training(TASK.split())))
-    assert len(one) == 8
-    assert min(one.values()) > 0.7 * max(one.values())
-    # 6 letters between two patterns: 28 ways
-    task = TASK.but(occurrences=2, input_length=12, examples=20_000)
-    found = lines(task.training(task.split()))
-    two = Counter((line.text.index(line.rule.pattern), line.text.rindex(line.rule.pattern)) for line in found)
-    assert len(two) == 28
-    assert min(two.values()) > 0.75 * max(two.values())
-
-
 # Decoys
-
-
-@pytest.mark.parametrize("times", [1, 2, 4])
-def test_decoys_stand_as_often_as_the_pattern_whose_first_place_is_anywhere_in_the_first_third(times):
-    """Evenly, whatever the number: chi-square over its places in 10,000 inputs."""
-    examples, patterns = among(times)
-    at = strings.leftmost(patterns.T, examples.inputs.T, absent=27)
-    assert chisquare(np.bincount(at, minlength=8)).pvalue > 1e-3
-    assert at.max() == 7
-    examples, _ = among(times, 500)
-    check(examples, MANY, DECOYS.but(occurrences=times))
-    texts = [line.text for line in lines(examples)]
-    found = np.array([sum(text.count(pattern) == times for pattern in WORDS) for text in texts])
-    assert found.min() == 3  # the pattern and two decoys; few others, by chance
-    assert times == 1 or found.mean() < 3.05
 
 
 @pytest.mark.parametrize("times", [1, 2, 4])
@@ -254,6 +226,7 @@ def test_no_answer_that_does_not_read_the_pattern_is_right_more_often_than_chanc
     letters on as many inputs with the right answer beside them.
     """
     examples, patterns = among(times)
+    check(examples.first(500), MANY, DECOYS.but(occurrences=times))
     candidates, meant = [], []
     for text, pattern in zip(map(bytes, examples.inputs), map(bytes, patterns), strict=True):
         here = dict.fromkeys(text[i : i + 2] for i in range(len(text) - 1))
