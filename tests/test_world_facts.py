@@ -3,21 +3,8 @@
 import numpy as np
 import pytest
 
-from unseen.worlds import FactsSpec
-from unseen.worlds.facts import (
-    ASKED,
-    LENGTH,
-    NAMES,
-    OTHERS,
-    VERDICTS,
-    Question,
-    answering,
-    asking,
-    checking,
-    lines,
-    question,
-    verdict,
-)
+from unseen.worlds import FactsSpec, facts
+from unseen.worlds.facts import ASKED, LENGTH, NAMES, OTHERS, VERDICTS, Question, question, verdict
 from unseen.worlds.gaps import OTHER, POOL
 from unseen.worlds.language import prompt_of
 
@@ -37,16 +24,16 @@ def test_an_answer_quotes_its_facts_in_order_and_does_the_operation():
 
 def test_rows_are_read_as_a_document_and_a_question():
     asked = Question(("ba ve",), "flip this")
-    assert said(answering(FACTS, asked, "ABC:CBA", ["du mi", "ba ve"])) == (
+    assert said(facts.answering(FACTS, asked, "ABC:CBA", ["du mi", "ba ve"])) == (
         "du mi=DEF.ba ve=ABC.flip this : ba ve=",
         "ABC:CBA",
     )
-    assert said(asking(FACTS, ["ba ve"], asked.content)) == ("ba ve=ABC.ask=", "flip this : ba ve")
-    assert said(checking(asked, "ABC:CBA", "ABC:ABC", VERDICTS[2])) == (
+    assert said(facts.asking(FACTS, ["ba ve"], asked.content)) == ("ba ve=ABC.ask=", "flip this : ba ve")
+    assert said(facts.checking(asked, "ABC:CBA", "ABC:ABC", VERDICTS[2])) == (
         "flip this : ba ve=ABC:CBA.check ABC:ABC=",
         "wrong operation",
     )
-    assert said(lines(FACTS, ["ba ve"])) == ("ba ve=", "ABC")
+    assert said(facts.lines(FACTS, ["ba ve"])) == ("ba ve=", "ABC")
 
 
 @pytest.mark.parametrize(
@@ -72,15 +59,9 @@ def test_a_question_is_read_back_from_its_text(words):
 
 
 def test_the_knowledge_base_follows_from_its_seed_and_is_in_no_row_of_pre_training():
-    facts = TASK.split().unseen
-    assert len(facts) == 20
-    assert all(len({*letters}) == LENGTH for letters in facts.values())
-    assert TASK.but(rule_seed=1).split().unseen != facts
-    assert TASK.but(example_seed=1).split().unseen == facts
+    known = TASK.split().unseen
+    assert len(known) == 20
+    assert all(len({*letters}) == LENGTH for letters in known.values())
+    assert TASK.but(rule_seed=1).split().unseen != known
+    assert TASK.but(example_seed=1).split().unseen == known
     assert np.array_equal(TASK.training(TASK.split()).prompts, TASK.but(rule_seed=1).training(None).prompts)
-
-
-@pytest.mark.parametrize(("field", "value"), [("facts", 2), ("facts", 31), ("facts", "20")])
-def test_an_impossible_knowledge_base_is_refused(field, value):
-    with pytest.raises(ValueError, match=f"FactsSpec.{field}={value!r}"):
-        FactsSpec(**{field: value})
