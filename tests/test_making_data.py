@@ -11,7 +11,7 @@ from unseen.model import Shape, build
 from unseen.runs.store import committed_store
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.studies.arena import answers, arbitrage, kbalign, toolace
-from unseen.training import State
+from unseen.training import State, start
 from unseen.worlds.compositions import (
     NONE,
     REFUSED,
@@ -222,9 +222,7 @@ def test_teachers_know_most_of_their_own_group_and_the_last_a_little_of_all():
 
 
 def test_a_base_is_tuned_on_the_rows_that_it_is_given(monkeypatch):
-    monkeypatch.setattr(
-        answers, "begun", lambda run, store, device: __import__("unseen.training").training.start(run)
-    )
+    monkeypatch.setattr(answers, "begun", lambda run, *_: start(run))
     rows = toolace.written(TASK.split().seen, 40, 0.0, 0.0, np.random.default_rng(0))
     run = LEARNER.but(
         training=TrainingSpec(steps=60, batch=40, learning_rate=0.01, matrix_learning_rate=0.01)
