@@ -53,32 +53,6 @@ def test_patterns_of_the_test_are_in_no_training_prompt():
     assert used == seen
 
 
-def test_labels_are_new_in_every_prompt_and_flipped_as_often_as_said():
-    drawn = prompts(2_000, TASK.but(flipped=0.25))
-    assert drawn.flipped[:, :-1].mean() == pytest.approx(0.25, abs=0.02)
-    assert not drawn.flipped[:, -1].any()
-    meaning = [{} for _ in drawn.labels]
-    for known, kinds, labels, flipped in zip(meaning, drawn.kinds, drawn.labels, drawn.flipped, strict=True):
-        for kind, label, wrong in zip(kinds, labels, flipped, strict=True):
-            assert wrong or known.setdefault(kind, label) == label
-    assert all(known.get(kind) != label for known, kinds, labels, flipped in
-               zip(meaning, drawn.kinds, drawn.labels, drawn.flipped, strict=True)
-               for kind, label, wrong in zip(kinds, labels, flipped, strict=True) if wrong)  # fmt: skip
-    of_first = np.bincount([known[0] for known in meaning if 0 in known], minlength=4)
-    assert of_first.min() > 0.2 * of_first.sum()  # no pattern has a label of its own
-
-
-def test_reading_the_prompt_is_needed_and_enough():
-    drawn = prompts(1_000, TASK.even.but(demonstrations=12))
-    found = [
-        labels[:-1][kinds[:-1] == kinds[-1]] for kinds, labels in zip(drawn.kinds, drawn.labels, strict=True)
-    ]
-    right = [labels[-1] in some for some, labels in zip(found, drawn.labels, strict=True)]
-    assert np.mean(right) > 0.94  # the others have no demonstration of the query's pattern
-    commonest = [np.bincount(labels[:-1]).argmax() == labels[-1] for labels in drawn.labels]
-    assert np.mean(commonest) < 0.4
-
-
 def test_the_loss_counts_labels_and_the_end_alone(model):
     examples = TASK.training(TASK.split())
     tokens = torch.from_numpy(examples.tokens()).long()
