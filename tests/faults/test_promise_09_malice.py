@@ -71,25 +71,19 @@ class World:
             store = self.done if name in DONE else self.stopped
             assert len(inventory.status(store)) == 1
             inventory.verify(store)
-        match name:
-            case "checkpoint":
-                resumes = checkpoints.resume(folder, LONG, start(LONG))
-                assert bool(resumes[-1]["skipped"]) == bool(checkpoints.fault(self.paths[name], LONG))
-                return not resumes[-1]["skipped"]
-            case "spec":
-                return spec_of(folder)
-            case "state":
-                return once.state(folder)
-            case "progress":
-                return len(self.stopped.history(LONG))
-            case "weights":
-                return self.done.model(LONG)
-            case "history":
-                return len(self.done.history(LONG))
-            case "manifest":
-                return self.done.manifest(LONG)
-            case _:
-                return import_model(self.paths["model"])
+        if name == "checkpoint":
+            skipped = checkpoints.resume(folder, LONG, start(LONG))[-1]["skipped"]
+            assert bool(skipped) == bool(checkpoints.fault(self.paths[name], LONG))
+            return not skipped
+        reads = {
+            "spec": lambda: spec_of(folder),
+            "state": lambda: once.state(folder),
+            "progress": lambda: len(self.stopped.history(LONG)),
+            "weights": lambda: self.done.model(LONG),
+            "history": lambda: len(self.done.history(LONG)),
+            "manifest": lambda: self.done.manifest(LONG),
+        }
+        return reads.get(name, lambda: import_model(self.paths["model"]))()
 
 
 def resealed(manifest):
