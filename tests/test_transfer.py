@@ -53,23 +53,6 @@ def test_inputs_hold_the_pattern_as_often_as_the_test_says():
         assert found == {columns["asked"]}
 
 
-def test_models_and_answers_that_do_not_read_the_pattern_have_the_same_tests_with_and_without_decoys():
-    setting = transfer.occurrences("smoke")[2]
-    tests = transfer.ByOccurrences((1, 3), (1, 0))
-    task = setting.base.task
-    found = {(c["asked"], c["among"]): world for c, world, _ in tests.of(task, task.split())}
-    assert {key: (world.occurrences, world.decoys) for key, world in found.items()} == {
-        key: key for key in [(1, 1), (3, 1), (1, 0), (3, 0)]
-    }
-    table = transfer.unread(setting, tests, 400)
-    assert len(table) == 4 * 4 * len(setting.seeds)
-    assert set(table["trained"]) == {"nothing"}
-    means = table.groupby(["setting", "among", "asked"])["accuracy"].mean()
-    assert means["commonest", 0, 3] > 0.9
-    assert means["commonest", 1, 3] == pytest.approx(0.5, abs=0.1)
-    assert transfer.named(table).unique().tolist() == ["y first", "commonest", "most regular", "anywhere"]
-
-
 def test_seeds_above_chance_are_counted_by_their_own_intervals():
     rows = [(seed, k, accuracy) for seed, accuracy in ((0, 0.53), (1, 0.6)) for k in (1, 2)]
     made = pd.DataFrame(rows, columns=["seed", "k", "accuracy"]).assign(
