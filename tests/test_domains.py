@@ -17,9 +17,6 @@ LARGE = DomainSpec(letter_examples=1_000, algebra_examples=5_000, list_examples=
                    letter_instructions=1_000, algebra_instructions=5_000, list_instructions=450)  # fmt: skip
 
 
-# Algebra
-
-
 @pytest.mark.parametrize(("rule", "asked", "answer"), [
     (("*+ABC", "+*AC*BC"), "*+abc", "+*ac*bc"),
     (("*+ABC", "+*AC*BC"), "-*+abc*+def", "-+*ac*bc*+def"),  # the first of two
@@ -48,9 +45,6 @@ def test_patterns_are_in_canonical_form_and_different():
     assert match("*+ABC", "*+abc", 1) is None
 
 
-# Lists
-
-
 @pytest.mark.parametrize(("names", "items", "answer"), [
     ("rev", "314", "413"), ("srt", "3145", "1345"), ("rot", "314", "143"), ("drp", "314", "14"),
     ("dbl", "357", "604"),
@@ -59,9 +53,6 @@ def test_patterns_are_in_canonical_form_and_different():
 ])  # fmt: skip
 def test_list_operations(names, items, answer):
     assert Chain(tuple(names.split())).apply(items) == answer
-
-
-# Held out
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -89,9 +80,6 @@ def test_the_test_does_not_depend_on_how_many_are_trained():
     assert other["algebra"][0][:20] != one["algebra"][1]
 
 
-# Examples
-
-
 def test_a_domain_without_examples_has_no_seen_instructions():
     split = DomainSpec(algebra_examples=50).split()
     assert {kind: len(seen) for kind, (seen, _) in split.items()} == dict.fromkeys(KINDS, 0) | {"algebra": 40}
@@ -103,9 +91,6 @@ def test_untrained_kinds_can_be_asked():
     digits, moves = (SMALL.questions(split, 60, 1_000_000, kind).texts(3)[0] for kind in ("digits", "moves"))
     assert set(digits) <= set("0123456789→|=")
     assert moves.split("|")[1].removesuffix("=").isalpha()
-
-
-# The study
 
 
 @pytest.mark.parametrize("scale", SCALES)
