@@ -13,23 +13,7 @@ import pytest
 from curves import results, step_at
 from unseen.files import project_folder
 from unseen.studies import claims, readings
-from unseen.studies.claims import (
-    CLAIMS,
-    CONTRADICTED,
-    FAILS,
-    HOLDS,
-    IN_PART,
-    NOT_RUN,
-    NOT_TESTABLE,
-    PAIRED,
-    REPRODUCED,
-    UNDECIDED,
-    Part,
-    Verdict,
-    judged,
-    verdicts,
-    write_verdicts,
-)
+from unseen.studies.claims import CLAIMS, FAILS, HOLDS, NOT_RUN, NOT_TESTABLE, UNDECIDED, Part, Verdict
 
 NAMED = {claim.name: claim for claim in CLAIMS}
 NONSENSE = 7.0  # what is measured where a judge must not look
@@ -54,11 +38,12 @@ def test_an_interval_against_a_border_has_a_state(state):
 
 
 @pytest.mark.parametrize(("effects", "others", "word"), [
-    ([HOLDS], [], REPRODUCED), ([HOLDS], [HOLDS], REPRODUCED), ([HOLDS, HOLDS], [], REPRODUCED),
-    ([HOLDS], [FAILS], IN_PART), ([HOLDS], [UNDECIDED], IN_PART), ([HOLDS, FAILS], [HOLDS], IN_PART),
-    ([HOLDS, NOT_TESTABLE], [], IN_PART),
-    ([FAILS], [HOLDS], CONTRADICTED), ([FAILS, FAILS], [], CONTRADICTED),
-    ([FAILS, NOT_TESTABLE], [], CONTRADICTED), ([UNDECIDED], [FAILS], UNDECIDED),
+    ([HOLDS], [], claims.REPRODUCED), ([HOLDS], [HOLDS], claims.REPRODUCED),
+    ([HOLDS, HOLDS], [], claims.REPRODUCED), ([HOLDS, NOT_TESTABLE], [], claims.IN_PART),
+    ([HOLDS], [FAILS], claims.IN_PART), ([HOLDS], [UNDECIDED], claims.IN_PART),
+    ([HOLDS, FAILS], [HOLDS], claims.IN_PART),
+    ([FAILS], [HOLDS], claims.CONTRADICTED), ([FAILS, FAILS], [], claims.CONTRADICTED),
+    ([FAILS, NOT_TESTABLE], [], claims.CONTRADICTED), ([UNDECIDED], [FAILS], UNDECIDED),
     ([UNDECIDED], [HOLDS], UNDECIDED), ([UNDECIDED, FAILS], [FAILS], UNDECIDED),
     ([NOT_TESTABLE], [HOLDS], NOT_TESTABLE),
 ])  # fmt: skip
@@ -255,15 +240,8 @@ def test_arms_are_compared_seed_by_seed_where_the_part_says(part):
     assert claim.verdict(made).word == NOT_RUN  # the arms of the other part were not measured
 
 
-def test_some_values_of_a_column_are_taken_together():
-    part = {"value": "accuracy", "one": "new", "other": "old", "where": {"kind": ["a", "b"]}}
-    made = frame("kind arm accuracy", [("a", "new", 1.0), ("b", "new", 0.5), ("c", "new", NONSENSE),
-                                       ("a", "old", 0.5), ("b", "old", 0.5)], seed=0)  # fmt: skip
-    assert readings.compared(made, "arm", part).tolist() == [0.25]
-
-
 @pytest.mark.parametrize(
-    "claim", [each for each in CLAIMS if each.judge == PAIRED], ids=lambda each: each.name
+    "claim", [each for each in CLAIMS if each.judge == claims.PAIRED], ids=lambda each: each.name
 )
 def test_a_claim_of_arms_names_what_its_committed_table_has(claim):
     table = pd.read_csv(claim.table_in(project_folder() / "data" / "results" / "quick"))
@@ -278,14 +256,14 @@ def test_arms_without_an_effect_seldom_pass_and_large_ones_always():
     claim = replace(NAMED["UAL is right more often"], parts={"one": part})
     made = arms(claim, 0.3, seeds=5)
     made["right"] += np.random.default_rng(0).normal(0, 0.02, len(made)) - made["seed"]
-    assert claim.verdict(made).word == REPRODUCED
+    assert claim.verdict(made).word == claims.REPRODUCED
     assert claims.false_passes(claim, made, 400) == pytest.approx(0.025, abs=0.02)
     loose = replace(claim, parts={"one": part | {"least": -1}})
     assert claims.false_passes(loose, made, 50) == 1
 
 
 def test_every_claim_is_judged_on_a_committed_table_or_here():
-    for claim in (each for each in CLAIMS if each.judge != PAIRED):
+    for claim in (each for each in CLAIMS if each.judge != claims.PAIRED):
         folders = [project_folder() / "data" / "results" / name for name in claims.COMMITTED]
         words = {claim.verdict_in(folder).word for folder in folders}
         assert words != {NOT_RUN} or claim.name in {row[0] for row in READS}
@@ -300,7 +278,7 @@ def test_where_no_share_or_only_some_share_of_no_ops_generalises_nothing_is_repr
     made = no_ops(200).assign(seed=0)
     made.loc[made.eval("no_op_share == @never and kind == 'has-op' and split == 'unseen'"), "accuracy"] = 0.1
     made = pd.concat([made, made.assign(seed=1)])
-    assert NAMED["no-ops do not move the threshold"].verdict(made).word == CONTRADICTED
+    assert NAMED["no-ops do not move the threshold"].verdict(made).word == claims.CONTRADICTED
 
 
 def test_what_has_no_room_or_no_chance_is_not_testable():
@@ -308,7 +286,7 @@ def test_what_has_no_room_or_no_chance_is_not_testable():
     made.loc[~made["kind"].isin(readings.DOMAINS) & (made["experiment"] == "9"), "accuracy"] = 0.0
     two = pd.concat([made.assign(seed=seed) for seed in (0, 1)])
     verdict = NAMED["cross-domain data"].verdict(two)
-    assert (verdict.word, NOT_TESTABLE in verdict.measured) == (CONTRADICTED, True)
+    assert (verdict.word, NOT_TESTABLE in verdict.measured) == (claims.CONTRADICTED, True)
     full = scores(51.0)
     full.loc[full["task"] == "translation", "value"] += 45
     assert (
@@ -374,23 +352,23 @@ def test_what_was_not_run_is_not_judged(tmp_path):
     folders = {"quick": tmp_path / "quick", "full": tmp_path / "full"}
     (tmp_path / "quick").mkdir()
     results(step_at(450, 8)).to_csv(tmp_path / "quick" / "10_diversity_threshold.csv", index=False)
-    table = verdicts(folders).set_index("claim")
+    table = claims.verdicts(folders).set_index("claim")
     assert len(table) == len(CLAIMS)
-    assert table.loc["threshold", ["quick", "full"]].tolist() == [REPRODUCED, NOT_RUN]
+    assert table.loc["threshold", ["quick", "full"]].tolist() == [claims.REPRODUCED, NOT_RUN]
     assert table.loc["new token", ["quick", "full"]].tolist() == [NOT_RUN, NOT_RUN]
 
 
 def test_a_notebook_shows_this_run_beside_the_committed_ones():
-    shown = judged("10_diversity_threshold", results(step_at(450, 8)), "quick").split("\n\n**")
+    shown = claims.judged("10_diversity_threshold", results(step_at(450, 8)), "quick").split("\n\n**")
     assert len(shown) == 2
     assert shown[0].startswith("**threshold: reproduced**")
-    assert f"| committed, `full` | **{IN_PART}**<br>" in shown[0]
+    assert f"| committed, `full` | **{claims.IN_PART}**<br>" in shown[0]
     assert "| would pass without an effect | " in shown[0]
-    assert f"| this run (`smoke`) | **{NOT_RUN}**<br>" in judged("11_no_ops", pd.DataFrame(), "smoke")
+    assert f"| this run (`smoke`) | **{NOT_RUN}**<br>" in claims.judged("11_no_ops", pd.DataFrame(), "smoke")
 
 
 def test_the_readme_of_the_data_shows_the_verdicts_on_the_committed_results(tmp_path):
     data = shutil.copytree(project_folder() / "data", tmp_path / "data", ignore=lambda *_: ["store"])
     before = (data / "README.md").read_text("utf-8")
-    write_verdicts(data)
+    claims.write_verdicts(data)
     assert (data / "README.md").read_text("utf-8") == before, "run: unseen keep"
