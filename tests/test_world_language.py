@@ -8,19 +8,7 @@ import pytest
 
 from unseen.studies.delia import understood
 from unseen.worlds import LanguageSpec, TuningSpec, language
-from unseen.worlds.language import (
-    FORMATS,
-    LETTERS,
-    MENTIONS,
-    OPERATIONS,
-    PAIRS,
-    PHRASES,
-    REFUSALS,
-    TOKEN,
-    VERBS,
-    Query,
-    at_large,
-)
+from unseen.worlds.language import OPERATIONS, PHRASES, TOKEN, VERBS, Query
 from unseen.worlds.tuning import DIVERSE, HELD_OUT, KINDS, ask
 
 ANSWERS = {  # by hand: operation, argument and input, and the answer
@@ -40,29 +28,22 @@ def test_operations_are_right_by_hand(query, answer):
     assert {operation for operation, *_ in ANSWERS} == set(OPERATIONS) == set(VERBS)
 
 
-def test_formats_can_be_told_apart_and_words_mean_one_thing_only():
-    made = {name: language.formatted("ABCD", name) for name in FORMATS}
-    assert len(set(made.values()) - {"ABCD"}) == len(FORMATS) == 16
-    assert all("".join(c for c in text if c in LETTERS) == "ABCD" for text in made.values())
+def test_an_empty_answer_has_a_format_too():
     empty = Query("delete", "A", "delete", "{} it", "AAA", "", "")
     answers = {name: replace(empty, format=name).answer for name in ("", "square", "dashed", "loud", "keyed")}
     assert answers == {"": "", "square": "[]", "dashed": "", "loud": "!", "keyed": "Z:"}
-    verbs = [verb for each in VERBS.values() for verb in each]
-    words = {word for text in (*PHRASES, *MENTIONS, *REFUSALS) for word in text.split()}
-    assert max(Counter(verbs).values()) == 1
-    assert not set(verbs) & set(FORMATS)
-    assert not words & (set(FORMATS) | set(verbs))
-    assert not {word for name in PAIRS.values() for word in name.split()} & (set(FORMATS) | words)
 
 
 def test_every_query_fits_the_layout():
     layout, rng = LanguageSpec.layout, np.random.default_rng(0)
-    phrase, refusal = (max(texts, key=lambda text: len(text.split())) for texts in (PHRASES, REFUSALS))
+    phrase, refusal = (
+        max(texts, key=lambda text: len(text.split())) for texts in (PHRASES, language.REFUSALS)
+    )
     query = Query("rewrite", "AB CD", "replace", phrase, "DABC", "dashed", refusal.format("hard edge"))
     turns = f"{query.content}={query.answer}.{query.content}="
     assert len(layout.pieces(turns)) == layout.prompt_length
     assert len(layout.pieces(query.answer)) + 1 == layout.answer_length
-    layout.prompts([at_large(rng, "both").content for _ in range(500)])
+    layout.prompts([language.at_large(rng, "both").content for _ in range(500)])
 
 
 # Read by what the explorer of notebook 20 answers by, which shares nothing with what draws queries
