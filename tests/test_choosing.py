@@ -101,8 +101,7 @@ def test_near_duplicates_differ_in_one_letter_and_keep_their_answer_right():
         assert 1 in apart
 
 
-def test_a_run_on_chosen_lines_is_its_spec(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+def test_a_run_on_chosen_lines_is_its_spec(runs, monkeypatch):
     run = RunSpec(SMALL.but(chooser="k-center rule"))
     assert RunSpec.from_dict(run.to_dict()) == run
     with pytest.raises(NotFinished, match="nothing was chosen by 'k-center rule'"):
@@ -113,14 +112,13 @@ def test_a_run_on_chosen_lines_is_its_spec(tmp_path, monkeypatch):
     assert choosing.chosen(run).tolist() == taken.tolist()
     lines = run.task.training(run.task.split())
     assert lines.prompts.tolist() == run.task.candidates(run.task.split()).prompts[taken].tolist()
-    (kept,) = (tmp_path / "chosen").glob("*/chosen.txt")
+    (kept,) = (runs / "chosen").glob("*/chosen.txt")
     kept.write_text("1\n2\n")
     with pytest.raises(Exception, match="was changed since it was written"):
         pool.stored(run.task)
 
 
-def test_iterative_kmq_trains_its_rounds_and_scouts_are_paid_in_steps(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+def test_iterative_kmq_trains_its_rounds_and_scouts_are_paid_in_steps(runs):
     ways = choosing.settings("smoke")
     free = ways[0]
     base = free.base.with_task(chooser="iterative-kmq scout clusters=4", wrong=0.2)
@@ -133,7 +131,7 @@ def test_iterative_kmq_trains_its_rounds_and_scouts_are_paid_in_steps(tmp_path, 
     ensure(scout, Store(), say=lambda line: None)
     taken = choosing.chosen(run)
     assert len(taken) == run.task.examples
-    assert len(list((tmp_path / "store").glob("*/manifest.json"))) == 1 + 2  # the scout and two rounds
+    assert len(list((runs / "store").glob("*/manifest.json"))) == 1 + 2  # the scout and two rounds
     lines = run.task.candidates(run.task.split())
     worse, bad = choosing.gains(run, lines, taken), run.task.spoiled(lines.rule)[taken]
     assert worse[bad].mean() < worse[~bad].mean()
@@ -143,8 +141,7 @@ def test_iterative_kmq_trains_its_rounds_and_scouts_are_paid_in_steps(tmp_path, 
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "runs"))
+def own(tmp_path, runs):
     path = tmp_path / "pool.jsonl"
     topics = ("tides", "bread", "chess", "wool") * 15
     save(path, [pair(f"tell me of {each} {i}", f"{each} " * (1 + i % 7)) for i, each in enumerate(topics)])
