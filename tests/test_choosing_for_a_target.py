@@ -49,22 +49,14 @@ def test_the_target_shares_neither_verbs_nor_phrases_with_the_pool():
 # LESS
 
 
-@pytest.fixture(scope="module")
-def tuned():
-    """A model with an adapter that was tuned a little, and the rows of the pool."""
-    run, rows = (
-        RUN.but(training=TrainingSpec(steps=3, batch=4, matrix_learning_rate=0.0)),
-        TASK.rows(TASK.candidates()),
-    )
-    state = start(run)
+def test_the_gradient_of_each_row_is_what_the_adapter_would_step_by():
+    """Of a model with an adapter that was tuned a little."""
+    run = RUN.but(training=TrainingSpec(steps=3, batch=4, matrix_learning_rate=0.0))
+    state, tokens = start(run), torch.from_numpy(TASK.rows(TASK.candidates()).tokens()).long()
     state.model.head.data.normal_(generator=torch.Generator().manual_seed(1))
-    state.optimizers = [LowRankAdamW(state.model, ADAPTER)]
+    state.optimizers = [adapter] = [LowRankAdamW(state.model, ADAPTER)]
     train(run, state, Data(None, TASK.training(TASK.split()), {}))
-    return differentiable(state.model), state.optimizers[0], torch.from_numpy(rows.tokens()).long()
-
-
-def test_the_gradient_of_each_row_is_what_the_adapter_would_step_by(tuned):
-    model, adapter, tokens = tuned
+    model = differentiable(state.model)
     found = less.gradients(model, adapter, tokens[:5])
     for row, gradient in zip(tokens, found, strict=False):
         model.zero_grad()
