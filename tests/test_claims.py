@@ -86,24 +86,20 @@ def frame(columns, rows, **same):
     return pd.DataFrame(rows, columns=columns.split()).assign(**same)
 
 
-def value_of(made):
-    return next(name for name in VALUES if name in made)
-
-
 def beside(made, **others):
     """The frame, and for each column all of it again with another value there, and nonsense measured."""
-    decoys = [made.assign(**{column: other, value_of(made): NONSENSE}) for column, other in others.items()]
+    value = next(name for name in VALUES if name in made)
+    decoys = [made.assign(**{column: other, value: NONSENSE}) for column, other in others.items()]
     return pd.concat([made, *decoys], ignore_index=True)
 
 
 # Frames that hold what one judge reads
 
 
-def main(unseen, seen=None):
+def main(unseen, seen):
     """Notebook 10: accuracy by number of instructions."""
     made = results(unseen.get, sizes=tuple(unseen))
-    if seen is not None:
-        made.loc[made["split"] == "seen", "accuracy"] = seen
+    made.loc[made["split"] == "seen", "accuracy"] = seen
     return beside(made, setting="gpt2")
 
 
@@ -126,10 +122,10 @@ def occurrences(size, mix, *alone):
     return beside(pd.concat([made, *others]), decoys=0, among=0)
 
 
-def tuned(plain=(0.99, 0.0, 0.9), encrypted=None):
+def tuned(plain, encrypted):
     """Notebook 15: no-op and has-op at 10 instructions, has-op at 3,000."""
     rows = []
-    for work, (no_op, has_op, many) in (("plain", plain), ("encrypted", encrypted or plain)):
+    for work, (no_op, has_op, many) in (("plain", plain), ("encrypted", encrypted)):
         rows += [(work, 10, "no-op", no_op), (work, 10, "has-op", has_op)]
         rows += [(work, 3_000, "no-op", 1.0), (work, 3_000, "has-op", many)]
     made = frame("work instructions kind accuracy", rows, data="all", split="unseen", start="pre-trained")
@@ -174,11 +170,8 @@ def scores(best):
     return beside(made, task="formats", prompts="other", score="BLEU", method="base")
 
 
-STEP = {10: 0.0, 200: 0.0, 500: 1.0, 3_000: 1.0}
-
-
 READS = [  # a claim, a frame, and what its judge reads: by part a number, or one of each column
-    ("few are memorised", main(STEP | {10: 0.02}, 0.97), {"gap": 0.95, "seen": 0.97, "unseen": 0.02}),
+    ("few are memorised", main({10: 0.02, 3_000: 1.0}, 0.97), {"gap": 0.95, "seen": 0.97, "unseen": 0.02}),
     ("no-ops do not move the threshold", no_ops(300), {"rise": 1.0, "moves": 1.5}),
     ("no-ops do not move the threshold", no_ops(100), {"moves": 2}),
     ("a mix of occurrences is best", occurrences(2_000, 0.9, 0.7, 0.5),
