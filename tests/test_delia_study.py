@@ -40,24 +40,18 @@ def model(run):
 # Bases and tunings
 
 
-@pytest.fixture
-def shelf(study, tmp_path, monkeypatch):
-    """A shelf with the base of smoke, and an empty store."""
-    trained, shelf = Store().folder(delia.base_run("smoke")), tmp_path / "shelf"
-    shutil.copytree(trained, shelf / trained.name)
-    monkeypatch.setattr(delia, "committed_store", lambda: Store(shelf))
+def test_a_base_that_comes_with_the_project_is_copied_and_not_trained(study, tmp_path, monkeypatch, capsys):
+    """Here from a shelf with the base of smoke, into an empty store."""
+    base, shelf = delia.base_run("smoke"), Store(tmp_path / "shelf")
+    shutil.copytree(Store().folder(base), shelf.folder(base))
+    monkeypatch.setattr(delia, "committed_store", lambda: shelf)
     monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "reader"))
-    return shelf
-
-
-def test_a_base_that_comes_with_the_project_is_copied_and_not_trained(shelf, capsys):
-    base = delia.base_run("smoke")
     write(Store().folder(base) / "spec.json", "half")  # of a copy that was killed
     delia.ready([base, base], Serial())
     out = capsys.readouterr().out
     assert "comes with the project" in out
     assert "0 to train" in out
-    assert Store().manifest(base) == Store(shelf).manifest(base)
+    assert Store().manifest(base) == shelf.manifest(base)
     delia.ready([base], Serial())
     assert "comes with the project" not in capsys.readouterr().out
 
@@ -69,15 +63,6 @@ def test_the_bases_of_quick_come_with_the_project(names):
     assert manifest, "train the base and copy its folder to data/store/"
     assert min(line["accuracy"] for line in manifest["scores"]) > 0.98
     assert sum(manifest["bytes"].values()) < 2 * 2**20
-
-
-def test_measuring_evaluates_on_every_kind_and_trains_once(study, capsys):
-    tunings, table = study
-    assert table.groupby("method")["prompts"].unique().map(set).tolist() == [set(KINDS)] * 2
-    assert table["accuracy"].between(0, 1).all()
-    capsys.readouterr()
-    assert delia.measure(tunings, Serial()).equals(table)
-    assert "0 to train" in capsys.readouterr().out
 
 
 # While a model is tuned
@@ -109,7 +94,6 @@ def test_the_loss_of_answers_counts_each_answer_to_its_end(run, model):
 def test_gradients_lie_where_they_should(study):
     table = delia_inside.gradients(study[0][:1], Serial())
     assert set(table["part"]) == {"token", "words", "layer 1", "head", "all weights"}
-    assert table["cosine"].between(-1.001, 1.001).all()
     assert set(table["step"]) == {0, 1, 2, 4}
     bias = table[(table["gradient"] == "bias") & (table["part"] == "token")]
     assert (bias["size"] == 0).all(), "no bias row has the token, so it has no gradient there"
