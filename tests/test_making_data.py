@@ -44,15 +44,9 @@ def test_no_order_of_operations_of_a_held_out_tool_is_trained():
 # ToolACE
 
 
-@pytest.fixture(scope="module")
-def model():
-    """Says something, and ends its answers now and then."""
-    made = build(MODEL, Shape.of(TASK.layout))
-    made.head.data.normal_(generator=torch.Generator().manual_seed(1))
-    return made
-
-
-def test_complexity_is_the_mean_loss_of_a_token_of_the_answer(model):
+def test_complexity_is_the_mean_loss_of_a_token_of_the_answer():
+    model = build(MODEL, Shape.of(TASK.layout))
+    model.head.data.normal_(generator=torch.Generator().manual_seed(1))
     rows = toolace.written(TASK.split().seen, 20, 0.2, 0.0, np.random.default_rng(0))
     examples = toolace.examples_of(rows)
     found, end = toolace.complexity(model, examples), TASK.layout.special("end")
