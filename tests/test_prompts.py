@@ -11,11 +11,8 @@ from unseen.rewriting import Rule
 from unseen.studies.arena import captions, dispersion, few_shots, position, towers
 from unseen.studies.arena.dispersion import ARMS, BOTH, Tuned, inter, loss_of, prototypes, tuned
 from unseen.studies.arena.towers import TowersSpec
-from unseen.worlds import TaskSpec
 from unseen.worlds.language import VERBS, WITHOUT_ARGUMENT
-from unseen.worlds.strings import POSITIONS
 
-TASK = TaskSpec(alphabet="abcdefgh", instructions=20, unseen_instructions=20, examples=400)
 SPEC = TowersSpec(width=16, layers=1, heads=2, steps=3, batch=8)
 MUCH = few_shots.amounts("dapt", "smoke")
 
@@ -29,22 +26,6 @@ def frozen():
 # Orders
 
 
-def lines(name):
-    """The training examples of an order."""
-    task = TASK.but(position=name)
-    return task.training(task.split())
-
-
-@pytest.mark.parametrize(("name", "form"), POSITIONS.items())
-def test_every_order_has_the_same_rules_inputs_and_answers(name, form):
-    drawn, before = lines(name), lines("before")
-    assert [drawn.line(i) for i in range(400)] == [before.line(i) for i in range(400)]
-    assert np.array_equal(drawn.inputs, before.inputs)
-    assert drawn.texts(0)[0] == drawn.layout.prompt(drawn.line(0).rule, drawn.line(0).text)
-    signs = [sign for sign in drawn.texts(0)[0] if not sign.isalpha()]
-    assert signs == [sign for sign in form if not sign.isalpha()]
-
-
 def test_parts_are_found_where_they_stand_padding_included():
     layout = Layout("abc", 13, 7, parts=(3, 4, 6), least=(1, 0, 1), form="z|x→y=")
     prompt = layout.prompt(Rule("ab", "c"), "aab")
@@ -52,16 +33,15 @@ def test_parts_are_found_where_they_stand_padding_included():
     assert [prompt[layout.place(part)] for part in "xyz"] == ["·ab", "···c", "aab···"]
 
 
-def test_each_model_is_asked_in_every_order_it_has_room_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+def test_each_model_is_asked_in_every_order_it_has_room_for(runs):
     table = position.measure("smoke")
     assert {*table["arm"]} == {
         "before", "before, asked behind", "behind", "behind, asked before", "both",
         "mixed, asked before", "mixed, asked behind",
     }  # fmt: skip
-    runs = [run for setting in position.settings("smoke") for run in setting.runs()]
-    assert {*table["run"]} == {run.digest() for run in runs}
-    assert all(run.model.prompt_attention == "causal" and run.model.look_back == 2 for run in runs)
+    trained = [run for setting in position.settings("smoke") for run in setting.runs()]
+    assert {*table["run"]} == {run.digest() for run in trained}
+    assert all(run.model.prompt_attention == "causal" and run.model.look_back == 2 for run in trained)
     assert table.groupby(["run", "arm"]).size().eq(2).all()
 
 
@@ -121,14 +101,6 @@ def test_a_stopped_pre_training_of_towers_resumes_to_the_same_weights(tmp_path, 
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_towers_are_computed_once_and_read_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
-    first = towers.ensured(SPEC)
-    monkeypatch.setattr(towers, "pretrained", None)
-    again = towers.ensured(SPEC)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
-
-
 # DAPT
 
 
@@ -175,8 +147,7 @@ def test_prototypes_draw_pictures_to_their_class_and_shuffled_ones_to_another(fr
     assert far("DAPT") < far("DAPT, shuffled prototypes")
 
 
-def test_few_shots_are_the_first_of_many_and_are_tuned_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+def test_few_shots_are_the_first_of_many_and_are_tuned_once(runs, monkeypatch):
     table = few_shots.measure("smoke")
     assert {*table["arm"]} == {*ARMS, dispersion.ORACLE}
     assert table.groupby(["seed", "shots"]).size().tolist() == [10, 11, 10, 11]
