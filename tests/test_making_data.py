@@ -1,4 +1,4 @@
-"""Notebook 32: whose answers teach a student, what evolves, which rows are chosen, what checks see, and
+"""Notebook 32: whose answers teach a student, which rows are chosen, what checks see, and
 what a model asks itself.
 """
 

@@ -1,4 +1,4 @@
-"""Notebook 15: the drills that a base is pre-trained on, what is fine-tuned from it, and what comes out."""
+"""Notebook 15: the drills that a base is pre-trained on, and what is fine-tuned from it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The tape world: what is held out, its examples and prompts, and the programs against the oracle."""
+"""The tape world: what is held out, and the edition and disguises of its programs."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""What the tour shows: letters that are marked, attention, instructions that do not fit or have changed."""
+"""What the tour shows: letters that are marked, and where each letter of an answer comes from."""
 
 import re
 
