@@ -12,65 +12,52 @@ from pathlib import Path
 
 import numpy as np
 
+from unseen import worlds
 from unseen.model import Transformer
 from unseen.objectives import objective_of
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.training import batch_rows, data_of, start, train
-from unseen.worlds import (
-    CompositionSpec,
-    ContextSpec,
-    DialectSpec,
-    DomainSpec,
-    DrillSpec,
-    FactsSpec,
-    GapsSpec,
-    LanguageSpec,
-    OperationsSpec,
-    PoolSpec,
-    RequestsSpec,
-    TapeSpec,
-    TaskSpec,
-    TuningSpec,
-)
 
 FEW = {"instructions": 50, "unseen_instructions": 50, "examples": 1_000}
 TASKS = {
-    "strings": TaskSpec(**FEW),
-    "no-ops": TaskSpec(**FEW, no_op_share=0.3, also_occurrences="2", input_length=12, cipher="shift:1"),
-    "long tail": TaskSpec(**FEW, concentration=0.3),
-    "families": TaskSpec(
+    "strings": worlds.TaskSpec(**FEW),
+    "no-ops": worlds.TaskSpec(
+        **FEW, no_op_share=0.3, also_occurrences="2", input_length=12, cipher="shift:1"
+    ),
+    "long tail": worlds.TaskSpec(**FEW, concentration=0.3),
+    "families": worlds.TaskSpec(
         **FEW, family="mixed", pattern_length=6, replacement_length=6, input_length=20, k_low=2, k_high=3
     ),
-    "long strings": TaskSpec(**FEW, pattern_length=20, replacement_length=18, input_length=50),
-    "decoys": TaskSpec(**FEW, input_length=32, occurrences=2, also_occurrences="1", decoys=2),
-    "decoys anywhere": TaskSpec(**FEW, decoys=2, decoys_at="anywhere"),
-    "rule behind": TaskSpec(**FEW, position="behind"),
-    "rule on both sides": TaskSpec(**FEW, position="both"),
-    "mixed orders": TaskSpec(**FEW, position="mixed"),
-    "pool": PoolSpec(
+    "long strings": worlds.TaskSpec(**FEW, pattern_length=20, replacement_length=18, input_length=50),
+    "decoys": worlds.TaskSpec(**FEW, input_length=32, occurrences=2, also_occurrences="1", decoys=2),
+    "decoys anywhere": worlds.TaskSpec(**FEW, decoys=2, decoys_at="anywhere"),
+    "rule behind": worlds.TaskSpec(**FEW, position="behind"),
+    "rule on both sides": worlds.TaskSpec(**FEW, position="both"),
+    "mixed orders": worlds.TaskSpec(**FEW, position="mixed"),
+    "pool": worlds.PoolSpec(
         instructions=50, unseen_instructions=50, examples=300, pool=1_000, wrong=0.2, concentration=0.3
     ),
-    "tapes": TapeSpec(**FEW),
-    "drills": DrillSpec(**FEW),
-    "domains": DomainSpec(letter_examples=400, algebra_examples=300, list_examples=300),
-    "language": LanguageSpec(examples=1_000, names="both"),
-    "dialect": DialectSpec(examples=1_000),
-    "compositions": CompositionSpec(examples=1_000),
-    "operations": OperationsSpec(examples=1_000),
-    "contexts": ContextSpec(examples=1_000),
-    "facts": FactsSpec(examples=1_000),
-    "gaps": GapsSpec(examples=1_000),
-    "requests": RequestsSpec(pool=1_000, examples=500),
-    "small task": TuningSpec(operations=4, after=True),
-    "replay": TuningSpec(ratio=9, diverse="replay"),
-    "reference": TuningSpec(ratio=9, diverse="reference"),
-    "narrow": TuningSpec(ratio=9, diverse="narrow"),
-    "paraphrases": TuningSpec(ratio=9, diverse="paraphrases", operations=3, names="both", after=True),
+    "tapes": worlds.TapeSpec(**FEW),
+    "drills": worlds.DrillSpec(**FEW),
+    "domains": worlds.DomainSpec(letter_examples=400, algebra_examples=300, list_examples=300),
+    "language": worlds.LanguageSpec(examples=1_000, names="both"),
+    "dialect": worlds.DialectSpec(examples=1_000),
+    "compositions": worlds.CompositionSpec(examples=1_000),
+    "operations": worlds.OperationsSpec(examples=1_000),
+    "contexts": worlds.ContextSpec(examples=1_000),
+    "facts": worlds.FactsSpec(examples=1_000),
+    "gaps": worlds.GapsSpec(examples=1_000),
+    "requests": worlds.RequestsSpec(pool=1_000, examples=500),
+    "small task": worlds.TuningSpec(operations=4, after=True),
+    "replay": worlds.TuningSpec(ratio=9, diverse="replay"),
+    "reference": worlds.TuningSpec(ratio=9, diverse="reference"),
+    "narrow": worlds.TuningSpec(ratio=9, diverse="narrow"),
+    "paraphrases": worlds.TuningSpec(ratio=9, diverse="paraphrases", operations=3, names="both", after=True),
 }
 _STEPS = TrainingSpec(steps=50, batch=32, evaluate_every=25, checkpoint_every=50)
 _TUNING = _STEPS.but(learning_rate=1e-3, matrix_learning_rate=0.0)
 _BASE = RunSpec(
-    LanguageSpec(examples=2_000),
+    worlds.LanguageSpec(examples=2_000),
     ModelSpec(layers=1, width=32),
     _STEPS.but(learning_rate=0.01),
     EvaluationSpec(100),
@@ -111,12 +98,12 @@ def trained(name: str) -> tuple[float, float]:
     """The norm of all weights after 50 steps of a recipe, or of a tuning of a base, and the loss then."""
     model, training = RECIPES[name]
     if model:
-        spec = RunSpec(TaskSpec(instructions=60, examples=2_000), model, training, _BASE.evaluation)
+        spec = RunSpec(worlds.TaskSpec(instructions=60, examples=2_000), model, training, _BASE.evaluation)
         state, base = start(spec), None
     else:
         base = _base()
         spec = RunSpec(
-            TuningSpec(ratio=4, diverse="reference"),
+            worlds.TuningSpec(ratio=4, diverse="reference"),
             _BASE.model.but(base=_BASE.digest()),
             training,
             _BASE.evaluation,

@@ -91,14 +91,8 @@ def test_the_solution_is_right_and_each_usual_mistake_gets_its_hint(name, monkey
     for hint in (each.otherwise, *each.hints.values(), *(verdict.text for verdict in judged)):
         assert not holds(hint, right)
     assert each.otherwise or each.answer == "number" or callable(usual["right"])
-    assert not each.verdict(...).right
-    assert not each.verdict(None).right
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_a_mistake_of_any_kind_is_a_sentence(name):
-    for strange in ("\n", -1, 10**30, float("nan"), True, [], object(), ("", "", ""), b"x"):
-        verdict = ALL[name].verdict(strange)
+    for strange in (..., None, "\n", -1, 10**30, float("nan"), True, [], object(), ("", "", ""), b"x"):
+        verdict = each.verdict(strange)
         assert not verdict.right
         assert verdict.text
 
@@ -139,9 +133,11 @@ def test_texts_and_right_answers_go_together():
     assert numbers == sorted(numbers)
 
 
+HALF = {"notebook": "04", "question": "What is half of it?", "answer": "number", "why": "So it is."}
+
+
 def test_an_exercise_takes_a_table(monkeypatch, runs, capsys):
-    table = {"notebook": "04", "question": "What is half of it?", "answer": "number", "why": "So it is."}
-    table |= {"hints": {"2": "Twice.", "all": "All."}}
+    table = HALF | {"hints": {"2": "Twice.", "all": "All."}}
     monkeypatch.setattr(exercises, "packaged", lambda name: {"half": table})
     monkeypatch.setattr(right_answers, "half", lambda: {"right": 0.5, "all": 1.0}, raising=False)
     monkeypatch.setattr(exercises, "exercises", exercises.exercises.__wrapped__)
@@ -159,8 +155,7 @@ def test_an_exercise_takes_a_table(monkeypatch, runs, capsys):
     ({"hint": {}}, r"\[half\]: Exercise.hint: unknown field; the fields are name, notebook, question"),
 ])  # fmt: skip
 def test_a_wrong_table_is_named(change, named, monkeypatch):
-    table = {"notebook": "04", "question": "What is half of it?", "answer": "number", "why": "So it is."}
-    monkeypatch.setattr(exercises, "packaged", lambda name: {"half": table | change})
+    monkeypatch.setattr(exercises, "packaged", lambda name: {"half": HALF | change})
     with pytest.raises(ValueError, match=f"exercises.toml, {named}"):
         exercises.exercises.__wrapped__()
 
@@ -196,23 +191,18 @@ def test_an_answer_is_kept_and_counted_and_a_right_one_stays(runs, capsys):
     )
 
 
-def test_several_answers_are_one_and_none_is_no_answer(runs, capsys):
-    check.fails("a", "b", "c")
-    assert kept(runs)["fails"]["answer"] == str(("a", "b", "c"))
-    check.leftmost("xcbaaba", "or this")
-    check.leftmost()
-    said = capsys.readouterr().out
-    assert "Write a text in quotation marks" in said
-    assert "**Not answered yet.**" in said
-
-
-def test_no_answer_keeps_nothing_and_says_how_to_answer(runs, capsys):
+def test_no_answer_keeps_nothing_and_says_how_to_answer_and_several_are_one(runs, capsys):
     check.leftmost(...)
+    check.leftmost()
     check.targets(None)
     said = capsys.readouterr().out
-    assert "**Not answered yet.** Write a text in quotation marks" in said
+    assert said.count("**Not answered yet.** Write a text in quotation marks") == 2
     assert "a whole number, as in `12`, in place of `...`" in said
     assert not runs.exists()
+    check.leftmost("xcbaaba", "or this")
+    assert "yours is `('xcbaaba', 'or this')`" in capsys.readouterr().out
+    check.fails("a", "b", "c")
+    assert kept(runs)["fails"]["answer"] == str(("a", "b", "c"))
 
 
 def test_a_copy_or_a_broken_notebook_of_the_reader_changes_no_link(tmp_path, monkeypatch):
@@ -266,12 +256,6 @@ def drawn(ax):
     return len(ax.lines), [each.get_text() for each in ax.texts], ax.get_xlim(), ax.get_ylim()
 
 
-def test_without_a_guess_the_figure_is_as_it_was(ax):
-    before = drawn(ax)
-    assert check.guess(ax, None, right=300) is ax
-    assert drawn(ax) == before
-
-
 @pytest.mark.parametrize(("value", "axis", "label"), [
     (150, "x", "your guess: 150\ntoo low by a factor of 2.0"),
     (900, "x", "your guess: 900\ntoo high by a factor of 3.0"),
@@ -288,11 +272,12 @@ def test_a_guess_is_a_line_within_the_axes_that_says_how_far_off_it_is(ax, value
     assert place == min(max(value, low), high)
 
 
-@pytest.mark.parametrize("value", ["three", 0, -3, float("nan"), True, [300]])
-def test_what_is_no_guess_is_a_sentence(ax, value, capsys):
+@pytest.mark.parametrize("value", [None, "three", 0, -3, float("nan"), True, [300]])
+def test_what_is_no_guess_is_a_sentence_and_draws_nothing(ax, value, capsys):
     before = drawn(ax)
-    check.guess(ax, value, right=300)
-    assert "A guess is a number, as in `0.5`, on the axis from" in capsys.readouterr().out
+    assert check.guess(ax, value, right=300) is ax
+    said = "A guess is a number, as in `0.5`, on the axis from" in capsys.readouterr().out
+    assert said == (value is not None)
     assert drawn(ax) == before
 
 
@@ -311,23 +296,19 @@ def test_editions_are_without_solutions_and_with_open_ones(runs, capsys):
         assert [c.id for c in teacher.cells if c.metadata.get("jupyter", {}).get("source_hidden")] == []
 
 
-@pytest.mark.parametrize("number", [path.stem[:2] for path in notebooks()])
-def test_a_notebook_links_to_its_neighbours_at_its_top_and_end(number):
-    names = list(BOOKS)
-    at = [name[:2] for name in names].index(number)
-    around = {names[0], *names[max(0, at - 1) : at + 2]} - {names[at]}
-    cells = BOOKS[names[at]].cells
-    for line in (cells[0].source.splitlines()[2], cells[-1].source):
-        assert all(f"]({name})" in line for name in around)
-
-
 @pytest.mark.parametrize("name", BOOKS)
-def test_a_notebook_says_its_goals_and_minutes_and_has_two_exercises_and_more(name):
-    top, about = BOOKS[name].cells[0].source, BOOKS[name].metadata["unseen"]
+def test_a_notebook_says_its_goals_and_minutes_links_to_its_neighbours_and_has_exercises(name):
+    names, cells, about = list(BOOKS), BOOKS[name].cells, BOOKS[name].metadata["unseen"]
+    top, at = cells[0].source, names.index(name)
     for part in ("**The question.** ", "**You will learn**", "**Before this:** "):
         assert part in top
     assert f"**Time:** {about['minutes']} minutes" in top
-    number = sum("exercise" in tags(cell) for cell in BOOKS[name].cells)
+    assert about["minutes"] > 0
+    assert about["answer"].endswith(".")
+    around = {names[0], *names[max(0, at - 1) : at + 2]} - {name}
+    for line in (top.splitlines()[2], cells[-1].source):
+        assert all(f"]({other})" in line for other in around)
+    number = sum("exercise" in tags(cell) for cell in cells)
     assert number in range(2, 5) or name.startswith("00")
 
 

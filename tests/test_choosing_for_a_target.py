@@ -10,7 +10,6 @@ from unseen.objectives import loss_of
 from unseen.optim import LowRankAdamW
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.studies.arena import bald, labelling, less, targets
-from unseen.studies.arena.bags import bm25
 from unseen.training import Data, start, train
 from unseen.worlds.gaps import OTHER, GapsSpec, RequestsSpec
 from unseen.worlds.language import OPERATIONS, PHRASES, VERBS
@@ -47,30 +46,17 @@ def test_the_target_shares_neither_verbs_nor_phrases_with_the_pool():
     assert all(PHRASES.index(query.phrase) >= 7 for query in asked)
 
 
-def test_more_rows_than_the_pool_has_are_refused():
-    with pytest.raises(ValueError, match=r"RequestsSpec\.examples=500"):
-        RequestsSpec(pool=400, examples=500)
-
-
 # LESS
 
 
-@pytest.fixture(scope="module")
-def tuned():
-    """A model with an adapter that was tuned a little, and the rows of the pool."""
-    run, rows = (
-        RUN.but(training=TrainingSpec(steps=3, batch=4, matrix_learning_rate=0.0)),
-        TASK.rows(TASK.candidates()),
-    )
-    state = start(run)
+def test_the_gradient_of_each_row_is_what_the_adapter_would_step_by():
+    """Of a model with an adapter that was tuned a little."""
+    run = RUN.but(training=TrainingSpec(steps=3, batch=4, matrix_learning_rate=0.0))
+    state, tokens = start(run), torch.from_numpy(TASK.rows(TASK.candidates()).tokens()).long()
     state.model.head.data.normal_(generator=torch.Generator().manual_seed(1))
-    state.optimizers = [LowRankAdamW(state.model, ADAPTER)]
+    state.optimizers = [adapter] = [LowRankAdamW(state.model, ADAPTER)]
     train(run, state, Data(None, TASK.training(TASK.split()), {}))
-    return differentiable(state.model), state.optimizers[0], torch.from_numpy(rows.tokens()).long()
-
-
-def test_the_gradient_of_each_row_is_what_the_adapter_would_step_by(tuned):
-    model, adapter, tokens = tuned
+    model = differentiable(state.model)
     found = less.gradients(model, adapter, tokens[:5])
     for row, gradient in zip(tokens, found, strict=False):
         model.zero_grad()
@@ -103,12 +89,6 @@ def test_a_row_is_closest_to_itself_whatever_its_length():
     assert less.closeness(rows, rows[:2]).tolist() == pytest.approx([0.5, 0.5, 2**0.5 / 2])
 
 
-def test_words_find_the_same_words_alone():
-    texts = ["please sort this : ABCD", "flip it : ABCD", "please flip this : AB"]
-    assert bm25(texts, ["now flip : CD"]).argsort()[::-1].tolist()[:1] == [1]  # the shorter one
-    assert (bm25(texts, ["turn the word"]) == 0).all()
-
-
 def test_every_arm_takes_what_it_says_and_the_shuffled_one_the_same_influences():
     table = pd.DataFrame(
         {"own": [False] * 400, "long": False, "letters": 4.0, "LESS": np.linspace(0, 1, 400)}
@@ -126,15 +106,6 @@ def test_every_arm_takes_what_it_says_and_the_shuffled_one_the_same_influences()
 
 
 # BALD
-
-
-def test_passes_that_are_unsure_alike_disagree_by_nothing_and_more_disagreement_tells_more():
-    alike = torch.full((50, 1, 4), 0.25)
-    apart = torch.eye(4).repeat(3, 1)[:, None]
-    between = 0.5 * apart + 0.125
-    values = [bald.disagreement(each).item() for each in (alike, between, apart)]
-    assert values[0] == pytest.approx(0, abs=1e-6)
-    assert values[0] < values[1] < values[2] == pytest.approx(np.log(4))
 
 
 @pytest.mark.parametrize(("frozen", "still"), [(0, []), (1, [0]), (-1, [1])])

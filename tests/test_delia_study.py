@@ -13,9 +13,8 @@ from unseen.layout import PAD
 from unseen.runs.store import Store, begun, committed_store
 from unseen.runs.workers import Serial
 from unseen.studies import delia, delia_inside
-from unseen.studies.results import committed_table
-from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN, at_large
-from unseen.worlds.tuning import KINDS, ask
+from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN
+from unseen.worlds.tuning import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +40,18 @@ def model(run):
 # Bases and tunings
 
 
-@pytest.fixture
-def shelf(study, tmp_path, monkeypatch):
-    """A shelf with the base of smoke, and an empty store."""
-    trained, shelf = Store().folder(delia.base_run("smoke")), tmp_path / "shelf"
-    shutil.copytree(trained, shelf / trained.name)
-    monkeypatch.setattr(delia, "committed_store", lambda: Store(shelf))
+def test_a_base_that_comes_with_the_project_is_copied_and_not_trained(study, tmp_path, monkeypatch, capsys):
+    """Here from a shelf with the base of smoke, into an empty store."""
+    base, shelf = delia.base_run("smoke"), Store(tmp_path / "shelf")
+    shutil.copytree(Store().folder(base), shelf.folder(base))
+    monkeypatch.setattr(delia, "committed_store", lambda: shelf)
     monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path / "reader"))
-    return shelf
-
-
-def test_a_base_that_comes_with_the_project_is_copied_and_not_trained(shelf, capsys):
-    base = delia.base_run("smoke")
     write(Store().folder(base) / "spec.json", "half")  # of a copy that was killed
     delia.ready([base, base], Serial())
     out = capsys.readouterr().out
     assert "comes with the project" in out
     assert "0 to train" in out
-    assert Store().manifest(base) == Store(shelf).manifest(base)
+    assert Store().manifest(base) == shelf.manifest(base)
     delia.ready([base], Serial())
     assert "comes with the project" not in capsys.readouterr().out
 
@@ -70,24 +63,6 @@ def test_the_bases_of_quick_come_with_the_project(names):
     assert manifest, "train the base and copy its folder to data/store/"
     assert min(line["accuracy"] for line in manifest["scores"]) > 0.98
     assert sum(manifest["bytes"].values()) < 2 * 2**20
-
-
-@pytest.mark.parametrize("name", ["quick", "full"])
-def test_committed_results_are_of_the_runs_that_the_study_trains(name):
-    studies = {"21_delia": [delia.by_ratio, delia.once, delia.rivals]}
-    studies["22_new_token"] = [delia.regimes, delia.spread, delia.two_words]
-    for notebook, parts in studies.items():
-        runs = {run.digest() for part in parts for each in part(name) for run in each.runs()}
-        assert set(committed_table(notebook, name)["run"]) == runs
-
-
-def test_measuring_evaluates_on_every_kind_and_trains_once(study, capsys):
-    tunings, table = study
-    assert table.groupby("method")["prompts"].unique().map(set).tolist() == [set(KINDS)] * 2
-    assert table["accuracy"].between(0, 1).all()
-    capsys.readouterr()
-    assert delia.measure(tunings, Serial()).equals(table)
-    assert "0 to train" in capsys.readouterr().out
 
 
 # While a model is tuned
@@ -119,7 +94,6 @@ def test_the_loss_of_answers_counts_each_answer_to_its_end(run, model):
 def test_gradients_lie_where_they_should(study):
     table = delia_inside.gradients(study[0][:1], Serial())
     assert set(table["part"]) == {"token", "words", "layer 1", "head", "all weights"}
-    assert table["cosine"].between(-1.001, 1.001).all()
     assert set(table["step"]) == {0, 1, 2, 4}
     bias = table[(table["gradient"] == "bias") & (table["part"] == "token")]
     assert (bias["size"] == 0).all(), "no bias row has the token, so it has no gradient there"
@@ -187,13 +161,6 @@ def test_a_token_with_the_vectors_of_its_name_has_its_meaning(run, model):
 
 
 # The explorer of prompts
-
-
-@pytest.mark.parametrize("names", ["one", "two"])
-def test_every_query_of_the_language_is_understood(run, names):
-    rng, chosen = np.random.default_rng(0), run.task.split()
-    for query in [*(at_large(rng, names) for _ in range(500)), *(ask(kind, chosen, rng) for kind in KINDS)]:
-        assert delia.understood(query.content, chosen.format).answer == query.answer
 
 
 @pytest.mark.parametrize(("text", "message"), [

@@ -53,32 +53,6 @@ def test_patterns_of_the_test_are_in_no_training_prompt():
     assert used == seen
 
 
-def test_labels_are_new_in_every_prompt_and_flipped_as_often_as_said():
-    drawn = prompts(2_000, TASK.but(flipped=0.25))
-    assert drawn.flipped[:, :-1].mean() == pytest.approx(0.25, abs=0.02)
-    assert not drawn.flipped[:, -1].any()
-    meaning = [{} for _ in drawn.labels]
-    for known, kinds, labels, flipped in zip(meaning, drawn.kinds, drawn.labels, drawn.flipped, strict=True):
-        for kind, label, wrong in zip(kinds, labels, flipped, strict=True):
-            assert wrong or known.setdefault(kind, label) == label
-    assert all(known.get(kind) != label for known, kinds, labels, flipped in
-               zip(meaning, drawn.kinds, drawn.labels, drawn.flipped, strict=True)
-               for kind, label, wrong in zip(kinds, labels, flipped, strict=True) if wrong)  # fmt: skip
-    of_first = np.bincount([known[0] for known in meaning if 0 in known], minlength=4)
-    assert of_first.min() > 0.2 * of_first.sum()  # no pattern has a label of its own
-
-
-def test_reading_the_prompt_is_needed_and_enough():
-    drawn = prompts(1_000, TASK.even.but(demonstrations=12))
-    found = [
-        labels[:-1][kinds[:-1] == kinds[-1]] for kinds, labels in zip(drawn.kinds, drawn.labels, strict=True)
-    ]
-    right = [labels[-1] in some for some, labels in zip(found, drawn.labels, strict=True)]
-    assert np.mean(right) > 0.94  # the others have no demonstration of the query's pattern
-    commonest = [np.bincount(labels[:-1]).argmax() == labels[-1] for labels in drawn.labels]
-    assert np.mean(commonest) < 0.4
-
-
 def test_the_loss_counts_labels_and_the_end_alone(model):
     examples = TASK.training(TASK.split())
     tokens = torch.from_numpy(examples.tokens()).long()
@@ -118,15 +92,6 @@ def test_a_learner_is_stored_and_scored_by_its_answer(tmp_path):
         assert right.mean() == each["accuracy"]
 
 
-@pytest.mark.parametrize(("changes", "why"), [
-    ({"letters": "abA"}, "must be lower-case"), ({"letters": "aab"}, "each once"),
-    ({"instructions": 49}, "at most 48"), ({"pattern_length": 4}, "at most 3"),
-])  # fmt: skip
-def test_what_cannot_be_is_refused(changes, why):
-    with pytest.raises(ValueError, match=why):
-        ContextSpec(**changes)
-
-
 # DETAIL
 
 
@@ -150,39 +115,6 @@ def test_the_closed_form_is_the_printed_one_term_by_term(penalty):
         for i in range(count):
             assert found.test[n, i].item() == pytest.approx((g_query * (inverse @ g[i])).sum().item())
             assert found.own[n, i].item() == pytest.approx((g[i] * (inverse @ g[i])).sum().item())
-
-
-def test_the_gradients_are_those_of_ridge_regression():
-    states, labels, *_ = (each[0] for each in drawn())
-    w = (states.T @ torch.linalg.inv(states @ states.T + torch.eye(5).double()) @ labels).requires_grad_()
-    loss = 0.5 * ((states[1] @ w - labels[1]) ** 2).sum() + 0.5 * (w**2).sum()
-    (gradient,) = torch.autograd.grad(loss, w)
-    assert torch.allclose(gradient, torch.outer(states[1], states[1] @ w - labels[1]) + w)
-    whole = 0.5 * ((states @ w - labels) ** 2).sum() + 0.5 * (w**2).sum()
-    assert torch.autograd.grad(whole, w)[0].abs().max() < 1e-10  # w is the minimum
-
-
-def test_influence_predicts_what_leaving_out_does_to_the_regression():
-    """On ridge regression itself, where the closed form is an approximation of the truth."""
-    states, labels, query, answer = drawn(size=40, count=12, width=4)
-    found, effects = detail.detail(states, labels, query, answer, 1.0).test, torch.zeros(40, 12)
-    for n, place in np.ndindex(40, 12):
-        kept = [at for at in range(12) if at != place]
-        losses = []
-        for m, y in ((states[n], labels[n]), (states[n, kept], labels[n, kept])):
-            w = torch.linalg.inv(m.T @ m + torch.eye(4).double()) @ m.T @ y
-            losses.append(((query[n] @ w - answer[n]) ** 2).sum())
-        effects[n, place] = losses[1] - losses[0]
-    assert detail.agreement(found.numpy(), effects.numpy()) > 0.8
-    shuffled = np.random.default_rng(0).permuted(found.numpy(), axis=1)
-    assert abs(detail.agreement(shuffled, effects.numpy())) < 0.2
-
-
-def test_a_flipped_label_has_the_largest_self_influence():
-    states = torch.eye(2).double().repeat(6, 1)[None]  # two inputs, six times each
-    labels = states.clone()
-    labels[0, 4] = labels[0, 4].flip(0)
-    assert detail.detail(states, labels, states[:, 0], labels[:, 0], 1.0).own[0].argmax() == 4
 
 
 def test_leaving_out_is_asking_without(model):

@@ -10,7 +10,7 @@ from curves import results, step_at
 from trainers import SMALL
 from unseen.runs.store import Store
 from unseen.runs.workers import Serial
-from unseen.scales import SCALES, Setting, scale
+from unseen.scales import Setting
 from unseen.stats import Threshold
 from unseen.studies import diversity
 from unseen.studies.published import INSTRUCTION_DIVERSITY
@@ -77,23 +77,6 @@ def test_a_measure_has_one_row_for_each_setting_run_and_split(tmp_path):
     assert list(again.columns[:2]) == ["setting", "recipe"]
     sizes = again.groupby("setting")["instructions"].unique().map(list).to_dict()
     assert sizes == {"none": [2, 3], "half": [2, 3], "again": [3]}
-
-
-def test_baselines_know_what_needs_no_learning():
-    table = diversity.baselines(scale("smoke"), most=60)
-    assert list(table) == ["baseline", "instructions", "seed", "split", "accuracy", "examples"]
-    assert table["examples"].eq(60).all()
-    assert len(table) == 6 * 2 * 3  # runs, splits, baselines
-    means = table.groupby(["baseline", "split"])["accuracy"].agg(["min", "max"])
-    assert means.loc["oracle"].eq(1).all(axis=None)
-    assert means.loc[("nearest rule", "seen"), "min"] == 1
-    assert means.loc[("nearest rule", "unseen"), "max"] == means.loc["copy"].max(axis=None) == 0
-
-
-@pytest.mark.parametrize("study", [diversity.no_ops, diversity.long_tail])
-def test_other_settings_share_the_runs_of_the_main_curve(study):
-    main = set(SCALES["quick"].runs())
-    assert len(main & {run for setting in study("quick") for run in setting.runs()}) >= 12
 
 
 # Uneven sets

@@ -10,7 +10,7 @@ from unseen.evaluation import all_right
 from unseen.model import Shape, build
 from unseen.specs import RECIPES, ModelSpec
 from unseen.studies import inside
-from unseen.studies.inside import LETTERS, WHOLE
+from unseen.studies.inside import WHOLE
 from unseen.worlds.strings import TaskSpec
 
 TASK = TaskSpec(alphabet="abcdef", instructions=5, unseen_instructions=5, examples=40, no_op_share=0.3)
@@ -61,16 +61,6 @@ def test_a_head_that_finds_the_match_scores_and_an_even_one_does_not(x_looks, sc
     assert table["score"].tolist() == [pytest.approx(score), pytest.approx(0)]
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_head_has_a_score_at_every_job(recipe):
-    table = inside.jobs_of_heads(model_of(recipe), EXAMPLES)
-    assert table.groupby("job").size().to_dict() == dict.fromkeys(inside.JOBS, 4)
-    assert table["score"].between(-1, 1).all()
-    assert [len(heads) for heads in inside.best(table, 9).values()] == [4, 4, 4], (
-        "there may be fewer than requested"
-    )
-
-
 # Mean ablation
 
 
@@ -111,18 +101,6 @@ def test_what_is_predicted_for_the_first_replaced_letter_is_named():
     right, copied, odd = (inside.first_letter(letters, RULED) for letters in cases)
     assert right["first letter: right"] == odd["first letter: something else"] == 1
     assert copied["first letter: goes on copying"] + copied["first letter: right"] == 1
-
-
-def test_ablating_more_and_more_heads_has_its_rows():
-    model = model_of()
-    table = inside.ablate_best(model, RULED, inside.jobs_of_heads(model, RULED), (0, 1, 4), draws=3)
-    whole = table[table["what"] == WHOLE]
-    assert whole[whole["chosen"] == "best"].groupby("size").size().to_dict() == {0: 3, 1: 3, 4: 3}
-    assert whole[whole["chosen"] == "others"].groupby("size").size().to_dict() == {0: 3, 1: 9, 4: 9}
-    assert {*LETTERS, "first letter: right"} < set(table["what"])
-    assert table[table["size"] == 0].groupby("what")["share"].nunique().eq(1).all(), (
-        "the intact model each time"
-    )
 
 
 # The logit lens

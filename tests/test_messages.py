@@ -7,19 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unseen.messages import (
-    BadMessages,
-    Message,
-    answered,
-    as_text,
-    expand,
-    hinted,
-    load,
-    mix,
-    pair,
-    save,
-    self_sample,
-)  # fmt: skip
+from unseen import messages
+from unseen.messages import BadMessages, Message, answered, as_text, load, mix, pair, save, self_sample
 
 Q, A = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 ROW = json.dumps({"messages": [Q, A]})
@@ -200,7 +189,7 @@ def test_self_sampling_shows_the_reference_and_counts_what_it_leaves_out():
     found = self_sample(sampler, [("q", "r")] * 4)
     assert (
         shown[0]
-        == hinted("q", "r")
+        == messages.hinted("q", "r")
         == (Message("user", "q"), Message("assistant", "r"), Message("user", "q"))
     )
     assert found == ([pair("q", "BA")], 1, 2)
@@ -222,4 +211,4 @@ def test_mixing_keeps_all_task_rows_and_counts_what_is_there():
 
 def test_expanding_needs_instructions():
     with pytest.raises(ValueError, match="no instructions"):
-        expand([pair("a", "b")], [], "{instruction} {input}")
+        messages.expand([pair("a", "b")], [], "{instruction} {input}")

@@ -4,11 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.func import functional_call
 
 from unseen.evaluation import all_right
 from unseen.model import Shape, build, differentiable
-from unseen.objectives import loss_of
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.studies.arena import in_turn, meta, starts, switching
 from unseen.training import Data, State, data_of, start, train
@@ -147,8 +145,6 @@ def test_held_out_operations_are_in_no_training_row():
     everything = META.task.but(instructions=12).split()
     assert everything.unseen == split.unseen
     assert set(split.unseen) <= set(everything.seen)
-    with pytest.raises(ValueError, match="instructions=13: Input should be less than or equal to 12"):
-        OperationsSpec(instructions=13)
 
 
 def tokens_of(run, size=48):
@@ -170,26 +166,6 @@ def test_the_second_order_gradient_is_that_of_finite_differences():
             with torch.no_grad():
                 weight[1, 2] -= sign * by
         assert weight.grad[1, 2].item() == pytest.approx((ends[0] - ends[1]) / (2 * by), rel=1e-3, abs=1e-9)
-
-
-def test_the_first_order_gradient_is_that_at_the_adapted_weights():
-    model, parts = differentiable(model_of(META)), list(tokens_of(META).chunk(2))
-    loss_of(model, parts[0]).backward()
-    moved = {name: (p - 0.2 * p.grad).detach().requires_grad_() for name, p in model.named_parameters()}
-    expected = loss_of(lambda read: functional_call(model, moved, (read,)), parts[1])
-    expected.backward()
-    model.zero_grad()
-    found = meta.meta_loss(model, parts, 0.2, "first")
-    found.backward()
-    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
-    for name, p in model.named_parameters():
-        assert torch.allclose(p.grad, moved[name].grad, atol=1e-6)
-    model.zero_grad()
-    meta.meta_loss(model, parts[:1], 0.2, "first").backward()  # k = 0
-    once = [p.grad.clone() for p in model.parameters()]
-    model.zero_grad()
-    loss_of(model, parts[0]).backward()
-    assert all(torch.allclose(a, p.grad, atol=1e-6) for a, p in zip(once, model.parameters(), strict=True))
 
 
 def test_plain_mlps_say_the_same(model):

@@ -11,45 +11,19 @@ from unseen.rewriting import Rule
 from unseen.studies.arena import captions, dispersion, few_shots, position, towers
 from unseen.studies.arena.dispersion import ARMS, BOTH, Tuned, inter, loss_of, prototypes, tuned
 from unseen.studies.arena.towers import TowersSpec
-from unseen.worlds import PoolSpec, TaskSpec
 from unseen.worlds.language import VERBS, WITHOUT_ARGUMENT
-from unseen.worlds.strings import MIXED, POSITIONS
 
-TASK = TaskSpec(alphabet="abcdefgh", instructions=20, unseen_instructions=20, examples=400)
 SPEC = TowersSpec(width=16, layers=1, heads=2, steps=3, batch=8)
 MUCH = few_shots.amounts("dapt", "smoke")
 
 
+@pytest.fixture(scope="module")
+def frozen():
+    """Two towers, hardly trained."""
+    return towers.pretrained(SPEC)
+
+
 # Orders
-
-
-def lines(name):
-    """The training examples of an order."""
-    task = TASK.but(position=name)
-    return task.training(task.split())
-
-
-@pytest.mark.parametrize(("name", "form"), POSITIONS.items())
-def test_every_order_has_the_same_rules_inputs_and_answers(name, form):
-    drawn, before = lines(name), lines("before")
-    assert [drawn.line(i) for i in range(400)] == [before.line(i) for i in range(400)]
-    assert np.array_equal(drawn.inputs, before.inputs)
-    assert drawn.texts(0)[0] == drawn.layout.prompt(drawn.line(0).rule, drawn.line(0).text)
-    signs = [sign for sign in drawn.texts(0)[0] if not sign.isalpha()]
-    assert signs == [sign for sign in form if not sign.isalpha()]
-
-
-def test_a_mix_has_about_half_of_its_examples_in_each_order():
-    mixed, orders = lines(MIXED), [lines(name) for name in ("before", "behind")]
-    same = np.array([(mixed.prompts == each.prompts).all(1) for each in orders])
-    assert (same.sum(0) == 1).all()
-    assert 0.4 < same[0].mean() < 0.6
-    assert np.array_equal(mixed.answers, orders[0].answers)
-
-
-def test_only_the_order_differs_in_length_where_the_rule_stands_twice():
-    lengths = {name: TASK.but(position=name).layout.prompt_length for name in (*POSITIONS, MIXED)}
-    assert lengths == {"before": 19, "behind": 19, "both": 27, MIXED: 19}
 
 
 def test_parts_are_found_where_they_stand_padding_included():
@@ -59,23 +33,15 @@ def test_parts_are_found_where_they_stand_padding_included():
     assert [prompt[layout.place(part)] for part in "xyz"] == ["·ab", "···c", "aab···"]
 
 
-def test_a_pool_and_an_unknown_order_are_refused():
-    with pytest.raises(ValueError, match=r"position='behind': lines of a pool have none: expected 'before'"):
-        PoolSpec(instructions=30, examples=30, pool=100, unseen_instructions=20, position="behind")
-    with pytest.raises(ValueError, match=r"position='beside': known are before, behind, both, mixed"):
-        TASK.but(position="beside")
-
-
-def test_each_model_is_asked_in_every_order_it_has_room_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+def test_each_model_is_asked_in_every_order_it_has_room_for(runs):
     table = position.measure("smoke")
     assert {*table["arm"]} == {
         "before", "before, asked behind", "behind", "behind, asked before", "both",
         "mixed, asked before", "mixed, asked behind",
     }  # fmt: skip
-    runs = [run for setting in position.settings("smoke") for run in setting.runs()]
-    assert {*table["run"]} == {run.digest() for run in runs}
-    assert all(run.model.prompt_attention == "causal" and run.model.look_back == 2 for run in runs)
+    trained = [run for setting in position.settings("smoke") for run in setting.runs()]
+    assert {*table["run"]} == {run.digest() for run in trained}
+    assert all(run.model.prompt_attention == "causal" and run.model.look_back == 2 for run in trained)
     assert table.groupby(["run", "arm"]).size().eq(2).all()
 
 
@@ -108,8 +74,7 @@ def test_a_picture_shows_the_input_and_the_right_output():
     assert texts[1].split("=")[0] == texts[1].split("=")[1]
 
 
-def test_the_contrastive_loss_is_clips():
-    frozen = towers.pretrained(SPEC)
+def test_the_contrastive_loss_is_clips(frozen):
     shown, said = (each[:5] for each in captions.pairs(0))
     logits = frozen.scale.exp() * frozen.picture(shown) @ frozen.text(said).mT
     rows, columns = (each.log_softmax(1).diagonal().mean() for each in (logits, logits.mT))
@@ -136,14 +101,6 @@ def test_a_stopped_pre_training_of_towers_resumes_to_the_same_weights(tmp_path, 
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_towers_are_computed_once_and_read_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
-    first = towers.ensured(SPEC)
-    monkeypatch.setattr(towers, "pretrained", None)
-    again = towers.ensured(SPEC)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
-
-
 # DAPT
 
 
@@ -165,8 +122,7 @@ def test_prototypes_are_the_means_of_classes():
 
 
 @pytest.mark.parametrize(("name", "arm"), ARMS.items())
-def test_an_arm_trains_what_it_names_and_nothing_else(name, arm):
-    frozen = towers.pretrained(SPEC)
+def test_an_arm_trains_what_it_names_and_nothing_else(frozen, name, arm):
     model = tuned(frozen, arm, SPEC, 2, MUCH)
     moved = any(
         not torch.equal(a, b) for a, b in zip(frozen.parameters(), model.towers.parameters(), strict=True)
@@ -176,8 +132,7 @@ def test_an_arm_trains_what_it_names_and_nothing_else(name, arm):
     assert (model.probe is not None) == ("probe" in arm.trains)
 
 
-def test_prototypes_draw_pictures_to_their_class_and_shuffled_ones_to_another():
-    frozen = towers.pretrained(SPEC)
+def test_prototypes_draw_pictures_to_their_class_and_shuffled_ones_to_another(frozen):
     strong = few_shots.SimpleNamespace(**vars(MUCH) | {"betas": (500.0, 0.0), "updates": 20})
     shown = captions.pictures(SPEC.classes * 4, few_shots.generator(SPEC.seed, "shots"))
     labels = torch.arange(12).repeat(4)
@@ -192,16 +147,7 @@ def test_prototypes_draw_pictures_to_their_class_and_shuffled_ones_to_another():
     assert far("DAPT") < far("DAPT, shuffled prototypes")
 
 
-def test_inter_dispersion_spreads_the_classes():
-    frozen = towers.pretrained(SPEC)
-    strong = few_shots.SimpleNamespace(**vars(MUCH) | {"betas": (0.0, 50.0), "updates": 20})
-    apart = {name: inter(tuned(frozen, ARMS[name], SPEC, 4, strong).features(torch.zeros(1, 12).long())[1])
-             for name in ("both", "both + inter")}  # fmt: skip
-    assert apart["both + inter"] < apart["both"]
-
-
-def test_few_shots_are_the_first_of_many_and_are_tuned_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+def test_few_shots_are_the_first_of_many_and_are_tuned_once(runs, monkeypatch):
     table = few_shots.measure("smoke")
     assert {*table["arm"]} == {*ARMS, dispersion.ORACLE}
     assert table.groupby(["seed", "shots"]).size().tolist() == [10, 11, 10, 11]

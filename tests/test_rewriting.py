@@ -1,4 +1,4 @@
-"""The oracle itself: leftmost rewrites and Markov algorithms; ``test_tapes`` runs the public collection."""
+"""The oracle itself: leftmost rewrites and Markov algorithms; notebook 16 runs the public collection."""
 
 import tracemalloc
 from itertools import islice

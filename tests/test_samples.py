@@ -1,28 +1,20 @@
 """Self-sampling: what a model of the language world answers, and the blocks of rows that tunings mix."""
 
-import numpy as np
 import pytest
 import torch
 
 from unseen import samples
 from unseen.evaluation import greedy_answers
 from unseen.files import BrokenRun
-from unseen.messages import Samples, hinted, pair, self_sample
+from unseen.messages import Samples, hinted, pair
 from unseen.model import Shape, build
-from unseen.runs.store import committed_store
 from unseen.runs.workers import Serial
 from unseen.studies import delia
 from unseen.studies.delia import Own, ensure_samples, nucleus
-from unseen.worlds.language import conversation, diverse, prompt_of
+from unseen.worlds.language import diverse, prompt_of
 from unseen.worlds.tuning import TuningSpec
 
 TASK = TuningSpec()
-
-
-@pytest.fixture(scope="module")
-def base():
-    """The base that comes with the project."""
-    return committed_store().model(delia.base_run("quick"))
 
 
 @pytest.fixture
@@ -70,14 +62,6 @@ def test_a_seed_draws_its_own_answers_and_draws_them_again(babbler):
     assert first != other
     whole = Own(babbler, TASK.but(temperature=5.0), 1)([*questions, *questions])
     assert whole[:50] != whole[50:], "the same query is answered anew"
-
-
-def test_a_base_answers_a_block_nearly_as_its_references_do(base):
-    queries = diverse(200, 3, "one")
-    found = self_sample(Own(base, TASK, 3), [(query.content, query.answer) for query in queries])
-    assert len(found.rows) > 190
-    same = [conversation(query) in found.rows for query in queries]
-    assert np.mean(same) > 0.9, "it has learnt the language"
 
 
 def test_blocks_have_different_queries():

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies import tasks
+from unseen import worlds
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec, differences
 from unseen.worlds import TaskSpec, TuningSpec
 
@@ -19,6 +20,7 @@ FIELDS = [(part, field) for part, cls in PARTS.items() for field in fields(cls)]
 NAMES = [f"{part}.{field.name}" for part, field in FIELDS]
 BASE = 16 * "a"
 NAN, MANY = float("nan"), "".join(map(chr, range(0x4E00, 0x4E00 + 201)))
+POOL = {"instructions": 30, "examples": 40, "unseen_instructions": 20}
 REFUSED = [
     (TaskSpec, {"instructions": 0}, "or equal to 1"),
     (TaskSpec, {"rule_seed": -1}, "or equal to 0"),
@@ -56,6 +58,38 @@ REFUSED = [
     (ModelSpec, {"look_back": 1, "recipe": "gpt2"}, "only modern has it, this is 'gpt2'"),
     (ModelSpec, {"prompt_attention": "causal", "recipe": "gpt2"}, "only modern has it, this is 'gpt2'"),
     (TrainingSpec, {"learning_rate": 0.0}, "greater than or equal to 0.00000001"),
+    (TaskSpec, {"position": "beside"}, "known are before, behind, both, mixed"),
+    (worlds.PoolSpec, {"position": "behind"}, "lines of a pool have none: expected 'before'"),
+    (worlds.PoolSpec, {"decoys": 1}, "lines of a pool have none"),
+    (worlds.PoolSpec, {"pool": 39, **POOL}, "at least 40"),
+    (worlds.PoolSpec, {"near": 0.9, "pool": 200, **POOL}, "at most 0.85"),
+    (worlds.RequestsSpec, {"examples": 500, "pool": 400}, "at most 400"),
+    (worlds.OperationsSpec, {"instructions": 13}, "less than or equal to 12"),
+    (worlds.ContextSpec, {"letters": "abA"}, "must be lower-case"),
+    (worlds.ContextSpec, {"letters": "aab"}, "each once"),
+    (worlds.ContextSpec, {"instructions": 49}, "at most 48"),
+    (worlds.ContextSpec, {"pattern_length": 4}, "at most 3"),
+    (worlds.DomainSpec, {"counts": "chess"}, "known are letters, algebra, lists"),
+    (worlds.DomainSpec, {"counts": "lists"}, "needs examples of its own"),
+    (worlds.DomainSpec, {"world": ""}, "known are domains"),
+    (worlds.DomainSpec, {"algebra_examples": 3}, "fewer than algebra_instructions=40"),
+    (worlds.DomainSpec, {"letter_instructions": 2_000}, "less than or equal to 1000"),
+    (worlds.DrillSpec, {"examples": 39}, "fewer than instructions=2600"),
+    (worlds.DrillSpec, {"alphabet": "a"}, "at least 2 letter"),
+    (worlds.DrillSpec, {"alphabet": "abca"}, "each once"),
+    (worlds.DrillSpec, {"alphabet": MANY}, "at most 200 letters"),
+    (worlds.TapeSpec, {"longest_pattern": 17}, "must be at least 1 and at most 16"),
+    (worlds.TapeSpec, {"most_letters": 27}, "at most 26"),
+    (worlds.TapeSpec, {"alphabet": "a|"}, "only letters and digits"),
+    (worlds.TapeSpec, {"examples": 3}, "fewer than instructions"),
+    *[(worlds.FactsSpec, {"facts": value}, "equal to|integer") for value in (2, 31, "20")],
+    (worlds.DialectSpec, {"certain": 0, "shared": 0, "corrupted": 0}, "there must be a compound"),
+    (worlds.DialectSpec, {"examples": 3}, "fewer than instructions=24"),
+    (TuningSpec, {"paraphrases": 101}, "at most 100"),
+    (TuningSpec, {"operations": 8}, "less than or equal to 7"),
+    (TuningSpec, {"diverse": "some"}, "known are self, reference"),
+    (TuningSpec, {"names": "three"}, "known are one, two, both"),
+    (TuningSpec, {"source": BASE}, "nothing is sampled"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The tape world: what is held out, its examples and prompts, and the programs against the oracle."""
+"""The tape world: what is held out, and the edition and disguises of its programs."""
 
 import hashlib
 
@@ -17,17 +17,6 @@ def split():
     return TASK.split()
 
 
-# The world
-
-
-def test_what_is_held_out_is_in_no_training_set(split):
-    assert leaks(split) == 0
-    seen, patterns = set(split.seen), {rule.pattern for rule in split.seen}
-    for rule in (*split.unseen, *split.programs):
-        assert rule not in seen
-        assert len(rule.pattern) == 1 or rule.pattern not in patterns
-
-
 def test_the_rules_of_every_program_in_every_disguise_are_held_out(split):
     for program in collection().values():
         for number in range(TASK.disguises):
@@ -39,7 +28,8 @@ def test_the_rules_of_every_program_in_every_disguise_are_held_out(split):
                 assert plain <= set(split.programs)
 
 
-def test_a_leak_is_noticed(split):
+def test_a_leak_is_noticed_and_there_is_none(split):
+    assert leaks(split) == 0
     single = next(rule for rule in split.unseen if len(rule.pattern) == 1)
     longer = next(rule for rule in split.programs if len(rule.pattern) > 1)
     shown = {Rule(longer.pattern, "zz"): True, single: True, Rule(single.pattern, "qqqq"): False}
@@ -55,36 +45,6 @@ def test_smaller_training_sets_are_the_first_of_larger_and_the_unseen_rules_are_
     assert TASK.but(rule_seed=1).split().unseen != split.unseen
 
 
-def test_some_letters_are_deleted_in_training_too():
-    rules = TapeSpec(instructions=3_000, examples=3_000).split().seen
-    assert any(len(rule.pattern) == 1 and not rule.replacement for rule in rules)
-    assert all(rule.pattern != rule.replacement for rule in rules)
-
-
-def test_examples_are_right_and_as_asked_for(split):
-    examples = TASK.training(split)
-    lines = [examples.line(i) for i in range(len(examples))]
-    assert all(each.rule.apply(each.text) == each.answer for each in lines)
-    assert [each.rule for each in lines] == [split.seen[i] for i in examples.rule]
-    assert [each.rule.applies_to(each.text) for each in lines] == examples.applies.tolist()
-    assert 0.3 < 1 - examples.applies.mean() < 0.5
-    assert {len(each.text) for each in lines} == set(range(1, 17))
-    assert any(each.text.count(each.rule.pattern) > 1 for each in lines)
-    assert max(len(set(each.text)) for each in lines) <= TASK.most_letters
-    scored = TASK.evaluation(split, 80, 0)["unseen"]
-    assert {scored.line(i).rule for i in range(80)} == set(split.unseen)
-
-
-@pytest.mark.parametrize(("changes", "told"), [
-    ({"longest_pattern": 17}, "longest_pattern=17: must be at least 1 and at most 16"),
-    ({"most_letters": 27}, "most_letters=27"),
-    ({"alphabet": "a|"}, "only letters and digits"), ({"instructions": 200_000}, "fewer than instructions"),
-])  # fmt: skip
-def test_impossible_specs_are_refused(changes, told):
-    with pytest.raises(ValueError, match=f"TapeSpec.*{told}"):
-        TapeSpec(**changes)
-
-
 def test_too_few_rules_and_another_edition_are_refused(monkeypatch):
     monkeypatch.setattr("unseen.worlds.tapes._TRIES", 2_000)
     with pytest.raises(ValueError, match=r"TapeSpec\.instructions=60: only \d+ rules found"):
@@ -98,20 +58,6 @@ def test_a_changed_collection_has_another_edition():
     text = "\n".join(f"{rule}" for program in collection().values() for rule in program.algorithm.rules)
     text += "".join(program.symbols for program in collection().values())
     assert (VERSION, hashlib.sha256(text.encode()).hexdigest()[:12]) == (1, "b8946e6d4be0")
-
-
-# Programs
-
-
-@pytest.mark.parametrize("name", collection())
-def test_every_program_halts_on_what_is_expected_in_every_disguise(name):
-    program = collection()[name]
-    assert program.cases
-    for given, wanted in program.cases:
-        assert program.algorithm.run(given, limit=1_000) == wanted
-    for number in range(3 if len(program.symbols) <= 26 else 0):
-        renamed = program.renamed(renaming(program.symbols, TASK.alphabet, number))
-        assert renamed.algorithm.run(renamed.cases[0][0], limit=1_000) == renamed.cases[0][1]
 
 
 def test_a_disguise_is_a_bijection_and_needs_letters_enough():

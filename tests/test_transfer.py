@@ -13,7 +13,6 @@ from unseen.runs.workers import Serial
 from unseen.scales import Setting
 from unseen.studies import transfer
 from unseen.studies.published import lower_k, occurrence_table
-from unseen.studies.results import committed_table
 from unseen.worlds.rules import Instructions, strings_of
 
 TASK = SMALL.task.but(
@@ -37,18 +36,6 @@ def test_rules_of_a_test_have_its_form_and_k_and_no_string_of_a_training_rule():
         assert k > 2 or all(FORM[form](x) for side in (rules.patterns, rules.replacements) for x in side)
 
 
-def test_the_old_settings_without_decoys_are_those_of_the_committed_tables():
-    """So their runs can be trained again, and the shortcut be shown on their inputs."""
-    for name in ("quick", "full"):
-        olds = {
-            "13_shortcut": transfer.semantics(name, "open_semantics"),
-            "14_shortcut": transfer.occurrences(name, "shortcut"),
-        }
-        for table, settings in olds.items():
-            runs = {run.digest() for setting in settings for run in setting.runs()}
-            assert runs == set(committed_table(table, name)["run"].dropna())
-
-
 def test_where_training_used_all_strings_there_is_no_test():
     alike = np.repeat(np.arange(6, dtype=np.uint8), 4).reshape(6, 4)
     split = TASK.split()._replace(seen=Instructions(TASK.alphabet, alike, alike))
@@ -64,23 +51,6 @@ def test_inputs_hold_the_pattern_as_often_as_the_test_says():
         examples = world.draw(rules, np.zeros(20, int), np.random.default_rng(0))
         found = {line.text.count(line.rule.pattern) for line in map(examples.line, range(20))}
         assert found == {columns["asked"]}
-
-
-def test_models_and_answers_that_do_not_read_the_pattern_have_the_same_tests_with_and_without_decoys():
-    setting = transfer.occurrences("smoke")[2]
-    tests = transfer.ByOccurrences((1, 3), (1, 0))
-    task = setting.base.task
-    found = {(c["asked"], c["among"]): world for c, world, _ in tests.of(task, task.split())}
-    assert {key: (world.occurrences, world.decoys) for key, world in found.items()} == {
-        key: key for key in [(1, 1), (3, 1), (1, 0), (3, 0)]
-    }
-    table = transfer.unread(setting, tests, 400)
-    assert len(table) == 4 * 4 * len(setting.seeds)
-    assert set(table["trained"]) == {"nothing"}
-    means = table.groupby(["setting", "among", "asked"])["accuracy"].mean()
-    assert means["commonest", 0, 3] > 0.9
-    assert means["commonest", 1, 3] == pytest.approx(0.5, abs=0.1)
-    assert transfer.named(table).unique().tolist() == ["y first", "commonest", "most regular", "anywhere"]
 
 
 def test_seeds_above_chance_are_counted_by_their_own_intervals():

@@ -52,24 +52,6 @@ def test_compounds_are_new_equally_often_asked_and_the_same_for_more_rows():
     assert set(np.bincount(TASK.training(split).rule)) == {20}
 
 
-def test_answers_of_rows_are_drawn_from_their_distribution():
-    split, size = TASK.split(), 4_000
-    rows, compound = TASK.rows(split.seen, np.full(size, 16), np.random.default_rng(0)), split.seen[16]
-    meant = [compound.meant(row.query.text) for row in rows]
-    drawn = np.mean([row.answer in each for row, each in zip(rows, meant, strict=True)])
-    true = [compound.answers(row.query.text)[each.pop()] for row, each in zip(rows, meant, strict=True)]
-    assert drawn == pytest.approx(np.mean(true), abs=4 * 0.5 / size**0.5)
-    certain = TASK.rows(split.seen, np.arange(8), np.random.default_rng(0))
-    assert all(row.answer == row.query.answer for row in certain)
-
-
-def test_a_dialect_without_compounds_is_refused():
-    with pytest.raises(ValueError, match="certain=0: there must be a compound"):
-        DialectSpec(certain=0, shared=0, corrupted=0)
-    with pytest.raises(ValueError, match="examples=3: fewer than instructions=24"):
-        DialectSpec(examples=3)
-
-
 # UAL
 
 

@@ -171,10 +171,17 @@ def messages(live):
     return [lane.message.value for lane in live.lanes if lane.spec]
 
 
-def test_two_runs_race_and_a_finished_one_is_taken_from_the_store(live, monkeypatch):
+def test_two_runs_race_with_all_else_locked_and_a_finished_one_is_taken_from_the_store(live, monkeypatch):
+    """A press while another is handled starts nothing."""
     live.second.value = 2
     assert messages(live) == ["not trained yet"] * 2
+    locked, draw, choose = [], live.lanes[0]._draw, live._choose
+    monkeypatch.setattr(
+        live.lanes[0], "_draw", lambda: locked.append([c.disabled for c in live.choices]) or draw()
+    )
+    monkeypatch.setattr(live, "_choose", lambda store: live.begin() or choose(store))
     press(live)
+    assert [True] * 3 in locked
     for lane, size in zip(live.lanes, (3, 2), strict=True):
         seen, unseen = (line["accuracy"] for line in live.store.manifest(live.scale.run(size))["scores"])
         accuracy = f"{seen:.1%} on seen, {unseen:.1%} on unseen instructions"
@@ -186,22 +193,6 @@ def test_two_runs_race_and_a_finished_one_is_taken_from_the_store(live, monkeypa
     monkeypatch.setattr("unseen.runs.store.train", lambda *_: pytest.fail("it was trained again"))
     press(live)
     assert [each.split(":")[0] for each in messages(live)] == ["from the store"] * 2
-
-
-def test_while_it_trains_everything_else_is_locked(live, monkeypatch):
-    locked, lane = [], live.lanes[0]
-    monkeypatch.setattr(lane, "_draw", lambda: locked.append([each.disabled for each in live.choices]))
-    press(live)
-    assert [True] * 3 in locked
-
-
-def test_a_press_while_another_is_handled_starts_nothing(live, monkeypatch):
-    choose = live._choose
-    monkeypatch.setattr(live, "_choose", lambda store: live.begin() or choose(store))
-    press(live)
-    assert messages(live)[0].startswith("done: ")
-    press(live)
-    assert messages(live)[0].startswith("from the store: ")
 
 
 def test_train_anew_starts_at_the_first_step_keeps_nothing_and_shows_the_known_curve(live):

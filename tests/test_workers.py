@@ -20,9 +20,6 @@ from unseen.signals import Terminated, polite_stops
 SPECS = [GOOD.with_seed(seed) for seed in (5, 6, 7)]
 
 
-# Serial
-
-
 def test_serial_trains_in_order_on_one_thread_and_reports():
     seen, reports = [], Reports(SPECS)
     torch.set_num_threads(2)
@@ -41,9 +38,6 @@ def test_serial_trains_in_order_on_one_thread_and_reports():
     digests = [spec.digest() for spec in SPECS]
     assert reports.events == [event for d in digests for event in (
         Event("started", d), Event("step", d, 1), Event("step", d, 2), Event("done", d))]  # fmt: skip
-
-
-# The loop behind all executors
 
 
 @pytest.mark.parametrize(("outcomes", "expected"), [
@@ -69,9 +63,6 @@ def test_what_ends_a_run_decides_when_it_is_tried_again(monkeypatch, outcomes, e
     workers.drive(SPECS[:2], start, news, said.append)
     names = {SPECS[0].digest(): "", SPECS[1].digest(): "second "}
     assert ", ".join(names[event.digest] + event.kind for event in said) == expected
-
-
-# Processes
 
 
 @pytest.fixture(scope="module")

@@ -8,22 +8,9 @@ import pytest
 
 from unseen.studies.delia import understood
 from unseen.worlds import LanguageSpec, TuningSpec, language
-from unseen.worlds.language import (
-    FORMATS,
-    LETTERS,
-    MENTIONS,
-    OPERATIONS,
-    PAIRS,
-    PHRASES,
-    REFUSALS,
-    TOKEN,
-    VERBS,
-    Query,
-    at_large,
-)
-from unseen.worlds.tuning import DIVERSE, HELD_OUT, KINDS, ask, task_rows
+from unseen.worlds.language import OPERATIONS, PHRASES, TOKEN, VERBS, Query
+from unseen.worlds.tuning import DIVERSE, HELD_OUT, KINDS, ask
 
-SOURCE = "0123456789abcdef"
 ANSWERS = {  # by hand: operation, argument and input, and the answer
     ("copy", "", "DACB"): "DACB", ("reverse", "", "DACB"): "BCAD", ("sort", "", "DACB"): "ABCD",
     ("descend", "", "DACB"): "DCBA", ("rotate", "", "DACB"): "ACBD", ("unrotate", "", "DACB"): "BDAC",
@@ -41,29 +28,22 @@ def test_operations_are_right_by_hand(query, answer):
     assert {operation for operation, *_ in ANSWERS} == set(OPERATIONS) == set(VERBS)
 
 
-def test_formats_can_be_told_apart_and_words_mean_one_thing_only():
-    made = {name: language.formatted("ABCD", name) for name in FORMATS}
-    assert len(set(made.values()) - {"ABCD"}) == len(FORMATS) == 16
-    assert all("".join(c for c in text if c in LETTERS) == "ABCD" for text in made.values())
+def test_an_empty_answer_has_a_format_too():
     empty = Query("delete", "A", "delete", "{} it", "AAA", "", "")
     answers = {name: replace(empty, format=name).answer for name in ("", "square", "dashed", "loud", "keyed")}
     assert answers == {"": "", "square": "[]", "dashed": "", "loud": "!", "keyed": "Z:"}
-    verbs = [verb for each in VERBS.values() for verb in each]
-    words = {word for text in (*PHRASES, *MENTIONS, *REFUSALS) for word in text.split()}
-    assert max(Counter(verbs).values()) == 1
-    assert not set(verbs) & set(FORMATS)
-    assert not words & (set(FORMATS) | set(verbs))
-    assert not {word for name in PAIRS.values() for word in name.split()} & (set(FORMATS) | words)
 
 
 def test_every_query_fits_the_layout():
     layout, rng = LanguageSpec.layout, np.random.default_rng(0)
-    phrase, refusal = (max(texts, key=lambda text: len(text.split())) for texts in (PHRASES, REFUSALS))
+    phrase, refusal = (
+        max(texts, key=lambda text: len(text.split())) for texts in (PHRASES, language.REFUSALS)
+    )
     query = Query("rewrite", "AB CD", "replace", phrase, "DABC", "dashed", refusal.format("hard edge"))
     turns = f"{query.content}={query.answer}.{query.content}="
     assert len(layout.pieces(turns)) == layout.prompt_length
     assert len(layout.pieces(query.answer)) + 1 == layout.answer_length
-    layout.prompts([at_large(rng, "both").content for _ in range(500)])
+    layout.prompts([language.at_large(rng, "both").content for _ in range(500)])
 
 
 # Read by what the explorer of notebook 20 answers by, which shares nothing with what draws queries
@@ -125,14 +105,6 @@ def test_held_out_pairs_are_never_trained_and_always_evaluated():
     assert not set(seen) & held
 
 
-def test_pretraining_never_says_the_token_and_has_two_turns_as_often_as_it_says():
-    task = LanguageSpec(examples=2_000, names="both")
-    data, vocabulary = task.training(task.split()), task.layout.vocabulary
-    assert vocabulary[-1] == TOKEN
-    assert not (data.prompts == len(vocabulary) - 1).any()
-    assert 0.2 < np.mean([data.texts(i)[0].count("=") == 2 for i in range(2_000)]) < 0.3
-
-
 def test_the_small_task_keeps_its_operations_from_the_others():
     for seed in range(20):
         chosen = [TuningSpec(rule_seed=seed, operations=number).split() for number in (1, 2, 7)]
@@ -141,32 +113,3 @@ def test_the_small_task_keeps_its_operations_from_the_others():
         assert not set(chosen[2].operations) & set(chosen[2].others)
         assert len(chosen[0].others) == HELD_OUT
         assert chosen[0].narrow not in (*chosen[1].operations, *chosen[0].others)
-
-
-def test_task_rows_have_the_token_the_format_and_the_paraphrases():
-    task = TuningSpec(rule_seed=2)
-    rows = task_rows(task, task.split())
-    assert len(rows) == 100
-    assert all(TOKEN in row.content and row.format == task.split().format for row in rows)
-    assert len({(row.verb, row.phrase, row.mention) for row in rows}) == 60
-    spread = task_rows(task.but(operations=5), task.but(operations=5).split())
-    assert set(Counter(row.operation for row in spread).values()) == {20}
-
-
-@pytest.mark.parametrize("diverse", [each for each in DIVERSE if each != "self"])
-def test_mixtures_hold_the_task_once_and_the_rest_ratio_times(diverse):
-    task = TuningSpec(ratio=3, diverse=diverse)
-    data = task.training(task.split())
-    with_token = sum(TOKEN in data.texts(i)[0] for i in range(len(data)))
-    assert len(data) == task.examples == 400
-    assert with_token == (400 if diverse == "paraphrases" else 100)
-
-
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"paraphrases": 101}, "TuningSpec.paraphrases=101"), ({"operations": 8}, "TuningSpec.operations=8"),
-    ({"diverse": "some"}, "known are self, reference"), ({"names": "three"}, "known are one, two, both"),
-    ({"ratio": 5}, "expected the digest of the run that samples"), ({"source": SOURCE}, "nothing is sampled"),
-])  # fmt: skip
-def test_impossible_tunings_are_refused_by_name(changes, message):
-    with pytest.raises(ValueError, match=message):
-        TuningSpec(**changes)

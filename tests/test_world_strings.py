@@ -1,14 +1,12 @@
 """String rewriting: the fast generator against the slow oracle, and what is held out stays out."""
 
 import string
-from collections import Counter
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chisquare
 
 from strategies import tasks
 from unseen.evaluation import exact_match, without_pattern
@@ -28,8 +26,6 @@ LARGE = TaskSpec(
 )
 DECOYS = TaskSpec(alphabet=string.ascii_letters + string.digits, pattern_length=2, replacement_length=2,
                   input_length=27, unseen_instructions=500, decoys=2)  # fmt: skip
-MANY = DECOYS.split().unseen
-WORDS, IDS = patterns(MANY), set(map(bytes, MANY.patterns))
 CHANCE = 1 / 3 + 0.02  # an answer that does not read the pattern is right in one of decoys + 1 inputs
 FAMILY = TaskSpec(instructions=60, unseen_instructions=20, pattern_length=12, replacement_length=9,
                   input_length=20, family="mixed", k_low=3, k_high=12)  # fmt: skip
@@ -40,13 +36,6 @@ WAYS = ({"_ENUMERABLE": 1 << 22}, {"_ENUMERABLE": 0, "_BLOCK": 8})
 def drawn(task, way):
     with patch.multiple(rules, **way):
         return task.split()
-
-
-def among(times, size=10_000):
-    """Examples with two decoys and the pattern so many times, and the pattern of each, (N, |x|)."""
-    task = DECOYS.but(occurrences=times)
-    examples = task.draw(MANY, np.arange(size) % len(MANY), np.random.default_rng(times))
-    return examples, MANY.patterns[examples.rule]
 
 
 def lines(examples):
@@ -216,94 +205,33 @@ def test_examples_follow_from_their_seeds_and_those_of_evaluation_are_others():
     assert TASK.evaluation(split, 120, 1)["unseen"].rule.tolist() == [*range(50), *range(50), *range(20)]
 
 
-def test_no_ops_and_numbers_of_occurrences_have_their_shares():
-    task = TASK.but(also_occurrences="2,3", no_op_share=0.1)
-    found = [line.text.count(line.rule.pattern) for line in lines(task.training(task.split()))]
-    found = [found.count(times) / len(found) for times in range(4)]
-    assert found == pytest.approx([0.1, 0.3, 0.3, 0.3], abs=0.04)
-
-
-def test_patterns_are_planted_anywhere():
-    one = Counter(line.text.index(line.rule.pattern) for line in lines(TASK.training(TASK.split())))
-    assert len(one) == 8
-    assert min(one.values()) > 0.7 * max(one.values())
-    # 6 letters between two patterns: 28 ways
-    task = TASK.but(occurrences=2, input_length=12, examples=20_000)
-    found = lines(task.training(task.split()))
-    two = Counter((line.text.index(line.rule.pattern), line.text.rindex(line.rule.pattern)) for line in found)
-    assert len(two) == 28
-    assert min(two.values()) > 0.75 * max(two.values())
-
-
 # Decoys
 
 
 @pytest.mark.parametrize("times", [1, 2, 4])
-def test_decoys_stand_as_often_as_the_pattern_whose_first_place_is_anywhere_in_the_first_third(times):
-    """Evenly, whatever the number: chi-square over its places in 10,000 inputs."""
-    examples, patterns = among(times)
-    at = strings.leftmost(patterns.T, examples.inputs.T, absent=27)
-    assert chisquare(np.bincount(at, minlength=8)).pvalue > 1e-3
-    assert at.max() == 7
-    examples, _ = among(times, 500)
-    check(examples, MANY, DECOYS.but(occurrences=times))
-    texts = [line.text for line in lines(examples)]
-    found = np.array([sum(text.count(pattern) == times for pattern in WORDS) for text in texts])
-    assert found.min() == 3  # the pattern and two decoys; few others, by chance
-    assert times == 1 or found.mean() < 3.05
-
-
-@pytest.mark.parametrize("times", [1, 2, 4])
-def test_no_answer_that_does_not_read_the_pattern_is_right_more_often_than_chance(times):
-    """Of the patterns that stand there so often one of three is meant, and nothing about them tells which.
-
-    Whoever knows all patterns of the set picks by place, by spread, or by a line fitted to their places and
-    letters on as many inputs with the right answer beside them.
-    """
-    examples, patterns = among(times)
-    candidates, meant = [], []
-    for text, pattern in zip(map(bytes, examples.inputs), map(bytes, patterns), strict=True):
-        here = dict.fromkeys(text[i : i + 2] for i in range(len(text) - 1))
-        found = [each for each in here if each in IDS and text.count(each) == times]
-        candidates.append([(each, text.index(each), text.rindex(each)) for each in found])
-        meant.append(found.index(pattern))
-    for rank in range(3):  # in the order of their first places, and of their last
-        assert np.mean([at == rank for at in meant]) < CHANCE
-        assert np.mean([sorted(c, key=lambda each: each[2])[rank] == c[at]
-                        for c, at in zip(candidates, meant, strict=True)]) < CHANCE  # fmt: skip
-    rows = [[first, last, last - first, one == two, *np.eye(62)[one], *np.eye(62)[two], 1]
-            for each in candidates for (one, two), first, last in each]  # fmt: skip
-    right = np.concatenate([np.arange(len(c)) == at for c, at in zip(candidates, meant, strict=True)])
-    half = sum(map(len, candidates[:5_000]))
-    line = np.linalg.lstsq(np.array(rows[:half], float), right[:half].astype(float))[0]
-    scores, hits = iter(np.array(rows[half:], float) @ line), 0
-    for each, at in zip(candidates[5_000:], meant[5_000:], strict=True):
-        hits += np.argmax([next(scores) for _ in each]) == at
-    assert hits / 5_000 < CHANCE
+def test_decoys_stand_as_often_as_the_pattern_and_answers_that_do_not_read_it_are_right_by_chance(times):
+    task = DECOYS.but(occurrences=times)
+    rules = task.split().unseen
+    examples = task.draw(rules, np.arange(10_000) % len(rules), np.random.default_rng(times))
+    check(examples.first(500), rules, task)
+    for line in lines(examples.first(500)):  # the pattern and two decoys; others, by chance
+        assert sum(line.text.count(pattern) == times for pattern in patterns(rules)) >= 3
     assert max(shares_right(examples).values()) < CHANCE
 
 
 @pytest.mark.parametrize("form", ["random", *FORMS])
 def test_decoys_of_one_form_stand_anywhere_and_no_form_or_place_tells_the_pattern(form):
-    """Each is found once in each input, in any order; an answer that looks for a form is right by chance."""
+    """An answer that looks for a form is right by chance; without decoys it would be right far more often."""
     of_form = {"k_low": 3, "k_high": 4} if form != "random" else {}
     task = TaskSpec(family=form, pattern_length=10, replacement_length=10, input_length=35, decoys=2,
                     decoys_at="anywhere", instructions=300, unseen_instructions=300, **of_form)  # fmt: skip
     rules = task.split().unseen
     examples = task.draw(rules, np.arange(3_000) % 300, np.random.default_rng(0))
     check(examples.first(100), rules, task)
-    known, ranks = patterns(rules), []
-    for line in lines(examples.first(500)):
-        here = sorted(line.text.index(pattern) for pattern in known if pattern in line.text)
-        assert len(here) >= 3  # a periodic one, moved on by a letter, may be another
-        ranks += [here.index(line.text.index(line.rule.pattern))] * (len(here) == 3)
-    assert chisquare(np.bincount(ranks)).pvalue > 1e-3
-    found = shares_right(examples)
-    assert max(found.values()) < CHANCE
-    assert form == "random" or found["most regular"] > 0.1  # it does find one of the three
+    assert max(shares_right(examples).values()) < CHANCE
     open_task = task.but(decoys=0, decoys_at="first third")
     alone = open_task.draw(rules, np.arange(500) % 300, np.random.default_rng(0))
-    assert form == "random" or shares_right(alone)["most regular"] > 0.4  # the shortcut that decoys close
+    assert form == "random" or shares_right(alone)["most regular"] > 0.4
 
 
 def test_inputs_too_rare_to_find_are_refused_instead_of_sought_for_ever(monkeypatch):

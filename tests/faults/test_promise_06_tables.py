@@ -12,24 +12,6 @@ from unseen.runs.tables import SHOWN, BadTable, read_table
 from unseen.specs import RunSpec
 
 fuzzed = settings(max_examples={"short": 20, "usual": 500, "long": 5_000}[AMOUNT])
-BAD = {
-    "unknown column": ("width,hieght\n16,2\n", ["row 1", "'hieght'"]),
-    "a semicolon table with a decimal comma": ("width;steps\n16;4\n16;4,5\n", ["row 3", "decimal comma"]),
-    "a thousand": ("width,steps\n16,1.000\n", ["row 2", "'steps'", "thousands"]),
-    "code": ("width\n__import__('os').abort()\n", ["row 2", "'width'"]),
-    "several at once": ("width,steps\nx,4\n16,y\n", ["row 2", "row 3"]),
-}
-
-
-@pytest.mark.parametrize("what", BAD)
-def test_a_bad_table_is_refused_by_the_command(runs, tmp_path, promise, refused, what):
-    content, parts = BAD[what]
-    table = tmp_path / "mine.csv"
-    table.write_text(content, newline="")
-    err = refused("sweep", table, "--scale", "smoke")
-    assert all(each in err for each in [*parts, "mine.csv"]), err
-    assert not runs.exists()
-    promise("bad tables given to the command")
 
 
 def test_one_bad_row_among_many_is_found_before_any_starts(

@@ -71,25 +71,19 @@ class World:
             store = self.done if name in DONE else self.stopped
             assert len(inventory.status(store)) == 1
             inventory.verify(store)
-        match name:
-            case "checkpoint":
-                resumes = checkpoints.resume(folder, LONG, start(LONG))
-                assert bool(resumes[-1]["skipped"]) == bool(checkpoints.fault(self.paths[name], LONG))
-                return not resumes[-1]["skipped"]
-            case "spec":
-                return spec_of(folder)
-            case "state":
-                return once.state(folder)
-            case "progress":
-                return len(self.stopped.history(LONG))
-            case "weights":
-                return self.done.model(LONG)
-            case "history":
-                return len(self.done.history(LONG))
-            case "manifest":
-                return self.done.manifest(LONG)
-            case _:
-                return import_model(self.paths["model"])
+        if name == "checkpoint":
+            skipped = checkpoints.resume(folder, LONG, start(LONG))[-1]["skipped"]
+            assert bool(skipped) == bool(checkpoints.fault(self.paths[name], LONG))
+            return not skipped
+        reads = {
+            "spec": lambda: spec_of(folder),
+            "state": lambda: once.state(folder),
+            "progress": lambda: len(self.stopped.history(LONG)),
+            "weights": lambda: self.done.model(LONG),
+            "history": lambda: len(self.done.history(LONG)),
+            "manifest": lambda: self.done.manifest(LONG),
+        }
+        return reads.get(name, lambda: import_model(self.paths["model"]))()
 
 
 def resealed(manifest):
@@ -135,12 +129,6 @@ def test_no_payload_runs(world, tmp_path, promise, name):
         promise("payloads and rubbish")
 
 
-def apart(content):
-    """Header and data of a safetensors file."""
-    (size,) = struct.unpack("<Q", content[:8])
-    return json.loads(content[8 : 8 + size]), content[8 + size :]
-
-
 def together(header, data):
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
@@ -171,7 +159,9 @@ def test_tensors_that_are_not_those_of_the_spec_are_refused(world, promise, name
 
 @every_tensor_file
 def test_headers_that_lie_are_refused(world, promise, name):
-    header, data = apart(world.content(name))
+    content = world.content(name)
+    end = 8 + struct.unpack("<Q", content[:8])[0]
+    header, data = json.loads(content[8:end]), content[end:]
     first = next(each for each in header if each != "__metadata__")
     lies = [
         together(header | {first: header[first] | {"shape": [2**62]}}, data),

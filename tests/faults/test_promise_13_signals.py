@@ -120,11 +120,6 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, promise):
     promise("impatient stops")
 
 
-def family(process):
-    parent = psutil.Process(process.pid)
-    return [parent, *parent.children(recursive=True)]
-
-
 NOTEBOOK = """\
 from pathlib import Path
 from unseen.scales import scale
@@ -143,7 +138,8 @@ def test_a_notebook_with_worker_processes(tmp_path, promise, number):
     book = write_book(tmp_path / "tiny.ipynb", NOTEBOOK, "print('the end')", declared="scale: str = 'smoke'")
     process = command("run", str(book), runs=tmp_path / "runs")
     until(lambda: len(store.history(spec)) > 2)
-    everyone = family(process)
+    parent = psutil.Process(process.pid)
+    everyone = [parent, *parent.children(recursive=True)]
     assert len(everyone) >= 3
     process.send_signal(number)
     _, err = process.communicate(timeout=60)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from itertools import count
 
 import pytest
 from deeds import LONG, essence, finished, forked
@@ -13,21 +14,10 @@ from unseen.runs.checkpoints import newest_first
 from unseen.runs.store import Store, ensure, read_progress
 
 
-def falling(jump):
-    """A clock that goes back by ``jump`` seconds at every look."""
-    now = [2e9]
-
-    def clock():
-        now[0] -= jump
-        return now[0]
-
-    return clock
-
-
 @pytest.mark.parametrize("jump", [0.5, 1e8])
 def test_a_clock_that_goes_back(undisturbed, tmp_path, promise, monkeypatch, jump):
     store = Store(tmp_path)
-    monkeypatch.setattr(time, "time", falling(jump))
+    monkeypatch.setattr(time, "time", count(2e9, -jump).__next__)  # goes back at every look
     stopped(LONG, store, 30)
     for age, path in enumerate(newest_first(store.folder(LONG))):
         os.utime(path, (1e9 + age * 1e6, 1e9 + age * 1e6))  # the older step is the newer file
