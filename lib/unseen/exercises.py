@@ -3,7 +3,7 @@
 To add an exercise, say ``plateau``:
 
 1. write what is said as a table ``[plateau]`` of ``exercises.toml``, whose top says what it can hold;
-2. write a function ``plateau`` in ``right_answers.py`` that computes the right answer;
+2. give the right answer there, or a function ``plateau`` in ``right_answers.py`` that reads it off results;
 3. in the notebook put ``check.plateau(...)`` into a cell tagged ``exercise``, and right after it
    ``check.plateau.solution(300)`` into one tagged ``solution``.
 
