@@ -17,7 +17,6 @@ import numpy as np
 
 from unseen.rewriting import LimitExceeded, MarkovAlgorithm, Rule
 from unseen.scales import SHOW, amounts, scale
-from unseen.worlds.domains import NO_OPS
 from unseen.worlds.tapes import TapeSpec
 
 DELIA = amounts("delia", "full")
@@ -156,13 +155,6 @@ def decides() -> str:
     return next((what for what, word in judged.items() if word == claims.REPRODUCED), "neither")
 
 
-def shortcut() -> WithWrong:
-    from unseen.studies.transfer import puzzle
-
-    line = puzzle()
-    return {"right": line.rule.pattern, "beginning": line.text[:2], "written": line.rule.replacement}
-
-
 def luck() -> WithWrong:
     rows = _table("15_pretrained_model").query("split == 'unseen' and kind == 'has-op'")
     pairs = len(rows.query("work == 'encrypted' and start == 'softened'"))
@@ -225,12 +217,6 @@ def rival() -> str:
     return rows[rows["kind"].isin(DOMAINS)].groupby("setting")["accuracy"].mean().idxmax()
 
 
-def copycat() -> float:
-    from unseen.studies.domains import designs
-
-    return NO_OPS * (1 - designs("full")[-1].base.task.share("lists"))
-
-
 def early() -> WithWrong:
     table = _table("21_format_loss").query("ratio == 0 and step > 0")
     first = table[table["step"] == table["step"].min()]
@@ -255,15 +241,6 @@ def behind() -> WithWrong:
     table = _table("22_new_token").query("study == 'spread' and prompts == 'other+token'")
     by = table.pivot_table("accuracy", "seed", ["ratio", "operations"])
     return {"right": (by[DELIA.best, 1] < by[DELIA.best, 7].min()).sum(), "seeds": len(by)}
-
-
-def chancy() -> WithWrong:
-    from unseen.model import Shape, build
-    from unseen.studies.delia import base_run
-
-    base = base_run("full")
-    weights = sum(p.numel() for p in build(base.model, Shape.of(base.task.layout)).parameters())
-    return {"right": weights**-0.5, "square": 1 / weights}
 
 
 def mixed() -> WithWrong:
