@@ -5,7 +5,7 @@
     runs/store/<digest>/
         .lock, state.json               see ``once``
         spec.json                       what the run is
-        progress.csv                    the history so far, written every ``evaluate_every`` steps
+        progress.csv                    the history so far, a row appended every ``evaluate_every`` steps
         checkpoint-<step>.safetensors   the newest two states it can resume from
         weights.safetensors             the trained model
         history.csv                     the whole history
@@ -19,6 +19,7 @@ an undisturbed one.
 import io
 import json
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,7 +32,7 @@ import torch
 from unseen import files
 from unseen.errors import NotFinished
 from unseen.evaluation import exact_match, greedy_answers, share, share_by_kind
-from unseen.files import BrokenRun, brief, leftovers, read, read_json, write
+from unseen.files import BrokenRun, brief, cannot_write, leftovers, read, read_json, write
 from unseen.model import Transformer, inherited
 from unseen.objectives import objective_of
 from unseen.once import content, done, note, once, state
@@ -68,23 +69,12 @@ class Store:
         raise NotFinished(f"run {spec.digest()} is not finished in {self.root}; train it first")
 
     def history(self, spec: RunSpec) -> pd.DataFrame:
-        """The training history of a run, finished or so far: step, loss, seen, unseen, seconds.
-
-        Raises ``BrokenRun`` when its file is not what was written.
-        """
-        folder, manifest = self.folder(spec), self.manifest(spec, whole=False)
-        path = folder / ("history.csv" if manifest else "progress.csv")
-        try:
-            if manifest:
-                text = content(folder, path.name, manifest, files.LARGEST_TEXT)
-            else:
-                text = read(path) if path.exists() else _csv([]).encode()
-            frame = pd.read_csv(io.BytesIO(text), dtype=_HISTORY)
-            if list(frame) != list(_HISTORY) or frame.isna().any(axis=None) or text[-1:] != b"\n":
-                raise ValueError("columns or values are missing")
-        except (OSError, ValueError) as error:
-            raise BrokenRun(f"{path} is not the history of a run ({brief(error)})") from error
-        return frame
+        """The training history of a run, finished or so far: step, loss, seen, unseen, seconds."""
+        folder = self.folder(spec)
+        if manifest := self.manifest(spec, whole=False):
+            whole = content(folder, "history.csv", manifest, files.LARGEST_TEXT)
+            return _history(whole, folder / "history.csv")
+        return read_progress(folder / "progress.csv")
 
     def model(self, spec: RunSpec) -> Transformer:
         """The trained model of a finished run; raises ``NotFinished`` when it is not done."""
@@ -172,7 +162,7 @@ def _trained(
     state, before = _resumed(spec, store, device, say)
 
     def watched(row: Row) -> None:
-        write(folder / "progress.csv", _csv(state.history))
+        _append(folder / "progress.csv", row)
         stoppable(watch, row)
 
     def stoppable(call: Callable[[Any], Any], given: Row | State) -> None:
@@ -222,7 +212,7 @@ def _resumed(
     state = begun(spec, store, device)
     if before := checkpoints.resume(folder, spec, state):
         say(f"run {spec.digest()} {checkpoints.in_words(before[-1])}")
-    write(folder / "progress.csv", _csv(state.history))
+    write(folder / "progress.csv", _csv(state.history) if state.history else "")
     return state, before
 
 
@@ -262,5 +252,36 @@ def spec_of(folder: Path) -> RunSpec:
     return spec
 
 
-def _csv(rows: list[Row]) -> str:
-    return pd.DataFrame(rows, columns=list(_HISTORY)).to_csv(index=False, lineterminator="\n")
+# Histories
+
+
+def read_progress(path: Path) -> pd.DataFrame:
+    """The whole rows of a history that is still being written; none where there is no such file."""
+    try:
+        whole, end, _ = read(path).rpartition(b"\n")
+    except (OSError, ValueError):
+        whole = end = b""
+    return _history(whole + end or ",".join(_HISTORY).encode(), path)
+
+
+def _history(text: bytes, path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(io.BytesIO(text), dtype=_HISTORY)
+    except ValueError as error:
+        raise BrokenRun(f"{path} is not the history of a run ({brief(error)})") from error
+    if list(frame) != list(_HISTORY) or frame.isna().any(axis=None):
+        raise BrokenRun(f"{path} is not the history of a run")
+    return frame
+
+
+def _append(path: Path, row: Row) -> None:
+    """Add a row to the history so far, for whoever looks meanwhile; the run does not read it again."""
+    try:
+        with path.open("a", newline="") as file:
+            file.write(_csv([row], header=os.path.getsize(path) == 0))
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _csv(rows: list[Row], header: bool = True) -> str:
+    return pd.DataFrame(rows).to_csv(index=False, header=header, lineterminator="\n")
