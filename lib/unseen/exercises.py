@@ -3,7 +3,7 @@
 To add an exercise, say ``plateau``:
 
 1. write what is said as a table ``[plateau]`` of ``exercises.toml``, whose top says what it can hold;
-2. write a function ``plateau`` in ``right_answers.py`` that computes the right answer;
+2. give the right answer there, or a function ``plateau`` in ``right_answers.py`` that reads it off results;
 3. in the notebook put ``check.plateau(...)`` into a cell tagged ``exercise``, and right after it
    ``check.plateau.solution(300)`` into one tagged ``solution``.
 
@@ -161,16 +161,12 @@ def _read(answer: Any, name: str) -> Any:
 # Keeping and counting
 
 
-def _answers_file() -> Path:
-    return runs_folder() / "answers.json"
-
-
 def answers() -> dict[str, dict[str, Any]]:
     """The answers kept so far by the names of their exercises, each with ``answer`` and ``right``.
 
     Raises ``BrokenAnswers`` where the file is not what was written.
     """
-    path = _answers_file()
+    path = runs_folder() / "answers.json"
     try:
         found = read_json(path)
         if not all(isinstance(each["right"], bool) for each in found.values()):
@@ -190,7 +186,7 @@ def _keep(name: str, answer: Any, right: bool) -> None:
     if right or not found.get(name, {}).get("right"):
         text = answer if isinstance(answer, str) else repr(answer)
         found[name] = {"answer": text[:2_000], "right": right}
-        write(_answers_file(), json.dumps(found, indent=1) + "\n")
+        write(runs_folder() / "answers.json", json.dumps(found, indent=1) + "\n")
 
 
 def _standing(notebook: str) -> str:
@@ -268,14 +264,9 @@ def guess(ax: Any, value: float | None, right: float | None = None, axis: str = 
     place, upright = min(max(value, min(ends)), max(ends)), axis == "x"
     line = (ax.axvline if upright else ax.axhline)(place, color="black", ls="--", lw=1.4)
     getattr(ax, f"set_{axis}lim")(ends)
-    _write_beside(ax, line, place, upright, f"your guess: {value:,.6g}{_off(value, right)}")
-    return ax
-
-
-def _write_beside(ax: Any, line: Any, place: float, upright: bool, text: str) -> None:
-    """A label along a line, on the side of it that has more room."""
+    text = f"your guess: {value:,.6g}{_off(value, right)}"
     at = ax.transAxes.inverted().transform(line.get_transform().transform((place, place)))
-    far = at[0 if upright else 1] > 0.5
+    far = at[0 if upright else 1] > 0.5  # the label stands on the side that has more room
     look: dict[str, Any] = {"xycoords": line.get_transform(), "textcoords": "offset points", "size": "small"}
     look["zorder"] = 1  # below the curves: it hides none
     if upright:
@@ -283,6 +274,7 @@ def _write_beside(ax: Any, line: Any, place: float, upright: bool, text: str) ->
         ax.annotate(text, (place, 0.5), (-4 if far else 4, 0), **look)
     else:
         ax.annotate(text, (0.02, place), (0, -4 if far else 4), **look, va="top" if far else "bottom")
+    return ax
 
 
 def _off(value: float, right: float | None) -> str:

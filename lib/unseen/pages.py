@@ -39,6 +39,7 @@ def page(
     A figure's alternative text is ``alt`` of its cell's metadata, else the heading above it.
     """
     from nbconvert import HTMLExporter  # here, not above: it takes seconds
+    from pygments.formatters import HtmlFormatter
     from traitlets.config import Config
 
     tags = {"remove_cell_tags": set(without_cells), "remove_all_outputs_tags": set(without_outputs)}
@@ -51,7 +52,9 @@ def page(
         **options,
     )
     book.cells = described(book.cells)
-    resources = {"title": title, "links": links, "highlighting": _highlighting()}
+    styles = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("xcode", "github-dark"))
+    colours = "{}\n@media (prefers-color-scheme: dark) {{\n{}\n}}".format(*styles)
+    resources = {"title": title, "links": links, "highlighting": colours}
     made, _ = exporter.from_notebook_node(book, resources)
     made = re.sub(r'(<table|<div(?= class="output_png))', r'\1 tabindex="0"', made)  # on phones they scroll
     return re.sub(r'(href="\d\d_\w+)\.ipynb', r"\1.html", made)
@@ -67,16 +70,6 @@ def described(cells: list[Any]) -> list[Any]:
         else:
             cell.metadata.setdefault("alt", heading)
     return cells
-
-
-def _highlighting() -> str:
-    """Colours of code for light and for dark screens, as CSS."""
-    from pygments.formatters import HtmlFormatter
-
-    light, dark = (
-        HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("xcode", "github-dark")
-    )
-    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
 
 
 def links(before: str = "", after: str = "") -> str:

@@ -23,7 +23,7 @@ from unseen.errors import Explained
 from unseen.fields import short
 from unseen.files import BadPath, brief, read
 from unseen.lm.load import NAMED, place_of
-from unseen.runs.cluster import is_scheduler
+from unseen.runs.cluster import SCHEDULERS, known_scheduler
 from unseen.scales import SCALES
 from unseen.worlds.strings import CIPHER
 
@@ -51,16 +51,9 @@ def _integer(low: int, high: int) -> Any:
     return _type(int, f"an integer from {low:,} to {high:,}", ge=low, le=high)
 
 
-def _scheduler(name: str) -> str:
-    if not is_scheduler(name):
-        raise ValueError("no such scheduler")
-    return name
-
-
 _TEXT = _type(str, "text of at most 200 characters", max_length=200)
 _A_PATH = "a path of at most 1,000 printable characters, or ''"
 _PATH = _type(str, _A_PATH, max_length=1_000, pattern=r"^\P{C}*$")
-_A_SCHEDULER = "'serial', 'processes', 'local', an address as in 'tcp://host:8786', or '' for the default"
 KNOWN = {  # by the name of a parameter, in whichever notebook it stands
     "scale": _type(Literal[tuple(SCALES)], f"one of {', '.join(map(repr, SCALES))}"),
     "seed": _integer(0, 2**31),
@@ -78,7 +71,7 @@ KNOWN = {  # by the name of a parameter, in whichever notebook it stands
     "leave_out_long": _type(bool, "True or False"),
     "rank": _integer(1, 100_000),
     "cipher": _type(str, "shift:NUMBER or substitution:SEED, as in shift:3", pattern=f"^({CIPHER.pattern})$"),
-    "scheduler": _type(str, _A_SCHEDULER, AfterValidator(_scheduler)),
+    "scheduler": _type(str, SCHEDULERS, AfterValidator(known_scheduler)),
 }
 KINDS = {  # for parameters of other names
     "str": _type(str, "str"),
@@ -122,12 +115,15 @@ def checked(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     faults = [f"{path.name} has no parameter {short(name)}" for name in given if name not in declared]
     for name, (kind, default) in declared.items():
         rule = KNOWN.get(name, KINDS[kind])
-        if name in given:
-            value = _value(name, given[name], rule, faults, strict=False)
-            somewhere = value and rule is _PATH and value not in NAMED
-            values[name] = _value(name, _place(name, value, faults), rule, faults) if somewhere else value
-        else:
+        if name not in given:
             _value(name, default, rule, faults)
+            continue
+        values[name] = _value(name, given[name], rule, faults, strict=False)
+        if values[name] and rule is _PATH and values[name] not in NAMED:
+            try:
+                values[name] = _value(name, str(place_of(values[name], name=name)), rule, faults)
+            except BadPath as error:
+                faults.append(str(error))
     if faults:
         exists = ", ".join(f"{name}: {kind} = {short(default)}" for name, (kind, default) in declared.items())
         raise BadParameters("\n".join([*faults, f"the parameters of {path.name}: {exists}"]))
@@ -141,15 +137,6 @@ def _value(name: str, value: Any, rule: Any, faults: list[str], strict: bool = T
     except ValidationError:
         faults.append(f"{name}={short(value)} must be {get_args(rule)[1].description}")
         return None
-
-
-def _place(name: str, path: str, faults: list[str]) -> str:
-    """The absolute path of what a parameter names, or '' and a line in ``faults``."""
-    try:
-        return str(place_of(path, name=name))
-    except BadPath as error:
-        faults.append(str(error))
-        return ""
 
 
 def parameters(path: Path) -> dict[str, Parameter]:

@@ -96,8 +96,7 @@ def write_table(
     """
     _check_label(name, scale, settings, table)
     path = runs_folder() / scale / f"{name}.csv"
-    axes = {}
-    changed = {}
+    axes, changed = {}, {}
     if given:
         (notebook,) = (project_folder() / "notebooks").glob(f"{name[:2]}_*.ipynb")
         declared = parameters(notebook)
@@ -118,8 +117,8 @@ def write_table(
         "tables": {path.name: digest},
         "settings": axes,
         "device": best_device(),
+        **provenance(),
     }
-    about |= provenance()
     write(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
     return path
 

@@ -1,33 +1,24 @@
-"""The right answers of the exercises: for each table of ``exercises.toml`` a function of its name.
+"""The right answers of the exercises that are read off results, or of which many are right: a function of the
+name that an exercise has in ``exercises.toml``, whose table has all other right answers.
 
 It returns the right answer; or a dictionary that has it under ``right``, and usual wrong answers under the
 names that they have among the hints; or, where many answers are right, a function that takes an answer and
 returns a hint, empty for a right one.
 
-Right answers are computed, from the library or a committed table.  What imports torch or pandas is imported
-inside a function: a reader waits for this module.
+What imports torch or pandas is imported inside a function: a reader waits for this module.
 """
 
 from collections.abc import Callable
 from itertools import groupby, product
-from math import log, prod
-from string import ascii_letters, ascii_lowercase
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from unseen.rewriting import LimitExceeded, MarkovAlgorithm, Rule
 from unseen.scales import SHOW, amounts, scale
-from unseen.studies.arena.plain import k_center
-from unseen.worlds.dialect import Compound
-from unseen.worlds.domains import NO_OPS
-from unseen.worlds.language import LanguageSpec
-from unseen.worlds.programs import collection
-from unseen.worlds.rules import places
-from unseen.worlds.strings import TaskSpec, encipher
 from unseen.worlds.tapes import TapeSpec
 
-TASK = TaskSpec()  # of the main study
 DELIA = amounts("delia", "full")
 Judge = Callable[[Any], str]
 WithWrong = dict[str, Any]
@@ -37,10 +28,6 @@ def _table(name: str, scale: str = "full") -> Any:
     from unseen.studies.results import committed_table
 
     return committed_table(name, scale)
-
-
-def leftmost() -> str:
-    return Rule("aba", "c").apply("xababaaba")
 
 
 def _first_difference(program: str, expected: Callable[[str], str], letters: str, empty: bool = True) -> str:
@@ -67,23 +54,6 @@ def once() -> Judge:
 
 def shout() -> Judge:
     return lambda program: _first_difference(program, lambda word: f"{word}!", "ab")
-
-
-def _share_in_training() -> float:
-    """The share of all patterns that stand in 3,000 rules."""
-    return 3_000 / len(TASK.alphabet) ** TASK.pattern_length
-
-
-def neighbours() -> float:
-    return TASK.pattern_length * (len(TASK.alphabet) - 1) * _share_in_training()
-
-
-def colleague() -> float:
-    return TASK.unseen_instructions * _share_in_training()
-
-
-def targets() -> int:
-    return TASK.layout.answer_length
 
 
 def fails() -> Judge:
@@ -119,14 +89,6 @@ def met() -> WithWrong:
     read = step * spec.training.batch
     at_the_end = spec.task.examples / rules
     return {"right": read / rules, "read": read, "step": step, "steps": step / rules, "end": at_the_end}
-
-
-def untrained() -> float:
-    return log(len(TaskSpec(alphabet=ascii_letters).layout.vocabulary))
-
-
-def copyist() -> float:
-    return TASK.replacement_length * log(len(TASK.alphabet)) / TASK.layout.answer_length
 
 
 def _results(name: str, **where: Any) -> Any:
@@ -184,16 +146,6 @@ def evened() -> WithWrong:
     return {"right": right, "entropy": effective_number(shape, size, budget, 1.0)}
 
 
-def hill() -> float:
-    from unseen.studies.diversity import effective
-
-    return effective(np.array([70, 10, 10, 10]), 2)
-
-
-def mirror() -> str:
-    return "".join("sun"[place] for place in places("mirrored", 3, 9))
-
-
 def decides() -> str:
     from unseen.studies import claims
 
@@ -201,17 +153,6 @@ def decides() -> str:
     named = {"large k alone suffices": "suffices", "large k alone does not suffice": "fails"}
     judged = {named[each.name]: each.verdict(table).word for each in claims.CLAIMS if each.name in named}
     return next((what for what, word in judged.items() if word == claims.REPRODUCED), "neither")
-
-
-def shortcut() -> WithWrong:
-    from unseen.studies.transfer import puzzle
-
-    line = puzzle()
-    return {"right": line.rule.pattern, "beginning": line.text[:2], "written": line.rule.replacement}
-
-
-def encrypted() -> str:
-    return encipher(Rule("cat", "dog").apply("acatz"), ascii_lowercase, "shift:3")
 
 
 def luck() -> WithWrong:
@@ -229,19 +170,6 @@ def parity() -> Judge:
         return _first_difference(program, lambda word: "oe"[len(word) % 2 == 0], "a", empty=False)
 
     return judge
-
-
-def questions() -> int:
-    from unseen.studies.programs import oracle, run_all
-
-    asked: list[Any] = []
-
-    def counted(pairs: Any) -> list[str]:
-        asked.extend(pairs)
-        return oracle(pairs)
-
-    run_all(counted, [(collection()["sorting"].algorithm, "cab")], TapeSpec())
-    return len(asked)
 
 
 def _power(**changes: float) -> float:
@@ -289,28 +217,12 @@ def rival() -> str:
     return rows[rows["kind"].isin(DOMAINS)].groupby("setting")["accuracy"].mean().idxmax()
 
 
-def copycat() -> float:
-    from unseen.studies.domains import designs
-
-    return NO_OPS * (1 - designs("full")[-1].base.task.share("lists"))
-
-
-def rereads() -> float:
-    updates, batch, rows = DELIA.updates, 32, 100
-    return updates * batch / rows
-
-
 def early() -> WithWrong:
     table = _table("21_format_loss").query("ratio == 0 and step > 0")
     first = table[table["step"] == table["step"].min()]
     first = first.pivot(index="seed", columns="prompts", values="accuracy")
     lost = first["task"] < 0.1
     return {"right": (lost & (first["task+token"] > 0.9)).sum(), "lost": lost.sum()}
-
-
-def visits() -> float:
-    updates, batch, rows, ratio = DELIA.updates, 32, 100, 260
-    return updates * batch / rows / (1 + ratio)
 
 
 def confound() -> str:
@@ -325,23 +237,10 @@ def control() -> str:
     return (means[0] - means[DELIA.best]).idxmax()
 
 
-def lottery() -> float:
-    return len(LanguageSpec().layout.words) / 2  # the mean of 1 to as many as there are without the token
-
-
 def behind() -> WithWrong:
     table = _table("22_new_token").query("study == 'spread' and prompts == 'other+token'")
     by = table.pivot_table("accuracy", "seed", ["ratio", "operations"])
     return {"right": (by[DELIA.best, 1] < by[DELIA.best, 7].min()).sum(), "seeds": len(by)}
-
-
-def chancy() -> WithWrong:
-    from unseen.model import Shape, build
-    from unseen.studies.delia import base_run
-
-    base = base_run("full")
-    weights = sum(p.numel() for p in build(base.model, Shape.of(base.task.layout)).parameters())
-    return {"right": weights**-0.5, "square": 1 / weights}
 
 
 def mixed() -> WithWrong:
@@ -351,12 +250,6 @@ def mixed() -> WithWrong:
     return {"right": ratio * row, "row": row, "inverse": 1 / row, "ratio": ratio}
 
 
-def warming() -> float:
-    from unseen.studies.language_model import PUBLISHED
-
-    return PUBLISHED.steps_for(100) / PUBLISHED.warm_up
-
-
 def remains() -> WithWrong:
     table = _table("24_delia_on_a_language_model")
     table = table.query("task == 'formatted' and prompts == 'other' and score == 'exact'")
@@ -364,94 +257,3 @@ def remains() -> WithWrong:
     tuned = table.loc[table["ratio"] == DELIA.best, "value"].mean()
     usual = {"tuned": tuned, "base": base, "difference": base - tuned, "lost": 1 - tuned / base}
     return {"right": tuned / base, **usual}
-
-
-def shots() -> float:
-    chosen, rules = amounts("real_model", "quick"), 10
-    return chosen.steps * chosen.batch / rules
-
-
-def tells() -> str:
-    from unseen.studies.arena.choosing import ORDER
-    from unseen.studies.diversity import effective
-
-    even, uneven, orders = np.full(10, 10), np.array([91] + [1] * 9), {"rules": 0, "Hill": ORDER}
-    return next(name for name, order in orders.items() if effective(uneven, order) < effective(even, order))
-
-
-def outliers() -> str:
-    rng = np.random.default_rng(0)
-    rows = np.concatenate([rng.normal(size=(97, 2)), 50 + 100 * rng.random((3, 2))])
-    return "nonsense" if (k_center(rows, 4, 1) >= 97).sum() == 3 else "any"
-
-
-def lone_step() -> float:
-    import torch
-
-    from unseen.studies.arena.less import direction
-
-    return direction(torch.tensor([2.0]), torch.zeros(1), torch.zeros(1)).item()
-
-
-def readings() -> int:
-    from unseen.studies.arena.less import EPOCHS
-
-    return EPOCHS * (2_000 // 20 + 2_000)
-
-
-def disagreeing() -> float:
-    import torch
-
-    from unseen.studies.arena.bald import disagreement
-
-    return disagreement(torch.eye(2)[:, None]).item() / log(2)
-
-
-def through_a_switch() -> WithWrong:
-    routed, own, other = 0.8, 0.9, 0.1
-    return {"right": routed * own + (1 - routed) * other, "lost": routed * own}
-
-
-def never_the_first() -> float:
-    return 4 / 5
-
-
-def through_a_step() -> WithWrong:
-    weight, rate = 1.0, 1 / 4
-    slope = 1 - 2 * rate  # of the weight after the step, by the weight before
-    after = slope * weight
-    return {"right": 2 * after * slope, "first": 2 * after, "before": 2 * weight, "weights": after * slope}
-
-
-def equal_compute() -> int:
-    return (2 + 1) * 500
-
-
-def smoothed() -> float:
-    from unseen.studies.arena.ual import smoothing_of
-
-    return float(smoothing_of(np.array([0.0, 1.0, 2.0]), 0.2)[-1])
-
-
-def agreeing() -> int:
-    return len(Compound("", ("sort", "copy"), 0.0).answers("ABCD"))
-
-
-def paid() -> int:
-    from unseen.studies.arena.aepo import ARMS
-
-    return 400 // ARMS["West-of-8"].annotated
-
-
-def compared() -> str:
-    from unseen.studies.arena.aepo import representative
-
-    similar = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.1], [0.0, 0.1, 1.0]])
-    return "".join("ABC"[i] for i in representative(similar, 2.0))
-
-
-def trained_numbers() -> int:
-    from unseen.studies.arena.towers import TowersSpec
-
-    spec = TowersSpec()
-    return 2 * spec.vectors * spec.width

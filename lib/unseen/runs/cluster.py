@@ -20,7 +20,7 @@ from unseen.runs.workers import Event, Executor, Report, Trainer
 from unseen.signals import Stopped
 from unseen.specs import RunSpec
 
-_SCHEDULERS = "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', or ''"
+SCHEDULERS = "'serial', 'processes', 'local', an address as in 'tcp://host:8786' or 'tls://host:8786', or ''"
 _ADDRESS = re.compile(r"(?:tcp|tls)://(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})")
 _PATIENCE = 10  # seconds for a scheduler to answer
 
@@ -38,21 +38,19 @@ def executor(scheduler: str = "") -> Executor | None:
     ('Serial', None)
     """
     chosen = {"": lambda: None, "serial": workers.Serial, "processes": workers.Processes}
-    if scheduler in chosen:
-        return chosen[scheduler]()
-    if not is_scheduler(scheduler):
-        raise BadScheduler(f"scheduler={scheduler!r:.100} must be {_SCHEDULERS}")
-    return Dask(scheduler)
+    return chosen.get(known_scheduler(scheduler), lambda: Dask(scheduler))()
 
 
-def is_scheduler(name: object) -> bool:
-    """Whether ``executor`` knows such a name, or it has the form of an address.
+def known_scheduler(name: str) -> str:
+    """The name, if ``executor`` knows it, or it has the form of an address; raises ``BadScheduler``.
 
-    >>> is_scheduler("tls://head:8786"), is_scheduler("tcp://head:99999")
-    (True, False)
+    >>> known_scheduler("tls://head:8786")
+    'tls://head:8786'
     """
-    address = _ADDRESS.fullmatch(name) if isinstance(name, str) else None
-    return int(address[1]) < 2**16 if address else name in ("", "serial", "processes", "local")
+    address = _ADDRESS.fullmatch(str(name))
+    if int(address[1]) >= 2**16 if address else name not in ("", "serial", "processes", "local"):
+        raise BadScheduler(f"scheduler={name!r:.100} must be {SCHEDULERS}")
+    return name
 
 
 class Dask:
