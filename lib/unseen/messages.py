@@ -18,9 +18,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from unseen.errors import Explained
 from unseen.fields import listed, short
@@ -40,7 +50,6 @@ _LOST = {  # fields that say something to a model, and are no text of a turn
     "videos", "audio", "audios", "documents", "history", "chosen", "rejected", "refusal", "thinking",
     "reasoning", "reasoning_content",
 }  # fmt: skip
-_PARTS = (("role", "from"), ("content", "value", "text"))  # fields of a turn
 _DEEP = "lists in lists, nested too deeply"
 _EMPTY = (None, False, "", "[]", [], {})
 _WEIGHTS = ("weight", "train", "loss")  # of a turn: whether it is learned
@@ -64,7 +73,6 @@ class Message(NamedTuple):
 
 
 Conversation = tuple[Message, ...]
-Notes = dict[str, set[str]]  # of a file: what is converted, or not read
 Sampler = Callable[[Sequence[Conversation]], Sequence[str | None]]  # None: an answer that never ended
 
 
@@ -95,8 +103,7 @@ def load(path: Path | str) -> list[Conversation]:
 
 def located(path: Path | str) -> list[tuple[str, Conversation]]:
     """``load``, each conversation with the words for where it stands, as in ``rows.jsonl, line 3``."""
-    path, rows, faults = absolute(path), [], []
-    notes: Notes = {}
+    path, rows, faults, notes = absolute(path), [], [], {}
     try:
         text = read_text(path, _LARGEST)
     except (OSError, ValueError) as error:
@@ -104,9 +111,14 @@ def located(path: Path | str) -> list[tuple[str, Conversation]]:
     try:
         for place, value in _values(text):
             try:
-                rows.append((f"{path}, {place}", _conversation(value, notes)))
-            except (ValueError, RecursionError) as error:
-                faults.append(f"{path}, {place}: {_DEEP if isinstance(error, RecursionError) else error}")
+                read = _Row.model_validate(value, context=notes).messages
+                rows.append((f"{path}, {place}", tuple(Message(turn.role, turn.content) for turn in read)))
+            except RecursionError:
+                faults.append(f"{path}, {place}: {_DEEP}")
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                why = first.get("ctx", {}).get("error") or f"{first['msg']}, got {short(first['input'])}"
+                faults.append(f"{path}, {place}: {' '.join([*map(str, first['loc']), str(why)])}")
     except ValueError as error:  # it is no JSON from there on
         faults.append(f"{path}, {error}")
     _refuse(faults)
@@ -150,12 +162,15 @@ def _values(text: str) -> Iterator[tuple[str, Any]]:
         except (ValueError, RecursionError) as error:
             why = _DEEP if isinstance(error, RecursionError) else error
             raise ValueError(f"line {line}: {why}") from error
-        many = isinstance(value, list) and value
-        if many and not any(isinstance(each, dict) and each.keys() & {"role", "from"} for each in value):
+        if isinstance(value, list) and value and not any(map(_speaks, value)):
             yield from ((f"line {line}, item {number}", row) for number, row in enumerate(value, 1))
         else:
             yield f"line {line}", value
         line += text.count("\n", begin, at)
+
+
+def _speaks(value: Any) -> bool:
+    return isinstance(value, dict) and not value.keys().isdisjoint(("role", "from"))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -174,125 +189,132 @@ _JSON = json.JSONDecoder(
 )
 
 
-def _conversation(row: Any, notes: Notes) -> Conversation:
-    """A row of any known form; raises ``ValueError`` for any other, and where something would be lost."""
-    rest, turns = _apart(row, notes)
-    _refuse_lost(rest, _LOST)
-    if not isinstance(turns, list) or not turns:
-        why = (
-            "List should have at least 1 item after validation, not 0"
-            if turns == []
-            else "Input should be a valid list"
-        )
-        raise ValueError(f"messages {why}, got {short(turns)}")
-    found = []
-    for number, turn in enumerate(turns):
-        try:
-            found.append(_turn(turn, notes))
-        except ValueError as error:
-            raise ValueError(f"messages {number} {error}") from error
-    _unread(rest, True, "the row", notes)
-    for number, turn in enumerate(turns, 1):
-        _unread(turn, number == len(turns), f"turn {number}", notes)
-    return tuple(found)
+def _note(info: ValidationInfo, what: str, which: str = "") -> None:
+    """Keep a note for the file: what is converted, or not read."""
+    info.context.setdefault(what, set()).add(which)
 
 
-def _apart(row: Any, notes: Notes) -> tuple[dict[str, Any], Any]:
-    """The fields of a row that hold no turns, and its turns, whichever known form it has."""
-    row = {"messages": row} if isinstance(row, list) else row
-    if not isinstance(row, dict):
-        raise ValueError(f"expected a row such as {_FORM}, got {short(row)}")
-    if row and all(isinstance(column, dict) and "0" in column for column in row.values()):
-        raise ValueError(f"a table by columns, as pandas writes it; {_ROWS}")
-    queries = [name for name in _QUERIES if row.get(name) not in (None, "", [])]
-    answers = [name for name in _ANSWERS if row.get(name) is not None]
-    turns = next((name for name in _TURNS if row.get(name) is not None), None)
-    if turns:
-        read, found = {turns}, row[turns]
-        if isinstance(found, str):
-            notes["a text is read as the JSON that it holds"] = set()
-            try:
-                found = _JSON.decode(found)
-            except ValueError as error:
-                raise ValueError(
-                    f"its turns are a text that is not JSON ({error}); use json.dumps"
-                ) from error
-    elif len(answers) == 1 and (len(queries) == 1 or queries in _JOINED):
-        read = {*queries, *answers}
-        texts = [row[name] for name in queries]
-        if len(texts) > 1 and (odd := [text for text in texts if not isinstance(text, str)]):
-            raise ValueError(f"{' and '.join(queries)} must be texts, got {short(odd[0])}")
-        query = texts[0] if len(texts) == 1 else "\n".join(texts)
-        found = [*_turns("user", query), *_turns("assistant", row[answers[0]])]
-    else:
-        raise ValueError(f"expected a row such as {_FORM}, got {short(row)}")
-    for name in ("system", "system_prompt"):
-        if row.get(name) and isinstance(found, list):
-            found, read = [*_turns("system", row[name]), *found], {*read, name}
-    if read != {"messages"}:
-        notes.setdefault("messages made of", set()).add(" and ".join(sorted(read)))
-    return {name: value for name, value in row.items() if name not in read}, found
-
-
-def _turns(role: str, what: Any) -> list[Any]:
-    return what if isinstance(what, list) else [{"role": role, "content": what}]
-
-
-def _turn(turn: Any, notes: Notes) -> Message:
-    """A turn, its role and content taken out of it."""
-    if not isinstance(turn, dict):
-        raise ValueError(f"expected a turn such as {_TURN}, got {short(turn)}")
-    _refuse_lost(turn, {*_LOST, "name"})
-    speaks, says = (next((name for name in names if name in turn), "") for names in _PARTS)
-    if not (speaks and says):
-        raise ValueError(f"{'content' if speaks else 'role'} Field required, got {short(turn)}")
-    role, content = turn.pop(speaks), turn.pop(says)
+def _role(role: Any, info: ValidationInfo) -> Any:
     if role == "developer":
-        raise ValueError(f"{speaks} few chat templates have a developer's turn; make it a system turn")
+        raise ValueError("few chat templates have a developer's turn; make it a system turn")
     known = _SPEAKERS.get(str(role).lower(), str(role).lower())
-    if known not in ("system", "user", "assistant"):
-        raise ValueError(f"{speaks} Input should be 'system', 'user' or 'assistant', got {short(role)}")
-    if known != role:
-        notes.setdefault("turns read:", set()).add(f"{role} as {known}")
+    if known != role and known in ("system", "user", "assistant"):
+        _note(info, "turns read:", f"{role} as {known}")
+        return known
+    return role
+
+
+def _content(content: Any, info: ValidationInfo) -> Any:
+    """The text of a turn, which some write as a list of parts."""
     if isinstance(content, list) and content:
         for part in content:
             kind = part.get("type", "text") if isinstance(part, dict) else part
             if kind not in ("text", "input_text", "output_text") or not isinstance(part.get("text"), str):
-                why = f"of a turn's parts only those of type text can be read, not {short(kind)}"
-                raise ValueError(f"{says} {why}")
+                raise ValueError(f"of a turn's parts only those of type text can be read, not {short(kind)}")
             for name in part.keys() - {"type", "text"}:
-                notes.setdefault("fields not read:", set()).add(brief(name, 40))
-        notes["parts of a turn are joined to one text"] = set()
+                _note(info, "fields not read:", brief(name, 40))
+        _note(info, "parts of a turn are joined to one text")
         content = "".join(part["text"] for part in content)
-    if not isinstance(content, str):
-        raise ValueError(f"{says} Input should be a valid string, got {short(content)}")
-    _refuse_half(says, content)
-    return Message(known, content)
+    if isinstance(content, str) and re.search("[\ud800-\udfff]", content):
+        raise ValueError("holds half of a surrogate pair (an emoji cut in two?), which is no character")
+    return content
 
 
-def _refuse_lost(fields: dict[str, Any], lost: set[str]) -> None:
-    """Raise ``ValueError`` where a field says something to a model that a turn cannot hold."""
-    for name in fields.keys() & lost:
-        if fields[name] not in _EMPTY:
-            raise ValueError(f"{name!r} is not the text of a turn and would be lost; remove it or the row")
+class _Part(BaseModel):
+    """A row or a turn: what is not read is noted, or refused where it says something to a model."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_lost(cls, part: Any) -> Any:
+        if not isinstance(part, dict):
+            raise ValueError(f"expected a turn such as {_TURN}, got {short(part)}")
+        for name, value in part.items():
+            if value not in _EMPTY and (name in _LOST or (name, cls) == ("name", _Turn)):
+                raise ValueError(
+                    f"{name!r} is not the text of a turn and would be lost; remove it or the row"
+                )
+        return part
+
+    @model_validator(mode="after")
+    def _noted(self, info: ValidationInfo) -> Self:
+        for name, value in self.model_extra.items():
+            if name not in _WEIGHTS and value not in _EMPTY:
+                _note(info, "fields not read:", brief(name, 40))
+        return self
+
+    def _learned(self, learned: bool, what: str) -> None:
+        preferred = isinstance(self.model_extra.get("label"), bool)  # or not, as in rows for KTO
+        for name in (*_WEIGHTS, *["label"] * preferred):
+            given = self.model_extra.get(name)
+            if given is not None and given != learned:
+                why = "the last turn of a row is learned, with weight 1, and no other"
+                raise ValueError(f"{name}={short(given)} of {what} cannot be kept: {why}")
 
 
-def _refuse_half(what: str, text: str) -> None:
-    if re.search("[\ud800-\udfff]", text):
-        why = "holds half of a surrogate pair (an emoji cut in two?), which is no unicode character"
-        raise ValueError(f"{what} {why}")
+class _Turn(_Part):
+    role: Annotated[Literal["system", "user", "assistant"], BeforeValidator(_role)] = Field(
+        validation_alias=AliasChoices("role", "from")
+    )
+    content: Annotated[str, BeforeValidator(_content)] = Field(
+        validation_alias=AliasChoices("content", "value", "text")
+    )
 
 
-def _unread(rest: dict[str, Any], learned: bool, what: str, notes: Notes) -> None:
-    """Note the fields that are not read; raise ``ValueError`` for a weight other than what is learned."""
-    preferred = isinstance(rest.get("label"), bool)  # or not, as in rows for KTO
-    for name, value in rest.items():
-        _refuse_half(f"the name of the field {name!r}", name)
-        if (name in _WEIGHTS or (name == "label" and preferred)) and value not in (None, learned):
-            why = "the last turn of a row is learned, with weight 1, and no other"
-            raise ValueError(f"{name}={short(value)} of {what} cannot be kept: {why}")
-        if name not in _WEIGHTS and value not in _EMPTY:
-            notes.setdefault("fields not read:", set()).add(brief(name, 40))
+class _Row(_Part):
+    messages: list[_Turn] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_form(cls, row: Any, info: ValidationInfo) -> Any:
+        """A row with ``messages``, whichever known form it has."""
+        row = {"messages": row} if isinstance(row, list) else row
+        if not isinstance(row, dict):
+            raise ValueError(f"expected a row such as {_FORM}, got {short(row)}")
+        if row and all(isinstance(column, dict) and "0" in column for column in row.values()):
+            raise ValueError(f"a table by columns, as pandas writes it; {_ROWS}")
+        queries = [name for name in _QUERIES if row.get(name) not in (None, "", [])]
+        answers = [name for name in _ANSWERS if row.get(name) is not None]
+        turns = next((name for name in _TURNS if row.get(name) is not None), None)
+        if turns:
+            read, found = {turns}, row[turns]
+            if isinstance(found, str):
+                _note(info, "a text is read as the JSON that it holds")
+                found = _held(found)
+        elif len(answers) == 1 and (len(queries) == 1 or queries in _JOINED):
+            read = {*queries, *answers}
+            texts = [row[name] for name in queries]
+            if len(texts) > 1 and (odd := [text for text in texts if not isinstance(text, str)]):
+                raise ValueError(f"{' and '.join(queries)} must be texts, got {short(odd[0])}")
+            query = texts[0] if len(texts) == 1 else "\n".join(texts)
+            found = [*_turns("user", query), *_turns("assistant", row[answers[0]])]
+        else:
+            raise ValueError(f"expected a row such as {_FORM}, got {short(row)}")
+        for name in ("system", "system_prompt"):
+            if row.get(name) and isinstance(found, list):
+                found, read = [*_turns("system", row[name]), *found], {*read, name}
+        if read != {"messages"}:
+            _note(info, "messages made of", " and ".join(sorted(read)))
+        return {name: value for name, value in row.items() if name not in read} | {"messages": found}
+
+    @model_validator(mode="after")
+    def _weighed(self) -> Self:
+        self._learned(True, "the row")
+        for number, turn in enumerate(self.messages, 1):
+            turn._learned(number == len(self.messages), f"turn {number}")
+        return self
+
+
+def _held(text: str) -> Any:
+    try:
+        return _JSON.decode(text)
+    except ValueError as error:
+        raise ValueError(f"its turns are a text that is not JSON ({error}); use json.dumps") from error
+
+
+def _turns(role: str, what: Any) -> list[Any]:
+    return what if isinstance(what, list) else [{"role": role, "content": what}]
 
 
 # Writing, and the pipeline
