@@ -41,7 +41,7 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
 from unseen.studies.arena.answers import sampled
-from unseen.studies.arena.in_turn import learn
+from unseen.studies.arena.switching import learn
 from unseen.studies.delia import base_run, ready
 from unseen.worlds.base import generator
 from unseen.worlds.facts import (
