@@ -35,7 +35,7 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import BySeed, amounts, scale
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.widgets import Explorer, explore
-from unseen.worlds.base import Examples
+from unseen.worlds.base import Examples, Task
 from unseen.worlds.language import (
     FORMATS,
     LETTERS,
@@ -99,6 +99,16 @@ def base_run(name: str, names: str = "one") -> RunSpec:
     return RunSpec(LanguageSpec(names=names), ModelSpec(layers=3, width=96), training, EvaluationSpec(1_000))
 
 
+def tuning(base: RunSpec, task: Task, prompts: int, **training: Any) -> RunSpec:
+    """A tuning of the model of ``base`` on a task, by AdamW alone at a rate that falls linearly; ``training``
+    has the ``steps``, and what differs from the common recipe.
+    """
+    recipe = {"batch": 32, "learning_rate": RATE, "matrix_learning_rate": 0.0, "decay_share": 1.0}
+    recipe |= {"evaluate_every": training["steps"], "checkpoint_every": 1_000}
+    model = base.model.but(base=base.digest())
+    return RunSpec(task, model, TrainingSpec(**recipe | training), EvaluationSpec(prompts))
+
+
 def tuned(name: str, method: str, training: dict[str, Any] | None = None, **task: Any) -> Method:
     """A tuning of the base of a scale, with changes to its task and training; diverse rows are self-sampled.
 
@@ -108,17 +118,8 @@ def tuned(name: str, method: str, training: dict[str, Any] | None = None, **task
     row, base = amounts("delia", name), base_run(name, task.get("names", "one"))
     if task.get("ratio") and task.get("diverse", "self") == "self":
         task["source"] = base.digest()
-    common = TrainingSpec(
-        steps=row.updates,
-        batch=32,
-        learning_rate=RATE,
-        matrix_learning_rate=0.0,
-        decay_share=1.0,
-        evaluate_every=row.updates // 4,
-        checkpoint_every=1_000,
-    )
-    model = base.model.but(base=base.digest())
-    run = RunSpec(TuningSpec(**task), model, common.but(**(training or {})), EvaluationSpec(row.prompts))
+    steps = {"steps": row.updates, "evaluate_every": row.updates // 4}
+    run = tuning(base, TuningSpec(**task), row.prompts, **steps | (training or {}))
     return Method(method, run, (run.task.operations,), row.seeds, base, scale=name)
 
 

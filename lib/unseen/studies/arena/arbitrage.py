@@ -31,11 +31,10 @@ from unseen.evaluation import all_right, greedy_answers
 from unseen.runs.following import followed
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, RunSpec
-from unseen.studies.arena import ual
+from unseen.specs import RunSpec
 from unseen.studies.arena.answers import log_probabilities, tuned
 from unseen.studies.arena.bags import held
-from unseen.studies.delia import base_run, ready
+from unseen.studies.delia import base_run, ready, tuning
 from unseen.worlds.base import generator
 from unseen.worlds.dialect import DialectSpec, Row
 
@@ -119,9 +118,7 @@ def student(name: str) -> RunSpec:
     much = amounts("arbitrage", name)
     compounds = len(GROUPS) * much.compounds
     task = DialectSpec(certain=compounds, shared=0, corrupted=0, examples=4 * compounds * much.rows)
-    run = ual.student(name)
-    training = run.training.but(steps=much.updates, batch=much.batch, evaluate_every=much.updates)
-    return run.but(task=task, training=training, evaluation=EvaluationSpec(much.prompts))
+    return tuning(base_run(name), task, much.prompts, steps=much.updates, batch=much.batch)
 
 
 def parts(run: RunSpec) -> tuple[int, int]:

@@ -39,7 +39,8 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
+from unseen.specs import RunSpec
+from unseen.studies import delia
 from unseen.studies.arena.answers import sampled
 from unseen.studies.arena.switching import learn
 from unseen.studies.delia import base_run, ready
@@ -155,18 +156,10 @@ def base_of(name: str) -> RunSpec:
 
 def tuning(name: str) -> RunSpec:
     """A round of tuning of a scale; ``examples`` are the rows of all parts."""
-    much, base = amounts("kbalign", name), base_of(name)
-    training = TrainingSpec(
-        steps=much.updates,
-        batch=much.batch,
-        learning_rate=much.rate,
-        matrix_learning_rate=0.0,
-        decay_share=1.0,
-        evaluate_every=much.updates,
-        checkpoint_every=1_000_000,
-    )
+    much = amounts("kbalign", name)
     task = FactsSpec(facts=much.facts, examples=much.rows)
-    return RunSpec(task, base.model.but(base=base.digest()), training, EvaluationSpec(much.prompts))
+    how = {"batch": much.batch, "learning_rate": much.rate, "checkpoint_every": 1_000_000}
+    return delia.tuning(base_of(name), task, much.prompts, steps=much.updates, **how)
 
 
 def knowledge(run: RunSpec) -> Facts:

@@ -35,11 +35,12 @@ from unseen.runs.following import followed, path_of
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
+from unseen.specs import RunSpec
+from unseen.studies import delia
 from unseen.studies.arena.answers import log_probabilities, tuned
 from unseen.studies.arena.bags import bm25
 from unseen.studies.arena.choosing import states
-from unseen.studies.delia import ADAPTER, RATE, base_run, ready
+from unseen.studies.delia import ADAPTER, base_run, ready
 from unseen.training import Data, schedule, train
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.gaps import OTHER, POOL, GapsSpec, RequestsSpec
@@ -151,18 +152,9 @@ def base_of(name: str) -> RunSpec:
 
 def tuning(name: str) -> RunSpec:
     """The tuning of a scale on a random 5 % of the pool."""
-    much, base = amounts("less", name), base_of(name)
-    training = TrainingSpec(
-        steps=much.updates,
-        batch=much.batch,
-        learning_rate=RATE,
-        matrix_learning_rate=0.0,
-        decay_share=1.0,
-        evaluate_every=much.updates,
-        checkpoint_every=1_000,
-    )
+    much = amounts("less", name)
     task = RequestsSpec(pool=much.pool, examples=much.pool // 20)
-    return RunSpec(task, base.model.but(base=base.digest()), training, EvaluationSpec(much.prompts))
+    return delia.tuning(base_of(name), task, much.prompts, steps=much.updates, batch=much.batch)
 
 
 def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:

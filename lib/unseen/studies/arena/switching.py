@@ -37,9 +37,9 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
+from unseen.specs import RunSpec
 from unseen.studies.arena.bags import held
-from unseen.studies.delia import ADAPTER, RATE, base_run, ready
+from unseen.studies.delia import ADAPTER, RATE, base_run, ready, tuning
 from unseen.studies.inside import streams
 from unseen.training import Data, State, train
 from unseen.worlds.base import Examples, generator, pick
@@ -174,18 +174,10 @@ def questions(run: RunSpec, named: Sequence[Compound]) -> dict[str, Examples]:
 
 def tuned(name: str) -> RunSpec:
     """The tuning of a scale on each task: an adapter."""
-    much, base = amounts("switching", name), base_run(name)
-    training = TrainingSpec(
-        steps=much.updates,
-        batch=32,
-        matrix_learning_rate=0.0,
-        decay_share=1.0,
-        evaluate_every=much.updates,
-        checkpoint_every=1_000_000,
-        **ADAPTER,
-    )
+    much = amounts("switching", name)
     task = DialectSpec(certain=much.tasks, shared=0, corrupted=0, examples=much.rows)
-    return RunSpec(task, base.model.but(base=base.digest()), training, EvaluationSpec(much.prompts))
+    how = {"checkpoint_every": 1_000_000, **ADAPTER}
+    return tuning(base_run(name), task, much.prompts, steps=much.updates, **how)
 
 
 def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:

@@ -29,10 +29,9 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, RunSpec
-from unseen.studies.arena import ual
+from unseen.specs import RunSpec
 from unseen.studies.arena.answers import log_probabilities, tuned
-from unseen.studies.delia import base_run, ready
+from unseen.studies.delia import base_run, ready, tuning
 from unseen.worlds.base import Examples, generator, pick
 from unseen.worlds.compositions import NONE, REFUSED, SHORTENING, SINGLE, CompositionSpec, Made, Tool, request
 from unseen.worlds.language import FORMATS, LETTERS, formatted
@@ -151,10 +150,9 @@ def examples_of(rows: Sequence[Made]) -> Examples:
 
 def learner(name: str) -> RunSpec:
     """The tuning of a scale on some tools; its ``examples`` are the rows of every arm."""
-    much, run = amounts("toolace", name), ual.student(name)
+    much = amounts("toolace", name)
     task = CompositionSpec(instructions=much.tools, unseen_instructions=much.held_out, examples=much.rows)
-    training = run.training.but(steps=much.updates, batch=much.batch, evaluate_every=much.updates)
-    return run.but(task=task, training=training, evaluation=EvaluationSpec(much.prompts))
+    return tuning(base_run(name), task, much.prompts, steps=much.updates, batch=much.batch)
 
 
 def agents(run: RunSpec, kind: str) -> list[Made]:

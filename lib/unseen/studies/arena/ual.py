@@ -30,9 +30,9 @@ from unseen.runs.store import Store, begun
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
+from unseen.specs import RunSpec
 from unseen.studies.arena.answers import log_probabilities
-from unseen.studies.delia import base_run, ready
+from unseen.studies.delia import base_run, ready, tuning
 from unseen.training import data_of, train
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.dialect import DialectSpec, Row, entropy
@@ -145,19 +145,10 @@ class Way:
 
 def student(name: str) -> RunSpec:
     """The tuning of a scale on the dialect, with hard labels."""
-    much, base = amounts("ual", name), base_run(name)
-    training = TrainingSpec(
-        steps=much.updates,
-        batch=32,
-        learning_rate=1e-3,
-        matrix_learning_rate=0.0,
-        decay_share=1.0,
-        evaluate_every=much.updates,
-        checkpoint_every=1_000,
-    )
+    much = amounts("ual", name)
     task = DialectSpec(certain=much.compounds, shared=much.compounds, corrupted=much.compounds,
                        examples=3 * much.compounds * much.rows)  # fmt: skip
-    return RunSpec(task, base.model.but(base=base.digest()), training, EvaluationSpec(much.prompts))
+    return tuning(base_run(name), task, much.prompts, steps=much.updates)
 
 
 def ways(name: str) -> list[Way]:
