@@ -398,9 +398,9 @@ def test_questions_of_all_kinds_are_what_they_are_called():
 def test_a_run_of_every_arm_has_a_row_for_each_kind_and_reference(speaker, monkeypatch):
     monkeypatch.setattr(kbalign, "begun", lambda *_: State(None, []))
     monkeypatch.setattr(kbalign, "learn", lambda *_: None)
-    pool = {READER.digest(): made_by_the_base(READER)}
+    monkeypatch.setattr(kbalign, "made_for", made_by_the_base)
     for arm in kbalign.ARMS:
-        table = kbalign.follow_arm(READER, print, arm, pool)
+        table = kbalign.follow_arm(READER, print, arm)
         assert len(table) == len(kbalign.ASKING) * len(kbalign.REFERENCES)
         assert table["right"].eq(1).all()
         assert table["run"].eq(READER.digest()).all()

@@ -24,8 +24,7 @@ model may find its own questions and reasons, nor its slowness to forget.
     [[0, 3], [1, 4], [2, 5]]
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import Any, NamedTuple
 
@@ -35,7 +34,7 @@ import pandas as pd
 from unseen.evaluation import greedy_answers
 from unseen.messages import Conversation, pair
 from unseen.model import Transformer
-from unseen.runs.following import followed
+from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
@@ -61,6 +60,7 @@ from unseen.worlds.facts import (
 from unseen.worlds.gaps import OTHER, POOL
 
 PARTS = 3  # of the rows, and rounds of tuning
+_MADE = "kbalign-made-1"  # the table of ``follow_made``
 FOUND = 0.6  # how often the retriever finds a line that a question needs
 ARMS = {
     "base": "the base, untuned",
@@ -203,12 +203,12 @@ def rows_of(arm: str, run: RunSpec, made: pd.DataFrame) -> list[Told]:
     that learned nothing, the program's stand in.
     """
     facts, rng = knowledge(run), generator(run.task.example_seed, f"rows, {arm == 'oracle'}")
-    kept, size = made[made["formed"]], run.task.examples
-    if arm == "oracle" or kept.empty:
+    good, size = made[made["formed"]], run.task.examples
+    if arm == "oracle" or good.empty:
         asked = [question(names, ASKED, POOL, rng) for names in documents(run, size)]
         told = [(each, each.answer(facts)) for each in asked]
     else:
-        told = [(Question.read(said), answer) for said, answer in kept[["said", "answer"]].to_numpy()]
+        told = [(Question.read(said), answer) for said, answer in good[["said", "answer"]].to_numpy()]
     rows = islice(cycle(told), size)
     refers = generator(run.task.example_seed, "rows that refer").permutation(size) < size // 2
     return [Told(*each, tuple(retrieved(each[0], facts, FOUND, rng)) if some else ())
@@ -224,9 +224,10 @@ def skills(name: str, executor: Executor | None = None) -> pd.DataFrame:
     Columns: seed, skill, of (what it is tried on), right (share), told (share of checks that tell right from
     wrong), run.
     """
-    runs, made = prepared(name, executor)
+    runs = prepared(name, executor)
     tables = followed(runs, follow_checks, "kbalign-checks-1", executor, "check")
-    for run, pool in zip(runs, made.values(), strict=True):
+    for run in runs:
+        pool = made_for(run)
         line, two = {"seed": run.task.rule_seed, "run": run.digest()}, pool["names"].str.contains(",")
         for size, each in (("one fact", pool[~two]), ("two facts", pool[two])):
             asks, tells = each["formed"].mean(), each["right"][each["formed"]].mean()
@@ -236,13 +237,17 @@ def skills(name: str, executor: Executor | None = None) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def prepared(name: str, executor: Executor | None = None) -> tuple[list[RunSpec], dict[str, pd.DataFrame]]:
-    """The tunings of a scale, and what its base made for each, by its digest."""
+def prepared(name: str, executor: Executor | None = None) -> list[RunSpec]:
+    """The tunings of a scale, for each of which its base has made rows (``made_for``)."""
     ready([base_of(name)], executor)
     runs = [tuning(name).with_seed(seed) for seed in amounts("kbalign", name).seeds]
-    tables = followed(runs, follow_made, "kbalign-made-1", executor, "ask about")
-    return runs, {run.digest(): table.fillna({"said": "", "answer": ""})
-                  for run, table in zip(runs, tables, strict=True)}  # fmt: skip
+    followed(runs, follow_made, _MADE, executor, "ask about")
+    return runs
+
+
+def made_for(run: RunSpec) -> pd.DataFrame:
+    """What ``follow_made`` found for a tuning."""
+    return kept(run, _MADE).fillna({"said": "", "answer": ""})
 
 
 def follow_checks(run: RunSpec, tell: Tell) -> pd.DataFrame:
@@ -275,16 +280,14 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     (share whose facts are right), correct (share of right rows that the arm was tuned on), checks (share of
     right verdicts, at last), run.
     """
-    (runs, made), tables = prepared(name, executor), []
-    for arm, label in ARMS.items():
-        follow = partial(follow_arm, arm=arm, made=made)
-        tables += followed(runs, follow, f"kbalign-{arm}-1", executor, label)
-    return pd.concat([*tables, *map(programs, runs)], ignore_index=True)
+    runs = prepared(name, executor)
+    table = by_arm(runs, follow_arm, "kbalign-{}-1", ARMS, executor)
+    return pd.concat([table, *map(programs, runs)], ignore_index=True)
 
 
-def follow_arm(run: RunSpec, tell: Tell, arm: str, made: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def follow_arm(run: RunSpec, tell: Tell, arm: str) -> pd.DataFrame:
     """Tune the base as an arm has it, and ask it questions, for a worker."""
-    rows, state = rows_of(arm, run, made[run.digest()]), begun(run, Store(), "cpu")
+    rows, state = rows_of(arm, run, made_for(run)), begun(run, Store(), "cpu")
     for part in range(PARTS if arm != "base" else 0):
         learn(run, state, stage(arm, part, run, state.model, rows), 1, tell)
     facts, right = knowledge(run), [row.answer == row.asked.answer(knowledge(run)) for row in rows]

@@ -31,7 +31,7 @@ from unseen.evaluation import all_right
 from unseen.model import Transformer, differentiable
 from unseen.objectives import loss_of
 from unseen.optim import LowRankAdamW
-from unseen.runs.following import followed, path_of
+from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
@@ -170,11 +170,11 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     runs = [tuning(name).with_seed(seed) for seed in amounts("less", name).seeds]
     scores = followed(runs, follow_scores, _SCORES, executor, "compute influences for")
     untrained = [("projected", "other"), *((arm, "same") for arm in SAME)]
-    tables = [pd.DataFrame([about(run, *each[:1], table, *each[1:])])
-              for run, table in zip(runs, scores, strict=True) for each in untrained]  # fmt: skip
-    for arm in ARMS:
-        tables += followed(runs, partial(follow_arm, arm=arm), f"less-{arm}-1", executor, ARMS[arm])
-    return pd.concat(tables, ignore_index=True)
+    chosen = pd.DataFrame([about(run, arm, table, words)
+                           for run, table in zip(runs, scores, strict=True)
+                           for arm, words in untrained])  # fmt: skip
+    trained = by_arm(runs, follow_arm, "less-{}-1", ARMS, executor)
+    return pd.concat([chosen, trained], ignore_index=True)
 
 
 def follow_scores(run: RunSpec, tell: Tell) -> pd.DataFrame:
@@ -226,7 +226,7 @@ def about(run: RunSpec, arm: str, table: pd.DataFrame, words: str = "other") -> 
 
 def follow_arm(run: RunSpec, tell: Tell, arm: str) -> pd.DataFrame:
     """Tune the base on what an arm chose and measure it, for a worker."""
-    table = pd.read_csv(path_of(run, _SCORES) / "table.csv")
+    table = kept(run, _SCORES)
     rows = run.task.rows(run.task.candidates()).where(chosen(run, arm, table))
     more = cost(run) // run.training.batch if arm == "paid" else 0
     longer = run.but(training=run.training.but(steps=run.training.steps + more))

@@ -16,16 +16,15 @@ out or changes one part of the whole pipeline.
     [True, False, False]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from unseen.evaluation import all_right
 from unseen.model import Transformer
-from unseen.runs.following import followed
+from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
@@ -40,6 +39,7 @@ SPOILED = 0.3  # of the rows that the agents write
 IN_FORM = 0.3  # of the spoiled rows have a wrong form, the others a wrong content
 UNFIT = 0.1  # of the requests fit no tool
 FEW = 12  # tools where there are few: as many as single operations, and one
+_POOL = "toolace-pool-1"  # the table of ``follow_pool``
 KINDS = ("whole", "single", "few")  # of tools that the agents write about
 ARMS = {
     "whole": "the whole pipeline",
@@ -221,20 +221,15 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     refused, correct (share of right rows that the arm was tuned on), different (rows), hard (their mean H),
     run.
     """
-    (runs, known), tables = prepared(name, executor), []
-    for arm, label in ARMS.items():
-        tables += followed(
-            runs, partial(follow_arm, arm=arm, known=known), f"toolace-{arm}-1", executor, label
-        )
-    return pd.concat(tables, ignore_index=True)
+    return by_arm(prepared(name, executor), follow_arm, "toolace-{}-1", ARMS, executor)
 
 
-def prepared(name: str, executor: Executor | None = None) -> tuple[list[RunSpec], dict[str, pd.DataFrame]]:
-    """The learners of a scale, and what is known of the rows for each, by its digest."""
+def prepared(name: str, executor: Executor | None = None) -> list[RunSpec]:
+    """The learners of a scale, for each of which ``follow_pool`` is stored."""
     ready([base_run(name)], executor)
     runs = [learner(name).with_seed(seed) for seed in amounts("toolace", name).seeds]
-    tables = followed(runs, follow_pool, "toolace-pool-1", executor, "write rows")
-    return runs, {run.digest(): table for run, table in zip(runs, tables, strict=True)}
+    followed(runs, follow_pool, _POOL, executor, "write rows")
+    return runs
 
 
 def checks(name: str, executor: Executor | None = None) -> pd.DataFrame:
@@ -243,22 +238,21 @@ def checks(name: str, executor: Executor | None = None) -> pd.DataFrame:
     Columns: seed, check, ``passed wrong`` (the share of wrong rows that it lets through), ``lost right`` (of
     right rows that it does not), ``wrong among kept``, run.
     """
-    runs, known = prepared(name, executor)
     rows = []
-    for run in runs:
-        pool = known[run.digest()].query("tools == 'whole'")
-        good, kept = pool["right"], {"the rules": pool["formed"], "the model": pool["judged"]}
-        kept["both checks"] = pool["formed"] & pool["judged"]
+    for run in prepared(name, executor):
+        pool = kept(run, _POOL).query("tools == 'whole'")
+        good, passed = pool["right"], {"the rules": pool["formed"], "the model": pool["judged"]}
+        passed["both checks"] = pool["formed"] & pool["judged"]
         rows += [{"seed": run.task.rule_seed, "check": check, "passed wrong": each[~good].mean(),
                   "lost right": 1 - each[good].mean(), "wrong among kept": 1 - good[each].mean(),
-                  "run": run.digest()} for check, each in kept.items()]  # fmt: skip
+                  "run": run.digest()} for check, each in passed.items()]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def follow_arm(run: RunSpec, tell: Tell, arm: str, known: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def follow_arm(run: RunSpec, tell: Tell, arm: str) -> pd.DataFrame:
     """Tune the base on the rows that an arm takes, and ask it fresh requests, for a worker."""
     kind = arm if arm in KINDS else "whole"
-    pool, rng = known[run.digest()].query("tools == @kind"), generator(run.task.rule_seed, f"rows of {arm}")
+    pool, rng = kept(run, _POOL).query("tools == @kind"), generator(run.task.rule_seed, f"rows of {arm}")
     numbers = taken(arm, pool, run.task.examples, rng)
     every = agents(run, kind)
     rows = [every[at] for at in numbers]
