@@ -72,7 +72,7 @@ def test_evolution_changes_one_thing_and_never_makes_an_impossible_tool():
 def test_every_request_fits_the_layout_and_has_the_right_answer():
     split, rng = TASK.split(), np.random.default_rng(0)
     rows = [request(tool, rng) for tool in (*split.seen, *split.unseen, NONE)]
-    examples = toolace.examples_of(rows)
+    examples = TASK.of_rows(rows)
     for at, made in enumerate(rows):
         text = made.query.text
         for name in made.tool.operations:
@@ -94,7 +94,7 @@ def model():
 
 def test_complexity_is_the_mean_loss_of_a_token_of_the_answer(model):
     rows = toolace.written(TASK.split().seen, 20, 0.2, 0.0, np.random.default_rng(0))
-    examples = toolace.examples_of(rows)
+    examples = TASK.of_rows(rows)
     found, end = toolace.complexity(model, examples), TASK.layout.special("end")
     for at in range(20):
         tokens = torch.from_numpy(examples.tokens()[at : at + 1]).long()
@@ -263,9 +263,9 @@ def test_a_base_is_tuned_on_the_rows_that_it_is_given(monkeypatch):
     run = LEARNER.but(
         training=TrainingSpec(steps=60, batch=40, learning_rate=0.01, matrix_learning_rate=0.01)
     )
-    before = toolace.complexity(build(MODEL, Shape.of(TASK.layout)), toolace.examples_of(rows)).mean()
-    model = answers.tuned(run, toolace.examples_of(rows))
-    assert toolace.complexity(model, toolace.examples_of(rows)).mean() < 0.7 * before
+    before = toolace.complexity(build(MODEL, Shape.of(TASK.layout)), TASK.of_rows(rows)).mean()
+    model = answers.tuned(run, TASK.of_rows(rows))
+    assert toolace.complexity(model, TASK.of_rows(rows)).mean() < 0.7 * before
 
 
 def test_settings_differ_by_scale_in_what_the_table_says():

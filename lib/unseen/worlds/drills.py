@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from unseen.fields import Count, Length, Seed, among, spec
+from unseen.fields import Count, Length, among, spec
 from unseen.layout import Layout
 from unseen.rewriting import Rule
 from unseen.worlds.base import Examples, Split, Task, generator, possible
@@ -86,7 +86,7 @@ class DrillSpec(Task):
     ValueError: DrillSpec.instructions=2600: with unseen_instructions=20 more arguments than the 26 there are
     """
 
-    stream: ClassVar[str] = "drills"
+    streams: ClassVar[tuple[str, str]] = ("training drills", "{} drills")
 
     world: among(("drills",)) = "drills"
     instructions: Count = 2_600
@@ -96,8 +96,6 @@ class DrillSpec(Task):
     pattern_length: Length = 3
     replacement_length: Length = 3
     input_length: Length = 10
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     @classmethod
     def like(cls, task: Task, **changes: Any) -> Self:

@@ -21,7 +21,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Seed, Share, among, spec
+from unseen.fields import Count, Share, among, spec
 from unseen.files import packaged
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
@@ -119,9 +119,10 @@ class WordTask(Task):
     words: ClassVar[tuple[str, ...]] = (*WORDS, TOKEN)
     layout: ClassVar[Layout] = Layout(LETTERS + MARKS, 2 * _QUERY + _ANSWER, _ANSWER, words)
 
-    def examples_of(self, rows: Sequence[Conversation]) -> Examples:
+    def examples_of(self, rows: Sequence[Conversation], rule: Sequence[int] | None = None) -> Examples:
         """Conversations as token ids; the last message of each is the answer."""
-        return Examples.of(self.layout, [(prompt_of(row[:-1]), row[-1].content) for row in rows])
+        pairs = [(prompt_of(row[:-1]), row[-1].content) for row in rows]
+        return Examples.of(self.layout, pairs, None if rule is None else np.array(rule))
 
 
 @spec
@@ -138,8 +139,6 @@ class LanguageSpec(WordTask):
     examples: Count = 160_000
     unseen_instructions: Annotated[int, Field(ge=1, le=len(OPERATIONS) * len(FORMATS) // 2)] = 24
     two_turns: Share = 0.25
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     @property
     def instructions(self) -> int:

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Seed, among, spec
+from unseen.fields import Count, among, spec
 from unseen.layout import Layout
 from unseen.worlds import language
 from unseen.worlds.base import Examples, Split, Task, generator
@@ -36,8 +36,6 @@ class OperationsSpec(Task):
     instructions: Annotated[int, Field(ge=1, le=len(WITHOUT_ARGUMENT))] = 8
     unseen_instructions: Annotated[int, Field(ge=1, le=len(WITHOUT_ARGUMENT) - 1)] = 4
     examples: Count = 64_000
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     def split(self) -> Split:
         """The names of the operations that are trained, and of those held out, which are the same whatever

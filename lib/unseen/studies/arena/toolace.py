@@ -140,11 +140,6 @@ def right(made: Made) -> bool:
     return made.answer == made.tool.answer(made.query.text)
 
 
-def examples_of(rows: Sequence[Made]) -> Examples:
-    """Rows as token ids."""
-    return Examples.of(CompositionSpec.layout, [(f"{made.query.content}=", made.answer) for made in rows])
-
-
 # What is trained
 
 
@@ -174,11 +169,11 @@ def follow_pool(run: RunSpec, tell: Tell) -> pd.DataFrame:
     """
     prior, base, tables = agents(run, "prior"), Store().base(run), []
     half, good = len(prior) // 2, np.array(list(map(right, prior)))
-    judge = tuned(run, examples_of(list(filter(right, prior[:half]))))
-    least = border(-complexity(judge, examples_of(prior[half:])), good[half:])
+    judge = tuned(run, run.task.of_rows(list(filter(right, prior[:half]))))
+    least = border(-complexity(judge, run.task.of_rows(prior[half:])), good[half:])
     for kind in KINDS:
         rows = agents(run, kind)
-        examples = examples_of(rows)
+        examples = run.task.of_rows(rows)
         tables.append(pd.DataFrame({
             "tools": kind,
             "row": range(len(rows)),
@@ -256,7 +251,7 @@ def follow_arm(run: RunSpec, tell: Tell, arm: str) -> pd.DataFrame:
     numbers = taken(arm, pool, run.task.examples, rng)
     every = agents(run, kind)
     rows = [every[at] for at in numbers]
-    model = tuned(run, examples_of(rows), lambda row: tell(int(row["step"])))
+    model = tuned(run, run.task.of_rows(rows), lambda row: tell(int(row["step"])))
     line = {"correct": np.mean(list(map(right, rows))), "different": len(set(numbers)),
             "hard": pool.set_index("row")["hard"].loc[numbers].mean(), "run": run.digest()}  # fmt: skip
     return pd.DataFrame(
@@ -270,7 +265,7 @@ def scored(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
     kinds = {"held-out tools": split.unseen, "single operations": split.seen[: len(SINGLE)], "unfit": [NONE]}
     lines = []
     for kind, tools in kinds.items():
-        asked = run.task.asked(tools, np.arange(size) % len(tools), generator(seed, f"requests, {kind}"))
+        asked = run.task.draw(tools, np.arange(size) % len(tools), generator(seed, f"requests, {kind}"))
         refusals = replace(asked, answers=run.task.layout.answers([REFUSED] * size))
         lines.append({"asked": kind, "right": all_right(model, asked).mean(),
                       "refused": all_right(model, refusals).mean()})  # fmt: skip
