@@ -32,8 +32,8 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store, committed_store
 from unseen.runs.sweep import frame, manifests
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import BySeed, amounts, scale
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.scales import BySeed, amounts, run_of
+from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
 from unseen.widgets import Explorer, explore
 from unseen.worlds.base import Examples, Task
 from unseen.worlds.language import (
@@ -89,14 +89,7 @@ def base_run(name: str, names: str = "one") -> RunSpec:
 
     ``names`` says whether formats have names of ``one`` word, ``two``, or ``both``.
     """
-    if scale(name).name == "smoke":
-        task = LanguageSpec(names=names, examples=320)
-        training = TrainingSpec(steps=60, batch=32, learning_rate=0.03, evaluate_every=60)
-        return RunSpec(task, ModelSpec(layers=1, width=16, heads=2), training, EvaluationSpec(20))
-    training = TrainingSpec(
-        steps=2_500, batch=64, learning_rate=0.01, matrix_learning_rate=0.015, evaluate_every=100
-    )
-    return RunSpec(LanguageSpec(names=names), ModelSpec(layers=3, width=96), training, EvaluationSpec(1_000))
+    return run_of(LanguageSpec, amounts("delia", name).base).with_task(names=names)
 
 
 def tuning(base: RunSpec, task: Task, prompts: int, **training: Any) -> RunSpec:

@@ -36,8 +36,8 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.scales import amounts, run_of
+from unseen.specs import RunSpec
 from unseen.worlds.base import generator
 from unseen.worlds.contexts import LABELS, ContextSpec, Prompts
 
@@ -182,9 +182,7 @@ def removal(
 def learner(name: str) -> RunSpec:
     """The in-context learner of a scale."""
     much = amounts("detail", name)
-    task = ContextSpec(**much.task)
-    training = TrainingSpec(**much.training)
-    return RunSpec(task, ModelSpec(**much.model), training, EvaluationSpec(much.prompts))
+    return run_of(ContextSpec, vars(much) | {"evaluation": {"examples": much.prompts}})
 
 
 def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
