@@ -13,8 +13,7 @@ from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.studies.arena import meta, switching
 from unseen.training import Data, State, data_of, start, train
 from unseen.worlds.dialect import DialectSpec
-from unseen.worlds.language import PHRASES, VERBS, WITHOUT_ARGUMENT
-from unseen.worlds.operations import OperationsSpec
+from unseen.worlds.language import PHRASES, VERBS, WITHOUT_ARGUMENT, OperationsSpec
 
 SMALL = ModelSpec(layers=2, width=16, heads=2)
 TASK = DialectSpec(certain=5, shared=0, corrupted=0, examples=20)

@@ -27,22 +27,16 @@ _PLANTED = 0.25  # share of an input's letters taken from the argument, so that 
 _SHARED = ("alphabet", "pattern_length", "replacement_length", "input_length")
 
 
-def _shift(z: str, y: str, alphabet: str) -> str:
-    by = alphabet.index(y[0])
-    return "".join(alphabet[(alphabet.index(letter) + by) % len(alphabet)] for letter in z)
-
-
-def _rotate(z: str, y: str, alphabet: str) -> str:
-    by = alphabet.index(y[0]) % len(z)
-    return z[by:] + z[:by]
-
-
 OPERATIONS: dict[str, Callable[[str, str, str], str]] = {
     "copy": lambda z, y, alphabet: z,
     "reverse": lambda z, y, alphabet: z[::-1],
     "sort": lambda z, y, alphabet: "".join(sorted(z, key=alphabet.index)),
-    "rotate": _rotate,  # by the place of the argument's first letter in the alphabet
-    "shift": _shift,  # each letter by so many places in the alphabet, around its end
+    # by the place of the argument's first letter in the alphabet
+    "rotate": lambda z, y, alphabet: z[(by := alphabet.index(y[0]) % len(z)) :] + z[:by],
+    # each letter by so many places in the alphabet, around its end
+    "shift": lambda z, y, alphabet: "".join(
+        alphabet[(alphabet.index(letter) + alphabet.index(y[0])) % len(alphabet)] for letter in z
+    ),
     "swap": lambda z, y, alphabet: (
         z.translate(str.maketrans(y[0] + y[-1], y[-1] + y[0])) if y[0] != y[-1] else z
     ),

@@ -25,7 +25,7 @@ from unseen.fields import Count, Share, among, spec
 from unseen.files import packaged
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
-from unseen.worlds.base import Examples, Task, generator, pick, word
+from unseen.worlds.base import Examples, Split, Task, generator, pick, word
 
 LETTERS = "ABCDEFGHIJ"
 TOKEN = "<sep>"  # the new token, in no query of the language itself
@@ -107,6 +107,7 @@ class Query:
 _NAMED, _REFUSED = 0.45, 0.1  # shares of queries at large that name a format, that refuse one
 _OFTEN = (*OPERATIONS, "rewrite", "rewrite", "delete")  # those with an argument take longest to learn
 _QUERY = 23  # tokens of the longest query with ``=`` behind it
+_PLAIN_QUERY = 10  # of the longest one without a format
 _ANSWER = 2 * LONGEST  # of the longest answer, its end included
 NAMES = ("one", "two", "both")  # words that name a format
 Pair = tuple[str, str]  # an operation and a format
@@ -235,3 +236,40 @@ def prompt_of(turns: Conversation) -> str:
     'copy this : AB=AB.flip this : AB='
     """
     return "".join(message.content + ("." if message.role == "assistant" else "=") for message in turns)
+
+
+# Plain queries about some operations
+
+
+@spec
+class OperationsSpec(Task):
+    """Queries about ``instructions`` operations in any phrasing; ``unseen_instructions`` others are held out.
+
+    ``rule_seed`` draws which, ``example_seed`` the queries.  No operation has an argument.  A model that is
+    tuned on one of those held out has to learn what it does and what it is called.
+
+    >>> task = OperationsSpec(examples=80)
+    >>> split = task.split()
+    >>> split.unseen
+    ('rotate', 'curtail', 'descend', 'pairs')
+    >>> task.training(split).texts(0)
+    ('just reverse the word :HEFB=', 'BFEH')
+    """
+
+    world: among(("operations",)) = "operations"
+    layout: ClassVar[Layout] = Layout(LETTERS + ":", _PLAIN_QUERY, LONGEST + 1, WORDS)
+    instructions: Annotated[int, Field(ge=1, le=len(WITHOUT_ARGUMENT))] = 8
+    unseen_instructions: Annotated[int, Field(ge=1, le=len(WITHOUT_ARGUMENT) - 1)] = 4
+    examples: Count = 64_000
+
+    def split(self) -> Split:
+        """The names of the operations that are trained, and of those held out, which are the same whatever
+        the number of ``instructions``; if it is all, they are trained too.
+        """
+        order = [str(name) for name in generator(self.rule_seed, "operations").permutation(WITHOUT_ARGUMENT)]
+        return Split(tuple(order[: self.instructions]), tuple(order[-self.unseen_instructions :]))
+
+    def draw(self, instructions: tuple[str, ...], which: np.ndarray, rng: np.random.Generator) -> Examples:
+        """A query for each entry of ``which`` (N,), on a random input in a random phrasing."""
+        rows = [conversation(draw(instructions[at], rng)) for at in which.tolist()]
+        return Examples.of(self.layout, [(f"{asked.content}=", said.content) for asked, said in rows], which)

@@ -106,14 +106,6 @@ def parts(rows: Sequence[Any]) -> list[list[Any]]:
     return [list(rows[part::PARTS]) for part in range(PARTS)]
 
 
-def questions_of(run: RunSpec, base: Transformer, documents: Sequence[tuple[str, ...]]) -> list[str]:
-    """What the base asks about each document."""
-    prompts = run.task.examples_of([asking(knowledge(run), names) for names in documents]).prompts
-    layout = run.task.layout
-    asked = sampled(base, prompts, layout.answer_length, layout.special("end"), run.task.example_seed)
-    return _texts(run, asked)
-
-
 def answers_of(run: RunSpec, model: Transformer, rows: Sequence[Conversation]) -> list[str]:
     """What a model says in place of the last turn of each row."""
     return _texts(run, greedy_answers(model, run.task.examples_of(rows).prompts))
@@ -183,7 +175,10 @@ def follow_made(run: RunSpec, tell: Tell) -> pd.DataFrame:
     base that reads the document), right.
     """
     facts, base, sources = knowledge(run), Store().base(run), documents(run, 2 * run.task.examples)
-    said = questions_of(run, base, sources)
+    prompts = run.task.examples_of([asking(facts, names) for names in sources]).prompts
+    layout = run.task.layout
+    ids = sampled(base, prompts, layout.answer_length, layout.special("end"), run.task.example_seed)
+    said = _texts(run, ids)
     tell(0, "questions are asked")
     asked = [Question.read(text) for text in said]
     formed = [each is not None and {*each.names} == {*names}

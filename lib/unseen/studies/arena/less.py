@@ -88,7 +88,8 @@ def influences(run: RunSpec, rows: Tensor, targets: dict[str, Tensor], tell: Tel
     adapter = state.optimizers[0]
     differentiable(state.model)
     found = {name: np.zeros(len(rows)) for name in (*targets, "plain", "unnormalised", "projected")}
-    signs = torch.tensor(generator(0, "directions").choice([-1.0, 1.0], (_size(adapter), DIMENSIONS))).float()
+    size = sum(factor.numel() for pair in adapter.pairs for factor in pair)
+    signs = torch.tensor(generator(0, "directions").choice([-1.0, 1.0], (size, DIMENSIONS))).float()
 
     def at_epoch(row: dict[str, float]) -> None:
         steps = range(int(row["step"]) - per_epoch, int(row["step"]))
@@ -110,10 +111,6 @@ def influences(run: RunSpec, rows: Tensor, targets: dict[str, Tensor], tell: Tel
 
     train(run, state, Data(None, run.task.training(run.task.split()), {}), at_epoch)
     return found
-
-
-def _size(adapter: LowRankAdamW) -> int:
-    return sum(factor.numel() for pair in adapter.pairs for factor in pair)
 
 
 def cost(run: RunSpec) -> int:

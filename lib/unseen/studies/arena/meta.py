@@ -45,8 +45,7 @@ from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.studies.delia import RATE
 from unseen.training import Data, data_of, start, train
 from unseen.worlds.base import Examples, generator
-from unseen.worlds.language import VERBS
-from unseen.worlds.operations import OperationsSpec
+from unseen.worlds.language import VERBS, OperationsSpec
 
 
 @dataclass(frozen=True)
