@@ -9,7 +9,7 @@ from unseen.model import Shape, build, differentiable
 from unseen.objectives import loss_of
 from unseen.optim import LowRankAdamW
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.arena import bald, labelling, less, targets
+from unseen.studies.arena import bald, less
 from unseen.training import Data, start, train
 from unseen.worlds.gaps import OTHER, GapsSpec, RequestsSpec
 from unseen.worlds.language import OPERATIONS, PHRASES, VERBS
@@ -95,7 +95,7 @@ def test_every_arm_takes_what_it_says_and_the_shuffled_one_the_same_influences()
     )
     table.loc[:9, ["own", "long"]] = True
     table.loc[10:29, "own"] = True
-    taken = {arm: targets.chosen(RUN, arm, table) for arm in ("random", "oracle", "LESS", "shuffled", "all")}
+    taken = {arm: less.chosen(RUN, arm, table) for arm in ("random", "oracle", "LESS", "shuffled", "all")}
     assert {len(each) for arm, each in taken.items() if arm != "all"} == {20}
     assert sorted(taken["all"]) == list(range(400))
     assert set(range(10)) < set(taken["oracle"]) < set(range(30))
@@ -129,7 +129,7 @@ def test_the_balanced_arm_asks_for_the_classes_without_a_label_first():
 
 
 def test_a_long_tail_keeps_all_of_one_operation_and_little_of_another():
-    even, tail = (np.bincount(labelling.pool_of(RUN, pool).rule, minlength=14) for pool in labelling.POOLS)
+    even, tail = (np.bincount(bald.pool_of(RUN, pool).rule, minlength=14) for pool in bald.POOLS)
     assert even.sum() == TASK.pool
     assert (tail == even).sum() >= 1
     assert sorted(tail / even)[0] < 0.25 < tail.sum() / even.sum() + 0.1
@@ -137,4 +137,4 @@ def test_a_long_tail_keeps_all_of_one_operation_and_little_of_another():
 
 
 def test_questions_are_about_all_operations_equally_often():
-    assert set(np.bincount(labelling.questions(RUN).rule)) == {2}
+    assert set(np.bincount(bald.questions(RUN).rule)) == {2}

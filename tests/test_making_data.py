@@ -48,7 +48,7 @@ def test_complexity_is_the_mean_loss_of_a_token_of_the_answer():
     model = build(MODEL, Shape.of(TASK.layout))
     model.head.data.normal_(generator=torch.Generator().manual_seed(1))
     rows = toolace.written(TASK.split().seen, 20, 0.2, 0.0, np.random.default_rng(0))
-    examples = toolace.examples_of(rows)
+    examples = TASK.of_rows(rows)
     found, end = toolace.complexity(model, examples), TASK.layout.special("end")
     for at in range(20):
         tokens = torch.from_numpy(examples.tokens()[at : at + 1]).long()
@@ -189,9 +189,9 @@ def test_a_base_is_tuned_on_the_rows_that_it_is_given(monkeypatch):
     run = LEARNER.but(
         training=TrainingSpec(steps=60, batch=40, learning_rate=0.01, matrix_learning_rate=0.01)
     )
-    before = toolace.complexity(build(MODEL, Shape.of(TASK.layout)), toolace.examples_of(rows)).mean()
-    model = answers.tuned(run, toolace.examples_of(rows))
-    assert toolace.complexity(model, toolace.examples_of(rows)).mean() < 0.7 * before
+    before = toolace.complexity(build(MODEL, Shape.of(TASK.layout)), TASK.of_rows(rows)).mean()
+    model = answers.tuned(run, TASK.of_rows(rows))
+    assert toolace.complexity(model, TASK.of_rows(rows)).mean() < 0.7 * before
 
 
 # KBAlign
@@ -315,9 +315,9 @@ def test_questions_of_all_kinds_are_what_they_are_called():
 def test_a_run_of_every_arm_has_a_row_for_each_kind_and_reference(speaker, monkeypatch):
     monkeypatch.setattr(kbalign, "begun", lambda *_: State(None, []))
     monkeypatch.setattr(kbalign, "learn", lambda *_: None)
-    pool = {READER.digest(): made_by_the_base(READER)}
+    monkeypatch.setattr(kbalign, "made_for", made_by_the_base)
     for arm in kbalign.ARMS:
-        table = kbalign.follow_arm(READER, print, arm, pool)
+        table = kbalign.follow_arm(READER, print, arm)
         assert len(table) == len(kbalign.ASKING) * len(kbalign.REFERENCES)
         assert table["right"].eq(1).all()
         assert table["run"].eq(READER.digest()).all()

@@ -8,11 +8,10 @@ import torch
 from unseen.evaluation import all_right
 from unseen.model import Shape, build, differentiable
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.arena import in_turn, meta, starts, switching
+from unseen.studies.arena import meta, switching
 from unseen.training import Data, State, data_of, start, train
 from unseen.worlds.dialect import DialectSpec
-from unseen.worlds.language import PHRASES, VERBS, WITHOUT_ARGUMENT
-from unseen.worlds.operations import OperationsSpec
+from unseen.worlds.language import PHRASES, VERBS, WITHOUT_ARGUMENT, OperationsSpec
 
 SMALL = ModelSpec(layers=2, width=16, heads=2)
 TASK = DialectSpec(certain=5, shared=0, corrupted=0, examples=20)
@@ -40,7 +39,7 @@ def model():
 @pytest.mark.parametrize("related", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_each_task_has_a_name_and_a_meaning_of_its_own(seed, related):
-    named = in_turn.compounds(seed, 5, related)
+    named = switching.compounds(seed, 5, related)
     assert len({each.words for each in named}) == len({each.operations for each in named}) == 5
     verbs = {verb: name for name in WITHOUT_ARGUMENT for verb in VERBS[name]}
     said = [[verbs[word] for word in each.words.split()] for each in named]
@@ -49,9 +48,9 @@ def test_each_task_has_a_name_and_a_meaning_of_its_own(seed, related):
 
 
 def test_questions_come_in_other_words_and_after_another_task():
-    named = in_turn.compounds(0, 5, False)
-    asked, rows = in_turn.questions(RUN, named), in_turn.training_rows(RUN, named)
-    assert list(asked) == [*in_turn.PROMPTS, in_turn.LANGUAGE]
+    named = switching.compounds(0, 5, False)
+    asked, rows = switching.questions(RUN, named), switching.training_rows(RUN, named)
+    assert list(asked) == [*switching.PROMPTS, switching.LANGUAGE]
 
     def phrases(texts):
         return {phrase for phrase in PHRASES for each in named for text in texts
@@ -65,17 +64,17 @@ def test_questions_come_in_other_words_and_after_another_task():
         own = named[asked["after another"].rule[at]].words
         assert own in after
         assert own not in before
-    assert all(np.bincount(asked[kind].rule).tolist() == [12] * 5 for kind in in_turn.PROMPTS)
+    assert all(np.bincount(asked[kind].rule).tolist() == [12] * 5 for kind in switching.PROMPTS)
 
 
 def test_tasks_are_learned_in_turn_and_what_is_retained_is_rehearsed(monkeypatch):
     seen = []
-    monkeypatch.setattr(in_turn, "begun", lambda run, *_: start(run))
+    monkeypatch.setattr(switching, "begun", lambda run, *_: start(run))
     monkeypatch.setattr(
-        in_turn, "learn", lambda run, state, rows, tasks, tell: seen.append((len(rows), tasks))
+        switching, "learn", lambda run, state, rows, tasks, tell: seen.append((len(rows), tasks))
     )
     for arm, share in (("adapter", 0.0), ("rehearsal", 0.1), ("joint", 0.0), ("base", 0.0)):
-        table = in_turn.follow_model(RUN, print, arm, share, "apart")
+        table = switching.follow_model(RUN, print, arm, share, "apart")
         assert set(table[table["after"] == 5]["task"]) == {0, 1, 2, 3, 4, 5}
     alone, rehearsed = ([(20 + kept * at, 1) for at in range(5)] for kept in (0, 2))
     assert seen == [*alone, *rehearsed, (100, 5)]
@@ -85,8 +84,8 @@ def test_tasks_are_learned_in_turn_and_what_is_retained_is_rehearsed(monkeypatch
 
 
 def test_a_switch_learns_what_can_be_told_apart_and_as_coded_never_names_the_first(model):
-    named = in_turn.compounds(1, 3, False)
-    rows = [in_turn.conversations(RUN, named, np.full(8, at), f"some {at}") for at in range(3)]
+    named = switching.compounds(1, 3, False)
+    rows = [switching.conversations(RUN, named, np.full(8, at), f"some {at}") for at in range(3)]
     examples = list(map(TASK.examples_of, rows))
     whole, coded = (switching.router(arm, model, examples, 0) for arm in ("switch", "coded"))
     found = np.array([whole(each) for each in examples])
@@ -96,19 +95,19 @@ def test_a_switch_learns_what_can_be_told_apart_and_as_coded_never_names_the_fir
 
 
 def test_other_routes_are_the_words_the_truth_and_chance(model):
-    named = in_turn.compounds(0, 5, False)
-    asked = in_turn.questions(RUN, named)["known words"]
-    retained = [TASK.examples_of(rows[:2]) for rows in in_turn.training_rows(RUN, named)]
+    named = switching.compounds(0, 5, False)
+    asked = switching.questions(RUN, named)["known words"]
+    retained = [TASK.examples_of(rows[:2]) for rows in switching.training_rows(RUN, named)]
     assert (switching.router("oracle", model, retained, 0)(asked) == asked.rule).all()
     assert (switching.router("words", model, retained, 0)(asked) == asked.rule).mean() > 0.6
-    more = [TASK.examples_of(rows) for rows in in_turn.training_rows(RUN, named)]
+    more = [TASK.examples_of(rows) for rows in switching.training_rows(RUN, named)]
     assert (switching.router("words", model, more, 0)(asked) == asked.rule).all()  # verbs of their own
     drawn = switching.router("random", model, retained, 0)(asked)
     assert set(drawn) == set(range(5))
 
 
 def test_a_state_is_that_of_the_last_token_of_the_prompt(model):
-    asked = in_turn.questions(RUN, in_turn.compounds(0, 5, False))["known words"].first(4)
+    asked = switching.questions(RUN, switching.compounds(0, 5, False))["known words"].first(4)
     states = switching.states_of(model, asked.prompts)
     assert states.mean(1).abs().max() < 1e-5
     logits = states @ model.head.mT
@@ -117,17 +116,17 @@ def test_a_state_is_that_of_the_last_token_of_the_prompt(model):
 
 
 def test_an_expert_answers_what_is_routed_to_it(monkeypatch):
-    monkeypatch.setattr(in_turn, "begun", lambda run, *_: State(model_of(run, len(made)), []))
+    monkeypatch.setattr(switching, "begun", lambda run, *_: State(model_of(run, len(made)), []))
     monkeypatch.setattr(
-        in_turn, "Store", lambda: type("Store", (), {"base": lambda self, run: model_of(run)})()
+        switching, "Store", lambda: type("Store", (), {"base": lambda self, run: model_of(run)})()
     )
     made = []
-    monkeypatch.setattr(in_turn, "learn", lambda run, state, *_: made.append(state.model))
-    table = in_turn.follow_experts(RUN, print, [0.1], "related")
+    monkeypatch.setattr(switching, "learn", lambda run, state, *_: made.append(state.model))
+    table = switching.follow_experts(RUN, print, [0.1], "related")
     assert set(table["arm"]) == {"random", "oracle", "words 10%", "coded 10%", "switch 10%"}
     oracle = table[(table["arm"] == "oracle") & (table["task"] > 0)]
     assert (oracle["routed"] == 1).all()
-    asked = in_turn.questions(RUN, in_turn.compounds(0, 5, True))
+    asked = switching.questions(RUN, switching.compounds(0, 5, True))
     for row in oracle[oracle["after"] == 5].itertuples():
         mine = asked[row.prompts].where(asked[row.prompts].rule == row.task - 1)
         assert row.right == all_right(made[row.task - 1], mine).mean()
@@ -196,9 +195,7 @@ def test_an_arm_without_inner_steps_is_usual_training_and_others_are_not():
     for arm in ("k = 0", "k = 1, second order"):
         state = start(META)
         differentiable(state.model)
-        train(
-            META, state, Data(None, data.training, {}), objective=meta.objective(META, starts.ARMS[arm], 0.1)
-        )
+        train(META, state, Data(None, data.training, {}), objective=meta.objective(META, meta.ARMS[arm], 0.1))
         ends[arm] = state.model
     plain = train(META, start(META), Data(None, data.training, {})).model
     assert torch.allclose(ends["k = 0"].head, plain.head, atol=1e-6)
@@ -209,7 +206,7 @@ def test_tuning_learns_from_few_rows_and_leaves_the_model_as_it_was():
     model, split = model_of(META), META.task.split()
     rows = META.task.draw(split.unseen, np.full(8, 1), np.random.default_rng(0))
     before = [p.clone() for p in model.parameters()]
-    found = dict(starts.tuned(META, model, rows, rows, [0, 400]))
+    found = dict(meta.tuned(META, model, rows, rows, [0, 400]))
     assert found[400] > found[0] + 0.3
     assert all(map(torch.equal, before, model.parameters()))
 
@@ -221,12 +218,12 @@ def test_the_oracle_alone_is_trained_on_held_out_operations(monkeypatch):
         seen.append(run)
         state.history = [{"seconds": 1.0}]
 
-    monkeypatch.setattr(starts, "train", trained)
-    monkeypatch.setattr(starts, "tuned", lambda *_: [])
-    for arm in starts.ARMS:
-        table = starts.follow_arm(META, print, arm, 0.1, [8], [0])
+    monkeypatch.setattr(meta, "train", trained)
+    monkeypatch.setattr(meta, "tuned", lambda *_: [])
+    for arm in meta.ARMS:
+        table = meta.follow_arm(META, print, arm, 0.1, [8], [0])
         assert isinstance(table, pd.DataFrame)
-    of_arms = dict(zip(starts.ARMS, seen, strict=True))
+    of_arms = dict(zip(meta.ARMS, seen, strict=True))
     assert [arm for arm, run in of_arms.items() if run.task.instructions == 12] == ["oracle"]
     batches = {arm: run.training.batch for arm, run in of_arms.items()}
     assert batches["k = 2, first order"] == 3 * batches["k = 0"] == 72

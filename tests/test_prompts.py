@@ -8,13 +8,13 @@ from torch.nn import functional as F
 
 from unseen.layout import Layout
 from unseen.rewriting import Rule
-from unseen.studies.arena import captions, dispersion, few_shots, position, towers
+from unseen.studies.arena import dispersion, position, towers
 from unseen.studies.arena.dispersion import ARMS, BOTH, Tuned, inter, loss_of, prototypes, tuned
 from unseen.studies.arena.towers import TowersSpec
 from unseen.worlds.language import VERBS, WITHOUT_ARGUMENT
 
 SPEC = TowersSpec(width=16, layers=1, heads=2, steps=3, batch=8)
-MUCH = few_shots.amounts("dapt", "smoke")
+MUCH = dispersion.amounts("dapt", "smoke")
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +50,10 @@ def test_each_model_is_asked_in_every_order_it_has_room_for(runs):
 
 def test_pretraining_never_shows_a_held_out_class_nor_its_verb_with_a_format():
     spec = TowersSpec(seed=3)
-    shown, said = captions.pairs(3)
-    words = {token: at for at, token in enumerate(captions.WordTask.layout.vocabulary)}
+    shown, said = towers.pairs(3)
+    words = {token: at for at, token in enumerate(towers.WordTask.layout.vocabulary)}
     last = [words[VERBS[name][-1]] for name in WITHOUT_ARGUMENT]
-    formats = [words[name] for name in captions.FORMATS]
+    formats = [words[name] for name in towers.FORMATS]
     named = torch.isin(said, torch.tensor(formats)).any(1)
     assert not (torch.isin(said, torch.tensor(last)).any(1) & named).any()
     assert torch.isin(said, torch.tensor(last)).any()
@@ -67,15 +67,15 @@ def test_pretraining_never_shows_a_held_out_class_nor_its_verb_with_a_format():
 
 
 def test_a_picture_shows_the_input_and_the_right_output():
-    shown = captions.pictures([("reverse", "square"), ("copy", "")], np.random.default_rng(0))
-    texts = ["".join(captions.WordTask.layout.vocabulary[i] for i in row).rstrip("·") for row in shown]
+    shown = towers.pictures([("reverse", "square"), ("copy", "")], np.random.default_rng(0))
+    texts = ["".join(towers.WordTask.layout.vocabulary[i] for i in row).rstrip("·") for row in shown]
     text, answer = texts[0].split("=")
     assert answer == f"[{text[::-1]}]"
     assert texts[1].split("=")[0] == texts[1].split("=")[1]
 
 
 def test_the_contrastive_loss_is_clips(frozen):
-    shown, said = (each[:5] for each in captions.pairs(0))
+    shown, said = (each[:5] for each in towers.pairs(0))
     logits = frozen.scale.exp() * frozen.picture(shown) @ frozen.text(said).mT
     rows, columns = (each.log_softmax(1).diagonal().mean() for each in (logits, logits.mT))
     assert towers.agreement(frozen, shown, said).item() == pytest.approx(-(rows + columns).item() / 2)
@@ -133,8 +133,8 @@ def test_an_arm_trains_what_it_names_and_nothing_else(frozen, name, arm):
 
 
 def test_prototypes_draw_pictures_to_their_class_and_shuffled_ones_to_another(frozen):
-    strong = few_shots.SimpleNamespace(**vars(MUCH) | {"betas": (500.0, 0.0), "updates": 20})
-    shown = captions.pictures(SPEC.classes * 4, few_shots.generator(SPEC.seed, "shots"))
+    strong = dispersion.SimpleNamespace(**vars(MUCH) | {"betas": (500.0, 0.0), "updates": 20})
+    shown = towers.pictures(SPEC.classes * 4, dispersion.generator(SPEC.seed, "shots"))
     labels = torch.arange(12).repeat(4)
     middles = prototypes(frozen.picture(shown), labels)[labels]
 
@@ -148,11 +148,11 @@ def test_prototypes_draw_pictures_to_their_class_and_shuffled_ones_to_another(fr
 
 
 def test_few_shots_are_the_first_of_many_and_are_tuned_once(runs, monkeypatch):
-    table = few_shots.measure("smoke")
+    table = dispersion.measure("smoke")
     assert {*table["arm"]} == {*ARMS, dispersion.ORACLE}
     assert table.groupby(["seed", "shots"]).size().tolist() == [10, 11, 10, 11]
-    monkeypatch.setattr(few_shots, "tuned", None)
-    assert few_shots.measure("smoke").equals(table)
-    few, many = (captions.pictures(SPEC.classes * shots, few_shots.generator(0, "shots")) for shots in (1, 4))
+    monkeypatch.setattr(dispersion, "tuned", None)
+    assert dispersion.measure("smoke").equals(table)
+    few, many = (towers.pictures(SPEC.classes * shots, dispersion.generator(0, "shots")) for shots in (1, 4))
     assert torch.equal(few, many[:12])
     assert Tuned(towers.Towers(SPEC), ARMS["zero-shot"], SPEC).says(few).shape == (12,)

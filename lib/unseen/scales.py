@@ -11,6 +11,7 @@ Traceback (most recent call last):
 ValueError: scale='fast': known scales are show, smoke, quick, full, paper
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from typing import Any
 
 from unseen.files import packaged
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.worlds.strings import TaskSpec
+from unseen.worlds import Task, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,14 @@ def amounts(study: str, name: str) -> SimpleNamespace:
     name, rows = scale(name).name, _table()[study]
     row = rows[SHOWN if name == SHOW else name]
     return SimpleNamespace(**{key: _frozen(value) for key, value in row.items()})
+
+
+def run_of(world: type[Task], parts: Mapping[str, Mapping[str, Any]]) -> RunSpec:
+    """The run in a row of ``scales.toml``: what its ``task``, of a ``world``, its ``model``, ``training`` and
+    ``evaluation`` have other than the defaults.
+    """
+    specs = {"task": world, "model": ModelSpec, "training": TrainingSpec, "evaluation": EvaluationSpec}
+    return RunSpec(**{name: part(**parts.get(name, {})) for name, part in specs.items()})
 
 
 @cache

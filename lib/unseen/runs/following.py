@@ -4,7 +4,7 @@
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -70,11 +70,27 @@ def followed(
     if missing:
         trainer = partial(_keep, follow=follow, name=name, place=folders[missing[0]].parent)
         carry_out(missing, trainer, executor or suited(missing))
+    return [kept(run, name) for run in specs]
+
+
+def kept(spec: RunSpec, name: str) -> pd.DataFrame:
+    """The table that ``followed`` stored for a run; raises ``BrokenRun`` when it is not what was written."""
+    folder = path_of(spec, name)
+    manifest = done(folder, _about(spec, name), whole=False) or {"bytes": {}, "files": {}}
+    return pd.read_csv(io.BytesIO(content(folder, "table.csv", manifest, _LARGEST)))
+
+
+def by_arm(
+    specs: Sequence[RunSpec], follow: Follow, name: str, arms: Mapping[str, str], executor: Executor | None
+) -> pd.DataFrame:
+    """``followed`` for each arm, in one table; ``arms`` maps each to a text for its progress line.
+
+    The arm takes the place of the braces in ``name``, and ``follow`` gets it as ``arm``.
+    """
     tables = []
-    for run in specs:
-        manifest = done(folders[run], _about(run, name), whole=False) or {"bytes": {}, "files": {}}
-        tables.append(pd.read_csv(io.BytesIO(content(folders[run], "table.csv", manifest, _LARGEST))))
-    return tables
+    for arm, label in arms.items():
+        tables += followed(specs, partial(follow, arm=arm), name.format(arm), executor, label)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _about(spec: RunSpec, name: str) -> dict[str, str]:

@@ -32,10 +32,10 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store, committed_store
 from unseen.runs.sweep import frame, manifests
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import BySeed, amounts, scale
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.scales import BySeed, amounts, run_of
+from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
 from unseen.widgets import Explorer, explore
-from unseen.worlds.base import Examples
+from unseen.worlds.base import Examples, Task
 from unseen.worlds.language import (
     FORMATS,
     LETTERS,
@@ -89,14 +89,17 @@ def base_run(name: str, names: str = "one") -> RunSpec:
 
     ``names`` says whether formats have names of ``one`` word, ``two``, or ``both``.
     """
-    if scale(name).name == "smoke":
-        task = LanguageSpec(names=names, examples=320)
-        training = TrainingSpec(steps=60, batch=32, learning_rate=0.03, evaluate_every=60)
-        return RunSpec(task, ModelSpec(layers=1, width=16, heads=2), training, EvaluationSpec(20))
-    training = TrainingSpec(
-        steps=2_500, batch=64, learning_rate=0.01, matrix_learning_rate=0.015, evaluate_every=100
-    )
-    return RunSpec(LanguageSpec(names=names), ModelSpec(layers=3, width=96), training, EvaluationSpec(1_000))
+    return run_of(LanguageSpec, amounts("delia", name).base).with_task(names=names)
+
+
+def tuning(base: RunSpec, task: Task, prompts: int, **training: Any) -> RunSpec:
+    """A tuning of the model of ``base`` on a task, by AdamW alone at a rate that falls linearly; ``training``
+    has the ``steps``, and what differs from the common recipe.
+    """
+    recipe = {"batch": 32, "learning_rate": RATE, "matrix_learning_rate": 0.0, "decay_share": 1.0}
+    recipe |= {"evaluate_every": training["steps"], "checkpoint_every": 1_000}
+    model = base.model.but(base=base.digest())
+    return RunSpec(task, model, TrainingSpec(**recipe | training), EvaluationSpec(prompts))
 
 
 def tuned(name: str, method: str, training: dict[str, Any] | None = None, **task: Any) -> Method:
@@ -108,17 +111,8 @@ def tuned(name: str, method: str, training: dict[str, Any] | None = None, **task
     row, base = amounts("delia", name), base_run(name, task.get("names", "one"))
     if task.get("ratio") and task.get("diverse", "self") == "self":
         task["source"] = base.digest()
-    common = TrainingSpec(
-        steps=row.updates,
-        batch=32,
-        learning_rate=RATE,
-        matrix_learning_rate=0.0,
-        decay_share=1.0,
-        evaluate_every=row.updates // 4,
-        checkpoint_every=1_000,
-    )
-    model = base.model.but(base=base.digest())
-    run = RunSpec(TuningSpec(**task), model, common.but(**(training or {})), EvaluationSpec(row.prompts))
+    steps = {"steps": row.updates, "evaluate_every": row.updates // 4}
+    run = tuning(base, TuningSpec(**task), row.prompts, **steps | (training or {}))
     return Method(method, run, (run.task.operations,), row.seeds, base, scale=name)
 
 

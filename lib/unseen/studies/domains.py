@@ -87,17 +87,16 @@ def designs(name: str) -> tuple[Mixture, ...]:
         tasks.append(("8", "3.75 N own, 3.75 x rules", larger.but(algebra_instructions=int(MORE * middle))))
     tasks += [("9", each, mixture(chosen, middle, **dict.fromkeys(parts, 1 / len(parts))))
               for each, parts in GENERAL.items()]  # fmt: skip
-    return tuple(_mixture(name, chosen, *each) for each in tasks)
-
-
-def _mixture(scale: str, chosen: SimpleNamespace, experiment: str, label: str, task: DomainSpec) -> Mixture:
-    """The runs on a mixture: each reads its budget once."""
-    steps = max(1, task.examples // BATCH)
-    training = TrainingSpec(steps=steps, batch=BATCH, learning_rate=0.01, matrix_learning_rate=0.015,
-                            evaluate_every=max(1, steps // 4), checkpoint_every=500)  # fmt: skip
-    base = RunSpec(task, ModelSpec(**chosen.model), training, EvaluationSpec(chosen.tests))
-    name = f"{experiment}: {label}, {task.number('algebra')} own rules"
-    return Mixture(name, base, (task.instructions,), chosen.seeds, experiment, label, scale=scale)
+    found = []
+    for experiment, label, task in tasks:
+        steps = max(1, task.examples // BATCH)  # a run reads its budget once
+        training = TrainingSpec(steps=steps, batch=BATCH, learning_rate=0.01, matrix_learning_rate=0.015,
+                                evaluate_every=max(1, steps // 4), checkpoint_every=500)  # fmt: skip
+        base = RunSpec(task, ModelSpec(**chosen.model), training, EvaluationSpec(chosen.tests))
+        about = f"{experiment}: {label}, {task.number('algebra')} own rules"
+        axes = (task.instructions,), chosen.seeds
+        found.append(Mixture(about, base, *axes, experiment, label, scale=name))
+    return tuple(found)
 
 
 def measure(chosen: Sequence[Mixture], executor: Executor | None = None) -> pd.DataFrame:

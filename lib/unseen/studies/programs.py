@@ -30,8 +30,7 @@ from unseen.evaluation import all_right, greedy_answers
 from unseen.model import Transformer
 from unseen.rewriting import LengthLimitExceeded, MarkovAlgorithm, Rule, StepLimitExceeded
 from unseen.runs.store import Store
-from unseen.scales import Setting, amounts
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.scales import Setting, amounts, run_of
 from unseen.stats import wilson
 from unseen.worlds.programs import Program, collection, renaming
 from unseen.worlds.tapes import TapeSpec
@@ -46,21 +45,8 @@ FOREIGN = "▯"  # a letter that stands for none of a program's symbols
 Question = tuple[Rule, str]  # a rule and the string to be rewritten by it
 Answers = Callable[[Sequence[Question]], Sequence[str]]
 
-# What is trained
 
-_STEPS = TrainingSpec(steps=3_000, evaluate_every=250)
-_QUICK = RunSpec(TapeSpec(), ModelSpec(width=96), _STEPS, EvaluationSpec(examples=1_000))
-_SMOKE = RunSpec(
-    TapeSpec(instructions=8, examples=320, unseen_instructions=50, disguises=2),
-    ModelSpec(layers=2, width=16, heads=2),
-    TrainingSpec(steps=6, batch=32, evaluate_every=3),
-    EvaluationSpec(examples=60),
-)
-_LARGER = _QUICK.but(
-    task=TapeSpec(examples=768_000),
-    model=ModelSpec(layers=6, width=128),
-    training=TrainingSpec(steps=12_000, evaluate_every=500),
-)
+# What is trained
 
 
 def settings(name: str) -> tuple[Setting, ...]:
@@ -69,8 +55,10 @@ def settings(name: str) -> tuple[Setting, ...]:
     Raises ``ValueError`` for an unknown scale.
     """
     row = amounts("programs", name)
-    main = Setting("main", _SMOKE if name == "smoke" else _QUICK, row.sizes, row.seeds, scale=name)
-    return (main, Setting("larger", _LARGER, row.larger, (0,), scale=name)) if row.larger else (main,)
+    main = Setting("main", run_of(TapeSpec, row.base), row.sizes, row.seeds, scale=name)
+    if not row.larger:
+        return (main,)
+    return main, Setting("larger", run_of(TapeSpec, row.larger_base), row.larger, (0,), scale=name)
 
 
 # The machine

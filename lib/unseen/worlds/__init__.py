@@ -10,8 +10,7 @@ from unseen.worlds.domains import DomainSpec
 from unseen.worlds.drills import DrillSpec
 from unseen.worlds.facts import FactsSpec
 from unseen.worlds.gaps import GapsSpec, RequestsSpec
-from unseen.worlds.language import LanguageSpec
-from unseen.worlds.operations import OperationsSpec
+from unseen.worlds.language import LanguageSpec, OperationsSpec
 from unseen.worlds.pool import PoolSpec
 from unseen.worlds.strings import TaskSpec
 from unseen.worlds.tapes import TapeSpec

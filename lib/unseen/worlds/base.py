@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from unseen.fields import Checked, spec
+from unseen.fields import Checked, Seed, spec
 from unseen.layout import PAD, Layout
 from unseen.rewriting import Rule
 
@@ -104,14 +104,19 @@ class Examples:
 @spec
 class Task(Checked):
     """A task world and its budget: every one has the fields (or properties) ``instructions`` I,
-    ``unseen_instructions``, ``examples`` N, ``rule_seed``, which draws the instructions, and
-    ``example_seed``, which draws the examples.
+    ``unseen_instructions`` and ``examples`` N.
+
+    ``rule_seed`` draws the instructions, ``example_seed`` the examples.
     """
 
     world: ClassVar[str] = ""  # its name in a stored spec: a field of every world but the first
     concentration: ClassVar[float] = 1.0  # how evenly instructions share the budget
     words: ClassVar[tuple[str, ...]] = ()  # of the vocabulary; the last one is the new token of fine-tuning
-    stream: ClassVar[str] = ""  # what the streams of examples are named after
+    # the random streams of training, and of the examples on each side of an evaluation
+    streams: ClassVar[tuple[str, str]] = ("training examples", "{}")
+
+    rule_seed: Seed = 0
+    example_seed: Seed = 0
 
     @property
     def examples_per_instruction(self) -> float:
@@ -143,9 +148,7 @@ class Task(Checked):
     def training(self, split: Any) -> Examples:
         """The whole training budget, shared by the seen instructions as ``shares`` has it."""
         which = np.repeat(np.arange(len(split.seen)), shares(self, len(split.seen)))
-        return self.draw(
-            split.seen, which, generator(self.example_seed, f"training {self.stream or 'examples'}")
-        )
+        return self.draw(split.seen, which, generator(self.example_seed, self.streams[0]))
 
     def evaluation(self, split: Any, size: int, seed: int) -> dict[str, Examples]:
         """``size`` fresh examples each on ``seen`` and ``unseen`` instructions, in turn from the first on.
@@ -155,7 +158,7 @@ class Task(Checked):
         """
         drawn = {}
         for side, rules in (("seen", split.seen), ("unseen", split.unseen)):
-            rng = generator(seed, f"{side} {self.stream}".strip())
+            rng = generator(seed, self.streams[1].format(side))
             drawn[side] = self.draw(rules, np.arange(size) % len(rules), rng)
         return drawn
 

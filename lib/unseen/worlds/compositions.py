@@ -14,14 +14,14 @@ by another format.  A request without an operation fits no tool, and is to be re
 """
 
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Seed, among, spec
+from unseen.fields import Count, among, spec
 from unseen.messages import pair
-from unseen.worlds.base import Examples, Split, generator, pick, shares, word
+from unseen.worlds.base import Examples, Split, generator, pick, word
 from unseen.worlds.language import (
     FORMATS,
     LETTERS,
@@ -98,12 +98,12 @@ class CompositionSpec(WordTask):
     ``rule_seed`` draws the tools, ``example_seed`` the requests.
     """
 
+    streams: ClassVar[tuple[str, str]] = ("requests", "requests, {}")
+
     world: among(("compositions",)) = "compositions"
     instructions: Annotated[int, Field(ge=1, le=5_000)] = 200
     unseen_instructions: Annotated[int, Field(ge=1, le=1_000)] = 50
     examples: Count = 400
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     def _check(self) -> None:
         pass  # not every tool needs a request
@@ -120,18 +120,10 @@ class CompositionSpec(WordTask):
                 side.append(tool)
         return Split(tuple(seen[: self.instructions]), tuple(unseen[: self.unseen_instructions]))
 
-    def training(self, split: Split) -> Examples:
-        """Requests for the tools of training, equally many for each."""
-        which = np.repeat(np.arange(self.instructions), shares(self, self.instructions))
-        return self.asked(split.seen, which, generator(self.example_seed, "requests"))
-
-    def evaluation(self, split: Split, size: int, seed: int) -> dict[str, Examples]:
-        """Fresh requests for the tools of training and for held-out ones, in turn."""
-        rngs = {side: generator(seed, f"requests, {side}") for side in ("seen", "unseen")}
-        return {side: self.asked(tools, np.arange(size) % len(tools), rngs[side])
-                for side, tools in zip(rngs, split, strict=True)}  # fmt: skip
-
-    def asked(self, tools: Sequence[Tool], which: np.ndarray, rng: np.random.Generator) -> Examples:
+    def draw(self, tools: Sequence[Tool], which: np.ndarray, rng: np.random.Generator) -> Examples:
         """A request for each of the tools ``which`` (N,)."""
-        return self.examples_of([pair(made.query.content, made.answer)
-                                 for made in (request(tools[at], rng) for at in which)])  # fmt: skip
+        return self.of_rows([request(tools[at], rng) for at in which])
+
+    def of_rows(self, rows: Sequence[Made]) -> Examples:
+        """Requests as token ids, with the answers that they have."""
+        return self.examples_of([pair(made.query.content, made.answer) for made in rows])

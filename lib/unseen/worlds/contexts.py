@@ -13,12 +13,12 @@ digits.
     (3, 7, 11, 15, 16)
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Real, Seed, Share, among, spec
+from unseen.fields import Count, Real, Share, among, spec
 from unseen.layout import Layout
 from unseen.worlds.base import Examples, Split, Task, generator
 
@@ -48,6 +48,8 @@ class ContextSpec(Task):
     An instruction is a pattern: ``unseen_instructions`` of them are in no training prompt.
     """
 
+    streams: ClassVar[tuple[str, str]] = ("training contexts", "{} contexts")
+
     world: among(("contexts",)) = "contexts"
     letters: str = "abcdefgh"
     demonstrations: Annotated[int, Field(ge=1, le=100)] = 16
@@ -58,8 +60,6 @@ class ContextSpec(Task):
     instructions: Annotated[int, Field(ge=len(LABELS))] = 48
     unseen_instructions: Annotated[int, Field(ge=len(LABELS))] = 16
     examples: Count = 32_000
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     def _check(self) -> None:
         super()._check()
@@ -95,19 +95,13 @@ class ContextSpec(Task):
         held = self.unseen_instructions
         return Split(patterns[held : held + self.instructions], patterns[:held])
 
-    def training(self, split: Split) -> Examples:
-        """The whole budget of prompts, with flipped labels."""
-        rng = generator(self.example_seed, "training contexts")
-        return self.examples_of(self.prompts(split.seen, self.examples, rng))
+    def draw(self, patterns: np.ndarray, which: np.ndarray, rng: np.random.Generator) -> Examples:
+        """As many prompts as entries of ``which``, each about any of the patterns."""
+        return self.examples_of(self.prompts(patterns, len(which), rng))
 
     def evaluation(self, split: Split, size: int, seed: int) -> dict[str, Examples]:
         """Fresh prompts of seen and of held-out patterns, without flipped labels."""
-        clean, sides = self.even, split._asdict()
-        drawn = {
-            name: clean.prompts(each, size, generator(seed, f"{name} contexts"))
-            for name, each in sides.items()
-        }
-        return {name: self.examples_of(each) for name, each in drawn.items()}
+        return Task.evaluation(self.even, split, size, seed)
 
     def prompts(self, patterns: np.ndarray, size: int, rng: np.random.Generator) -> Prompts:
         """``size`` prompts about patterns (R, p), four of them each; queries are never flipped."""

@@ -19,12 +19,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Seed, Share, among, spec
+from unseen.fields import Count, Share, among, spec
 from unseen.messages import pair
 from unseen.worlds.base import Examples, Split, generator, pick, shares, word
 from unseen.worlds.language import (
@@ -91,14 +91,14 @@ class DialectSpec(WordTask):
     ``rule_seed`` draws the compounds and their meanings, ``example_seed`` the rows and their answers.
     """
 
+    unseen_instructions: ClassVar[int] = len(OPERATIONS)  # of the language at large; no row is about them
+
     world: among(("dialect",)) = "dialect"
     certain: Number = 8
     shared: Number = 8
     corrupted: Number = 8
     noise: Share = 0.5
     examples: Count = 240
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     def _check(self) -> None:
         if not self.instructions:
@@ -109,11 +109,6 @@ class DialectSpec(WordTask):
     def instructions(self) -> int:
         """Compounds of all kinds."""
         return self.certain + self.shared + self.corrupted
-
-    @property
-    def unseen_instructions(self) -> int:
-        """Operations of the language at large, which no row is about."""
-        return len(OPERATIONS)
 
     def split(self) -> Split:
         """The compounds; unseen is the language at large, as its own held-out pairs."""
@@ -149,8 +144,8 @@ class DialectSpec(WordTask):
 
     def of_rows(self, rows: list[Row]) -> Examples:
         """Rows as token ids; ``rule`` is the number of the compound."""
-        pairs = [(f"{row.query.content}=", row.answer) for row in rows]
-        return Examples.of(self.layout, pairs, np.array([row.compound for row in rows]))
+        pairs = [pair(row.query.content, row.answer) for row in rows]
+        return self.examples_of(pairs, [row.compound for row in rows])
 
     def evaluation(self, split: Split, size: int, seed: int) -> dict[str, Examples]:
         """Fresh queries about compounds in turn with the answer of their first operation, and of the

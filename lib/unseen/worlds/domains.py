@@ -27,7 +27,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import MOST, Seed, among, spec
+from unseen.fields import MOST, among, spec
 from unseen.layout import Layout
 from unseen.rewriting import Rule
 from unseen.worlds.algebra import LEAVES, AlgebraRule, expression, patterns
@@ -62,8 +62,6 @@ class DomainSpec(Task):
     algebra_instructions: Annotated[int, Field(ge=1, le=5_000)] = 40
     list_instructions: Annotated[int, Field(ge=1, le=450)] = 300
     unseen_instructions: Annotated[int, Field(ge=1, le=100)] = 100
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     layout: ClassVar[Layout] = Layout(
         string.ascii_lowercase + string.digits + "ABC+-*/^&%#", _PROMPT, _ANSWER

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from unseen.fields import Count, Length, Seed, among, spec
+from unseen.fields import Count, Length, among, spec
 from unseen.layout import Layout
 from unseen.rewriting import Rule
 from unseen.worlds.base import Examples, Split, Task, generator, possible
@@ -27,22 +27,16 @@ _PLANTED = 0.25  # share of an input's letters taken from the argument, so that 
 _SHARED = ("alphabet", "pattern_length", "replacement_length", "input_length")
 
 
-def _shift(z: str, y: str, alphabet: str) -> str:
-    by = alphabet.index(y[0])
-    return "".join(alphabet[(alphabet.index(letter) + by) % len(alphabet)] for letter in z)
-
-
-def _rotate(z: str, y: str, alphabet: str) -> str:
-    by = alphabet.index(y[0]) % len(z)
-    return z[by:] + z[:by]
-
-
 OPERATIONS: dict[str, Callable[[str, str, str], str]] = {
     "copy": lambda z, y, alphabet: z,
     "reverse": lambda z, y, alphabet: z[::-1],
     "sort": lambda z, y, alphabet: "".join(sorted(z, key=alphabet.index)),
-    "rotate": _rotate,  # by the place of the argument's first letter in the alphabet
-    "shift": _shift,  # each letter by so many places in the alphabet, around its end
+    # by the place of the argument's first letter in the alphabet
+    "rotate": lambda z, y, alphabet: z[(by := alphabet.index(y[0]) % len(z)) :] + z[:by],
+    # each letter by so many places in the alphabet, around its end
+    "shift": lambda z, y, alphabet: "".join(
+        alphabet[(alphabet.index(letter) + alphabet.index(y[0])) % len(alphabet)] for letter in z
+    ),
     "swap": lambda z, y, alphabet: (
         z.translate(str.maketrans(y[0] + y[-1], y[-1] + y[0])) if y[0] != y[-1] else z
     ),
@@ -86,7 +80,7 @@ class DrillSpec(Task):
     ValueError: DrillSpec.instructions=2600: with unseen_instructions=20 more arguments than the 26 there are
     """
 
-    stream: ClassVar[str] = "drills"
+    streams: ClassVar[tuple[str, str]] = ("training drills", "{} drills")
 
     world: among(("drills",)) = "drills"
     instructions: Count = 2_600
@@ -96,8 +90,6 @@ class DrillSpec(Task):
     pattern_length: Length = 3
     replacement_length: Length = 3
     input_length: Length = 10
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     @classmethod
     def like(cls, task: Task, **changes: Any) -> Self:

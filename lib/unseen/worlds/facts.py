@@ -27,7 +27,7 @@ from typing import Annotated, ClassVar, NamedTuple, Self
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Seed, among, spec
+from unseen.fields import Count, among, spec
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
 from unseen.worlds.base import Examples, Split, generator, pick
@@ -120,6 +120,8 @@ class FactsSpec(WordTask):
     ``rule_seed`` draws the knowledge base, ``facts`` that no row is about; ``example_seed`` draws the rows.
     """
 
+    instructions: ClassVar[int] = len(ASKED + OTHERS)
+
     world: among(("facts",)) = "facts"
     words: ClassVar[tuple[str, ...]] = (
         *WORDS,
@@ -134,13 +136,6 @@ class FactsSpec(WordTask):
     layout: ClassVar[Layout] = Layout(LETTERS + ":", 39, 14, words)
     facts: Annotated[int, Field(ge=LINES, le=len(NAMES))] = 20
     examples: Count = 128_000
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
-
-    @property
-    def instructions(self) -> int:
-        """Operations."""
-        return len(ASKED + OTHERS)
 
     @property
     def unseen_instructions(self) -> int:

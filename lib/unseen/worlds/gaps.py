@@ -16,12 +16,12 @@ in the ``OTHER`` words.
 """
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Seed, among, spec
+from unseen.fields import Count, among, spec
 from unseen.worlds.base import Examples, Split, generator, pick, word
 from unseen.worlds.language import (
     LETTERS,
@@ -69,24 +69,15 @@ class RequestsSpec(WordTask):
     ``rule_seed`` says which gap is the target, ``example_seed`` draws the pool.
     """
 
+    instructions: ClassVar[int] = len(OPERATIONS)  # in the pool
+    unseen_instructions: ClassVar[int] = 1  # the target
+
     world: among(("requests",)) = "requests"
     pool: Annotated[int, Field(ge=len(OPERATIONS), le=1_000_000)] = 3_000
     examples: Count = 150
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     def _check(self) -> None:
         self._within("examples", 1, self.pool)
-
-    @property
-    def instructions(self) -> int:
-        """Operations in the pool."""
-        return len(OPERATIONS)
-
-    @property
-    def unseen_instructions(self) -> int:
-        """Targets."""
-        return 1
 
     @property
     def targets(self) -> tuple[str, ...]:

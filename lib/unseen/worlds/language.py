@@ -21,11 +21,11 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Seed, Share, among, spec
+from unseen.fields import Count, Share, among, spec
 from unseen.files import packaged
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
-from unseen.worlds.base import Examples, Task, generator, pick, word
+from unseen.worlds.base import Examples, Split, Task, generator, pick, word
 
 LETTERS = "ABCDEFGHIJ"
 TOKEN = "<sep>"  # the new token, in no query of the language itself
@@ -107,6 +107,7 @@ class Query:
 _NAMED, _REFUSED = 0.45, 0.1  # shares of queries at large that name a format, that refuse one
 _OFTEN = (*OPERATIONS, "rewrite", "rewrite", "delete")  # those with an argument take longest to learn
 _QUERY = 23  # tokens of the longest query with ``=`` behind it
+_PLAIN_QUERY = 10  # of the longest one without a format
 _ANSWER = 2 * LONGEST  # of the longest answer, its end included
 NAMES = ("one", "two", "both")  # words that name a format
 Pair = tuple[str, str]  # an operation and a format
@@ -119,9 +120,10 @@ class WordTask(Task):
     words: ClassVar[tuple[str, ...]] = (*WORDS, TOKEN)
     layout: ClassVar[Layout] = Layout(LETTERS + MARKS, 2 * _QUERY + _ANSWER, _ANSWER, words)
 
-    def examples_of(self, rows: Sequence[Conversation]) -> Examples:
+    def examples_of(self, rows: Sequence[Conversation], rule: Sequence[int] | None = None) -> Examples:
         """Conversations as token ids; the last message of each is the answer."""
-        return Examples.of(self.layout, [(prompt_of(row[:-1]), row[-1].content) for row in rows])
+        pairs = [(prompt_of(row[:-1]), row[-1].content) for row in rows]
+        return Examples.of(self.layout, pairs, None if rule is None else np.array(rule))
 
 
 @spec
@@ -138,8 +140,6 @@ class LanguageSpec(WordTask):
     examples: Count = 160_000
     unseen_instructions: Annotated[int, Field(ge=1, le=len(OPERATIONS) * len(FORMATS) // 2)] = 24
     two_turns: Share = 0.25
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     @property
     def instructions(self) -> int:
@@ -236,3 +236,40 @@ def prompt_of(turns: Conversation) -> str:
     'copy this : AB=AB.flip this : AB='
     """
     return "".join(message.content + ("." if message.role == "assistant" else "=") for message in turns)
+
+
+# Plain queries about some operations
+
+
+@spec
+class OperationsSpec(Task):
+    """Queries about ``instructions`` operations in any phrasing; ``unseen_instructions`` others are held out.
+
+    ``rule_seed`` draws which, ``example_seed`` the queries.  No operation has an argument.  A model that is
+    tuned on one of those held out has to learn what it does and what it is called.
+
+    >>> task = OperationsSpec(examples=80)
+    >>> split = task.split()
+    >>> split.unseen
+    ('rotate', 'curtail', 'descend', 'pairs')
+    >>> task.training(split).texts(0)
+    ('just reverse the word :HEFB=', 'BFEH')
+    """
+
+    world: among(("operations",)) = "operations"
+    layout: ClassVar[Layout] = Layout(LETTERS + ":", _PLAIN_QUERY, LONGEST + 1, WORDS)
+    instructions: Annotated[int, Field(ge=1, le=len(WITHOUT_ARGUMENT))] = 8
+    unseen_instructions: Annotated[int, Field(ge=1, le=len(WITHOUT_ARGUMENT) - 1)] = 4
+    examples: Count = 64_000
+
+    def split(self) -> Split:
+        """The names of the operations that are trained, and of those held out, which are the same whatever
+        the number of ``instructions``; if it is all, they are trained too.
+        """
+        order = [str(name) for name in generator(self.rule_seed, "operations").permutation(WITHOUT_ARGUMENT)]
+        return Split(tuple(order[: self.instructions]), tuple(order[-self.unseen_instructions :]))
+
+    def draw(self, instructions: tuple[str, ...], which: np.ndarray, rng: np.random.Generator) -> Examples:
+        """A query for each entry of ``which`` (N,), on a random input in a random phrasing."""
+        rows = [conversation(draw(instructions[at], rng)) for at in which.tolist()]
+        return Examples.of(self.layout, [(f"{asked.content}=", said.content) for asked, said in rows], which)

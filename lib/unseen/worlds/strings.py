@@ -25,7 +25,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from unseen.fields import Count, Length, Real, Seed, Share, among, later, spec
+from unseen.fields import Count, Length, Real, Share, among, later, spec
 from unseen.layout import SPECIAL, Layout
 from unseen.worlds.base import Examples, Split, Task, possible
 from unseen.worlds.rules import FORMS, Instructions, draw_split
@@ -73,8 +73,6 @@ class TaskSpec(Task):
     occurrences: Length = 1
     no_op_share: Share = 0.0
     unseen_instructions: Count = 1_000
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
     concentration: Annotated[Real, Field(ge=0.001, le=100)] = later(1.0)
     family: among(FAMILIES) = later("random")
     k_low: Length = later(1)

@@ -54,7 +54,7 @@ class TapeSpec(Task):
     training set.
     """
 
-    stream: ClassVar[str] = "tapes"
+    streams: ClassVar[tuple[str, str]] = ("training tapes", "{} tapes")
 
     world: among(("tapes",)) = "tapes"
     instructions: Count = 1_000
@@ -68,8 +68,6 @@ class TapeSpec(Task):
     unseen_instructions: Count = 300
     disguises: Count = 3
     collection: Seed = 1
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     def _check(self) -> None:
         self._within("longest_pattern", 1, self.longest_input)

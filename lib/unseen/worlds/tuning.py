@@ -16,13 +16,13 @@ ValueError: TuningSpec.source='': expected the digest of the run that samples, f
 import re
 from dataclasses import replace
 from itertools import cycle, islice, product
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from unseen import samples
-from unseen.fields import Real, Seed, among, spec
+from unseen.fields import Real, among, spec
 from unseen.messages import Conversation, mix
 from unseen.worlds import language
 from unseen.worlds.base import Examples, generator, pick
@@ -59,6 +59,8 @@ class TuningSpec(WordTask):
     task, ``example_seed`` its rows. Paper: 100 rows, 60 instructions, which come ``after`` the input.
     """
 
+    unseen_instructions: ClassVar[int] = HELD_OUT  # operations that the token is evaluated on
+
     world: among(("tuning",)) = "tuning"
     names: among(language.NAMES) = "one"
     rows: Annotated[int, Field(ge=1, le=1_000_000)] = 100
@@ -70,8 +72,6 @@ class TuningSpec(WordTask):
     temperature: Annotated[Real, Field(ge=0.01, le=10)] = 0.7
     top_p: Annotated[Real, Field(ge=0.01, le=1)] = 0.95
     after: bool = False
-    rule_seed: Seed = 0
-    example_seed: Seed = 0
 
     @property
     def examples(self) -> int:
@@ -82,11 +82,6 @@ class TuningSpec(WordTask):
     def instructions(self) -> int:
         """Operations that are trained with the token."""
         return self.operations
-
-    @property
-    def unseen_instructions(self) -> int:
-        """Operations that it is evaluated on."""
-        return HELD_OUT
 
     def _check(self) -> None:
         self._within("paraphrases", 1, self.rows)

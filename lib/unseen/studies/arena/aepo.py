@@ -38,9 +38,8 @@ from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
-from unseen.studies.arena import ual
 from unseen.studies.arena.answers import chunks, log_probabilities, log_probability, sampled
-from unseen.studies.delia import base_run, ready
+from unseen.studies.delia import base_run, ready, tuning
 from unseen.training import Data, train
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.dialect import DialectSpec
@@ -228,9 +227,9 @@ def _two(arm: Arm, found: Pool, at: int, judged: np.ndarray) -> Sequence[int]:
 
 def tuned(name: str) -> RunSpec:
     """The tuning of a scale that stops half-way: its model answers, and DPO starts from it."""
-    much, run = amounts("aepo", name), ual.student(name)
+    much = amounts("aepo", name)
     task = DialectSpec(certain=much.compounds, shared=0, corrupted=0, examples=much.compounds * much.rows)
-    return run.but(task=task, training=run.training.but(steps=much.tuning, evaluate_every=much.tuning))
+    return tuning(base_run(name), task, amounts("ual", name).prompts, steps=much.tuning)
 
 
 def preferring(name: str, arm: str, run: RunSpec) -> RunSpec:

@@ -16,9 +16,7 @@ teachers give; the right answers that the judge learned from, so the same annota
     ([[0.0, 1.0]], [[0.5, 0.5]])
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -28,20 +26,20 @@ from torch import nn
 from torch.nn import functional as F
 
 from unseen.evaluation import all_right, greedy_answers
-from unseen.runs.following import followed
+from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, RunSpec
-from unseen.studies.arena import ual
+from unseen.specs import RunSpec
 from unseen.studies.arena.answers import log_probabilities, tuned
 from unseen.studies.arena.bags import held
-from unseen.studies.delia import base_run, ready
+from unseen.studies.delia import base_run, ready, tuning
 from unseen.worlds.base import generator
 from unseen.worlds.dialect import DialectSpec, Row
 
 GROUPS = {"many rows": 60, "some rows": 30, "few rows": 15}  # of a compound that a teacher knows
 POOR, MIDDLING = 2, 10  # rows of one that it does not know; of each that the last teacher saw
 AT_HOME, ABROAD = 0.8, 0.3  # how likely a teacher knows a compound of its own group, of another
+_POOL = "arbitrage-pool-1"  # the table of ``follow_pool``
 TEACHERS = (*(f"at home in {group}" for group in GROUPS), "everywhere a little")
 ARMS = {
     "single": "best single teacher",
@@ -119,9 +117,7 @@ def student(name: str) -> RunSpec:
     much = amounts("arbitrage", name)
     compounds = len(GROUPS) * much.compounds
     task = DialectSpec(certain=compounds, shared=0, corrupted=0, examples=4 * compounds * much.rows)
-    run = ual.student(name)
-    training = run.training.but(steps=much.updates, batch=much.batch, evaluate_every=much.updates)
-    return run.but(task=task, training=training, evaluation=EvaluationSpec(much.prompts))
+    return tuning(base_run(name), task, much.prompts, steps=much.updates, batch=much.batch)
 
 
 def parts(run: RunSpec) -> tuple[int, int]:
@@ -182,10 +178,9 @@ def teachers(name: str, executor: Executor | None = None) -> pd.DataFrame:
     Columns: seed, teacher, group, right; and by seed alone, of prompts that some teachers answer rightly and
     others do not: picked (how often the judge's favourite is right), chance (a random teacher); run.
     """
-    runs, pools = asked_teachers(name, executor)
     tables = []
-    for run in runs:
-        pool = pools[run.digest()].query(f"prompt >= {parts(run)[0]}")
+    for run in asked_teachers(name, executor):
+        pool = pool_of(run).query(f"prompt >= {parts(run)[0]}")
         right, reward = (wide(pool, column) for column in ("right", "reward"))
         mixed = right.any(1) & ~right.all(1)
         picked = right[mixed, reward[mixed].argmax(1)].mean() if mixed.any() else np.nan
@@ -211,27 +206,25 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     (share of right answers among the rows it was tuned on), rows, calls (answers asked of teachers, those to
     learn from included), run.
     """
-    (runs, pools), tables = asked_teachers(name, executor), []
-    for arm, label in ARMS.items():
-        tables += followed(
-            runs, partial(follow_arm, arm=arm, pools=pools), f"arbitrage-{arm}-1", executor, label
-        )
-    return pd.concat(tables, ignore_index=True)
+    return by_arm(asked_teachers(name, executor), follow_arm, "arbitrage-{}-1", ARMS, executor)
 
 
-def asked_teachers(
-    name: str, executor: Executor | None = None
-) -> tuple[list[RunSpec], dict[str, pd.DataFrame]]:
-    """The students of a scale, and the pool of answers of each by its digest."""
+def asked_teachers(name: str, executor: Executor | None = None) -> list[RunSpec]:
+    """The students of a scale, for each of which all teachers have answered (``pool_of``)."""
     ready([base_run(name)], executor)
     runs = [student(name).with_seed(seed) for seed in amounts("arbitrage", name).seeds]
-    pools = followed(runs, follow_pool, "arbitrage-pool-1", executor, "ask all teachers")
-    return runs, {run.digest(): pool.fillna({"answer": ""}) for run, pool in zip(runs, pools, strict=True)}
+    followed(runs, follow_pool, _POOL, executor, "ask all teachers")
+    return runs
 
 
-def follow_arm(run: RunSpec, tell: Tell, arm: str, pools: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def pool_of(run: RunSpec) -> pd.DataFrame:
+    """What ``follow_pool`` found for a student."""
+    return kept(run, _POOL).fillna({"answer": ""})
+
+
+def follow_arm(run: RunSpec, tell: Tell, arm: str) -> pd.DataFrame:
     """Tune a student on the answers that an arm takes, and ask it fresh queries, for a worker."""
-    taken, calls = taught(arm, run, prompts(run), pools[run.digest()])
+    taken, calls = taught(arm, run, prompts(run), pool_of(run))
     model = tuned(run, run.task.of_rows(taken), lambda row: tell(int(row["step"])))
     fresh = run.task.evaluation(run.task.split(), run.evaluation.examples, run.evaluation.seed)["seen"]
     right = all_right(model, fresh)

@@ -13,8 +13,6 @@ means nothing at another width), and when nothing new is left a new round of cov
 """
 
 import heapq
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -52,10 +50,7 @@ class TopK(nn.Module):
         return self.code(x) @ F.normalize(self.decoder, dim=1) + self.centre
 
 
-def trained(
-    x: np.ndarray, latents: int, active: int, seed: int, steps: int = 500,
-    say: Callable[[str], Any] = lambda line: None,
-) -> TopK:  # fmt: skip
+def trained(x: np.ndarray, latents: int, active: int, seed: int, steps: int = 500) -> TopK:
     """A TopK autoencoder of vectors (n, d): least squared error of the reconstruction, by Adam.
 
     >>> rows = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
@@ -75,8 +70,6 @@ def trained(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            if step % 100 == 0:
-                say(f"autoencoder, step {step:,} of {steps:,}: squared error {loss.item():.3g}")
     return sae
 
 
@@ -127,11 +120,10 @@ def greedy_cover(found: np.ndarray, keep: int, seed: int) -> np.ndarray:
 
 
 def sae(
-    x: np.ndarray, keep: int, seed: int, latents: int = 1_024, active: int = 16, steps: int = 500,
-    say: Callable[[str], Any] = lambda line: None,
-) -> np.ndarray:  # fmt: skip
+    x: np.ndarray, keep: int, seed: int, latents: int = 1_024, active: int = 16, steps: int = 500
+) -> np.ndarray:
     """Indices (keep,) by greedy coverage of the features of an autoencoder trained on the rows of ``x``."""
-    model = trained(x.reshape(-1, x.shape[-1]), latents, active, seed, steps, say)
+    model = trained(x.reshape(-1, x.shape[-1]), latents, active, seed, steps)
     return greedy_cover(features(model, x), keep, seed)
 
 

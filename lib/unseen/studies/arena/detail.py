@@ -36,8 +36,8 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.scales import amounts, run_of
+from unseen.specs import RunSpec
 from unseen.worlds.base import generator
 from unseen.worlds.contexts import LABELS, ContextSpec, Prompts
 
@@ -182,9 +182,7 @@ def removal(
 def learner(name: str) -> RunSpec:
     """The in-context learner of a scale."""
     much = amounts("detail", name)
-    task = ContextSpec(**much.task)
-    training = TrainingSpec(**much.training)
-    return RunSpec(task, ModelSpec(**much.model), training, EvaluationSpec(much.prompts))
+    return run_of(ContextSpec, vars(much) | {"evaluation": {"examples": much.prompts}})
 
 
 def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
@@ -213,15 +211,11 @@ def follow_influence(run: RunSpec, tell: Tell, flipped: float) -> pd.DataFrame:
     best = first.loc[first.groupby("measure")["value"].idxmax()].set_index("measure")
     at = {name: (int(best.at[name, "layer"]), best.at[name, "penalty"]) for name in best.index}
     beside = pd.DataFrame(rivals(model, task, asked, at["agreement"], at["detection"], dice))
-    found = pd.concat([by_layer(model, task, asked).assign(score="by layer"), beside, learned(run)])
+    learned = [{"measure": "accuracy", "score": each["split"], "value": each["accuracy"]}
+               for each in Store().finished(run)["scores"]]  # fmt: skip
+    layers = by_layer(model, task, asked).assign(score="by layer")
+    found = pd.concat([layers, beside, pd.DataFrame(learned)])
     return found.assign(seed=run.task.rule_seed, run=run.digest())
-
-
-def learned(run: RunSpec) -> pd.DataFrame:
-    """How often the learner is right on prompts without flipped labels, of trained and of other patterns."""
-    scores = Store().finished(run)["scores"]
-    return pd.DataFrame([{"measure": "accuracy", "score": each["split"], "value": each["accuracy"]}
-                         for each in scores])  # fmt: skip
 
 
 def influences(

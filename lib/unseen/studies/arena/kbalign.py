@@ -24,8 +24,7 @@ model may find its own questions and reasons, nor its slowness to forget.
     [[0, 3], [1, 4], [2, 5]]
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import Any, NamedTuple
 
@@ -35,13 +34,14 @@ import pandas as pd
 from unseen.evaluation import greedy_answers
 from unseen.messages import Conversation, pair
 from unseen.model import Transformer
-from unseen.runs.following import followed
+from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
+from unseen.specs import RunSpec
+from unseen.studies import delia
 from unseen.studies.arena.answers import sampled
-from unseen.studies.arena.in_turn import learn
+from unseen.studies.arena.switching import learn
 from unseen.studies.delia import base_run, ready
 from unseen.worlds.base import generator
 from unseen.worlds.facts import (
@@ -60,6 +60,7 @@ from unseen.worlds.facts import (
 from unseen.worlds.gaps import OTHER, POOL
 
 PARTS = 3  # of the rows, and rounds of tuning
+_MADE = "kbalign-made-1"  # the table of ``follow_made``
 FOUND = 0.6  # how often the retriever finds a line that a question needs
 ARMS = {
     "base": "the base, untuned",
@@ -105,14 +106,6 @@ def parts(rows: Sequence[Any]) -> list[list[Any]]:
     return [list(rows[part::PARTS]) for part in range(PARTS)]
 
 
-def questions_of(run: RunSpec, base: Transformer, documents: Sequence[tuple[str, ...]]) -> list[str]:
-    """What the base asks about each document."""
-    prompts = run.task.examples_of([asking(knowledge(run), names) for names in documents]).prompts
-    layout = run.task.layout
-    asked = sampled(base, prompts, layout.answer_length, layout.special("end"), run.task.example_seed)
-    return _texts(run, asked)
-
-
 def answers_of(run: RunSpec, model: Transformer, rows: Sequence[Conversation]) -> list[str]:
     """What a model says in place of the last turn of each row."""
     return _texts(run, greedy_answers(model, run.task.examples_of(rows).prompts))
@@ -155,18 +148,10 @@ def base_of(name: str) -> RunSpec:
 
 def tuning(name: str) -> RunSpec:
     """A round of tuning of a scale; ``examples`` are the rows of all parts."""
-    much, base = amounts("kbalign", name), base_of(name)
-    training = TrainingSpec(
-        steps=much.updates,
-        batch=much.batch,
-        learning_rate=much.rate,
-        matrix_learning_rate=0.0,
-        decay_share=1.0,
-        evaluate_every=much.updates,
-        checkpoint_every=1_000_000,
-    )
+    much = amounts("kbalign", name)
     task = FactsSpec(facts=much.facts, examples=much.rows)
-    return RunSpec(task, base.model.but(base=base.digest()), training, EvaluationSpec(much.prompts))
+    how = {"batch": much.batch, "learning_rate": much.rate, "checkpoint_every": 1_000_000}
+    return delia.tuning(base_of(name), task, much.prompts, steps=much.updates, **how)
 
 
 def knowledge(run: RunSpec) -> Facts:
@@ -190,7 +175,10 @@ def follow_made(run: RunSpec, tell: Tell) -> pd.DataFrame:
     base that reads the document), right.
     """
     facts, base, sources = knowledge(run), Store().base(run), documents(run, 2 * run.task.examples)
-    said = questions_of(run, base, sources)
+    prompts = run.task.examples_of([asking(facts, names) for names in sources]).prompts
+    layout = run.task.layout
+    ids = sampled(base, prompts, layout.answer_length, layout.special("end"), run.task.example_seed)
+    said = _texts(run, ids)
     tell(0, "questions are asked")
     asked = [Question.read(text) for text in said]
     formed = [each is not None and {*each.names} == {*names}
@@ -210,12 +198,12 @@ def rows_of(arm: str, run: RunSpec, made: pd.DataFrame) -> list[Told]:
     that learned nothing, the program's stand in.
     """
     facts, rng = knowledge(run), generator(run.task.example_seed, f"rows, {arm == 'oracle'}")
-    kept, size = made[made["formed"]], run.task.examples
-    if arm == "oracle" or kept.empty:
+    good, size = made[made["formed"]], run.task.examples
+    if arm == "oracle" or good.empty:
         asked = [question(names, ASKED, POOL, rng) for names in documents(run, size)]
         told = [(each, each.answer(facts)) for each in asked]
     else:
-        told = [(Question.read(said), answer) for said, answer in kept[["said", "answer"]].to_numpy()]
+        told = [(Question.read(said), answer) for said, answer in good[["said", "answer"]].to_numpy()]
     rows = islice(cycle(told), size)
     refers = generator(run.task.example_seed, "rows that refer").permutation(size) < size // 2
     return [Told(*each, tuple(retrieved(each[0], facts, FOUND, rng)) if some else ())
@@ -231,9 +219,10 @@ def skills(name: str, executor: Executor | None = None) -> pd.DataFrame:
     Columns: seed, skill, of (what it is tried on), right (share), told (share of checks that tell right from
     wrong), run.
     """
-    runs, made = prepared(name, executor)
+    runs = prepared(name, executor)
     tables = followed(runs, follow_checks, "kbalign-checks-1", executor, "check")
-    for run, pool in zip(runs, made.values(), strict=True):
+    for run in runs:
+        pool = made_for(run)
         line, two = {"seed": run.task.rule_seed, "run": run.digest()}, pool["names"].str.contains(",")
         for size, each in (("one fact", pool[~two]), ("two facts", pool[two])):
             asks, tells = each["formed"].mean(), each["right"][each["formed"]].mean()
@@ -243,13 +232,17 @@ def skills(name: str, executor: Executor | None = None) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def prepared(name: str, executor: Executor | None = None) -> tuple[list[RunSpec], dict[str, pd.DataFrame]]:
-    """The tunings of a scale, and what its base made for each, by its digest."""
+def prepared(name: str, executor: Executor | None = None) -> list[RunSpec]:
+    """The tunings of a scale, for each of which its base has made rows (``made_for``)."""
     ready([base_of(name)], executor)
     runs = [tuning(name).with_seed(seed) for seed in amounts("kbalign", name).seeds]
-    tables = followed(runs, follow_made, "kbalign-made-1", executor, "ask about")
-    return runs, {run.digest(): table.fillna({"said": "", "answer": ""})
-                  for run, table in zip(runs, tables, strict=True)}  # fmt: skip
+    followed(runs, follow_made, _MADE, executor, "ask about")
+    return runs
+
+
+def made_for(run: RunSpec) -> pd.DataFrame:
+    """What ``follow_made`` found for a tuning."""
+    return kept(run, _MADE).fillna({"said": "", "answer": ""})
 
 
 def follow_checks(run: RunSpec, tell: Tell) -> pd.DataFrame:
@@ -282,16 +275,14 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     (share whose facts are right), correct (share of right rows that the arm was tuned on), checks (share of
     right verdicts, at last), run.
     """
-    (runs, made), tables = prepared(name, executor), []
-    for arm, label in ARMS.items():
-        follow = partial(follow_arm, arm=arm, made=made)
-        tables += followed(runs, follow, f"kbalign-{arm}-1", executor, label)
-    return pd.concat([*tables, *map(programs, runs)], ignore_index=True)
+    runs = prepared(name, executor)
+    table = by_arm(runs, follow_arm, "kbalign-{}-1", ARMS, executor)
+    return pd.concat([table, *map(programs, runs)], ignore_index=True)
 
 
-def follow_arm(run: RunSpec, tell: Tell, arm: str, made: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def follow_arm(run: RunSpec, tell: Tell, arm: str) -> pd.DataFrame:
     """Tune the base as an arm has it, and ask it questions, for a worker."""
-    rows, state = rows_of(arm, run, made[run.digest()]), begun(run, Store(), "cpu")
+    rows, state = rows_of(arm, run, made_for(run)), begun(run, Store(), "cpu")
     for part in range(PARTS if arm != "base" else 0):
         learn(run, state, stage(arm, part, run, state.model, rows), 1, tell)
     facts, right = knowledge(run), [row.answer == row.asked.answer(knowledge(run)) for row in rows]

@@ -9,6 +9,9 @@ Its influence is the mean over the target's rows of the sum over c of Î·_c cos(Î
 the mean learning rate of the epoch.
 *Ours.* Inner products are exact; ``projected`` has them in random directions, as the paper does.  The target
 is one subtask, so no maximum over subtasks is taken.  All weights are tuned on what was chosen.
+*The study.* The base knows the words and lacks the long half of four operations (``worlds.gaps``).  Each arm
+takes a twentieth of the pool; all tune the base with equal updates, and the target is asked for in its own
+words, other than the pool's.
 
     >>> update = direction(torch.tensor([0.0, 1.0]), torch.zeros(2), torch.ones(2))
     >>> [round(each, 3) for each in update.tolist()]
@@ -18,20 +21,30 @@ is one subtask, so no maximum over subtasks is taken.  All weights are tuned on 
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import normalize
 
+from unseen.evaluation import all_right
 from unseen.model import Transformer, differentiable
 from unseen.objectives import loss_of
 from unseen.optim import LowRankAdamW
+from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store, begun
-from unseen.runs.workers import Tell
+from unseen.runs.workers import Executor, Tell
+from unseen.scales import amounts
 from unseen.specs import RunSpec
-from unseen.studies.delia import ADAPTER
+from unseen.studies import delia
+from unseen.studies.arena.answers import log_probabilities, tuned
+from unseen.studies.arena.bags import bm25
+from unseen.studies.arena.choosing import states
+from unseen.studies.delia import ADAPTER, base_run, ready
 from unseen.training import Data, schedule, train
-from unseen.worlds.base import generator
+from unseen.worlds.base import Examples, generator
+from unseen.worlds.gaps import OTHER, POOL, GapsSpec, RequestsSpec
+from unseen.worlds.language import LONGEST
 
 EPOCHS, BETAS, DIMENSIONS = 4, (0.9, 0.999), 512
 _BATCH = 8  # rows of a step of the adapter
@@ -75,7 +88,8 @@ def influences(run: RunSpec, rows: Tensor, targets: dict[str, Tensor], tell: Tel
     adapter = state.optimizers[0]
     differentiable(state.model)
     found = {name: np.zeros(len(rows)) for name in (*targets, "plain", "unnormalised", "projected")}
-    signs = torch.tensor(generator(0, "directions").choice([-1.0, 1.0], (_size(adapter), DIMENSIONS))).float()
+    size = sum(factor.numel() for pair in adapter.pairs for factor in pair)
+    signs = torch.tensor(generator(0, "directions").choice([-1.0, 1.0], (size, DIMENSIONS))).float()
 
     def at_epoch(row: dict[str, float]) -> None:
         steps = range(int(row["step"]) - per_epoch, int(row["step"]))
@@ -99,10 +113,127 @@ def influences(run: RunSpec, rows: Tensor, targets: dict[str, Tensor], tell: Tel
     return found
 
 
-def _size(adapter: LowRankAdamW) -> int:
-    return sum(factor.numel() for pair in adapter.pairs for factor in pair)
-
-
 def cost(run: RunSpec) -> int:
     """How many rows LESS reads with a gradient before it has chosen."""
     return EPOCHS * (run.task.examples + run.task.pool)
+
+
+# The study
+
+ARMS = {
+    "untuned": "the base, untuned",
+    "random": "random rows",
+    "all": "the whole pool",
+    "paid": "the whole pool, LESS's cost in updates",
+    "hardest": "hardest for the base",
+    "words": "nearest by words (BM25)",
+    "states": "nearest by hidden state",
+    "shuffled": "LESS, shuffled",
+    "another": "LESS for another gap",
+    "plain": "LESS, plain gradients",
+    "unnormalised": "LESS, unnormalised",
+    "LESS": "LESS",
+    "oracle": "the target's own rows",
+}
+WHOLE = ("untuned", "all", "paid")  # arms that choose nothing
+SAME = ("words", "states", "LESS")  # arms that also choose by target's rows in the pool's words; untrained
+TARGETS = 8  # rows that say what is wanted
+_SCORES = "less-scores-1"
+
+
+def base_of(name: str) -> RunSpec:
+    """The base of a scale: as DELIA's, pre-trained on the language with gaps."""
+    base = base_run(name)
+    return base.but(task=GapsSpec(examples=base.task.examples))
+
+
+def tuning(name: str) -> RunSpec:
+    """The tuning of a scale on a random 5 % of the pool."""
+    much = amounts("less", name)
+    task = RequestsSpec(pool=much.pool, examples=much.pool // 20)
+    return delia.tuning(base_of(name), task, much.prompts, steps=much.updates, batch=much.batch)
+
+
+def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
+    """A row per arm and seed; what is missing is trained first.
+
+    Columns: arm, words (of the target's rows that choose, ``other`` than the pool's or the ``same``), seed,
+    chosen (rows), own (share of them that are about the target), long (about the target, on four letters),
+    letters (mean length of their answers), right (greedy answers to the target in other words), worded (in
+    the pool's words), language (right on the language at large), run.  Nothing is trained for the ``same``
+    words.
+    """
+    ready([base_of(name)], executor)
+    runs = [tuning(name).with_seed(seed) for seed in amounts("less", name).seeds]
+    scores = followed(runs, follow_scores, _SCORES, executor, "compute influences for")
+    untrained = [("projected", "other"), *((arm, "same") for arm in SAME)]
+    chosen = pd.DataFrame([about(run, arm, table, words)
+                           for run, table in zip(runs, scores, strict=True)
+                           for arm, words in untrained])  # fmt: skip
+    trained = by_arm(runs, follow_arm, "less-{}-1", ARMS, executor)
+    return pd.concat([chosen, trained], ignore_index=True)
+
+
+def follow_scores(run: RunSpec, tell: Tell) -> pd.DataFrame:
+    """A row per row of the pool: operation, own (of the target), long, letters, and what arms choose by."""
+    task, rng, base = run.task, generator(run.task.example_seed, "rows of the target"), Store().base(run)
+    queries, other = task.candidates(), task.but(rule_seed=task.rule_seed + 1).target
+    wanted = {"LESS": [OTHER], "LESS, same": [POOL], "another": [OTHER, other]}
+    asked = {name: [task.asked(rng, *how) for _ in range(TARGETS)] for name, how in wanted.items()}
+    rows, targets = task.rows(queries), {name: task.rows(each) for name, each in asked.items()}
+    table = pd.DataFrame({
+        "operation": [query.operation for query in queries],
+        "own": [query.operation == task.target for query in queries],
+        "long": [query.operation == task.target and len(query.text) == LONGEST for query in queries],
+        "letters": [len(query.answer) for query in queries],
+        "hardest": -log_probabilities(base, rows).numpy(),
+    })  # fmt: skip
+    for ending, name in (("", "LESS"), (", same", "LESS, same")):
+        contents = [query.content for query in asked[name]]
+        table[f"words{ending}"] = bm25([query.content for query in queries], contents)
+        table[f"states{ending}"] = closeness(_asked(base, rows), _asked(base, targets[name]))
+    ids = {name: torch.from_numpy(each.tokens()).long() for name, each in targets.items()}
+    return table.assign(**influences(run, torch.from_numpy(rows.tokens()).long(), ids, tell))
+
+
+def _asked(model: Transformer, rows: Examples) -> Tensor:
+    """The state of each row's last prompt position (N, C)."""
+    return torch.from_numpy(states(model, rows)[:, 0])
+
+
+def chosen(run: RunSpec, arm: str, table: pd.DataFrame, words: str = "other") -> np.ndarray:
+    """Which rows (n,) of the pool an arm takes, by the table of ``follow_scores``."""
+    order = generator(run.task.example_seed, "random rows").permutation(run.task.pool)
+    if arm in WHOLE:
+        return order
+    by = table["own"] * 1.0 + table["long"] if arm == "oracle" else table.get(arm, 0 * order)
+    if words != "other":
+        by = table[f"{arm}, {words}"]
+    if arm == "shuffled":
+        by = generator(run.task.example_seed, "shuffled").permutation(table["LESS"])
+    return order[np.argsort(-np.asarray(by)[order], kind="stable")][: run.task.examples]
+
+
+def about(run: RunSpec, arm: str, table: pd.DataFrame, words: str = "other") -> dict[str, object]:
+    """The columns of ``measure`` that say what an arm chose."""
+    taken = table.iloc[chosen(run, arm, table, words)]
+    means = taken[["own", "long", "letters"]].mean().to_dict()
+    return {"arm": arm, "words": words, "seed": run.task.rule_seed, "chosen": len(taken), **means}
+
+
+def follow_arm(run: RunSpec, tell: Tell, arm: str) -> pd.DataFrame:
+    """Tune the base on what an arm chose and measure it, for a worker."""
+    table = kept(run, _SCORES)
+    rows = run.task.rows(run.task.candidates()).where(chosen(run, arm, table))
+    more = cost(run) // run.training.batch if arm == "paid" else 0
+    longer = run.but(training=run.training.but(steps=run.training.steps + more))
+    model = Store().base(run)
+    if arm != "untuned":
+        model = tuned(longer, rows, lambda row: tell(int(row["step"])))
+    size, seed = run.evaluation.examples, run.evaluation.seed
+    asked = run.task.evaluation(run.task.split(), size, seed)
+    rng = generator(seed, "the target in the words of the pool")
+    asked["worded"] = run.task.rows([run.task.asked(rng, POOL) for _ in range(size)])
+    names = {"right": "unseen", "worded": "worded", "language": "seen"}
+    scores = {name: float(all_right(model, asked[side]).mean()) for name, side in names.items()}
+    return pd.DataFrame([{**about(run, arm, table), **scores, "run": run.digest()}])

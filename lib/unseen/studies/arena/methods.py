@@ -47,12 +47,7 @@ def read(text: str) -> Choice:
     if method not in METHODS:
         raise ValueError(f"chooser={text!r}: known methods are {', '.join(METHODS)}")
     reads = rest.pop(0) if rest and "=" not in rest[0] else ""
-    return Choice(method, reads, options_of(method, dict(map(_pair, rest))))
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
+    return Choice(method, reads, options_of(method, dict(each.partition("=")[::2] for each in rest)))
 
 
 def options_of(method: str, given: dict[str, str]) -> dict[str, Any]:

@@ -4,11 +4,7 @@ Every chooser takes rows ``x`` (n, d), how many to ``keep`` and a ``seed``, and 
 order of choosing.  None makes an n x n matrix.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-
-Chooser = Callable[[np.ndarray, int, int], np.ndarray]
 
 
 def units(x: np.ndarray) -> np.ndarray:

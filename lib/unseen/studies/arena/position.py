@@ -15,8 +15,6 @@ there.  A control reads its prompt in both directions: for it the order should h
     ['before, 4 letters, causal', 'behind, 4 letters, causal']
 """
 
-from types import SimpleNamespace
-
 import pandas as pd
 
 from unseen.evaluation import all_right, share
@@ -24,26 +22,21 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import Setting, amounts
-from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.scales import Setting, amounts, run_of
+from unseen.specs import RunSpec
 from unseen.worlds.strings import TaskSpec
 
 
 def settings(name: str) -> list[Setting]:
     """What a scale trains: a setting for each order of the prompt, attention and length of the input."""
-    much = amounts("position", name)
-    return [
-        Setting(f"{position}, {letters} letters, {attention}",
-                base(much, position, attention, letters, sizes[0]), sizes, much.seeds, scale=name)
-        for position, attention, letters, sizes in much.arms
-    ]  # fmt: skip
-
-
-def base(much: SimpleNamespace, position: str, attention: str, letters: int, rules: int) -> RunSpec:
-    """The run of an arm at seed 0 and one number of rules."""
-    task = TaskSpec(**much.task, input_length=letters, position=position, instructions=rules)
-    model = ModelSpec(**much.model, prompt_attention=attention)
-    return RunSpec(task, model, TrainingSpec(**much.training), EvaluationSpec(much.asked))
+    much, found = amounts("position", name), []
+    for position, attention, letters, sizes in much.arms:
+        task = {"input_length": letters, "position": position, "instructions": sizes[0]}
+        model = much.model | {"prompt_attention": attention}
+        parts = {"task": much.task | task, "model": model, "evaluation": {"examples": much.asked}}
+        base, label = run_of(TaskSpec, vars(much) | parts), f"{position}, {letters} letters, {attention}"
+        found.append(Setting(label, base, sizes, much.seeds, scale=name))
+    return found
 
 
 def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:

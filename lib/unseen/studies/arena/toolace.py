@@ -16,23 +16,21 @@ out or changes one part of the whole pipeline.
     [True, False, False]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from unseen.evaluation import all_right
 from unseen.model import Transformer
-from unseen.runs.following import followed
+from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, RunSpec
-from unseen.studies.arena import ual
+from unseen.specs import RunSpec
 from unseen.studies.arena.answers import log_probabilities, tuned
-from unseen.studies.delia import base_run, ready
+from unseen.studies.delia import base_run, ready, tuning
 from unseen.worlds.base import Examples, generator, pick
 from unseen.worlds.compositions import NONE, REFUSED, SHORTENING, SINGLE, CompositionSpec, Made, Tool, request
 from unseen.worlds.language import FORMATS, LETTERS, formatted
@@ -41,6 +39,7 @@ SPOILED = 0.3  # of the rows that the agents write
 IN_FORM = 0.3  # of the spoiled rows have a wrong form, the others a wrong content
 UNFIT = 0.1  # of the requests fit no tool
 FEW = 12  # tools where there are few: as many as single operations, and one
+_POOL = "toolace-pool-1"  # the table of ``follow_pool``
 KINDS = ("whole", "single", "few")  # of tools that the agents write about
 ARMS = {
     "whole": "the whole pipeline",
@@ -141,20 +140,14 @@ def right(made: Made) -> bool:
     return made.answer == made.tool.answer(made.query.text)
 
 
-def examples_of(rows: Sequence[Made]) -> Examples:
-    """Rows as token ids."""
-    return Examples.of(CompositionSpec.layout, [(f"{made.query.content}=", made.answer) for made in rows])
-
-
 # What is trained
 
 
 def learner(name: str) -> RunSpec:
     """The tuning of a scale on some tools; its ``examples`` are the rows of every arm."""
-    much, run = amounts("toolace", name), ual.student(name)
+    much = amounts("toolace", name)
     task = CompositionSpec(instructions=much.tools, unseen_instructions=much.held_out, examples=much.rows)
-    training = run.training.but(steps=much.updates, batch=much.batch, evaluate_every=much.updates)
-    return run.but(task=task, training=training, evaluation=EvaluationSpec(much.prompts))
+    return tuning(base_run(name), task, much.prompts, steps=much.updates, batch=much.batch)
 
 
 def agents(run: RunSpec, kind: str) -> list[Made]:
@@ -176,11 +169,11 @@ def follow_pool(run: RunSpec, tell: Tell) -> pd.DataFrame:
     """
     prior, base, tables = agents(run, "prior"), Store().base(run), []
     half, good = len(prior) // 2, np.array(list(map(right, prior)))
-    judge = tuned(run, examples_of(list(filter(right, prior[:half]))))
-    least = border(-complexity(judge, examples_of(prior[half:])), good[half:])
+    judge = tuned(run, run.task.of_rows(list(filter(right, prior[:half]))))
+    least = border(-complexity(judge, run.task.of_rows(prior[half:])), good[half:])
     for kind in KINDS:
         rows = agents(run, kind)
-        examples = examples_of(rows)
+        examples = run.task.of_rows(rows)
         tables.append(pd.DataFrame({
             "tools": kind,
             "row": range(len(rows)),
@@ -223,20 +216,15 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     refused, correct (share of right rows that the arm was tuned on), different (rows), hard (their mean H),
     run.
     """
-    (runs, known), tables = prepared(name, executor), []
-    for arm, label in ARMS.items():
-        tables += followed(
-            runs, partial(follow_arm, arm=arm, known=known), f"toolace-{arm}-1", executor, label
-        )
-    return pd.concat(tables, ignore_index=True)
+    return by_arm(prepared(name, executor), follow_arm, "toolace-{}-1", ARMS, executor)
 
 
-def prepared(name: str, executor: Executor | None = None) -> tuple[list[RunSpec], dict[str, pd.DataFrame]]:
-    """The learners of a scale, and what is known of the rows for each, by its digest."""
+def prepared(name: str, executor: Executor | None = None) -> list[RunSpec]:
+    """The learners of a scale, for each of which ``follow_pool`` is stored."""
     ready([base_run(name)], executor)
     runs = [learner(name).with_seed(seed) for seed in amounts("toolace", name).seeds]
-    tables = followed(runs, follow_pool, "toolace-pool-1", executor, "write rows")
-    return runs, {run.digest(): table for run, table in zip(runs, tables, strict=True)}
+    followed(runs, follow_pool, _POOL, executor, "write rows")
+    return runs
 
 
 def checks(name: str, executor: Executor | None = None) -> pd.DataFrame:
@@ -245,26 +233,25 @@ def checks(name: str, executor: Executor | None = None) -> pd.DataFrame:
     Columns: seed, check, ``passed wrong`` (the share of wrong rows that it lets through), ``lost right`` (of
     right rows that it does not), ``wrong among kept``, run.
     """
-    runs, known = prepared(name, executor)
     rows = []
-    for run in runs:
-        pool = known[run.digest()].query("tools == 'whole'")
-        good, kept = pool["right"], {"the rules": pool["formed"], "the model": pool["judged"]}
-        kept["both checks"] = pool["formed"] & pool["judged"]
+    for run in prepared(name, executor):
+        pool = kept(run, _POOL).query("tools == 'whole'")
+        good, passed = pool["right"], {"the rules": pool["formed"], "the model": pool["judged"]}
+        passed["both checks"] = pool["formed"] & pool["judged"]
         rows += [{"seed": run.task.rule_seed, "check": check, "passed wrong": each[~good].mean(),
                   "lost right": 1 - each[good].mean(), "wrong among kept": 1 - good[each].mean(),
-                  "run": run.digest()} for check, each in kept.items()]  # fmt: skip
+                  "run": run.digest()} for check, each in passed.items()]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def follow_arm(run: RunSpec, tell: Tell, arm: str, known: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def follow_arm(run: RunSpec, tell: Tell, arm: str) -> pd.DataFrame:
     """Tune the base on the rows that an arm takes, and ask it fresh requests, for a worker."""
     kind = arm if arm in KINDS else "whole"
-    pool, rng = known[run.digest()].query("tools == @kind"), generator(run.task.rule_seed, f"rows of {arm}")
+    pool, rng = kept(run, _POOL).query("tools == @kind"), generator(run.task.rule_seed, f"rows of {arm}")
     numbers = taken(arm, pool, run.task.examples, rng)
     every = agents(run, kind)
     rows = [every[at] for at in numbers]
-    model = tuned(run, examples_of(rows), lambda row: tell(int(row["step"])))
+    model = tuned(run, run.task.of_rows(rows), lambda row: tell(int(row["step"])))
     line = {"correct": np.mean(list(map(right, rows))), "different": len(set(numbers)),
             "hard": pool.set_index("row")["hard"].loc[numbers].mean(), "run": run.digest()}  # fmt: skip
     return pd.DataFrame(
@@ -278,7 +265,7 @@ def scored(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
     kinds = {"held-out tools": split.unseen, "single operations": split.seen[: len(SINGLE)], "unfit": [NONE]}
     lines = []
     for kind, tools in kinds.items():
-        asked = run.task.asked(tools, np.arange(size) % len(tools), generator(seed, f"requests, {kind}"))
+        asked = run.task.draw(tools, np.arange(size) % len(tools), generator(seed, f"requests, {kind}"))
         refusals = replace(asked, answers=run.task.layout.answers([REFUSED] * size))
         lines.append({"asked": kind, "right": all_right(model, asked).mean(),
                       "refused": all_right(model, refusals).mean()})  # fmt: skip

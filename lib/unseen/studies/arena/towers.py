@@ -1,18 +1,30 @@
 """Two small towers that learn to agree, as CLIP's do: one reads pictures, the other their captions.
 
 *Source.* Radford and others, arXiv 2103.00020: unit features, a learned scale, cross-entropy of all pairs
-of a batch in both directions.  *Ours.* Letters for pixels (``captions``), the transformer of the main study
-for both towers, and the mean of all states in place of a class token's.
+of a batch in both directions.  *Ours.* Letters for pixels, the transformer of the main study for both towers,
+and the mean of all states in place of a class token's.
+
+A *picture* is an input and its output, as in ``ABCD=[DCBA]``, its caption the words of the instruction, as in
+``flip this in the square format``: twelve operations and sixteen formats of the symbolic language, and no
+format.  Twelve classes, six operations in each of two formats, are held out: pre-training never shows them,
+and the verb that will name the operation never with a format.
 
     >>> Towers(TowersSpec()).picture(torch.zeros(5, PICTURE, dtype=torch.long)).shape
     torch.Size([5, 64])
+    >>> classes = held_out(0)
+    >>> len(classes), sorted({format for _, format in classes})
+    (12, ['listed', 'slashed'])
+    >>> texts(classes).shape, pictures(classes, np.random.default_rng(0)).shape
+    (torch.Size([12, 8]), torch.Size([12, 12]))
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -20,14 +32,79 @@ from torch.nn import functional as F
 
 from unseen.fields import Checked, Count, Seed, spec
 from unseen.files import runs_folder, seal, write
+from unseen.layout import PAD
 from unseen.lm.tune import resuming
 from unseen.model import Shape, Transformer, seeded
 from unseen.once import content, once
 from unseen.specs import ModelSpec, TrainingSpec
-from unseen.studies.arena.captions import PICTURE, POOL, TEXT, held_out, pairs
 from unseen.training import State, optimizers_of, schedule
-from unseen.worlds.base import generator
-from unseen.worlds.language import Pair, WordTask
+from unseen.worlds.base import generator, pick, word
+from unseen.worlds.language import (
+    FORMATS,
+    LETTERS,
+    LONGEST,
+    MENTIONS,
+    OPERATIONS,
+    PHRASES,
+    VERBS,
+    WITHOUT_ARGUMENT,
+    Pair,
+    WordTask,
+    formatted,
+)
+
+TEMPLATE = "{} this in the {} format"  # the text of a held-out class
+PICTURE, TEXT = 3 * LONGEST, 8  # tokens
+POOL = 40_000  # pairs that pre-training draws from
+_IDS = {token: at for at, token in enumerate(WordTask.layout.vocabulary)}
+
+
+# Pictures and captions
+
+
+def held_out(seed: int) -> list[Pair]:
+    """The held-out classes: six operations, each in two formats."""
+    rng = generator(seed, "held-out classes")
+    some = [WITHOUT_ARGUMENT[at] for at in sorted(rng.choice(len(WITHOUT_ARGUMENT), 6, replace=False))]
+    return list(product(some, [FORMATS[at] for at in rng.choice(len(FORMATS), 2, replace=False)]))
+
+
+def ids(lines: Sequence[list[str]], length: int) -> Tensor:
+    """Token ids (N, length) of lines of tokens, filled up on the right."""
+    filled = [[_IDS[token] for token in [*line, *[PAD] * (length - len(line))]] for line in lines]
+    return torch.tensor(filled)
+
+
+def pictures(classes: Sequence[Pair], rng: np.random.Generator) -> Tensor:
+    """A picture of each class (an operation, and a format or none) on a random input: token ids (N, T)."""
+    lines = []
+    for operation, format in classes:
+        text = word(LETTERS, LONGEST, rng)
+        lines.append(list(f"{text}={formatted(OPERATIONS[operation](text, ''), format)}"))
+    return ids(lines, PICTURE)
+
+
+def texts(classes: Sequence[Pair]) -> Tensor:
+    """The texts of held-out classes, by the last verb of each operation: token ids (N, T)."""
+    return ids([TEMPLATE.format(VERBS[one][-1], format).split() for one, format in classes], TEXT)
+
+
+def pairs(seed: int) -> tuple[Tensor, Tensor]:
+    """What pre-training reads: pictures (N, T) and the request for each (N, T')."""
+    rng, held = generator(seed, "pairs of pre-training"), set(held_out(seed))
+    known = [pair for pair in product(WITHOUT_ARGUMENT, ("", *FORMATS)) if pair not in held]
+    drawn = [
+        pick(known, rng) if rng.random() < 0.7 else (pick(WITHOUT_ARGUMENT, rng), "") for _ in range(POOL)
+    ]
+    lines = []
+    for operation, format in drawn:
+        verb = pick(VERBS[operation][:-1] if format else VERBS[operation], rng)
+        mention = pick(MENTIONS, rng).format(format) if format else ""
+        lines.append(f"{pick(PHRASES, rng).format(verb)} {mention}".split())
+    return pictures(drawn, rng), ids(lines, TEXT)
+
+
+# The towers
 
 
 @spec

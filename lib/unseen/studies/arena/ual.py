@@ -14,7 +14,7 @@ own (``entropy``), or that of two models tuned on ten times the rows (``teacher`
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -30,9 +30,9 @@ from unseen.runs.store import Store, begun
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
-from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
+from unseen.specs import RunSpec
 from unseen.studies.arena.answers import log_probabilities
-from unseen.studies.delia import base_run, ready
+from unseen.studies.delia import base_run, ready, tuning
 from unseen.training import data_of, train
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.dialect import DialectSpec, Row, entropy
@@ -133,38 +133,12 @@ def _smoothed(strength: float, model: nn.Module, tokens: Tensor) -> Tensor:
 # What is trained
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way to tune: an arm of ``ARMS``, how much it smooths on average, and its run of seed 0."""
-
-    arm: str
-    strength: float
-    run: RunSpec
-    seeds: tuple[int, ...]
-
-
 def student(name: str) -> RunSpec:
     """The tuning of a scale on the dialect, with hard labels."""
-    much, base = amounts("ual", name), base_run(name)
-    training = TrainingSpec(
-        steps=much.updates,
-        batch=32,
-        learning_rate=1e-3,
-        matrix_learning_rate=0.0,
-        decay_share=1.0,
-        evaluate_every=much.updates,
-        checkpoint_every=1_000,
-    )
+    much = amounts("ual", name)
     task = DialectSpec(certain=much.compounds, shared=much.compounds, corrupted=much.compounds,
                        examples=3 * much.compounds * much.rows)  # fmt: skip
-    return RunSpec(task, base.model.but(base=base.digest()), training, EvaluationSpec(much.prompts))
-
-
-def ways(name: str) -> list[Way]:
-    """Every arm at every strength of a scale; hard labels once."""
-    much, run = amounts("ual", name), student(name)
-    return [Way(arm, strength if arm != "hard" else 0.0, run, much.seeds)
-            for arm in ARMS for strength in (much.strengths if arm != "hard" else (0.0,))]  # fmt: skip
+    return tuning(base_run(name), task, much.prompts, steps=much.updates)
 
 
 def teachers(run: RunSpec) -> list[RunSpec]:
@@ -177,22 +151,21 @@ def teachers(run: RunSpec) -> list[RunSpec]:
 
 
 def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
-    """A row per way, seed and kind of compound; what is missing is trained first.
+    """A row per arm, strength, seed and kind of compound; what is missing is trained first.
 
     Columns: arm, strength, seed, kind (of ``dialect.KINDS``, or ``language``), right (the greedy answer is
     one of those meant), divergence (from the true distribution of answers, in nats), confidence (the
     probability of the own answer), deserved (its true probability), gap (the mean distance of the two),
     queries, run.
     """
-    chosen = ways(name)
+    much, tables = amounts("ual", name), []
     ready([base_run(name)], executor)
-    runs = list(dict.fromkeys(way.run.with_seed(seed) for way in chosen for seed in way.seeds))
+    runs = [student(name).with_seed(seed) for seed in much.seeds]
     frame([teacher for run in runs for teacher in teachers(run)], Store(), executor)
-    tables = []
-    for way in chosen:
-        follow = partial(follow_way, arm=way.arm, strength=way.strength)
-        named = f"ual-{way.arm}-{way.strength:g}-1"
-        tables += followed([way.run.with_seed(seed) for seed in way.seeds], follow, named, executor, way.arm)
+    for arm in ARMS:
+        for strength in much.strengths if arm != "hard" else (0.0,):
+            follow = partial(follow_way, arm=arm, strength=strength)
+            tables += followed(runs, follow, f"ual-{arm}-{strength:g}-1", executor, arm)
     return pd.concat(tables, ignore_index=True)
 
 
