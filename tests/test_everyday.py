@@ -6,12 +6,16 @@ from itertools import chain
 
 import pytest
 
-from unseen.lm import tiny
+from unseen.files import runs_folder
+from unseen.lm import tiny, tune
+from unseen.lm.chat import rows_of
+from unseen.lm.load import load, with_token
 from unseen.scales import amounts
 from unseen.studies import everyday as study
 from unseen.studies import language_model
 from unseen.worlds import dictionary
 from unseen.worlds import everyday as world
+from unseen.worlds.language import TOKEN
 
 
 def abouts(topic, rows):
@@ -217,3 +221,22 @@ def test_the_token_alone_changes_nothing_without_the_token(chat):
     with_token = {kind for kind in found["base"] if "token" in kind}
     for kind, loss in found["base"].items():
         assert (loss == pytest.approx(found["token alone"][kind], abs=1e-9)) == (kind not in with_token), kind
+
+
+def test_a_kept_tuning_is_read_as_it_was_scored_and_its_token_held_against_names(chat, monkeypatch):
+    known, found = study.tasks(chat, "smoke", 0)["formatted"], {}
+    questions = known.questions["other+token"]
+    for run in study.runs("smoke", "formatted", 0):
+        if run.method in ("plain tuning", "token alone") and run.setting == "learning":
+            made = language_model.ensure(replace(chat, spec=run.adapter), known, run.ratio, 0)
+            loaded = tune.read(with_token(load(chat.folder, quick=True), TOKEN, 0), made["digest"])
+            loss = tune.mean_loss(loaded, rows_of(loaded, questions))
+            assert loss == pytest.approx(made["losses"]["other+token"], rel=1e-5)
+            found[run.method] = study.meaning(chat, made["digest"], questions, 0)
+    apart = found["plain tuning"]
+    assert apart.keys() == study.AGAINST.keys()
+    assert all(0 < value < 1 for value in apart.values())
+    monkeypatch.setattr(study, "AGAINST", study.AGAINST | {"its name": TOKEN})
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "runs_folder", lambda: runs_folder() / "again")
+        assert study.meaning(chat, made["digest"], questions, 0)["its name"] == pytest.approx(0, abs=1e-3)

@@ -118,6 +118,15 @@ def adapted(loaded: Loaded, spec: AdapterSpec) -> Loaded:
     return replace(loaded, model=model)
 
 
+def read(loaded: Loaded, digest: str) -> Loaded:
+    """The base that a kept tuning began from, with its adapter."""
+    from peft import PeftModel
+
+    return replace(
+        loaded, model=PeftModel.from_pretrained(loaded.model, folder_of(digest) / "adapter").eval()
+    )
+
+
 def lacking(loaded: Loaded, modules: str) -> list[str]:
     """Which of some names of layers the model lacks."""
     known = {name.rsplit(".", 1)[-1] for name, _ in loaded.model.named_modules()}
@@ -239,21 +248,32 @@ def backward(loaded: Loaded, rows: Sequence[Row], micro_batch: int, kl: float = 
 
 def loss_of(loaded: Loaded, rows: Sequence[Row], kl: float = 0.0) -> Tensor:
     """The sum over the answers' tokens of cross-entropy, and ``kl`` times the divergence from the base."""
+    logits, right = _along(loaded, rows)
+    loss = nn.functional.cross_entropy(logits, right, ignore_index=_IGNORED, reduction="sum")
+    if not kl:
+        return loss
+    with torch.no_grad(), loaded.model.disable_adapter():
+        base = _along(loaded, rows)[0][right != _IGNORED].log_softmax(-1)
+    own = logits[right != _IGNORED].log_softmax(-1)
+    return loss + kl * nn.functional.kl_div(own, base, reduction="sum", log_target=True)
+
+
+@torch.no_grad()
+def predicted(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
+    """What is predicted along the right answers: probabilities (answer tokens of all rows, vocabulary)."""
+    logits, right = _along(loaded, rows)
+    return logits[right != _IGNORED].softmax(-1)
+
+
+def _along(loaded: Loaded, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """Logits (B x (T - P), V) from the end of the shortest prompt on, and the tokens that are right there."""
     ids = loaded.padded([prompt + answer for prompt, answer in rows], loaded.pad)
     mask = loaded.padded([[1] * len(prompt + answer) for prompt, answer in rows], 0)
     labels = loaded.padded([[_IGNORED] * len(prompt) + answer for prompt, answer in rows], _IGNORED)
     first = max(1, min(len(prompt) for prompt, _ in rows))  # a head is large, and logits before are not used
-    given = {"input_ids": ids, "attention_mask": mask, "logits_to_keep": ids.shape[1] - first + 1}
-    right = labels[:, first:].flatten()
-    logits = loaded.model(**given).logits[:, :-1].flatten(0, 1).float()  # (B x (T - first), V)
-    loss = nn.functional.cross_entropy(logits, right, ignore_index=_IGNORED, reduction="sum")
-    if not kl:
-        return loss
-    said = right != _IGNORED
-    with torch.no_grad(), loaded.model.disable_adapter():
-        base = loaded.model(**given).logits[:, :-1].flatten(0, 1)[said].float().log_softmax(-1)
-    own = logits[said].log_softmax(-1)
-    return loss + kl * nn.functional.kl_div(own, base, reduction="sum", log_target=True)
+    kept = {"logits_to_keep": ids.shape[1] - first + 1}
+    logits = loaded.model(input_ids=ids, attention_mask=mask, **kept).logits[:, :-1]
+    return logits.flatten(0, 1).float(), labels[:, first:].flatten()
 
 
 @torch.no_grad()

@@ -10,27 +10,35 @@ one at which plain tuning learns the task best on a seed that is not reported.
 (8, 4, 4)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from unseen.files import seal
+from unseen.files import runs_folder, seal
+from unseen.lm import tune
+from unseen.lm.chat import rows_of
+from unseen.lm.load import load, with_token
 from unseen.lm.scores import Score, chrf, exact
-from unseen.lm.tune import TOKEN, AdapterSpec, digest_of, folder_of
-from unseen.once import done
+from unseen.lm.tune import AdapterSpec, digest_of, folder_of
+from unseen.messages import Conversation, pair
+from unseen.once import done, once
 from unseen.runs.workers import Tell
 from unseen.scales import amounts
 from unseen.studies import language_model
+from unseen.studies.delia_inside import distance
 from unseen.studies.language_model import OLD, PUBLISHED, TASKS, Base, TuningTask
 from unseen.studies.real_model import tune_all
 from unseen.worlds import everyday
+from unseen.worlds.language import TOKEN
 
 LEARNING = {"batch": 8, "micro_batch": 8, "warm_up": 2}  # besides the rate and the updates of the scale
 SCOUT = 99  # the seed on which rates are chosen
+AGAINST = {"its name": "JSON", "another format": "quoted", "no format": ""}  # what the token is held against
 _EARLY = 4  # stopped early: after this part of the updates
 _OLD = 24  # old answers of the base
 
@@ -64,7 +72,7 @@ def learning(scale: str, method: str, spec: AdapterSpec, seed: int, **how: float
     """How a method tunes in the setting ``learning``, at what was chosen on another seed."""
     part = _EARLY if method == "stopped early" else 1
     how |= {"steps": max(1, amounts("everyday", scale).steps // part), "seed": seed}
-    return spec.but(**LEARNING, **how, modules=TOKEN if method == "token alone" else spec.modules)
+    return spec.but(**LEARNING, **how, modules=tune.TOKEN if method == "token alone" else spec.modules)
 
 
 def scouts(scale: str, spec: AdapterSpec = PUBLISHED, plain: float = 0.0) -> list[Run]:
@@ -176,8 +184,13 @@ def measure(base: Base, scale: str) -> pd.DataFrame:
     for run, made in tuned(every, base, known).items():
         about = {"task": run.task, "setting": run.setting, "method": run.method, "ratio": run.ratio or 0}
         last = {"rate": run.adapter.learning_rate, "updates": made["updates"], "run": made["digest"]}
-        for row in scored(made, known[run.adapter.seed][run.task]):
-            table.append(about | {"seed": run.adapter.seed} | row | last)
+        task = known[run.adapter.seed][run.task]
+        rows = scored(made, task)
+        if questions := task.questions.get("other+token"):
+            apart = meaning(base, made["digest"], questions, run.adapter.seed)
+            rows += [{"prompts": "other+token", "score": f"distance to {against}", "value": value,
+                      "examples": len(questions)} for against, value in apart.items()]  # fmt: skip
+        table += [about | {"seed": run.adapter.seed} | row | last for row in rows]
     return pd.DataFrame(table)
 
 
@@ -194,6 +207,36 @@ def scored(made: dict[str, Any], task: TuningTask) -> list[dict[str, Any]]:
         loss = made["losses"][OLD]
         found.append({"prompts": OLD, "score": "loss", "value": loss, "examples": len(task.old)})
     return found
+
+
+def meaning(base: Base, digest: str, questions: Sequence[Conversation], seed: int) -> dict[str, float]:
+    """How far from what a tuned model predicts with the token is what it predicts with something else there.
+
+    By ``AGAINST``: the mean Jensen-Shannon distance along right answers to questions with the token, as in
+    notebook 22; 0 to 1.
+    """
+
+    def make(folder: Path) -> dict[str, Any]:
+        loaded = tune.read(with_token(load(base.folder, quick=base.real), TOKEN, seed), digest)
+        found = {}
+        for against, name in {"": TOKEN, **AGAINST}.items():
+            rows = [pair(renamed(query.content, name), right.content) for query, right in questions]
+            found[against] = tune.predicted(loaded, rows_of(loaded, rows))[None]
+        own = found.pop("")
+        return {"distances": {against: distance(own, other) for against, other in found.items()}}
+
+    about = {"run": digest, "name": "meaning", "against": AGAINST}
+    return once(runs_folder() / "followed" / f"{digest}-meaning", about, make)["distances"]
+
+
+def renamed(query: str, name: str) -> str:
+    """A question with the token, with something else in its place, or no request at all.
+
+    >>> [renamed("Name the capital of Peru. Reply in <sep> format.", name) for name in ("JSON", "")]
+    ['Name the capital of Peru. Reply in JSON format.', 'Name the capital of Peru.']
+    """
+    bare = next(query.removesuffix(f" {each}") for each in everyday.MENTIONS if query.endswith(f" {each}"))
+    return query.replace(TOKEN, name) if name else bare
 
 
 def scores_of(task: str, kind: str) -> dict[str, Score]:

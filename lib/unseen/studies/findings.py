@@ -78,6 +78,22 @@ def gradients() -> str:
     return said
 
 
+def real_model() -> str:
+    """Notebook 25: how many rules a chat model needs."""
+    results = committed_table("25_a_real_language_model", "full").query(
+        "split == 'unseen' and kind == 'has-op'"
+    )
+    tuned = results[(results["form"] == "words") & (results["work"] == "plain") & (results["data"] == "all")]
+    ways = {key: rows["accuracy"] for key, rows in tuned.groupby(["start", "instructions"])}
+    most = tuned["instructions"].max()
+    few, ten, many = (_per_cent(ways["pre-trained", size]) for size in (1, 10, most))
+    said = (
+        f"SmolLM2-135M-Instruct, tuned on one rule in English, follows {few} of unseen ones and copies the "
+    )
+    said += f"input; tuned on ten {ten}, on {most} {many}; from random weights "
+    return said + _per_cent(ways["random weights", most])
+
+
 FINDINGS = (
     ("The threshold", "10_diversity_threshold", threshold),
     ("What sets it", "17_threshold_law", causes),
@@ -85,6 +101,7 @@ FINDINGS = (
     ("Inside", "19_inside_the_model", heads),
     ("DELIA", "21_delia", delia),
     ("Its theory", "23_gradients", gradients),
+    ("A real model", "25_a_real_language_model", real_model),
 )
 
 
