@@ -122,9 +122,9 @@ def read(loaded: Loaded, digest: str) -> Loaded:
     """The base that a kept tuning began from, with its adapter."""
     from peft import PeftModel
 
-    return replace(
-        loaded, model=PeftModel.from_pretrained(loaded.model, folder_of(digest) / "adapter").eval()
-    )
+    with warnings.catch_warnings(record=True):  # of peft, about names in transformers
+        model = PeftModel.from_pretrained(loaded.model, folder_of(digest) / "adapter")
+    return replace(loaded, model=model.eval())
 
 
 def lacking(loaded: Loaded, modules: str) -> list[str]:
