@@ -161,12 +161,16 @@ def _read(answer: Any, name: str) -> Any:
 # Keeping and counting
 
 
+def _answers_file() -> Path:
+    return runs_folder() / "answers.json"
+
+
 def answers() -> dict[str, dict[str, Any]]:
     """The answers kept so far by the names of their exercises, each with ``answer`` and ``right``.
 
     Raises ``BrokenAnswers`` where the file is not what was written.
     """
-    path = runs_folder() / "answers.json"
+    path = _answers_file()
     try:
         found = read_json(path)
         if not all(isinstance(each["right"], bool) for each in found.values()):
@@ -186,7 +190,7 @@ def _keep(name: str, answer: Any, right: bool) -> None:
     if right or not found.get(name, {}).get("right"):
         text = answer if isinstance(answer, str) else repr(answer)
         found[name] = {"answer": text[:2_000], "right": right}
-        write(runs_folder() / "answers.json", json.dumps(found, indent=1) + "\n")
+        write(_answers_file(), json.dumps(found, indent=1) + "\n")
 
 
 def _standing(notebook: str) -> str:

@@ -216,11 +216,15 @@ def language(
             mine = name == "this library"
             adapter = adapted(ours if mine else replace(ours, model=theirs), spec)
             began = time.perf_counter()
-            tune(adapter, spec, rows, say=str) if mine else _tune_plainly(adapter, rows)
+            if mine:
+                tune(adapter, spec, rows, say=str)
+            else:
+                _tune_plainly(adapter, rows)
             tuned = time.perf_counter()
-            written = (answers if mine else _answer_plainly)(
-                adapter, prompts, new_tokens, at_once=8, unended=True
-            )
+            if mine:
+                written = answers(adapter, prompts, new_tokens, at_once=8, unended=True)
+            else:
+                written = _answer_plainly(adapter, prompts, new_tokens, at_once=8)
             ended = time.perf_counter()
             length = sum(map(len, ours.tokenizer(written)["input_ids"]))
             speeds = {"tuning": read / (tuned - began), "answers": length / (ended - tuned)}
@@ -244,7 +248,7 @@ def _tune_plainly(adapter: Loaded, rows: Sequence[LanguageRow]) -> None:
 
 
 def _answer_plainly(
-    adapter: Loaded, prompts: Sequence[list[int]], new_tokens: int, at_once: int, **_: Any
+    adapter: Loaded, prompts: Sequence[list[int]], new_tokens: int, at_once: int
 ) -> list[str]:
     """``generate`` on batches in the order given, filled up on the left."""
     found = []

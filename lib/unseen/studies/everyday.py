@@ -21,7 +21,7 @@ import pandas as pd
 
 from unseen.files import runs_folder, seal
 from unseen.lm import tune
-from unseen.lm.chat import rows_of
+from unseen.lm.chat import rows_of, unhurried
 from unseen.lm.load import load, with_token
 from unseen.lm.scores import Score, chrf, exact
 from unseen.lm.tune import AdapterSpec, digest_of, folder_of
@@ -181,12 +181,14 @@ def measure(base: Base, scale: str) -> pd.DataFrame:
     known, ways = {seed: tasks(base, scale, seed) for seed in amount.seeds}, chosen(base, scale)
     every = [run for seed in amount.seeds for task in TASKS
              for run in runs(scale, task, seed, base.spec, ways) if (run.ratio or 0) in ratios]  # fmt: skip
+    tell = unhurried(partial(print, flush=True))
     for run, made in tuned(every, base, known).items():
         about = {"task": run.task, "setting": run.setting, "method": run.method, "ratio": run.ratio or 0}
         last = {"rate": run.adapter.learning_rate, "updates": made["updates"], "run": made["digest"]}
         task = known[run.adapter.seed][run.task]
         rows = scored(made, task)
         if questions := task.questions.get("other+token"):
+            tell(f"{run.name}: what the token means")
             apart = meaning(base, made["digest"], questions, run.adapter.seed)
             rows += [{"prompts": "other+token", "score": f"distance to {against}", "value": value,
                       "examples": len(questions)} for against, value in apart.items()]  # fmt: skip

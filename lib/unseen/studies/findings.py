@@ -68,12 +68,12 @@ def gradients() -> str:
 
 def real_model() -> str:
     """Notebook 25: how many rules a chat model needs."""
-    results = committed_table("25_a_real_language_model", "full").query(
-        "split == 'unseen' and kind == 'has-op'"
+    results = committed_table("25_a_real_language_model", "full")
+    results = results.query(
+        "setting == 'pre-trained, plain, words' and split == 'unseen' and kind == 'has-op'"
     )
-    tuned = results[(results["form"] == "words") & (results["work"] == "plain") & (results["data"] == "all")]
-    ways = {key: rows["accuracy"] for key, rows in tuned.groupby(["start", "instructions"])}
-    few, ten, many = (_per_cent(ways["pre-trained", size]) for size in (1, 10, 512))
+    accuracy = results.groupby("instructions")["accuracy"]
+    few, ten, many = (_per_cent(accuracy.get_group(size)) for size in (1, 10, 512))
     return f"tuned on one rule, this chat model follows {few} of unseen ones, on ten {ten}, on 512 {many}"
 
 

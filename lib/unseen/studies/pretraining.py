@@ -30,6 +30,7 @@ from unseen.worlds.drills import DrillSpec
 
 NO_OPS = 0.4  # share of inputs without the pattern, as in the paper
 TAIL = 0.1  # the shape a x^(a-1) by which most instructions lose nearly all of their examples
+HALVES = {"even half": {}, UNEVEN[0]: {}, UNEVEN[1]: {"concentration": TAIL}}  # and what changes in the task
 CHANGED = ("softened", "rescaled")  # starts from the base with changed weights: ``ModelSpec.inherits``
 STARTS = ("pre-trained", "from scratch", *CHANGED)
 
@@ -102,26 +103,12 @@ def near_the_step(name: str) -> tuple[Tuning, ...]:
 
 
 def _halves(name: str, most: int, seeds: tuple[int, ...]) -> list[Tuning]:
-    """Half of each instruction's examples; half of the instructions; few keep nearly all."""
-    examples = amounts("pretraining", name).examples // 2
-    changes = {
-        "even half": {},
-        UNEVEN[0]: {"instructions": most // 2},
-        UNEVEN[1]: {"concentration": TAIL},
-    }
-    return [
-        _tuning(
-            name,
-            "pre-trained",
-            "plain",
-            data,
-            (each.get("instructions", most),),
-            seeds,
-            examples=examples,
-            **each,
-        )
-        for data, each in changes.items()
-    ]
+    """``HALVES`` of the examples of so many instructions, of which the second has half left."""
+    examples, found = amounts("pretraining", name).examples // 2, []
+    for data, changes in HALVES.items():
+        sizes = (most // 2 if data == UNEVEN[0] else most,)
+        found.append(_tuning(name, "pre-trained", "plain", data, sizes, seeds, examples=examples, **changes))
+    return found
 
 
 def measure(

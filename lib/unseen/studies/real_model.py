@@ -29,13 +29,11 @@ from unseen.runs.sweep import carry_out
 from unseen.runs.workers import Processes, Serial, Trainer, cores
 from unseen.scales import amounts
 from unseen.specs import EvaluationSpec
-from unseen.studies.pretraining import NO_OPS, TAIL, Tuning
-from unseen.studies.published import UNEVEN
+from unseen.studies.pretraining import HALVES, NO_OPS, Tuning
 from unseen.worlds.base import generator
 from unseen.worlds.strings import TaskSpec
 
 CIPHER = "substitution:7"  # of encrypted rewriting, as in notebook 15
-HALVES = ("even half", *UNEVEN)  # of the second, ``instructions`` are those that are left
 OWN = "smollm2"  # the model of the committed results
 
 
@@ -59,17 +57,17 @@ def settings(name: str) -> tuple[Tuning, ...]:
 
 
 def task_of(name: str, work: str, rules: int, seed: int, data: str = "all") -> TaskSpec:
-    """The task of a tuning: so many rules, as many examples as it reads, or half as many of some."""
+    """The task of a tuning: so many rules, as many examples as it reads, or half as many.
+
+    Of ``HALVES`` the second has half of the rules, which is what ``rules`` then counts.
+    """
     chosen = amounts("real_model", name)
     world = {"alphabet": chosen.alphabet, "input_length": chosen.input, "no_op_share": NO_OPS}
     lengths = {"pattern_length": chosen.pattern, "replacement_length": chosen.pattern}
     amount = {"instructions": max(1, rules), "unseen_instructions": chosen.unseen}
     examples = max(chosen.steps * chosen.batch // (2 if data in HALVES else 1), rules)
     seeds = {"rule_seed": seed, "example_seed": seed}
-    rest = {
-        "cipher": CIPHER if work == "encrypted" else "",
-        "concentration": TAIL if data == UNEVEN[1] else 1.0,
-    }
+    rest = {"cipher": CIPHER if work == "encrypted" else "", **HALVES.get(data, {})}
     return TaskSpec(**world, **lengths, **amount, **seeds, examples=examples, **rest)
 
 
