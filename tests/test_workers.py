@@ -2,6 +2,8 @@
 
 import multiprocessing
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Timer
@@ -107,3 +109,18 @@ def test_while_it_waits_for_another_a_run_stops_at_once(tmp_path):
         with pytest.raises(Terminated), hold(tmp_path, say=lambda note: timer.start()):
             raise AssertionError("it is held")
         other.release()
+
+
+def test_a_script_whose_workers_read_it_too_is_told_what_to_do(tmp_path):
+    script = tmp_path / "study.py"
+    script.write_text(
+        "from unseen.runs.workers import Processes, run_one\n"
+        "from unseen.scales import scale\n"
+        "Processes(1).run(scale('smoke').runs()[:1], run_one, print)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1
+    *_, said = done.stderr.splitlines()
+    assert said.endswith(
+        f'workers read the script {script} too: put what it does under  if __name__ == "__main__":'
+    )

@@ -21,9 +21,14 @@ from unseen.signals import Stopped, Terminated, polite_stops
 from unseen.specs import RunSpec
 
 _LITTLE = 2_000_000  # examples read, times layers, times width: a second or two of one core
+_UNGUARDED = 64  # exit code of a worker that came to start workers while it read the user's script
 RETRIES = 2  # more tries of a run whose worker died
 AGAIN = 2.0  # seconds until the next try of one that is held
 ENDS = ("done", "failed", "lost", "held")  # kinds of events after which a run is not running
+
+
+class Unguarded(Explained, RuntimeError):
+    """A script starts workers where they read it too."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,12 @@ class Processes:
         self.workers = workers or cores()
 
     def run(self, specs: list[RunSpec], trainer: Trainer, report: Report) -> None:
-        """Train the specs, several at a time, in order; returns when all have ended."""
+        """Train the specs, several at a time, in order; returns when all have ended.
+
+        Raises ``Unguarded`` in a script that does not keep what it does from the workers.
+        """
+        if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker reads the script
+            os._exit(_UNGUARDED)
         size = min(self.workers, len(specs))
         alone = size >= cores()  # beside others, the system finds the idle cores
         places = [place if alone else None for place in range(size)]
@@ -195,6 +205,12 @@ class _Worker:
             return self.connection.recv()
         except (EOFError, OSError):
             self.process.join(5)
+            if self.process.exitcode == _UNGUARDED:
+                script, how = (
+                    sys.modules["__main__"].__file__,
+                    'put what it does under  if __name__ == "__main__":',
+                )
+                raise Unguarded(f"workers read the script {script} too: {how}") from None
             why = f"its worker died (exit code {self.process.exitcode})"
             return Event("lost", self.digest, reason=why)
 
