@@ -9,7 +9,17 @@ import pytest
 from unseen.files import packaged
 from unseen.scales import SCALES, amounts, scale
 from unseen.specs import RunSpec
-from unseen.studies import delia, diversity, domains, inside_runs, law, pretraining, programs, transfer
+from unseen.studies import (
+    delia,
+    diversity,
+    domains,
+    inside_runs,
+    law,
+    memory,
+    pretraining,
+    programs,
+    transfer,
+)
 from unseen.studies.arena import choosing, position
 from unseen.studies.results import committed_folder
 from unseen.worlds.rules import leaks
@@ -71,6 +81,7 @@ COMMITTED = {  # what made the committed tables, whose runs can so be trained ag
     "22_new_token": lambda name: [*delia.regimes(name), *delia.spread(name), *delia.two_words(name)],
     "30_choosing_data": choosing.settings,
     "35_position": position.settings,
+    "40_memory_or_rule": lambda name: [memory.setting(name)],
 }
 
 
