@@ -120,7 +120,7 @@ class Verdict(NamedTuple):
         elif effects == {FAILS}:
             word = CONTRADICTED
         states = dict.fromkeys(part.state for part in parts)
-        said = {state: ", ".join(str(part) for part in parts if part.state == state) for state in states}
+        said = {state: "; ".join(str(part) for part in parts if part.state == state) for state in states}
         measured = "; ".join(f"{state}: {text}" for state, text in said.items())
         return cls(word, measured, max(len(part.values) for part in parts))
 
