@@ -5,7 +5,6 @@ state from which a run resumes bit for bit: weights, optimizer memory and losses
 and provenance in the header and a SHA-256 at the end.  The newest two are kept.
 """
 
-import hashlib
 import json
 import platform
 import re
@@ -18,7 +17,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from unseen.files import BrokenRun, brief, parse, provenance, read, read_json, read_sealed, sealed, write
+from unseen.files import BrokenRun, brief, parse, provenance, read_json, read_sealed, sealed, write
 from unseen.model import Shape, Transformer, build
 from unseen.once import ADVICE
 from unseen.specs import RunSpec, differences
@@ -26,7 +25,6 @@ from unseen.training import State, start
 
 _HEADER = 16 * 2**20  # bytes that names, shapes and a history may take beside the numbers
 KEPT = 2  # checkpoints of a run
-_LARGEST = 2**26  # numbers of an imported model and of its mask: ten times the paper's
 _NAME = re.compile(r"checkpoint-[0-9]{12}\.safetensors")
 
 
@@ -86,36 +84,6 @@ def model_of(content: bytes, spec: RunSpec, path: Path) -> Transformer:
     except (ValueError, RuntimeError, MemoryError) as error:
         raise BrokenRun(f"{path} does not hold the weights of its spec: {brief(error)}") from error
     return model.eval()
-
-
-# Exported models
-
-
-def export_model(model: Transformer, spec: RunSpec, path: Path, **more: Any) -> None:
-    """Write a model for the demonstration: half-precision weights, and a JSON file that describes them.
-
-    ``more`` is added to the JSON and replaces what it has in common with the provenance of this process.
-    """
-    digest = write(path, to_bytes({name: value.half() for name, value in model.state_dict().items()}))
-    about = {"spec": spec.to_dict(), "sha256": digest, **provenance(), **more}
-    write(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
-
-
-def import_model(path: Path) -> tuple[Transformer, RunSpec]:
-    """The model and spec that ``export_model`` wrote; raises ``BrokenRun`` for a file missing or changed."""
-    about = path.with_suffix(".json")
-    try:
-        described = read_json(about)
-        spec = RunSpec.from_dict(described["spec"])
-        numbers = spec.model.layers * spec.model.width**2 + Shape.of(spec.task.layout).context ** 2
-        if numbers > _LARGEST:  # before anything of that size is built, its mask included
-            raise ValueError(f"a model of {numbers:,} numbers is too large")
-        content = read(path, largest(spec))
-        if hashlib.sha256(content).hexdigest() != described["sha256"]:
-            raise ValueError("the hash does not match")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BrokenRun(f"{path} and {about.name} are not an exported model: {brief(error)}") from error
-    return model_of(content, spec, path), spec
 
 
 # Checkpoints

@@ -35,7 +35,7 @@ from unseen.evaluation import exact_match, greedy_answers, share, share_by_kind
 from unseen.files import BrokenRun, brief, cannot_write, leftovers, read, read_json, write
 from unseen.model import Transformer, inherited
 from unseen.objectives import objective_of
-from unseen.once import content, done, note, once, state
+from unseen.once import content, done, hold, note, once, state
 from unseen.process_group import ALONE, ProcessGroup, best_device
 from unseen.runs import checkpoints
 from unseen.signals import Stopped
@@ -92,6 +92,21 @@ class Store:
             missing = f"{spec.model.base}, which is not in {self.root}; train that first"
             raise NotFinished(f"run {spec.digest()} starts from {missing}")
         return self.model(spec_of(folder))
+
+    def copy(self, spec: RunSpec, source: "Store") -> Path:
+        """Copy a finished run from another store, in place of what is here of it; returns its folder.
+
+        Raises ``NotFinished``, and ``BrokenRun`` when a file there is not what was written.
+        """
+        manifest, folder = source.finished(spec), self.folder(spec)
+        found = {name: content(source.folder(spec), name, manifest) for name in manifest["files"]}
+        last = read(source.folder(spec) / "manifest.json")
+        with hold(folder):
+            (folder / "manifest.json").unlink(missing_ok=True)
+            for name, whole in found.items():
+                write(folder / name, whole)
+            write(folder / "manifest.json", last)  # it says that the run is done
+        return folder
 
     def superseded(self, spec: RunSpec) -> list[Path]:
         """The files of a run that are not needed once it is done."""
