@@ -16,8 +16,7 @@ from unseen import __main__ as door
 from unseen import cli, objectives
 from unseen.headless import NotebookFailed, notebook_path, notebooks
 from unseen.parameters import BadParameters, parameters
-from unseen.runs.checkpoints import SpecChanged
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import SpecChanged, Store, ensure
 from unseen.scales import SCALES, scale
 from unseen.signals import Terminated
 from unseen.studies import claims

@@ -14,9 +14,8 @@ import torch
 from trainers import SMALL
 from unseen import files
 from unseen.files import BrokenRun, project_folder, provenance, runs_folder, write
-from unseen.runs import checkpoints
 from unseen.runs.following import followed, path_of
-from unseen.runs.store import Store, committed_store, ensure, spec_of
+from unseen.runs.store import Store, committed_store, ensure, keep, newest_first, spec_of
 from unseen.runs.workers import Serial
 from unseen.training import data_of, start, train
 
@@ -144,8 +143,8 @@ def test_the_folder_of_another_run_is_refused_and_two_checkpoints_are_kept(train
         store.manifest(other)
     state = start(SMALL)
     for state.step in (2, 900, 10, 1_000):
-        checkpoints.keep(tmp_path, SMALL, state, [])
-    assert [int(path.stem[-12:]) for path in checkpoints.newest_first(tmp_path)] == [1_000, 900]
+        keep(tmp_path, SMALL, state, [])
+    assert [int(path.stem[-12:]) for path in newest_first(tmp_path)] == [1_000, 900]
 
 
 # What is measured of runs

@@ -21,10 +21,9 @@ from unseen.pages import copies, links, write_pages
 from unseen.parameters import BadParameters, check_asserts, parameters
 from unseen.report import MAIN, check_kept, results_in, write_report
 from unseen.runs import inventory
-from unseen.runs.checkpoints import SpecChanged
 from unseen.runs.cluster import executor
 from unseen.runs.progress import duration
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import SpecChanged, Store, ensure
 from unseen.runs.tables import name_of, read_table, run_of, run_sweep, sweep_folder
 from unseen.runs.workers import threads
 from unseen.scales import SCALES, SHOW, scale

@@ -17,9 +17,8 @@ from unseen import cli, once
 from unseen.cli import main
 from unseen.errors import Explained
 from unseen.files import BrokenRun, seal, sealed
-from unseen.runs import checkpoints, inventory
-from unseen.runs.checkpoints import from_bytes, newest_first, to_bytes
-from unseen.runs.store import Store, ensure, spec_of
+from unseen.runs import inventory
+from unseen.runs.store import Store, ensure, fault, from_bytes, newest_first, resume, spec_of, to_bytes
 from unseen.training import start
 
 STOPPED = {"checkpoint": "checkpoint-000000000030.safetensors", "spec": "spec.json", "state": "state.json",
@@ -65,8 +64,8 @@ class World:
         assert len(inventory.status(store)) == 1
         inventory.verify(store)
         if name == "checkpoint":
-            skipped = checkpoints.resume(folder, LONG, start(LONG))[-1]["skipped"]
-            assert bool(skipped) == bool(checkpoints.fault(self.paths[name], LONG))
+            skipped = resume(folder, LONG, start(LONG))[-1]["skipped"]
+            assert bool(skipped) == bool(fault(self.paths[name], LONG))
             return not skipped
         reads = {
             "spec": lambda: spec_of(folder),
