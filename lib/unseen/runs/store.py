@@ -430,10 +430,10 @@ def read_progress(path: Path) -> pd.DataFrame:
 def _history(text: bytes, path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(io.BytesIO(text), dtype=_HISTORY)
+        if list(frame) != list(_HISTORY) or frame.isna().any(axis=None):
+            raise ValueError("a column or a number is missing")
     except ValueError as error:
         raise BrokenRun(f"{path} is not the history of a run ({brief(error)})") from error
-    if list(frame) != list(_HISTORY) or frame.isna().any(axis=None):
-        raise BrokenRun(f"{path} is not the history of a run")
     return frame
 
 
