@@ -1,6 +1,5 @@
 """The ``unseen`` command: what it starts, what it says, how it exits."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -17,8 +16,7 @@ from unseen import __main__ as door
 from unseen import cli, objectives
 from unseen.headless import NotebookFailed, notebook_path, notebooks
 from unseen.parameters import BadParameters, parameters
-from unseen.runs.checkpoints import SpecChanged, import_model
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import SpecChanged, Store, ensure
 from unseen.scales import SCALES, scale
 from unseen.signals import Terminated
 from unseen.studies import claims
@@ -164,19 +162,15 @@ def test_keep_copies_results_of_its_scale_and_nothing_else(runs, project, capsys
     assert kept == {"data/results/full/10_a.csv": about, "data/results/full/10_a.json": about}
 
 
-def test_keep_of_quick_exports_two_models(runs, project, monkeypatch, capsys):
+def test_keep_of_quick_copies_two_models(runs, project, monkeypatch, capsys):
     monkeypatch.setitem(SCALES, "quick", replace(scale("smoke"), name="quick"))
-    monkeypatch.setattr(cli, "DEMO", {"low": 2, "high": 64})
     finished_study(runs, "quick")
-    assert cli.main(["keep"]) == 2
-    assert "no run on 2 instructions in the store" in capsys.readouterr().err
-    for size in cli.DEMO.values():
-        ensure(scale("quick").run(size), Store(), device="cpu")
+    assert cli.main(["keep"]) == 1
+    assert "is not finished" in capsys.readouterr().err
+    ends = scale("quick").ends()
+    found = [ensure(spec, Store(), device="cpu") for spec in ends]
     assert cli.main(["keep", "--scale", "quick"]) == 0
-    for name, size in cli.DEMO.items():
-        path = project / "data" / "checkpoints" / f"{name}.safetensors"
-        assert import_model(path)[1] == scale("quick").run(size)
-        assert set(json.loads(path.with_suffix(".json").read_text())["accuracy"]) == {"seen", "unseen"}
+    assert [Store(project / "data" / "store").manifest(spec) for spec in ends] == found
 
 
 # unseen train, sweep

@@ -12,9 +12,8 @@ from unseen import once
 from unseen.errors import NotFinished
 from unseen.files import runs_folder
 from unseen.runs import inventory
-from unseen.runs.checkpoints import newest_first
 from unseen.runs.inventory import broken, litter, status, verify
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import Store, ensure, newest_first
 from unseen.signals import Stopped
 from unseen.training import Diverged
 from unseen.worlds import WORLDS

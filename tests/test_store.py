@@ -1,10 +1,7 @@
-"""What was written is what is read: whole files, sealed runs, checkpoints that can be trusted, exported
-models.
-"""
+"""What was written is what is read: whole files, sealed runs, checkpoints that can be trusted."""
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -16,14 +13,10 @@ import torch
 
 from trainers import SMALL
 from unseen import files
-from unseen.evaluation import greedy_answers
 from unseen.files import BrokenRun, project_folder, provenance, runs_folder, write
-from unseen.runs import checkpoints
-from unseen.runs.checkpoints import export_model, import_model
 from unseen.runs.following import followed, path_of
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import Store, committed_store, ensure, keep, newest_first, spec_of
 from unseen.runs.workers import Serial
-from unseen.specs import RECIPES
 from unseen.training import data_of, start, train
 
 FILES = ("weights.safetensors", "history.csv", "spec.json", "manifest.json")
@@ -118,16 +111,29 @@ def test_a_finished_run_is_read_as_it_was_written(trained):
     assert history["loss"].tolist() == pytest.approx([row["loss"] for row in state.history], rel=1e-12)
 
 
-def test_the_committed_runs_and_models_are_read(tmp_path):
+def test_the_committed_runs_are_read():
     """Written by older versions of this library."""
-    root = project_folder() / "data"
-    for folder in (root / "store").iterdir():
-        spec = checkpoints.RunSpec.from_dict(json.loads((folder / "spec.json").read_text()))
-        store = Store(root / "store")
-        assert store.manifest(spec)["digest"] == folder.name == spec.digest()
+    store = committed_store()
+    for folder in store.root.iterdir():
+        spec = spec_of(folder)
+        assert store.manifest(spec)["spec"]
         assert store.model(spec).spec == spec.model
-    for path in (root / "checkpoints").glob("*.safetensors"):
-        assert import_model(path)[0].spec
+
+
+def test_a_copied_run_is_whole_or_not_there(trained, tmp_path, monkeypatch):
+    store, copy = trained[0], Store(tmp_path / "copy")
+    copy.copy(SMALL, store)
+    assert copy.manifest(SMALL) == trained[1]
+    monkeypatch.setattr("unseen.runs.store.write", Mock(side_effect=[None, KeyboardInterrupt]))
+    with pytest.raises(KeyboardInterrupt):
+        copy.copy(SMALL, store)
+    assert copy.manifest(SMALL) is None
+    rotten = Store(shutil.copytree(store.root, tmp_path / "rotten"))
+    path = rotten.folder(SMALL) / "weights.safetensors"
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    with pytest.raises(BrokenRun, match=path.name):
+        Store(tmp_path / "other").copy(SMALL, rotten)
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_folder_of_another_run_is_refused_and_two_checkpoints_are_kept(trained, tmp_path):
@@ -137,38 +143,8 @@ def test_the_folder_of_another_run_is_refused_and_two_checkpoints_are_kept(train
         store.manifest(other)
     state = start(SMALL)
     for state.step in (2, 900, 10, 1_000):
-        checkpoints.keep(tmp_path, SMALL, state, [])
-    assert [int(path.stem[-12:]) for path in checkpoints.newest_first(tmp_path)] == [1_000, 900]
-
-
-# Exported models
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_an_exported_model_answers_as_before(tmp_path, recipe):
-    spec = SMALL.but(model=SMALL.model.but(recipe=recipe), training=SMALL.training.but(steps=40))
-    data = data_of(spec)
-    model = train(spec, start(spec), data).model
-    export_model(model, spec, tmp_path / "m.safetensors", accuracy={"seen": 0.5})
-    half, read_spec = import_model(tmp_path / "m.safetensors")
-    prompts = data.evaluation["seen"].prompts
-    assert read_spec == spec
-    assert {value.dtype for value in half.state_dict().values()} == {torch.float32}
-    assert not half.training
-    assert (greedy_answers(half, prompts) == greedy_answers(model, prompts)).mean() > 0.9
-    described = json.loads((tmp_path / "m.json").read_text())
-    assert described["accuracy"] == {"seen": 0.5}
-    assert {"versions", "commit"} <= set(described)
-
-
-@pytest.mark.parametrize("name", ["m.safetensors", "m.json"])
-def test_an_exported_file_that_was_changed_is_refused(tmp_path, name):
-    path = tmp_path / "m.safetensors"
-    export_model(start(SMALL).model, SMALL, path)
-    content = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(content.replace(b"16", b"32", 1))
-    with pytest.raises(BrokenRun, match=r"m\.safetensors"):
-        import_model(path)
+        keep(tmp_path, SMALL, state, [])
+    assert [int(path.stem[-12:]) for path in newest_first(tmp_path)] == [1_000, 900]
 
 
 # What is measured of runs

@@ -14,17 +14,16 @@ from typing import Any
 from unseen import process_group
 from unseen.errors import Explained
 from unseen.fields import short
-from unseen.files import absolute, project_folder, provenance, read, runs_folder, write
+from unseen.files import absolute, project_folder, read, runs_folder, write
 from unseen.headless import Console, notebook_path, notebooks, run_notebook
 from unseen.lm import fetch
 from unseen.pages import copies, links, write_pages
 from unseen.parameters import BadParameters, check_asserts, parameters
 from unseen.report import MAIN, check_kept, results_in, write_report
 from unseen.runs import inventory
-from unseen.runs.checkpoints import SpecChanged, export_model
 from unseen.runs.cluster import executor
 from unseen.runs.progress import duration
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import SpecChanged, Store, ensure
 from unseen.runs.tables import name_of, read_table, run_of, run_sweep, sweep_folder
 from unseen.runs.workers import threads
 from unseen.scales import SCALES, SHOW, scale
@@ -33,7 +32,6 @@ from unseen.studies import claims
 from unseen.studies.arena import own_pool
 from unseen.studies.findings import write_findings
 
-DEMO = {"low": 10, "high": 3_000}  # instructions of the two committed models
 _MOST_LINES = 200  # of ``unseen status``
 
 
@@ -291,16 +289,8 @@ def _keep(options: argparse.Namespace) -> None:
     for path in kept:
         write(data / "results" / chosen.name / path.name, read(path))
         print(data / "results" / chosen.name / path.name)
-    for which, instructions in DEMO.items() if chosen.name == "quick" else ():
-        store, spec, path = Store(), chosen.run(instructions), data / "checkpoints" / f"{which}.safetensors"
-        if (manifest := store.manifest(spec)) is None:
-            raise BadParameters(
-                f"no run on {instructions:,} instructions in the store: 'unseen study' makes it"
-            )
-        about = {key: manifest.get(key) for key in (*provenance(), "device", "threads")}
-        scores = {line["split"]: line["accuracy"] for line in manifest["scores"]}
-        export_model(store.model(spec), spec, path, accuracy=scores, **about)
-        print(path)
+    for spec in chosen.ends() if chosen.name == "quick" else ():
+        print(Store(data / "store").copy(spec, Store()))
     claims.write_verdicts(data)
     write_findings(data.parent / "README.md")
 

@@ -83,7 +83,7 @@ def finder() -> WithWrong:
 def met() -> WithWrong:
     from unseen.runs.store import committed_store
 
-    spec = scale(SHOW).run(scale(SHOW).instructions[-1])
+    spec = scale(SHOW).ends()[1]
     history = committed_store().history(spec)
     rules, step = spec.task.instructions, history[history["unseen"] >= 0.5]["step"].min()
     read = step * spec.training.batch

@@ -77,6 +77,10 @@ class Scale:
         """One run of the main setting, on or off its axis."""
         return self.main.base.with_task(instructions=instructions).with_seed(seed)
 
+    def ends(self, seed: int = 0) -> tuple[RunSpec, RunSpec]:
+        """The runs of the main setting with the fewest and the most instructions."""
+        return self.run(self.instructions[0], seed), self.run(self.instructions[-1], seed)
+
 
 def scale(name: str) -> Scale:
     """The scale of a name; raises ``ValueError`` listing the known ones."""

@@ -28,15 +28,13 @@ from matplotlib.figure import Figure
 from unseen.errors import Explained
 from unseen.evaluation import answer, greedy_answers
 from unseen.figures import Tile, learning_curves, percents, tiles
-from unseen.files import project_folder
 from unseen.layout import Layout
 from unseen.model import Transformer
 from unseen.rewriting import Rule
-from unseen.runs.checkpoints import import_model
 from unseen.runs.progress import duration, headless
 from unseen.runs.store import Store, committed_store, ensure
 from unseen.runs.workers import threads
-from unseen.scales import Scale
+from unseen.scales import SCALES, SHOW, Scale
 from unseen.signals import Stopped
 from unseen.specs import RunSpec
 from unseen.training import Row, State
@@ -80,12 +78,10 @@ class Demo:
 
 def load_demo() -> Demo:
     """Read the committed models; raises ``BrokenRun`` when a file is not what was committed."""
-    models, trained_on = {}, {}
-    for which in ("low", "high"):
-        model, spec = import_model(project_folder() / "data" / "checkpoints" / f"{which}.safetensors")
-        name = f"trained on {spec.task.instructions:,} instructions"
-        models[name], trained_on[name] = model, spec.task.instructions
-    return Demo(models, spec.task.layout, trained_on)
+    runs = {f"trained on {run.task.instructions:,} instructions": run for run in SCALES[SHOW].ends()}
+    models = {name: committed_store().model(run) for name, run in runs.items()}
+    layout = next(iter(runs.values())).task.layout
+    return Demo(models, layout, {name: run.task.instructions for name, run in runs.items()})
 
 
 def compare(demo: Demo, rule: Rule, text: str) -> pd.DataFrame:

@@ -8,8 +8,7 @@ import pytest
 from deeds import DONE, LONG, essence, files, forked, train, train_slowly, train_until_call
 
 from processes import until
-from unseen.runs.checkpoints import newest_first
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import Store, ensure, newest_first
 
 
 @pytest.fixture(scope="module")

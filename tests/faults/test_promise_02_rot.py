@@ -10,8 +10,7 @@ from unseen import once
 from unseen.cli import main
 from unseen.files import BrokenRun
 from unseen.runs import inventory
-from unseen.runs.checkpoints import newest_first
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import Store, ensure, newest_first
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Serial
 

@@ -10,8 +10,7 @@ import pytest
 from deeds import LONG, PATHS, essence, finished
 
 from unseen.files import CannotWrite
-from unseen.runs.checkpoints import newest_first
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import Store, ensure, newest_first
 from unseen.runs.sweep import SweepFailed, frame
 from unseen.runs.workers import Serial
 from unseen.signals import Stopped

@@ -8,9 +8,7 @@ from deeds import LONG, essence
 from trainers import stopped
 from unseen.cli import main
 from unseen.files import provenance
-from unseen.runs import checkpoints
-from unseen.runs.checkpoints import SpecChanged, newest_first
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import SpecChanged, Store, ensure, newest_first
 
 
 @pytest.fixture
@@ -67,7 +65,7 @@ def test_a_named_sweep_does_not_change_under_its_name(tmp_path, promise, monkeyp
 def test_other_versions_are_a_warning_and_recorded(begun, promise, monkeypatch, undisturbed):
     then = provenance()
     newer = {**then, "versions": {**then["versions"], "torch": "9.9"}}
-    monkeypatch.setattr(checkpoints, "provenance", lambda: newer)
+    monkeypatch.setattr("unseen.runs.store.provenance", lambda: newer)
     said = []
     manifest = ensure(LONG, begun, device="cpu", say=said.append)
     assert f"warning: other versions (torch {then['versions']['torch']} then, 9.9 now)" in said[0]

@@ -17,29 +17,25 @@ from unseen import cli, once
 from unseen.cli import main
 from unseen.errors import Explained
 from unseen.files import BrokenRun, seal, sealed
-from unseen.runs import checkpoints, inventory
-from unseen.runs.checkpoints import export_model, from_bytes, import_model, newest_first, to_bytes
-from unseen.runs.store import Store, ensure, spec_of
-from unseen.specs import ModelSpec, RunSpec
+from unseen.runs import inventory
+from unseen.runs.store import Store, ensure, fault, from_bytes, newest_first, resume, spec_of, to_bytes
 from unseen.training import start
-from unseen.worlds.strings import TaskSpec
 
 STOPPED = {"checkpoint": "checkpoint-000000000030.safetensors", "spec": "spec.json", "state": "state.json",
            "progress": "progress.csv"}  # fmt: skip
 DONE = {"weights": "weights.safetensors", "history": "history.csv", "manifest": "manifest.json"}
-EXPORTED = {"model": "m.safetensors", "description": "m.json"}
-FILES = STOPPED | DONE | EXPORTED
-TENSORS = ("checkpoint", "weights", "model")
+FILES = STOPPED | DONE
+TENSORS = ("checkpoint", "weights")
 every_file = pytest.mark.parametrize("name", FILES)
 every_tensor_file = pytest.mark.parametrize("name", TENSORS)
 
 
 class World:
-    """A store with a finished run, one with a stopped run, and an exported model."""
+    """A store with a finished run, and one with a stopped run."""
 
     def __init__(self, root):
         self.root, self.done, self.stopped = root, Store(root / "done"), Store(root / "stopped")
-        runs = ((STOPPED, self.stopped.folder(LONG)), (DONE, self.done.folder(LONG)), (EXPORTED, root))
+        runs = ((STOPPED, self.stopped.folder(LONG)), (DONE, self.done.folder(LONG)))
         self.paths = {name: folder / file for files, folder in runs for name, file in files.items()}
 
     def content(self, name):
@@ -54,9 +50,6 @@ class World:
             manifest["files"][FILES[name]] = sha256(content).hexdigest()
             manifest["bytes"][FILES[name]] = len(content)
             self.paths["manifest"].write_text(resealed(manifest))
-        elif name == "model":
-            about = json.loads(self.paths["description"].read_text())
-            self.paths["description"].write_text(json.dumps({**about, "sha256": sha256(content).hexdigest()}))
 
     def believed(self, name):
         """Whether what a file holds is believed, read in all ways that there are."""
@@ -67,13 +60,12 @@ class World:
 
     def _read(self, name):
         folder = self.stopped.folder(LONG)
-        if name not in EXPORTED:
-            store = self.done if name in DONE else self.stopped
-            assert len(inventory.status(store)) == 1
-            inventory.verify(store)
+        store = self.done if name in DONE else self.stopped
+        assert len(inventory.status(store)) == 1
+        inventory.verify(store)
         if name == "checkpoint":
-            skipped = checkpoints.resume(folder, LONG, start(LONG))[-1]["skipped"]
-            assert bool(skipped) == bool(checkpoints.fault(self.paths[name], LONG))
+            skipped = resume(folder, LONG, start(LONG))[-1]["skipped"]
+            assert bool(skipped) == bool(fault(self.paths[name], LONG))
             return not skipped
         reads = {
             "spec": lambda: spec_of(folder),
@@ -83,7 +75,7 @@ class World:
             "history": lambda: len(self.done.history(LONG)),
             "manifest": lambda: self.done.manifest(LONG),
         }
-        return reads.get(name, lambda: import_model(self.paths["model"]))()
+        return reads[name]()
 
 
 def resealed(manifest):
@@ -96,7 +88,6 @@ def built(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("built"))
     finished(LONG, world.done.root)
     stopped(LONG, world.stopped, 30)
-    export_model(start(LONG).model, LONG, world.paths["model"])
     return world
 
 
@@ -231,22 +222,6 @@ def test_what_is_no_file_or_far_too_large_is_not_read(built, tmp_path, promise, 
         promise("places without a file")
     if name in ("state", "progress"):  # which the run itself does not read
         assert ensure(LONG, world.stopped, device="cpu", say=lambda _: None)
-
-
-WIDE = RunSpec(model=ModelSpec(layers=1_000, width=100_000, mlp_ratio=100))
-FAR = RunSpec(
-    task=TaskSpec(pattern_length=50_000, replacement_length=100_000, input_length=100_000),
-    model=ModelSpec(width=8),
-)
-
-
-@pytest.mark.parametrize("spec", [WIDE, FAR], ids=["wide", "far"])
-def test_an_exported_model_that_claims_to_be_huge_is_refused(world, promise, spec):
-    about = json.loads(world.paths["description"].read_text())
-    world.paths["description"].write_text(json.dumps({**about, "spec": spec.to_dict()}))
-    sparse(world.paths["model"], 2**40)
-    assert not world.believed("model")
-    promise("exported models too large to load")
 
 
 def test_files_named_like_later_checkpoints_do_not_cost_any(world, undisturbed, promise):

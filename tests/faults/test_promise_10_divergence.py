@@ -8,8 +8,7 @@ from deeds import LONG, files
 
 from unseen import objectives, training
 from unseen.runs import inventory
-from unseen.runs.checkpoints import newest_first, resume
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import Store, ensure, newest_first, resume
 from unseen.training import Diverged, start
 
 

@@ -15,8 +15,7 @@ from bad_parameters import write_book
 from processes import gone, until
 from unseen import once
 from unseen.runs import inventory
-from unseen.runs.checkpoints import newest_first
-from unseen.runs.store import Store, ensure
+from unseen.runs.store import Store, ensure, newest_first
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Serial
 from unseen.scales import scale

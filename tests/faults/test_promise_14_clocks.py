@@ -10,8 +10,7 @@ from deeds import LONG, essence, finished, forked
 from trainers import stopped
 from unseen import once
 from unseen.runs import inventory
-from unseen.runs.checkpoints import newest_first
-from unseen.runs.store import Store, ensure, read_progress
+from unseen.runs.store import Store, ensure, newest_first, read_progress
 
 
 @pytest.mark.parametrize("jump", [0.5, 1e8])

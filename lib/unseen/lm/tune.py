@@ -26,7 +26,7 @@ from unseen.lm.chat import Row, unhurried
 from unseen.lm.load import PACKAGES, BadBase, Loaded
 from unseen.model import seeded
 from unseen.once import ADVICE, once
-from unseen.runs.checkpoints import from_bytes, to_bytes
+from unseen.runs.store import from_bytes, to_bytes
 from unseen.specs import Factor
 from unseen.training import Diverged, State
 from unseen.worlds.base import generator

@@ -16,9 +16,8 @@ import pandas as pd
 
 from unseen.files import BrokenRun, leftovers
 from unseen.once import held, holder, state
-from unseen.runs.checkpoints import fault, newest_first
 from unseen.runs.progress import name_of
-from unseen.runs.store import Store, spec_of
+from unseen.runs.store import Store, fault, newest_first, spec_of
 from unseen.specs import RunSpec
 
 STANDINGS = ("running", "interrupted", "diverged", "failed", "done")

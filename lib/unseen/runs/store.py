@@ -12,40 +12,51 @@
         manifest.json                   written last: scores, file hashes, versions, device, commit, times
 
 A run is done exactly when its manifest is there, and is never trained again; state, progress and
-checkpoints are deleted then.  Training is deterministic, so an interrupted run ends with the same bits as
-an undisturbed one.
+checkpoints are deleted then.  A checkpoint is a state from which a run resumes bit for bit: weights,
+optimizer memory and losses, with step, history, spec and provenance in the header and a SHA-256 at the end.
+Files of tensors are safetensors, which cannot hold code; a file larger than they can be is refused unread.
 """
 
 import io
 import json
 import math
 import os
+import platform
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from safetensors.torch import load, save
+from torch import Tensor
 
 from unseen import files
 from unseen.errors import NotFinished
 from unseen.evaluation import exact_match, greedy_answers, share, share_by_kind
-from unseen.files import BrokenRun, brief, cannot_write, leftovers, read, read_json, write
-from unseen.model import Transformer, inherited
+from unseen.files import BrokenRun, brief, leftovers, provenance, read, read_json, write
+from unseen.model import Shape, Transformer, build, inherited
 from unseen.objectives import objective_of
-from unseen.once import content, done, note, once, state
+from unseen.once import ADVICE, content, done, hold, note, once, state
 from unseen.process_group import ALONE, ProcessGroup, best_device
-from unseen.runs import checkpoints
 from unseen.signals import Stopped
-from unseen.specs import RunSpec
+from unseen.specs import RunSpec, differences
 from unseen.training import Data, Diverged, Row, State, batch_size, data_of, start, train
 
 _FILES = ("spec.json", "weights.safetensors", "history.csv")
 _HISTORY = {"step": "int64", **dict.fromkeys(("loss", "seen", "unseen", "seconds"), "float64")}
+_CHECKPOINT = re.compile(r"checkpoint-[0-9]{12}\.safetensors")
+KEPT = 2  # checkpoints of a run
 Watch = Callable[[Row], Any]
 Check = Callable[[State], Any]
+
+
+class SpecChanged(BrokenRun):
+    """What is in a run's folder was written for another spec; the message shows the fields that differ."""
 
 
 class Store:
@@ -79,8 +90,15 @@ class Store:
     def model(self, spec: RunSpec) -> Transformer:
         """The trained model of a finished run; raises ``NotFinished`` when it is not done."""
         manifest, folder, name = self.finished(spec), self.folder(spec), "weights.safetensors"
-        weights = content(folder, name, manifest, checkpoints.largest(spec))
-        return checkpoints.model_of(weights, spec, folder / name)
+        try:
+            tensors, _ = from_bytes(content(folder, name, manifest, _largest(spec)))
+            _check_finite(tensors)
+            model = build(spec.model, Shape.of(spec.task.layout))
+            model.load_state_dict(tensors)
+        except (ValueError, RuntimeError, MemoryError) as error:
+            why = f"{folder / name} does not hold the weights of its spec: {brief(error)}"
+            raise BrokenRun(why) from error
+        return model.eval()
 
     def base(self, spec: RunSpec) -> Transformer:
         """The trained model that a run with a base starts from.
@@ -93,10 +111,25 @@ class Store:
             raise NotFinished(f"run {spec.digest()} starts from {missing}")
         return self.model(spec_of(folder))
 
+    def copy(self, spec: RunSpec, source: "Store") -> Path:
+        """Copy a finished run from another store, in place of what is here of it; returns its folder.
+
+        Raises ``NotFinished``, and ``BrokenRun`` when a file there is not what was written.
+        """
+        manifest, folder = source.finished(spec), self.folder(spec)
+        found = {name: content(source.folder(spec), name, manifest) for name in manifest["files"]}
+        last = read(source.folder(spec) / "manifest.json")
+        with hold(folder):
+            (folder / "manifest.json").unlink(missing_ok=True)
+            for name, whole in found.items():
+                write(folder / name, whole)
+            write(folder / "manifest.json", last)  # it says that the run is done
+        return folder
+
     def superseded(self, spec: RunSpec) -> list[Path]:
         """The files of a run that are not needed once it is done."""
         folder = self.folder(spec)
-        found = [folder / "state.json", folder / "progress.csv", *checkpoints.newest_first(folder)]
+        found = [folder / "state.json", folder / "progress.csv", *newest_first(folder)]
         return [*(path for path in found if path.is_file()), *leftovers(folder)]
 
 
@@ -130,7 +163,7 @@ def ensure(
         return _assisted(spec, device, group)
     folder = store.folder(spec)
     found = state(folder)
-    if found.get("state") == "diverged" and found.get("versions") == files.provenance()["versions"]:
+    if found.get("state") == "diverged" and found.get("versions") == provenance()["versions"]:
         raise Diverged(f"{found['reason']} (known since the last try; delete {folder} to try again)")
 
     def make(_: Path) -> dict[str, Any]:
@@ -169,12 +202,12 @@ def _trained(
         try:
             call(given)
         except (Stopped, KeyboardInterrupt):
-            checkpoints.keep(folder, spec, state, before)
+            keep(folder, spec, state, before)
             raise
 
     def save(state: State) -> None:
         if state.step < spec.training.steps:
-            checkpoints.keep(folder, spec, state, before)
+            keep(folder, spec, state, before)
 
     group.same(None)  # not done yet: the others train too
     base = store.base(spec).to(device) if spec.training.kl or spec.training.pull else None
@@ -185,7 +218,7 @@ def _trained(
     except Diverged as error:
         note(folder, "diverged", str(error))
         raise
-    write(folder / "weights.safetensors", checkpoints.to_bytes(state.model.state_dict()))
+    write(folder / "weights.safetensors", to_bytes(state.model.state_dict()))
     write(folder / "history.csv", _csv(state.history))
     return {
         "spec": spec.to_dict(),
@@ -203,15 +236,17 @@ def _resumed(
     spec: RunSpec, store: Store, device: str, say: Callable[[str], Any]
 ) -> tuple[State, list[dict[str, Any]]]:
     """The state of a run that is held, from its newest checkpoint, and what it was resumed from so far."""
-    folder = store.folder(spec)
-    checkpoints.same_spec(folder / "spec.json", spec)
-    write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1))
-    files.check_room(store.root, checkpoints.bytes_needed(spec))
+    folder, now = store.folder(spec), spec.to_dict()
+    path = folder / "spec.json"
+    if path.exists() and (odd := _in_spec(path, lambda before: differences(before, now))):
+        raise SpecChanged(f"{folder} belongs to another spec: {'; '.join(odd)}. {ADVICE.format(folder)}")
+    write(path, json.dumps(now, indent=1))
+    files.check_room(store.root, (3 * KEPT + 4) * _size(spec) + 2**20)  # one is written before another goes
     for path in leftovers(folder):
         path.unlink(missing_ok=True)
     state = begun(spec, store, device)
-    if before := checkpoints.resume(folder, spec, state):
-        say(f"run {spec.digest()} {checkpoints.in_words(before[-1])}")
+    if before := resume(folder, spec, state):
+        say(f"run {spec.digest()} {_in_words(before[-1])}")
     write(folder / "progress.csv", _csv(state.history) if state.history else "")
     return state, before
 
@@ -243,13 +278,141 @@ def begun(spec: RunSpec, store: Store, device: str) -> State:
 def spec_of(folder: Path) -> RunSpec:
     """The spec of a run's folder; raises ``BrokenRun`` when ``spec.json`` is not of that name."""
     path = folder / "spec.json"
-    try:
-        spec = RunSpec.from_dict(read_json(path))
-    except (OSError, ValueError, TypeError) as error:
-        raise BrokenRun(f"{path} is not the spec of a run ({brief(error)})") from error
+    spec = _in_spec(path, RunSpec.from_dict)
     if spec.digest() != folder.name:
         raise BrokenRun(f"{path} is of run {spec.digest()}")
     return spec
+
+
+def _in_spec(path: Path, use: Callable[[Any], Any]) -> Any:
+    """What ``use`` makes of the content of a ``spec.json``; raises ``BrokenRun`` when it is of no run."""
+    try:
+        return use(read_json(path))
+    except (OSError, ValueError, TypeError) as error:
+        why = f"{path} is not the spec of a run ({brief(error)}); {ADVICE.format(path.parent)}"
+        raise BrokenRun(why) from error
+
+
+# Checkpoints
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, by step, whatever the clock said."""
+    found = [path for path in folder.glob("checkpoint-*") if _CHECKPOINT.fullmatch(path.name)]
+    return sorted(found, reverse=True)
+
+
+def keep(folder: Path, spec: RunSpec, state: State, before: list[dict[str, Any]]) -> None:
+    """Write a checkpoint and drop all older ones but one; ``before`` lists earlier resumes."""
+    head = {
+        "step": state.step,
+        "history": state.history,
+        "spec": spec.to_dict(),
+        "wrote": provenance(),
+        "before": before,
+    }
+    content = to_bytes(state.to_tensors(), {"state": json.dumps(head, allow_nan=False)})
+    path = folder / f"checkpoint-{state.step:012d}.safetensors"
+    write(path, files.sealed(content))
+    for old in [each for each in newest_first(folder) if each.name <= path.name][KEPT:]:
+        with suppress(IsADirectoryError, PermissionError):  # not written here
+            old.unlink(missing_ok=True)
+
+
+def resume(folder: Path, spec: RunSpec, state: State) -> list[dict[str, Any]]:
+    """Load the newest whole checkpoint of a folder into ``state``; all resumes of the run so far, none
+    without one.
+
+    A resume says its step, the broken checkpoints that were skipped for the one before, the host, and the
+    provenance of the checkpoint.  Raises ``BrokenRun`` when all checkpoints are broken, since a run never
+    restarts silently, and ``SpecChanged`` when one was written for another spec.
+    """
+    skipped = []
+    for path in newest_first(folder):
+        try:
+            head = _load(path, spec, state)
+            state.step, state.history = head["step"], head["history"]
+            this = {"step": state.step, "skipped": skipped, "host": platform.node(), **head["wrote"]}
+            return [*head["before"], this]
+        except SpecChanged:
+            raise
+        except Exception as error:
+            skipped.append(f"skipped {path.name}: {brief(error)}")
+    if skipped:
+        raise BrokenRun(f"no whole checkpoint in {folder} ({'; '.join(skipped)}); {ADVICE.format(folder)}")
+    return []
+
+
+def _in_words(resumed: dict[str, Any]) -> str:
+    """One of the resumes of a run as a sentence, with a warning when versions of libraries changed since."""
+    now, then = provenance()["versions"], resumed["versions"]
+    odd = [f"{name} {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
+    warning = f"warning: other versions ({', '.join(odd)}), so its numbers may differ a little"
+    return "; ".join([*resumed["skipped"], f"resumes from step {resumed['step']}", *[warning] * bool(odd)])
+
+
+def fault(path: Path, spec: RunSpec) -> str:
+    """What is wrong with a checkpoint of ``spec``, as a sentence; empty when nothing is."""
+    try:
+        _load(path, spec, start(spec))
+    except Exception as error:
+        return brief(error)
+    return ""
+
+
+def _load(path: Path, spec: RunSpec, state: State) -> dict[str, Any]:
+    """Load the tensors of a checkpoint into ``state``; returns what its header says besides."""
+    tensors, about = from_bytes(files.read_sealed(path, _largest(spec)))
+    head = files.parse(about["state"])
+    if odd := differences(head["spec"], spec.to_dict()):
+        raise SpecChanged(f"{path} was written for another spec: {'; '.join(odd)}")
+    if not 0 <= head["step"] <= spec.training.steps:
+        raise ValueError(f"step {brief(head['step'])} is none of this run")
+    _check_finite(tensors)
+    state.load_tensors(tensors)
+    return head
+
+
+# Tensors
+
+
+def to_bytes(tensors: dict[str, Tensor], about: dict[str, str] | None = None) -> bytes:
+    """Tensors by name, and a few words about them, as the content of a safetensors file."""
+    return save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, about)
+
+
+def from_bytes(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The inverse of ``to_bytes``; raises ``ValueError`` when the content is anything else."""
+    try:
+        tensors = load(content)
+        size = int.from_bytes(content[:8], "little")
+        return tensors, json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    except Exception as error:
+        raise ValueError(f"it is not a file of tensors ({brief(error)})") from error
+
+
+@lru_cache(maxsize=64)
+def _size(spec: RunSpec) -> int:
+    """The bytes of the weights of a spec's model; no memory is taken for them.
+
+    >>> _size(RunSpec())
+    522240
+    """
+    with torch.device("meta"):
+        weights = build(spec.model, Shape.of(spec.task.layout)).state_dict()
+    return sum(value.nbytes for value in weights.values())
+
+
+def _largest(spec: RunSpec) -> int:
+    """The bytes that a file of a run's tensors takes at most: a state, its names and its history."""
+    return 4 * _size(spec) + 2**25
+
+
+def _check_finite(tensors: dict[str, Tensor]) -> None:
+    """Raise ``ValueError`` unless all numbers are finite; what loads them checks names and shapes."""
+    for name, value in sorted(tensors.items()):
+        if value.dtype != torch.float32 or not value.isfinite().all():
+            raise ValueError(f"{brief(name)} holds numbers that are not finite, or of another type")
 
 
 # Histories
@@ -267,10 +430,10 @@ def read_progress(path: Path) -> pd.DataFrame:
 def _history(text: bytes, path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(io.BytesIO(text), dtype=_HISTORY)
+        if list(frame) != list(_HISTORY) or frame.isna().any(axis=None):
+            raise ValueError("a column or a number is missing")
     except ValueError as error:
         raise BrokenRun(f"{path} is not the history of a run ({brief(error)})") from error
-    if list(frame) != list(_HISTORY) or frame.isna().any(axis=None):
-        raise BrokenRun(f"{path} is not the history of a run")
     return frame
 
 
@@ -280,7 +443,7 @@ def _append(path: Path, row: Row) -> None:
         with path.open("a", newline="") as file:
             file.write(_csv([row], header=os.path.getsize(path) == 0))
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise files.cannot_write(path, error) from error
 
 
 def _csv(rows: list[Row], header: bool = True) -> str:

@@ -40,9 +40,8 @@ from pydantic import AllowInfNan, BeforeValidator, TypeAdapter, ValidationError
 
 from unseen.fields import listed
 from unseen.files import BrokenRun, brief, read_json, read_text, resolved, runs_folder, write
-from unseen.runs.checkpoints import SpecChanged
 from unseen.runs.inventory import entry
-from unseen.runs.store import Store
+from unseen.runs.store import SpecChanged, Store
 from unseen.runs.sweep import about, fill, manifests, rows
 from unseen.runs.workers import Executor
 from unseen.specs import RunSpec, differences

@@ -24,10 +24,8 @@ from torch import Tensor
 
 from unseen import samples
 from unseen.evaluation import all_right, drawn, greedy_answers, share
-from unseen.files import write
 from unseen.messages import Conversation, Samples, self_sample
 from unseen.model import Transformer
-from unseen.once import hold
 from unseen.runs.following import followed
 from unseen.runs.store import Store, committed_store
 from unseen.runs.sweep import frame, manifests
@@ -195,11 +193,8 @@ def ready(bases: Iterable[RunSpec], executor: Executor | None = None) -> None:
     """
     store, ours, bases = Store(), committed_store(), list(dict.fromkeys(bases))
     for base in bases:
-        folder, source = store.folder(base), ours.folder(base)
-        if not (folder / "manifest.json").exists() and (manifest := ours.manifest(base)):
-            with hold(folder):
-                for name in (*manifest["files"], "manifest.json"):  # the last says that the run is done
-                    write(folder / name, (source / name).read_bytes())
+        if not (store.folder(base) / "manifest.json").exists() and ours.manifest(base, whole=False):
+            store.copy(base, ours)
             print(f"base {base.digest()} is the one that comes with the project, in data/store/")
     frame(bases, store, executor)
 
