@@ -23,8 +23,7 @@ from unseen.files import hash_of, project_folder, seal, write
 from unseen.scales import SHOW
 from unseen.stats import interval, mean_interval, wilson
 from unseen.studies import readings
-from unseen.studies.published import TEXTS, lower_k
-from unseen.studies.results import COMMITTED, committed_folder, write_block
+from unseen.studies.results import COMMITTED, TEXTS, committed_folder, write_block
 
 REPRODUCED, IN_PART, CONTRADICTED = "reproduced", "in part", "contradicted"
 UNDECIDED, NOT_TESTABLE, NOT_RUN = "undecided", "not testable here", "not run"
@@ -225,7 +224,7 @@ def without_effect(results: pd.DataFrame, claim: Claim) -> Callable[[np.random.G
     value, columns = next(name for name in _VALUES if name in results), claim.without
     if not isinstance(columns, list):
         share, size = (
-            lower_k(results)["chance"].iloc[0] if columns == "chance" else columns,
+            readings.lower_k(results)["chance"].iloc[0] if columns == "chance" else columns,
             results["examples"],
         )
         return lambda rng: results.assign(**{value: rng.binomial(size, share) / size})

@@ -12,6 +12,7 @@ settings of any study on this curve.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from unseen.runs.sweep import frame, kinds
 from unseen.runs.workers import Executor
 from unseen.scales import Scale, Setting, amounts, scale
 from unseen.stats import NoThreshold, Threshold, fit_threshold
-from unseen.studies.published import PublishedThreshold
+from unseen.studies.results import TEXTS
 from unseen.worlds.base import shares
 from unseen.worlds.strings import TaskSpec
 
@@ -31,6 +32,18 @@ ORDERS = (0.0, 0.5, 1.0, 2.0)  # of Hill numbers: 0 counts instructions, 1 is th
 _TRIED = np.arange(0, 3.001, 0.02).round(2)  # the misfit can have several minima, so all these are tried
 
 Curve = Callable[[np.ndarray], np.ndarray]  # numbers of instructions to accuracies
+
+
+class PublishedThreshold(NamedTuple):
+    """How many instructions a model needs before it follows unseen ones, as published."""
+
+    source: str
+    never_below: int
+    always_from: int
+    sharp_near: Sequence[int]
+
+
+INSTRUCTION_DIVERSITY = PublishedThreshold(**TEXTS["instruction_diversity"])
 
 
 # What is trained and measured
