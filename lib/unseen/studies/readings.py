@@ -229,12 +229,19 @@ def none_at_200(results: pd.DataFrame) -> dict[str, Reading]:
 # Memory or rule
 
 
-def nearer_to_rule(results: pd.DataFrame, prompts: str) -> pd.DataFrame:
-    """By how many nats per token trained models are nearer to the rule follower than to the memory: a row per
-    seed, a column per number of instructions.
+def nearer(results: pd.DataFrame, one: str = "memory", other: str = "rule follower") -> pd.DataFrame:
+    """By how many nats per token a model is nearer to predictor ``other`` than to ``one``, on its own tokens.
+
+    Columns: instructions, seed, trained, step, prompts, delta.
+
+    >>> table = pd.DataFrame({"predictor": ["memory", "rule follower"], "nats": [0.5, 2.0], "seed": 0,
+    ...                       "instructions": 10, "trained": 1.0, "step": 703, "prompts": "luring"})
+    >>> nearer(table)["delta"].tolist()
+    [-1.5]
     """
-    nats = _rates(results, ["predictor", "instructions"], "nats", prompts=prompts, trained=1)
-    return nats["memory"] - nats["rule follower"]
+    keys = ["instructions", "seed", "trained", "step", "prompts"]
+    wide = results.pivot_table("nats", keys, "predictor")
+    return (wide[one] - wide[other]).rename("delta").reset_index()
 
 
 def crossing(results: pd.DataFrame, prompts: str) -> pd.Series:
@@ -246,7 +253,8 @@ def crossing(results: pd.DataFrame, prompts: str) -> pd.Series:
         start = max(np.flatnonzero(row < 0), default=0)
         return crosses(row.index[start:].to_numpy(float), row.to_numpy()[start:])
 
-    return nearer_to_rule(results, prompts).apply(last, axis=1)
+    delta = _rates(nearer(results), "instructions", "delta", prompts=prompts, trained=1)
+    return delta.apply(last, axis=1)
 
 
 def memory_crossing(results: pd.DataFrame) -> dict[str, Reading]:
@@ -254,7 +262,7 @@ def memory_crossing(results: pd.DataFrame) -> dict[str, Reading]:
     half = exact.apply(half_at, axis=1)
     kinds = ("luring", "swapped", "unseen")
     ratios = pd.DataFrame({kind: crossing(results, kind) / half for kind in kinds})
-    luring = nearer_to_rule(results, "luring")
+    luring = _rates(nearer(results), "instructions", "delta", prompts="luring", trained=1)
     return {"rise": luring.iloc[:, -1] - luring.iloc[:, 0], "later": ratios, "earlier": ratios}
 
 
