@@ -81,8 +81,8 @@ def measure(
 ) -> pd.DataFrame:
     """Train what is missing: one row per setting, run and split (and, ``by_kind``, has-op and no-op inputs).
 
-    Columns: ``setting``, its task's ``fields``, and those of ``sweep.frame``.  A run of two settings has rows
-    in both.
+    Columns: ``setting``, ``fields`` of its task or model, and those of ``sweep.frame``.  A run of two
+    settings has rows in both.
     """
     settings = list(settings)
     runs = [run for setting in settings for run in setting.runs()]
@@ -92,7 +92,8 @@ def measure(
     parts = []
     for setting in settings:
         part = table[table["run"].isin({run.digest() for run in setting.runs()})]
-        about = {name: getattr(setting.base.task, name) for name in fields}
+        known = vars(setting.base.task) | vars(setting.base.model)
+        about = {name: known[name] for name in fields}
         parts.append(part.assign(setting=setting.name, **about)[["setting", *fields, *table.columns]])
     return pd.concat(parts, ignore_index=True)
 
