@@ -22,12 +22,11 @@ verdict names the kind of the error, and does not tell the right answer.
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Annotated, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
-from pydantic import Field
 
-from unseen.fields import Count, among, spec
+from unseen.fields import Count, among, spec, whole
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
 from unseen.worlds.base import Examples, Split, generator, pick
@@ -134,7 +133,7 @@ class FactsSpec(WordTask):
         "operation",
     )
     layout: ClassVar[Layout] = Layout(LETTERS + ":", 39, 14, words)
-    facts: Annotated[int, Field(ge=LINES, le=len(NAMES))] = 20
+    facts: whole(LINES, len(NAMES)) = 20
     examples: Count = 128_000
 
     @property

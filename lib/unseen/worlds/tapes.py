@@ -17,12 +17,11 @@ the rules of all programs under the renamings in which models run them.
 import string
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
-from unseen.fields import LONGEST, Count, Length, Seed, Share, among, spec
+from unseen.fields import LONGEST, Count, Length, Seed, Share, among, spec, whole
 from unseen.layout import Layout
 from unseen.rewriting import Rule
 from unseen.worlds.base import Examples, Task, generator, word
@@ -61,7 +60,7 @@ class TapeSpec(Task):
     examples: Count = 192_000
     alphabet: str = string.ascii_lowercase
     longest_pattern: Length = 3
-    longest_replacement: Annotated[int, Field(ge=0, le=LONGEST)] = 4
+    longest_replacement: whole(0, LONGEST) = 4
     longest_input: Length = 16
     most_letters: Length = 5
     no_op_share: Share = 0.4
