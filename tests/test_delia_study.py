@@ -13,6 +13,7 @@ from unseen.layout import PAD
 from unseen.runs.store import Store, begun, committed_store
 from unseen.runs.workers import Serial
 from unseen.studies import delia, delia_inside
+from unseen.studies.arena.answers import log_probabilities
 from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN
 from unseen.worlds.tuning import KINDS
 
@@ -85,7 +86,7 @@ def test_the_loss_of_answers_counts_each_answer_to_its_end(run, model):
         p.data.zero_()
     lengths = [len(examples.layout.pieces(examples.texts(i)[1])) + 1 for i in range(len(examples))]
     expected = np.mean(lengths) * np.log(model.shape.vocabulary)
-    assert delia_inside.loss_of_answers(model, examples) == pytest.approx(expected, rel=1e-4)
+    assert -log_probabilities(model, examples).mean().item() == pytest.approx(expected, rel=1e-4)
 
 
 # Gradients
