@@ -60,8 +60,8 @@ class Exercise:
     name: str
     notebook: str  # its number
     question: str
-    answer: among(tuple(_KINDS))
     why: str  # stands after the ✓
+    answer: among(tuple(_KINDS)) = "number"
     hints: dict[str, str] = field(default_factory=dict)
     otherwise: str = ""
     within: Share = 0.05

@@ -11,7 +11,7 @@ verdict of these.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, nan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,11 +139,11 @@ class Claim:
     experiment: str
     published: str
     notebook: str
-    judge: str
     parts: Mapping[str, Mapping[str, Any]]
     without: Any
-    before: Mapping[str, str]
-    why: str
+    judge: str = PAIRED
+    before: Mapping[str, str] = field(default_factory=dict)
+    why: str = "new"
     settled: str = ""
 
     def readings(self, results: pd.DataFrame) -> dict[str, readings.Reading]:
