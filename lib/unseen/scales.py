@@ -12,8 +12,7 @@ ValueError: scale='fast': known scales are show, smoke, quick, full, paper
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,8 +90,7 @@ def amounts(study: str, name: str) -> SimpleNamespace:
     >>> amounts("no_ops", "quick").shares
     (0.0, 0.1, 0.5)
     """
-    name, rows = scale(name).name, _table()[study]
-    row = rows[SHOWN if name == SHOW else name]
+    row = _row(study, scale(name).name)
     return SimpleNamespace(**{key: _frozen(value) for key, value in row.items()})
 
 
@@ -104,9 +102,11 @@ def run_of(world: type[Task], parts: Mapping[str, Mapping[str, Any]]) -> RunSpec
     return RunSpec(**{name: part(**parts.get(name, {})) for name, part in specs.items()})
 
 
-@cache
-def _table() -> dict[str, dict[str, dict[str, Any]]]:
-    return packaged("scales.toml")
+_TABLE = packaged("scales.toml")
+
+
+def _row(study: str, name: str) -> dict[str, Any]:
+    return _TABLE[study][SHOWN if name == SHOW else name]
 
 
 def _frozen(value: Any) -> Any:
@@ -117,21 +117,15 @@ SHOW, SHOWN = "show", "full"  # the scale that trains nothing, and the one whose
 
 
 def _scale(name: str) -> Scale:
-    row = _table()["diversity"][name]
+    row = _row("diversity", name)
     settings = [
         Setting(which, run_of(TaskSpec, its["base"]), *map(_frozen, (its["sizes"], its["seeds"])), scale=name)
         for which, its in {"main": row, **row["others"]}.items()
     ]
-    return Scale(name, row["minutes"], tuple(settings))
+    return Scale(name, "seconds, nothing is trained" if name == SHOW else row["minutes"], tuple(settings))
 
 
-def _shown(study: Scale) -> Scale:
-    settings = tuple(replace(setting, scale=SHOW) for setting in study.settings)
-    return Scale(SHOW, "seconds, nothing is trained", settings)
-
-
-_TRAINED = {name: _scale(name) for name in ("smoke", "quick", "full", "paper")}
-SCALES = {SHOW: _shown(_TRAINED[SHOWN]), **_TRAINED}
+SCALES = {name: _scale(name) for name in (SHOW, "smoke", "quick", "full", "paper")}
 # The paper's recipe at this size: about as many weights as the modern model, GPT-2's own proportions.
 _GPT2 = next(each.base for each in SCALES["full"].settings if each.name == "gpt2")
 GPT2, GPT2_TRAINING = _GPT2.model, _GPT2.training
