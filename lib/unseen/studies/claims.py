@@ -197,18 +197,8 @@ CLAIMS = tuple(Claim(**text) for text in TEXTS["claims"])
 # How often data without an effect would pass
 
 _VALUES = ("accuracy", "loss", "cosine", "value", "nats", "exact")
-_ASIDE = {
-    *_VALUES,
-    "copied",
-    "low",
-    "high",
-    "examples",
-    "seconds",
-    "size",
-    "run",
-    "seed",
-    "weights",
-}  # name no test
+# Columns that name no test
+_ASIDE = {*_VALUES, "copied", "low", "high", "examples", "seconds", "size", "run", "seed", "weights"}
 _DRAWS, _DRAWN_BY = 200, 90
 
 

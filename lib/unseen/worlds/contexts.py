@@ -16,6 +16,7 @@ digits.
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from unseen.fields import Count, Share, among, real, spec, whole
 from unseen.layout import Layout
@@ -126,9 +127,7 @@ class ContextSpec(Task):
             drawn = rng.integers(0, len(self.letters), (row.size, self.input_length)).astype(np.uint8)
             at = rng.integers(0, places, (row.size, 1)) + np.arange(self.pattern_length)
             np.put_along_axis(drawn, at, chosen[row, holds[row, column]], 1)
-            windows = np.lib.stride_tricks.sliding_window_view(
-                drawn, self.pattern_length, 1
-            )  # (n, places, p)
+            windows = sliding_window_view(drawn, self.pattern_length, 1)  # (n, places, p)
             found = (windows[:, :, None] == chosen[row][:, None]).all(3).any(1)  # (n, 4)
             strings[row, column] = drawn
             again = found.sum(1) > 1

@@ -298,9 +298,7 @@ def _attempt(
     if not task.decoys:
         z = _plant(task, x, times, rng)
         return z, count(x, z) != times
-    others = own + rng.integers(
-        1, len(patterns), (task.decoys, len(own))
-    )  # the same one twice: counted twice
+    others = own + rng.integers(1, len(patterns), (task.decoys, len(own)))  # the same twice: counted twice
     words = np.concatenate([x[None], patterns[others % len(patterns)].swapaxes(1, 2)])  # (decoys + 1, |x|, n)
     z = _arrange(task, words, times, rng)
     return z, np.any([count(word, z) != times for word in words], axis=0)
