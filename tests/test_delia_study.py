@@ -13,7 +13,6 @@ from unseen.layout import PAD
 from unseen.runs.store import Store, begun, committed_store
 from unseen.runs.workers import Serial
 from unseen.studies import delia, delia_inside
-from unseen.studies.arena.answers import log_probabilities
 from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN
 from unseen.worlds.tuning import KINDS
 
@@ -78,15 +77,6 @@ def test_a_tuning_is_measured_early_and_at_its_end_and_once(study, capsys):
     capsys.readouterr()
     assert delia_inside.learning_curves(tunings, Serial()).equals(table)
     assert "0 left" in capsys.readouterr().out
-
-
-def test_the_loss_of_answers_counts_each_answer_to_its_end(run, model):
-    examples = run.task.questions("task+token", run.evaluation.examples, run.evaluation.seed)
-    for p in model.parameters():
-        p.data.zero_()
-    lengths = [len(examples.layout.pieces(examples.texts(i)[1])) + 1 for i in range(len(examples))]
-    expected = np.mean(lengths) * np.log(model.shape.vocabulary)
-    assert -log_probabilities(model, examples).mean().item() == pytest.approx(expected, rel=1e-4)
 
 
 # Gradients
