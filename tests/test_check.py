@@ -13,7 +13,7 @@ import pytest
 
 from unseen import check, cli, exercises, right_answers
 from unseen.exercises import BrokenAnswers, Exercise
-from unseen.files import project_folder
+from unseen.files import packaged, project_folder
 from unseen.headless import notebooks
 from unseen.pages import copies
 
@@ -131,14 +131,15 @@ def test_texts_and_right_answers_go_together():
     assert vars(check).items() >= ALL.items()
     numbers = [each.notebook for each in ALL.values()]
     assert numbers == sorted(numbers)
+    assert len(numbers) == sum(map(len, packaged("exercises.toml").values())), "two have one name"
 
 
-HALF = {"notebook": "04", "question": "What is half of it?", "answer": "number", "why": "So it is."}
+HALF = {"question": "What is half of it?", "answer": "number", "why": "So it is."}
 
 
 def test_an_exercise_takes_a_table(monkeypatch, runs, capsys):
     table = HALF | {"hints": {"2": "Twice.", "all": "All."}}
-    monkeypatch.setattr(exercises, "packaged", lambda name: {"half": table})
+    monkeypatch.setattr(exercises, "packaged", lambda name: {"04": {"half": table}})
     monkeypatch.setattr(right_answers, "half", lambda: {"right": 0.5, "all": 1.0}, raising=False)
     monkeypatch.setattr(exercises, "exercises", exercises.exercises.__wrapped__)
     half = exercises.exercises()["half"]
@@ -151,11 +152,11 @@ def test_an_exercise_takes_a_table(monkeypatch, runs, capsys):
 
 
 @pytest.mark.parametrize(("change", "named"), [
-    ({"answer": "a word"}, r"\[half\]: Exercise.answer='a word': known are text, letters, number"),
-    ({"hint": {}}, r"\[half\]: Exercise.hint: unknown field; the fields are name, notebook, question"),
+    ({"answer": "a word"}, r"\[04.half\]: Exercise.answer='a word': known are text, letters, number"),
+    ({"hint": {}}, r"\[04.half\]: Exercise.hint: unknown field; the fields are name, notebook, question"),
 ])  # fmt: skip
 def test_a_wrong_table_is_named(change, named, monkeypatch):
-    monkeypatch.setattr(exercises, "packaged", lambda name: {"half": HALF | change})
+    monkeypatch.setattr(exercises, "packaged", lambda name: {"04": {"half": HALF | change}})
     with pytest.raises(ValueError, match=f"exercises.toml, {named}"):
         exercises.exercises.__wrapped__()
 

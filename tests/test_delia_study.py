@@ -79,15 +79,6 @@ def test_a_tuning_is_measured_early_and_at_its_end_and_once(study, capsys):
     assert "0 left" in capsys.readouterr().out
 
 
-def test_the_loss_of_answers_counts_each_answer_to_its_end(run, model):
-    examples = run.task.questions("task+token", run.evaluation.examples, run.evaluation.seed)
-    for p in model.parameters():
-        p.data.zero_()
-    lengths = [len(examples.layout.pieces(examples.texts(i)[1])) + 1 for i in range(len(examples))]
-    expected = np.mean(lengths) * np.log(model.shape.vocabulary)
-    assert delia_inside.loss_of_answers(model, examples) == pytest.approx(expected, rel=1e-4)
-
-
 # Gradients
 
 

@@ -13,7 +13,6 @@ from unseen.runs.workers import Serial
 from unseen.scales import Setting
 from unseen.stats import Threshold
 from unseen.studies import diversity
-from unseen.studies.published import INSTRUCTION_DIVERSITY
 from unseen.worlds.base import shares
 from unseen.worlds.strings import TaskSpec
 
@@ -25,7 +24,7 @@ def falling(size):
 
 
 def read(curve, **more):
-    return diversity.readings(results(curve, **more), INSTRUCTION_DIVERSITY)
+    return diversity.readings(results(curve, **more), diversity.INSTRUCTION_DIVERSITY)
 
 
 # The main curve
@@ -42,7 +41,7 @@ def test_the_step_is_compared_with_the_published_range(middle, against):
 
 def test_only_the_main_setting_is_read_and_a_curve_without_a_step_has_none():
     other = pd.concat([results(step_at(180)), results(step_at(600), setting="longer strings")])
-    assert diversity.readings(other, INSTRUCTION_DIVERSITY) == read(step_at(180))
+    assert diversity.readings(other, diversity.INSTRUCTION_DIVERSITY) == read(step_at(180))
     assert diversity.main_threshold(other) == diversity.main_threshold(results(step_at(180)))
     assert "nan" not in " ".join(read(step_at(180), seeds=[0]))
     assert "no step to fit: unseen instructions stay between 0.0% and 0.1%" in read(lambda i: i / 3e6)[1]

@@ -11,7 +11,6 @@ from matplotlib import pyplot as plt
 
 from curves import SIZES, baselines, results
 from unseen import figures
-from unseen.studies import main_figure
 
 PAPER = SimpleNamespace(never_below=300, always_from=1_000, sharp_near=(400, 500))
 HALF = SimpleNamespace(middle=222, low=111, high=333)
@@ -134,7 +133,7 @@ def test_bands_contain_their_mean_and_end_within_the_axis():
 
 def test_the_main_figure_shows_curves_runs_baselines_threshold_and_paper():
     frame = results(noise=0.02)
-    ax = main_figure.accuracy_by_instructions(frame, baselines(), HALF, PAPER)
+    ax = figures.accuracy_by_instructions(frame, baselines(), HALF, PAPER)
     labels = " / ".join(legend(ax))
     expected = ("oracle", "copy", "rule, seen", "rule, unseen", "222", "111 to 333", "300", "400 or 500")
     assert all(each in labels for each in expected)
@@ -151,5 +150,5 @@ def test_the_main_figure_shows_curves_runs_baselines_threshold_and_paper():
 
 @pytest.mark.parametrize(("threshold", "label"), [(LONE, "half accuracy at 222"), (None, None)])
 def test_a_threshold_may_lack_an_interval_or_be_absent(threshold, label):
-    labels = legend(main_figure.accuracy_by_instructions(results(), threshold=threshold))
+    labels = legend(figures.accuracy_by_instructions(results(), threshold=threshold))
     assert [each for each in labels if "half" in each] == ([label] if label else [])

@@ -114,4 +114,3 @@ def test_the_lens_says_after_the_last_layer_what_the_model_says(recipe):
     found = inside.after_each_layer(model, tokens)
     np.testing.assert_allclose(found[-1], expected, atol=1e-6)
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
-    assert not any(block._forward_hooks for block in model.blocks)

@@ -11,8 +11,7 @@ import pytest
 from trainers import SMALL
 from unseen.runs.workers import Serial
 from unseen.scales import Setting
-from unseen.studies import transfer
-from unseen.studies.published import lower_k, occurrence_table
+from unseen.studies import readings, transfer
 from unseen.worlds.rules import Instructions, strings_of
 
 TASK = SMALL.task.but(
@@ -58,12 +57,12 @@ def test_seeds_above_chance_are_counted_by_their_own_intervals():
     made = pd.DataFrame(rows, columns=["seed", "k", "accuracy"]).assign(
         setting="mixed", family="mixed", k_low=3, k_high=4, instructions=100, form="x", examples=250, decoys=1
     )
-    low = lower_k(made)
+    low = readings.lower_k(made)
     assert low["above"].tolist() == [False, True]  # 53 % of 500 may be chance
     assert low["beyond"].tolist() == pytest.approx([0.03, 0.1])
-    old = lower_k(made.drop(columns="decoys").assign(k_high=12))
+    old = readings.lower_k(made.drop(columns="decoys").assign(k_high=12))
     assert (len(old), old["chance"].iloc[0]) == (2, 1 / 9)  # one of nine places; k = 2 is left out
-    assert len(lower_k(made.assign(run=[np.nan, np.nan, "a", "a"]))) == 1
+    assert len(readings.lower_k(made.assign(run=[np.nan, np.nan, "a", "a"]))) == 1
 
 
 def test_every_model_is_evaluated_on_every_test(runs):
@@ -106,5 +105,5 @@ def test_a_heat_map_frames_what_was_trained_and_keeps_rows_without_a_test():
 def test_a_model_can_be_evaluated_on_its_own_numbers_alone():
     frame = pd.DataFrame({"trained": ["1", "1", "1, 8", "1, 8"], "asked": [1, 8, 1, 8]})
     frame = frame.assign(instructions=500, seed=0, accuracy=[1.0, 0.0, 0.6, 0.8])
-    assert occurrence_table(frame)[500].to_dict() == {"1": 0.5, "1, 8": 0.7}
-    assert occurrence_table(frame, own=True)[500].to_dict() == {"1": 1.0, "1, 8": 0.7}
+    assert readings.occurrence_table(frame)[500].to_dict() == {"1": 0.5, "1, 8": 0.7}
+    assert readings.occurrence_table(frame, own=True)[500].to_dict() == {"1": 1.0, "1, 8": 0.7}

@@ -3,7 +3,7 @@
 An answer counts when every one of its tokens is right, the end included.  Paper, section 2.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,12 @@ def drawn(
     return np.concatenate(parts)
 
 
+def chunks(examples: Examples) -> Iterator[Tensor]:
+    """The tokens of examples, prompt and answer, some hundreds at a time: (n, P + O)."""
+    for part in np.array_split(examples.tokens(), range(_CHUNK, len(examples), _CHUNK)):
+        yield torch.from_numpy(part).long()
+
+
 @torch.no_grad()
 def all_right(model: Transformer, examples: Examples) -> np.ndarray:
     """Whether each answer is exactly right (N,), from one reading of the right answers.
@@ -57,12 +63,9 @@ def all_right(model: Transformer, examples: Examples) -> np.ndarray:
     Equal to exact match of ``greedy_answers`` (as long as every token so far is right, greedy decoding
     reads the same text) at a tenth of the time; the history of a run uses it.
     """
-    device = next(model.parameters()).device
-    answers, tokens, length = [], examples.tokens(), examples.answers.shape[1]
-    for chunk in np.array_split(tokens, range(_CHUNK, len(tokens), _CHUNK)):
-        ids = torch.from_numpy(chunk).to(device, torch.long)
-        answers.append(model(ids[:, :-1])[:, -length:].argmax(-1).to("cpu", torch.uint8).numpy())
-    return exact_match(np.concatenate(answers), examples)
+    device, length = next(model.parameters()).device, examples.answers.shape[1]
+    answers = [model(ids[:, :-1].to(device))[:, -length:].argmax(-1) for ids in chunks(examples)]
+    return exact_match(torch.cat(answers).to("cpu", torch.uint8).numpy(), examples)
 
 
 def exact_match(answers: np.ndarray, examples: Examples) -> np.ndarray:

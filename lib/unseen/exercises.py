@@ -1,8 +1,8 @@
 """How exercises work: an answer is judged, kept and counted; a guess is drawn on a figure.
 
-To add an exercise, say ``plateau``:
+To add an exercise, say ``plateau`` in notebook 10:
 
-1. write what is said as a table ``[plateau]`` of ``exercises.toml``, whose top says what it can hold;
+1. write what is said as a table ``[10.plateau]`` of ``exercises.toml``, whose top says what it can hold;
 2. give the right answer there, or a function ``plateau`` in ``right_answers.py`` that reads it off results;
 3. in the notebook put ``check.plateau(...)`` into a cell tagged ``exercise``, and right after it
    ``check.plateau.solution(300)`` into one tagged ``solution``.
@@ -60,8 +60,8 @@ class Exercise:
     name: str
     notebook: str  # its number
     question: str
-    answer: among(tuple(_KINDS))
     why: str  # stands after the ✓
+    answer: among(tuple(_KINDS)) = "number"
     hints: dict[str, str] = field(default_factory=dict)
     otherwise: str = ""
     within: Share = 0.05
@@ -127,11 +127,12 @@ class Exercise:
 def exercises() -> dict[str, Exercise]:
     """All exercises by their names; raises ``ValueError`` that names a wrong table and its field."""
     found = {}
-    for name, table in packaged("exercises.toml").items():
-        try:
-            found[name] = Exercise(name, **table)
-        except ValueError as error:
-            raise ValueError(f"exercises.toml, [{name}]: {error}") from None
+    for notebook, tables in packaged("exercises.toml").items():
+        for name, table in tables.items():
+            try:
+                found[name] = Exercise(name, notebook, **table)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"exercises.toml, [{notebook}.{name}]: {error}") from None
     return found
 
 

@@ -25,11 +25,20 @@ from pydantic.dataclasses import dataclass
 MOST = 10**12  # of anything counted: a file may ask for anything, and gets an error
 LONGEST = 100_000  # letters
 
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Seed = Annotated[int, Field(ge=0, le=MOST)]
-Length = Annotated[int, Field(ge=1, le=LONGEST)]
 Real = Annotated[float, AfterValidator(lambda value: value + 0.0)]  # -0.0 equals 0.0: one digest for both
-Share = Annotated[Real, Field(ge=0, le=1)]
+
+
+def whole(low: int, high: int = MOST) -> Any:
+    """The type of an integer field with bounds."""
+    return Annotated[int, Field(ge=low, le=high)]
+
+
+def real(low: float, high: float) -> Any:
+    """The type of a field of finite numbers with bounds."""
+    return Annotated[Real, Field(ge=low, le=high)]
+
+
+Count, Seed, Length, Share = whole(1), whole(0), whole(1, LONGEST), real(0, 1)
 
 
 def among(names: tuple[str, ...]) -> Any:

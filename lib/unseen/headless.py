@@ -158,60 +158,50 @@ def _execute(book: Any, target: Path, folder: Path, success: str) -> None:
     from ipykernel.kernelspec import RESOURCES, get_kernel_dict
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
-    from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import NBClientEngine, papermill_engines
-    from papermill.log import logger
     from traitlets.config import Config
 
-    clients: list[PapermillNotebookClient] = []  # one, once there is a kernel to start
     environment = {**os.environ, "UNSEEN_HEADLESS": "1", "UNSEEN_RUNS": str(runs_folder()), _SUCCESS: success}
     environment["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    kernels = []  # one, once it starts
 
     class Kernels(AsyncKernelManager):
-        """Kernels of this Python."""
+        """Kernels of this Python, which we know."""
 
         kernel_spec = KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
-    class Engine(NBClientEngine):
-        """papermill's own engine, with a client that we know, and no cell started after a signal."""
+        def start_kernel(self, **options: Any) -> Any:
+            kernels.append(self)
+            return super().start_kernel(**options, env=environment)
 
-        @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
-            client = PapermillNotebookClient(
-                nb_man,
-                kernel_name=kernel_name,
+    output = str(target).replace("{", "{{").replace("}", "}}")  # papermill puts parameters in braces
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as environment["IPYTHONDIR"],
+        polite_stops(lambda: _interrupt(kernels)) as check,
+    ):
+        try:
+            papermill.execute_notebook(
+                book,
+                output,
+                cwd=folder,
+                kernel_name="python3",
                 kernel_manager_class=Kernels,
-                log=logger,
-                startup_timeout=60,
+                progress_bar=False,
+                stdout_file=Console(sys.stdout),
+                stderr_file=Console(sys.stderr),
                 extra_arguments=[
                     "--log-level=CRITICAL",  # an idle kernel logs its end as an error
                     "--IPKernelApp.exec_PYTHONSTARTUP=False",
                 ],
-                stdout_file=Console(sys.stdout),
-                stderr_file=Console(sys.stderr),
                 config=Config(KernelManager={"transport_encryption": "auto"}),  # else it warns of plain TCP
-                on_cell_execute=lambda **_: check(),
-            )
-            clients.append(client)
-            return client.execute(env=environment)
-
-    papermill_engines.register("unseen", Engine)
-    output = str(target).replace("{", "{{").replace("}", "}}")  # papermill puts parameters in braces
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as environment["IPYTHONDIR"],
-        polite_stops(lambda: _interrupt(clients)) as check,
-    ):
-        try:
-            papermill.execute_notebook(
-                book, output, cwd=folder, kernel_name="python3", engine_name="unseen", progress_bar=False
+                on_cell_execute=lambda **_: check(),  # no cell starts after a signal
             )
         finally:
             check()
 
 
-def _interrupt(clients: list[Any]) -> bool:
+def _interrupt(kernels: list[Any]) -> bool:
     """Pass a signal on to the kernel; whether there is one."""
-    pids = [getattr(getattr(client.km, "provisioner", None), "pid", None) for client in clients]
+    pids = [getattr(kernel.provisioner, "pid", None) for kernel in kernels]
     if not any(pids):
         return False
     print("stopping: runs under way write a checkpoint (again to stop at once)", file=sys.stderr, flush=True)

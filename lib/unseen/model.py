@@ -228,6 +228,23 @@ class Transformer(nn.Module):
             return F.layer_norm(x, x.shape[-1:]) @ self.head.mT
         return self.norm(x) @ self.embedding.mT
 
+    def states(
+        self,
+        x: Tensor,
+        skip: int = 0,
+        start: int = 0,
+        cache: Cache | None = None,
+        record: list[Tensor] | None = None,
+    ) -> Iterator[Tensor]:
+        """The residual stream (B, n, C): embedded tokens ``x`` as they are, then after each layer.
+
+        The last layer leaves out the first ``skip`` positions.
+        """
+        yield x
+        for block in self.blocks:
+            x = block(x, skip if block is self.blocks[-1] else 0, start, self.mask, cache, record)
+            yield x
+
     def forward(
         self, tokens: Tensor, cache: Cache | None = None, record: list[Tensor] | None = None
     ) -> Tensor:
@@ -242,9 +259,8 @@ class Transformer(nn.Module):
             cache.tokens = tokens = tokens if cache.tokens is None else torch.cat([cache.tokens, tokens], 1)
         x = self.embed(tokens)[:, start:]
         skip = 0 if record is not None else max(0, self.shape.prompt - 1 - start)
-        for block in self.blocks:
-            last = block is self.blocks[-1]
-            x = block(x, skip if last else 0, start, self.mask, cache, record)
+        for each in self.states(x, skip, start, cache, record):
+            x = each
         return self.unembed(x)
 
 

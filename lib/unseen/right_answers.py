@@ -193,7 +193,7 @@ def together() -> WithWrong:
 
 def _seven(experiment: str) -> Any:
     """Mean accuracy on unseen algebra at 60 own rules, by own examples: of the mixtures or of these alone."""
-    from unseen.studies.published import own
+    from unseen.studies.domains import own
 
     table = own(_table("18_specialist_and_generalist"), experiment)
     table = table[table["own_rules"] == 60]
@@ -210,7 +210,7 @@ def worth() -> WithWrong:
 
 
 def rival() -> str:
-    from unseen.studies.published import DOMAINS
+    from unseen.worlds.domains import DOMAINS
 
     rows = _table("18_specialist_and_generalist").query("split == 'unseen'")
     rows = rows[(rows["experiment"].astype(str) == "9") & rows["setting"].isin(DOMAINS)]

@@ -12,8 +12,7 @@ ValueError: scale='fast': known scales are show, smoke, quick, full, paper
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,8 +94,7 @@ def amounts(study: str, name: str) -> SimpleNamespace:
     >>> amounts("no_ops", "quick").shares
     (0.0, 0.1, 0.5)
     """
-    name, rows = scale(name).name, _table()[study]
-    row = rows[SHOWN if name == SHOW else name]
+    row = _row(study, scale(name).name)
     return SimpleNamespace(**{key: _frozen(value) for key, value in row.items()})
 
 
@@ -108,9 +106,11 @@ def run_of(world: type[Task], parts: Mapping[str, Mapping[str, Any]]) -> RunSpec
     return RunSpec(**{name: part(**parts.get(name, {})) for name, part in specs.items()})
 
 
-@cache
-def _table() -> dict[str, dict[str, dict[str, Any]]]:
-    return packaged("scales.toml")
+_TABLE = packaged("scales.toml")
+
+
+def _row(study: str, name: str) -> dict[str, Any]:
+    return _TABLE[study][SHOWN if name == SHOW else name]
 
 
 def _frozen(value: Any) -> Any:
@@ -118,56 +118,18 @@ def _frozen(value: Any) -> Any:
 
 
 SHOW, SHOWN = "show", "full"  # the scale that trains nothing, and the one whose committed results it draws
-_QUICK = RunSpec()  # the defaults: one pass over a budget of 45,000 examples
-# The paper's recipe at this size: about as many weights as the modern model, GPT-2's own proportions.
-GPT2 = ModelSpec("gpt2", layers=3, mlp_ratio=4)
-GPT2_TRAINING = TrainingSpec(
-    steps=3_000, batch=128, learning_rate=1e-3, matrix_learning_rate=0.0, decay_share=1.0, evaluate_every=200
-)
-_BASES = {  # what a setting of the main study varies
-    "quick": _QUICK,
-    "longer strings": _QUICK.but(
-        task=TaskSpec(pattern_length=4, replacement_length=4, input_length=20),
-        training=TrainingSpec(steps=1_054),
-    ),
-    "wider": _QUICK.but(model=ModelSpec(width=96)),
-    "gpt2": _QUICK.but(model=GPT2, training=GPT2_TRAINING),
-    "smoke": RunSpec(
-        task=TaskSpec(instructions=8, examples=640, alphabet="abcdefgh", unseen_instructions=50),
-        model=ModelSpec(layers=2, width=16, heads=2),
-        training=TrainingSpec(steps=12, batch=32, evaluate_every=4),
-        evaluation=EvaluationSpec(examples=100),
-    ),
-    "paper": RunSpec(
-        task=TaskSpec(
-            pattern_length=20,
-            replacement_length=20,
-            input_length=50,
-            examples=10**6,
-            unseen_instructions=10**5,
-        ),
-        model=ModelSpec("gpt2", layers=6, width=256, heads=4, mlp_ratio=4),
-        training=GPT2_TRAINING.but(steps=97_650, batch=512, evaluate_every=500, checkpoint_every=2_000),
-        evaluation=EvaluationSpec(examples=100_000),
-    ),
-}
 
 
 def _scale(name: str) -> Scale:
-    row = _table()["diversity"][name]
-    base = name if name in _BASES else "quick"
-    settings = [Setting("main", _BASES[base], tuple(row["sizes"]), tuple(row["seeds"]), scale=name)]
-    settings += [
-        Setting(other, _BASES[other], *map(_frozen, axes), scale=name)
-        for other, axes in row["others"].items()
+    row = _row("diversity", name)
+    settings = [
+        Setting(which, run_of(TaskSpec, its["base"]), *map(_frozen, (its["sizes"], its["seeds"])), scale=name)
+        for which, its in {"main": row, **row["others"]}.items()
     ]
-    return Scale(name, row["minutes"], tuple(settings))
+    return Scale(name, "seconds, nothing is trained" if name == SHOW else row["minutes"], tuple(settings))
 
 
-def _shown(study: Scale) -> Scale:
-    settings = tuple(replace(setting, scale=SHOW) for setting in study.settings)
-    return Scale(SHOW, "seconds, nothing is trained", settings)
-
-
-_TRAINED = {name: _scale(name) for name in ("smoke", "quick", "full", "paper")}
-SCALES = {SHOW: _shown(_TRAINED[SHOWN]), **_TRAINED}
+SCALES = {name: _scale(name) for name in (SHOW, "smoke", "quick", "full", "paper")}
+# The paper's recipe at this size: about as many weights as the modern model, GPT-2's own proportions.
+_GPT2 = next(each.base for each in SCALES["full"].settings if each.name == "gpt2")
+GPT2, GPT2_TRAINING = _GPT2.model, _GPT2.training

@@ -7,31 +7,16 @@ naming the field, the value and the bound, so nothing starts on a bad one.
 
 import re
 from dataclasses import asdict, fields
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from unseen.fields import (
-    MOST,
-    Checked,
-    Count,
-    Real,
-    Seed,
-    Share,
-    among,
-    lasting,
-    late,
-    later,
-    short,
-    spec,
-)
+from unseen.fields import Checked, Count, Seed, Share, among, lasting, late, later, real, short, spec, whole
 from unseen.files import brief, seal
 from unseen.worlds import WORLDS, Task, TaskSpec
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 FORMAT = 1  # of the stored runs; raised when the same spec would give other numbers
 RECIPES = ("modern", "gpt2")
-Factor = Annotated[Real, Field(ge=0, le=1_000)]
+Factor = real(0, 1_000)
 
 
 @spec
@@ -53,14 +38,14 @@ class ModelSpec(Checked):
     """
 
     recipe: among(RECIPES) = "modern"
-    layers: Annotated[int, Field(ge=1, le=1_000)] = 5
-    width: Annotated[int, Field(ge=1, le=100_000)] = 64
-    heads: Annotated[int, Field(ge=1, le=1_000)] = 4
-    mlp_ratio: Annotated[int, Field(ge=1, le=100)] = 1
+    layers: whole(1, 1_000) = 5
+    width: whole(1, 100_000) = 64
+    heads: whole(1, 1_000) = 4
+    mlp_ratio: whole(1, 100) = 1
     seed: Seed = 0
     base: str = later("")
     inherits: among(("all", "softened", "rescaled")) = later("all")
-    look_back: Annotated[int, Field(ge=0, le=4)] = later(2)
+    look_back: whole(0, 4) = later(2)
     prompt_attention: among(("both ways", "causal")) = later("both ways")
 
     def _check(self) -> None:
@@ -95,7 +80,7 @@ class TrainingSpec(Checked):
 
     steps: Count = 703
     batch: Count = 64
-    learning_rate: Annotated[Real, Field(ge=1e-8, le=1)] = 0.015
+    learning_rate: real(1e-8, 1) = 0.015
     matrix_learning_rate: Share = 0.02
     weight_decay: Share = 0.1
     decay_share: Share = 0.6
@@ -125,7 +110,7 @@ class EvaluationSpec(Checked):
     """Fresh examples for the score: ``examples`` of seen and as many of unseen rules, drawn by ``seed``."""
 
     examples: Count = 2_000
-    seed: Annotated[int, Field(ge=0, le=MOST)] = 1_000_000
+    seed: Seed = 1_000_000
 
 
 @spec

@@ -11,7 +11,7 @@ verdict of these.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, nan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +23,7 @@ from unseen.files import hash_of, project_folder, seal, write
 from unseen.scales import SHOW
 from unseen.stats import interval, mean_interval, wilson
 from unseen.studies import readings
-from unseen.studies.published import TEXTS, lower_k
-from unseen.studies.results import COMMITTED, committed_folder, write_block
+from unseen.studies.results import COMMITTED, TEXTS, committed_folder, write_block
 
 REPRODUCED, IN_PART, CONTRADICTED = "reproduced", "in part", "contradicted"
 UNDECIDED, NOT_TESTABLE, NOT_RUN = "undecided", "not testable here", "not run"
@@ -140,11 +139,11 @@ class Claim:
     experiment: str
     published: str
     notebook: str
-    judge: str
     parts: Mapping[str, Mapping[str, Any]]
     without: Any
-    before: Mapping[str, str]
-    why: str
+    judge: str = PAIRED
+    before: Mapping[str, str] = field(default_factory=dict)
+    why: str = "new"
     settled: str = ""
 
     def readings(self, results: pd.DataFrame) -> dict[str, readings.Reading]:
@@ -198,18 +197,8 @@ CLAIMS = tuple(Claim(**text) for text in TEXTS["claims"])
 # How often data without an effect would pass
 
 _VALUES = ("accuracy", "loss", "cosine", "value", "nats", "exact")
-_ASIDE = {
-    *_VALUES,
-    "copied",
-    "low",
-    "high",
-    "examples",
-    "seconds",
-    "size",
-    "run",
-    "seed",
-    "weights",
-}  # name no test
+# Columns that name no test
+_ASIDE = {*_VALUES, "copied", "low", "high", "examples", "seconds", "size", "run", "seed", "weights"}
 _DRAWS, _DRAWN_BY = 200, 90
 
 
@@ -225,7 +214,7 @@ def without_effect(results: pd.DataFrame, claim: Claim) -> Callable[[np.random.G
     value, columns = next(name for name in _VALUES if name in results), claim.without
     if not isinstance(columns, list):
         share, size = (
-            lower_k(results)["chance"].iloc[0] if columns == "chance" else columns,
+            readings.lower_k(results)["chance"].iloc[0] if columns == "chance" else columns,
             results["examples"],
         )
         return lambda rng: results.assign(**{value: rng.binomial(size, share) / size})

@@ -25,9 +25,10 @@ from unseen.objectives import loss_of
 from unseen.runs.following import Follow, followed, while_trained
 from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
+from unseen.studies.arena.answers import log_probabilities
 from unseen.studies.delia import Method, ensure_samples, questions
 from unseen.studies.inside import streams
-from unseen.worlds.base import Examples, generator
+from unseen.worlds.base import generator
 from unseen.worlds.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query, conversation, draw, name_of
 from unseen.worlds.tuning import SmallTask, task_rows
 
@@ -89,22 +90,12 @@ def follow_prompts(spec: RunSpec, tell: Tell) -> pd.DataFrame:
     def measure(model: Transformer) -> list[dict]:
         rows = []
         for kind, each in examples.items():
-            accuracy = float(all_right(model, each).mean())
-            rows.append({"prompts": kind, "accuracy": accuracy, "loss": loss_of_answers(model, each)})
+            loss = -float(log_probabilities(model, each).mean())
+            rows.append({"prompts": kind, "accuracy": float(all_right(model, each).mean()), "loss": loss})
         return rows
 
     about = {"ratio": task.ratio, "diverse": task.diverse, "seed": task.rule_seed}
     return while_trained(spec, tell, measure, due, **about)
-
-
-@torch.no_grad()
-def loss_of_answers(model: Transformer, examples: Examples) -> float:
-    """The mean loss of whole right answers, in nats per answer."""
-    tokens = torch.from_numpy(examples.tokens()).long()
-    logits, expected = model(tokens[:, :-1]), tokens[:, model.shape.prompt :]  # (B, O, V), (B, O)
-    padding = (expected == examples.layout.special("end")).cumsum(1) > 1
-    losses = F.cross_entropy(logits.transpose(1, 2), expected, reduction="none")
-    return float(losses.masked_fill(padding, 0.0).sum(1).mean())
 
 
 # Gradients

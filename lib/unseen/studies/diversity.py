@@ -12,6 +12,7 @@ settings of any study on this curve.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from unseen.runs.sweep import frame, kinds
 from unseen.runs.workers import Executor
 from unseen.scales import Scale, Setting, amounts, scale
 from unseen.stats import NoThreshold, Threshold, fit_threshold
-from unseen.studies.published import PublishedThreshold
+from unseen.studies.results import TEXTS
 from unseen.worlds.base import shares
 from unseen.worlds.strings import TaskSpec
 
@@ -31,6 +32,18 @@ ORDERS = (0.0, 0.5, 1.0, 2.0)  # of Hill numbers: 0 counts instructions, 1 is th
 _TRIED = np.arange(0, 3.001, 0.02).round(2)  # the misfit can have several minima, so all these are tried
 
 Curve = Callable[[np.ndarray], np.ndarray]  # numbers of instructions to accuracies
+
+
+class PublishedThreshold(NamedTuple):
+    """How many instructions a model needs before it follows unseen ones, as published."""
+
+    source: str
+    never_below: int
+    always_from: int
+    sharp_near: Sequence[int]
+
+
+INSTRUCTION_DIVERSITY = PublishedThreshold(**TEXTS["instruction_diversity"])
 
 
 # What is trained and measured
@@ -68,8 +81,8 @@ def measure(
 ) -> pd.DataFrame:
     """Train what is missing: one row per setting, run and split (and, ``by_kind``, has-op and no-op inputs).
 
-    Columns: ``setting``, its task's ``fields``, and those of ``sweep.frame``.  A run of two settings has rows
-    in both.
+    Columns: ``setting``, ``fields`` of its task or model, and those of ``sweep.frame``.  A run of two
+    settings has rows in both.
     """
     settings = list(settings)
     runs = [run for setting in settings for run in setting.runs()]
@@ -79,7 +92,8 @@ def measure(
     parts = []
     for setting in settings:
         part = table[table["run"].isin({run.digest() for run in setting.runs()})]
-        about = {name: getattr(setting.base.task, name) for name in fields}
+        known = vars(setting.base.task) | vars(setting.base.model)
+        about = {name: known[name] for name in fields}
         parts.append(part.assign(setting=setting.name, **about)[["setting", *fields, *table.columns]])
     return pd.concat(parts, ignore_index=True)
 

@@ -21,8 +21,11 @@ from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor
 from unseen.scales import BySeed, amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
+from unseen.studies.results import TEXTS
 from unseen.worlds.domains import DOMAINS, KINDS, DomainSpec
 
+PUBLISHED = pd.DataFrame(TEXTS["specialists"]["rows"], columns=TEXTS["specialists"]["columns"])
+MIXTURES_PUBLISHED = tuple(TEXTS["specialists"]["mixtures"])
 MORE = 3.75  # how much larger the pure set of experiment 8 is: 75K against 20K
 BATCH = 16
 GENERAL = {
@@ -130,3 +133,10 @@ def scores(spec: RunSpec, store: Store) -> list[dict[str, object]]:
         right = all_right(model, drawn.where(drawn.applies))
         rows.append({"kind": kind, "split": side, **share(right), **after})
     return rows
+
+
+def own(results: pd.DataFrame, experiment: str) -> pd.DataFrame:
+    """The rows of notebook 18 on unseen algebra in one experiment, its name as text."""
+    results = results.astype({"experiment": str})
+    unseen = (results["kind"] == "algebra") & (results["split"] == "unseen")
+    return results[unseen & (results["experiment"] == experiment)]

@@ -230,11 +230,4 @@ def after_each_layer(model: Transformer, tokens: np.ndarray) -> np.ndarray:
 def streams(model: Transformer, tokens: np.ndarray) -> list[Tensor]:
     """The residual stream (B, T, C) of what a model reads, before its first layer and after each."""
     ids = torch.from_numpy(tokens).to(next(model.parameters()).device, torch.long)
-    found = [model.embed(ids)]
-    hooks = [block.register_forward_hook(lambda *call: found.append(call[-1])) for block in model.blocks]
-    try:
-        model(ids, record=[])  # with a record the last layer keeps all positions too
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found
+    return list(model.states(model.embed(ids)))

@@ -198,15 +198,6 @@ def look_back(name: str) -> tuple[Setting, ...]:
     return tuple(found)
 
 
-def by_look_back(settings: tuple[Setting, ...], executor: Executor | None = None) -> pd.DataFrame:
-    """``diversity.measure`` with columns ``look_back`` and ``prompt_attention``."""
-    results = diversity.measure(settings, executor=executor)
-    models = {each.name: each.base.model for each in settings}
-    about = {name: [getattr(models[setting], name) for setting in results["setting"]]
-             for name in ("look_back", "prompt_attention")}  # fmt: skip
-    return results.assign(**about)
-
-
 # The threshold of every setting
 
 # Ways to read where a seed's curve passes half of its top; the law uses the first, findings hold under all.

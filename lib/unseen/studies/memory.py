@@ -244,18 +244,3 @@ def setting(name: str) -> Setting:
 def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     """``follow`` of all runs of a scale, each computed once and kept."""
     return pd.concat(following.followed(setting(name).runs(), follow, _NAME, executor), ignore_index=True)
-
-
-def nearer(table: pd.DataFrame, one: str = MEMORY, other: str = RULE) -> pd.DataFrame:
-    """By how many nats per token a model is nearer to predictor ``other`` than to ``one``, on its own tokens.
-
-    Columns: instructions, seed, trained, step, prompts, delta.
-
-    >>> table = pd.DataFrame({"predictor": [MEMORY, RULE], "nats": [0.5, 2.0], "instructions": 10, "seed": 0,
-    ...                       "trained": 1.0, "step": 703, "prompts": "luring"})
-    >>> nearer(table)["delta"].tolist()
-    [-1.5]
-    """
-    keys = ["instructions", "seed", "trained", "step", "prompts"]
-    wide = table.pivot_table("nats", keys, "predictor")
-    return (wide[one] - wide[other]).rename("delta").reset_index()

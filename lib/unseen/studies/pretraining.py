@@ -25,9 +25,10 @@ from unseen.runs.workers import Executor
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import RunSpec
 from unseen.studies import diversity
-from unseen.studies.published import UNEVEN, WORKS
 from unseen.worlds.drills import DrillSpec
 
+WORKS = ("plain", "encrypted")
+UNEVEN = ("half the instructions lose all", "most lose nearly all")  # ways to halve a budget unevenly
 NO_OPS = 0.4  # share of inputs without the pattern, as in the paper
 TAIL = 0.1  # the shape a x^(a-1) by which most instructions lose nearly all of their examples
 HALVES = {"even half": {}, UNEVEN[0]: {}, UNEVEN[1]: {"concentration": TAIL}}  # and what changes in the task

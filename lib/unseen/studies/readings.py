@@ -10,10 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unseen.stats import crosses, half_at
-from unseen.studies.published import DOMAINS, INSTRUCTION_DIVERSITY, UNEVEN, lower_k, own
+from unseen.scales import amounts
+from unseen.stats import crosses, half_at, wilson
+from unseen.studies.diversity import INSTRUCTION_DIVERSITY
+from unseen.studies.domains import own
+from unseen.studies.pretraining import UNEVEN
+from unseen.studies.results import TEXTS
+from unseen.worlds.domains import DOMAINS
 from unseen.worlds.tuning import KINDS
 
+_OPEN = (amounts("open_semantics", name) for name in ("quick", "full"))
+_PLACES = {each.length: each.input_length - each.length + 1 for each in _OPEN}  # of a pattern, without decoys
+PUBLISHED_OCCURRENCES = pd.DataFrame(TEXTS["occurrences"]).set_index("trained").rename(columns=int)
 Reading = pd.Series | pd.DataFrame | tuple[pd.Series, str]  # with a reason why it cannot come out otherwise
 
 
@@ -117,6 +125,57 @@ def tail_drop(results: pd.DataFrame) -> dict[str, Reading]:
 # Experiments 4 and 5: rules of another form, numbers of occurrences
 
 
+def lower_k(results: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of each run of notebook 13 on k below 3, averaged evenly over forms, then over k.
+
+    Without decoys only k = 1 counts, where no form shows what is replaced.  Columns: those that name a run,
+    accuracy, ``chance`` (of an answer that reads no pattern: one in decoys + 1 inputs, or one of the places
+    where a pattern can stand), ``beyond`` (accuracy less chance), ``above``: whether its 95 % interval is.
+    """
+    results = results[results["run"].notna()] if "run" in results else results
+    results = results.assign(**{name: results.get(name, other) for name, other in
+                                (("decoys", 0), ("weights", results["seed"]))})  # fmt: skip
+    run = ["setting", "family", "k_low", "k_high", "instructions", "seed", "weights", "decoys"]
+    tests = results[(results["k"] == 1) | (results["k"] < 3) & (results["decoys"] > 0)]
+    by_k = tests.groupby([*run, "k"])["accuracy"].mean().groupby(run).mean()
+    low = by_k.reset_index().assign(examples=tests.groupby(run)["examples"].sum().to_numpy())
+    low["chance"] = np.where(
+        low["decoys"] > 0, 1 / (low["decoys"] + 1), 1 / _PLACES.get(results["k_high"].max(), 1)
+    )
+    ends = [
+        wilson(round(right), total)[0]
+        for right, total in zip(low["accuracy"] * low["examples"], low["examples"], strict=True)
+    ]
+    return low.assign(beyond=low["accuracy"] - low["chance"], above=ends > low["chance"])
+
+
+def widest(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows trained on the widest range of k."""
+    span = results["k_high"] - results["k_low"]
+    return results[span == span.max()]
+
+
+def own_number(results: pd.DataFrame) -> pd.Series:
+    """Whether a row of notebook 14 tests a number of occurrences that its model was trained on, among as many
+    decoys.
+    """
+    pairs = zip(results["asked"].astype(str), results["trained"].astype(str), strict=True)
+    own = pd.Series([number in trained.split(", ") for number, trained in pairs], results.index, dtype=bool)
+    return own & (results["decoys"] == results["among"]) if "decoys" in results else own
+
+
+def occurrence_table(results: pd.DataFrame, own: bool = False) -> pd.DataFrame:
+    """Accuracy over all numbers of occurrences: rows by numbers trained on, columns by instructions.
+
+    With ``own`` each model is tested on the numbers that it was trained on, alone.
+    """
+    results = results[own_number(results)] if own else results
+    order = list(dict.fromkeys(results["trained"]))
+    runs = results.groupby(["trained", "instructions", "seed"])["accuracy"].mean()
+    table = runs.groupby(["trained", "instructions"]).mean().unstack()
+    return table.loc[order, sorted(table.columns, reverse=True)]
+
+
 def families(results: pd.DataFrame) -> dict[str, Reading]:
     low = lower_k(results)
     widest = low[(low["k_low"] == low["k_low"].min()) & (low["k_high"] == low["k_high"].max())]
@@ -170,12 +229,19 @@ def none_at_200(results: pd.DataFrame) -> dict[str, Reading]:
 # Memory or rule
 
 
-def nearer_to_rule(results: pd.DataFrame, prompts: str) -> pd.DataFrame:
-    """By how many nats per token trained models are nearer to the rule follower than to the memory: a row per
-    seed, a column per number of instructions.
+def nearer(results: pd.DataFrame, one: str = "memory", other: str = "rule follower") -> pd.DataFrame:
+    """By how many nats per token a model is nearer to predictor ``other`` than to ``one``, on its own tokens.
+
+    Columns: instructions, seed, trained, step, prompts, delta.
+
+    >>> table = pd.DataFrame({"predictor": ["memory", "rule follower"], "nats": [0.5, 2.0], "seed": 0,
+    ...                       "instructions": 10, "trained": 1.0, "step": 703, "prompts": "luring"})
+    >>> nearer(table)["delta"].tolist()
+    [-1.5]
     """
-    nats = _rates(results, ["predictor", "instructions"], "nats", prompts=prompts, trained=1)
-    return nats["memory"] - nats["rule follower"]
+    keys = ["instructions", "seed", "trained", "step", "prompts"]
+    wide = results.pivot_table("nats", keys, "predictor")
+    return (wide[one] - wide[other]).rename("delta").reset_index()
 
 
 def crossing(results: pd.DataFrame, prompts: str) -> pd.Series:
@@ -187,7 +253,8 @@ def crossing(results: pd.DataFrame, prompts: str) -> pd.Series:
         start = max(np.flatnonzero(row < 0), default=0)
         return crosses(row.index[start:].to_numpy(float), row.to_numpy()[start:])
 
-    return nearer_to_rule(results, prompts).apply(last, axis=1)
+    delta = _rates(nearer(results), "instructions", "delta", prompts=prompts, trained=1)
+    return delta.apply(last, axis=1)
 
 
 def memory_crossing(results: pd.DataFrame) -> dict[str, Reading]:
@@ -195,7 +262,7 @@ def memory_crossing(results: pd.DataFrame) -> dict[str, Reading]:
     half = exact.apply(half_at, axis=1)
     kinds = ("luring", "swapped", "unseen")
     ratios = pd.DataFrame({kind: crossing(results, kind) / half for kind in kinds})
-    luring = nearer_to_rule(results, "luring")
+    luring = _rates(nearer(results), "instructions", "delta", prompts="luring", trained=1)
     return {"rise": luring.iloc[:, -1] - luring.iloc[:, 0], "later": ratios, "earlier": ratios}
 
 

@@ -1,4 +1,6 @@
-"""The committed results: tables of ``data/results``, runs of ``data/store``, what ``show`` draws of them."""
+"""The committed results: tables of ``data/results``, runs of ``data/store``, what ``show`` draws of them; and
+what was published.
+"""
 
 import re
 from collections.abc import Sequence
@@ -7,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from unseen.errors import NotFinished
-from unseen.files import project_folder, write
+from unseen.files import packaged, project_folder, write
 from unseen.runs.store import Store, committed_store
 from unseen.scales import SHOW, SHOWN
 
+TEXTS = packaged("studies/claims.toml")  # published claims, and numbers that notebooks show beside ours
 COMMITTED = ("quick", "full")  # scales of which data/results holds tables
 
 

@@ -27,7 +27,7 @@ from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import Setting, amounts, scale
 from unseen.specs import RunSpec
-from unseen.studies.published import own_number
+from unseen.studies.readings import own_number
 from unseen.worlds.base import Examples, Line, generator
 from unseen.worlds.rules import FORMS, Instructions, Split, family_rules, strings_of
 from unseen.worlds.strings import TaskSpec

@@ -178,6 +178,11 @@ def word(letters: str, length: int, rng: np.random.Generator) -> str:
     return "".join(letters[i] for i in rng.integers(0, len(letters), length))
 
 
+def some(letters: str, count: int, rng: np.random.Generator) -> str:
+    """So many different ones of the letters, in random order."""
+    return "".join(letters[i] for i in rng.permutation(len(letters))[:count])
+
+
 def possible(letters: str, length: int) -> int:
     """How many strings of so many letters there are; beyond 64 letters, which nobody needs, those of 64."""
     return len(letters) ** min(length, 64)

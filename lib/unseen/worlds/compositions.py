@@ -14,12 +14,11 @@ by another format.  A request without an operation fits no tool, and is to be re
 """
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
-from unseen.fields import Count, among, spec
+from unseen.fields import Count, among, spec, whole
 from unseen.messages import pair
 from unseen.worlds.base import Examples, Split, generator, pick, word
 from unseen.worlds.language import (
@@ -101,8 +100,8 @@ class CompositionSpec(WordTask):
     streams: ClassVar[tuple[str, str]] = ("requests", "requests, {}")
 
     world: among(("compositions",)) = "compositions"
-    instructions: Annotated[int, Field(ge=1, le=5_000)] = 200
-    unseen_instructions: Annotated[int, Field(ge=1, le=1_000)] = 50
+    instructions: whole(1, 5_000) = 200
+    unseen_instructions: whole(1, 1_000) = 50
     examples: Count = 400
 
     def _check(self) -> None:

@@ -13,12 +13,12 @@ digits.
     (3, 7, 11, 15, 16)
 """
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from numpy.lib.stride_tricks import sliding_window_view
 
-from unseen.fields import Count, Real, Share, among, spec
+from unseen.fields import Count, Share, among, real, spec, whole
 from unseen.layout import Layout
 from unseen.worlds.base import Examples, Split, Task, generator
 
@@ -52,13 +52,13 @@ class ContextSpec(Task):
 
     world: among(("contexts",)) = "contexts"
     letters: str = "abcdefgh"
-    demonstrations: Annotated[int, Field(ge=1, le=100)] = 16
-    input_length: Annotated[int, Field(ge=1, le=20)] = 3
-    pattern_length: Annotated[int, Field(ge=1, le=4)] = 2
+    demonstrations: whole(1, 100) = 16
+    input_length: whole(1, 20) = 3
+    pattern_length: whole(1, 4) = 2
     flipped: Share = 0.1
-    spread: Annotated[Real, Field(ge=0.01, le=1_000)] = 0.5
-    instructions: Annotated[int, Field(ge=len(LABELS))] = 48
-    unseen_instructions: Annotated[int, Field(ge=len(LABELS))] = 16
+    spread: real(0.01, 1_000) = 0.5
+    instructions: whole(len(LABELS)) = 48
+    unseen_instructions: whole(len(LABELS)) = 16
     examples: Count = 32_000
 
     def _check(self) -> None:
@@ -127,9 +127,7 @@ class ContextSpec(Task):
             drawn = rng.integers(0, len(self.letters), (row.size, self.input_length)).astype(np.uint8)
             at = rng.integers(0, places, (row.size, 1)) + np.arange(self.pattern_length)
             np.put_along_axis(drawn, at, chosen[row, holds[row, column]], 1)
-            windows = np.lib.stride_tricks.sliding_window_view(
-                drawn, self.pattern_length, 1
-            )  # (n, places, p)
+            windows = sliding_window_view(drawn, self.pattern_length, 1)  # (n, places, p)
             found = (windows[:, :, None] == chosen[row][:, None]).all(3).any(1)  # (n, 4)
             strings[row, column] = drawn
             again = found.sum(1) > 1

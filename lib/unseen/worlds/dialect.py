@@ -19,12 +19,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
-from unseen.fields import Count, Share, among, spec
+from unseen.fields import Count, Share, among, spec, whole
 from unseen.messages import pair
 from unseen.worlds.base import Examples, Split, generator, pick, shares, word
 from unseen.worlds.language import (
@@ -40,7 +39,7 @@ from unseen.worlds.language import (
 )
 
 KINDS = ("certain", "shared", "corrupted")
-Number = Annotated[int, Field(ge=0, le=200)]
+Number = whole(0, 200)
 
 
 @dataclass(frozen=True)

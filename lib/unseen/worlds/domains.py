@@ -22,12 +22,11 @@ tests alone.
 import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle, islice, product
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
-from unseen.fields import MOST, among, spec
+from unseen.fields import among, spec, whole
 from unseen.layout import Layout
 from unseen.rewriting import Rule
 from unseen.worlds.algebra import LEAVES, AlgebraRule, expression, patterns
@@ -41,7 +40,7 @@ _LENGTH, _INPUT, _ITEMS = 3, 8, 6  # letters of a pattern and of an input, items
 _HELD_OUT_PATTERNS = 32  # of the 128 patterns of algebra
 _PROMPT, _ANSWER = 22, 12  # tokens of the longest: those of algebra
 
-Examples_ = Annotated[int, Field(ge=0, le=MOST)]
+Examples_ = whole(0)
 
 
 @spec
@@ -58,10 +57,10 @@ class DomainSpec(Task):
     letter_examples: Examples_ = 0
     algebra_examples: Examples_ = 20_000
     list_examples: Examples_ = 0
-    letter_instructions: Annotated[int, Field(ge=1, le=1_000)] = 300
-    algebra_instructions: Annotated[int, Field(ge=1, le=5_000)] = 40
-    list_instructions: Annotated[int, Field(ge=1, le=450)] = 300
-    unseen_instructions: Annotated[int, Field(ge=1, le=100)] = 100
+    letter_instructions: whole(1, 1_000) = 300
+    algebra_instructions: whole(1, 5_000) = 40
+    list_instructions: whole(1, 450) = 300
+    unseen_instructions: whole(1, 100) = 100
 
     layout: ClassVar[Layout] = Layout(
         string.ascii_lowercase + string.digits + "ABC+-*/^&%#", _PROMPT, _ANSWER

@@ -22,15 +22,14 @@ verdict names the kind of the error, and does not tell the right answer.
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Annotated, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
-from pydantic import Field
 
-from unseen.fields import Count, among, spec
+from unseen.fields import Count, among, spec, whole
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
-from unseen.worlds.base import Examples, Split, generator, pick
+from unseen.worlds.base import Examples, Split, generator, pick, some
 from unseen.worlds.gaps import OTHER, POOL, Words
 from unseen.worlds.language import LETTERS, OPERATIONS, PHRASES, VERBS, WORDS, WordTask
 
@@ -134,7 +133,7 @@ class FactsSpec(WordTask):
         "operation",
     )
     layout: ClassVar[Layout] = Layout(LETTERS + ":", 39, 14, words)
-    facts: Annotated[int, Field(ge=LINES, le=len(NAMES))] = 20
+    facts: whole(LINES, len(NAMES)) = 20
     examples: Count = 128_000
 
     @property
@@ -171,7 +170,7 @@ class FactsSpec(WordTask):
         if kind == VERDICTS[2]:
             others = [name for name in ASKED + OTHERS if name != asked.operation]
             return asked.answer(facts, pick(others, rng))
-        wrong = {pick(asked.names, rng): three(rng)} if kind == VERDICTS[1] else {}
+        wrong = {pick(asked.names, rng): some(LETTERS, LENGTH, rng)} if kind == VERDICTS[1] else {}
         return asked.answer({**facts, **wrong})
 
     def evaluation(self, split: Split, size: int, seed: int) -> dict[str, Examples]:
@@ -183,11 +182,6 @@ class FactsSpec(WordTask):
         return {"seen": self.examples_of(known), "unseen": self.examples_of(held)}
 
 
-def three(rng: np.random.Generator) -> str:
-    """Letters of a fact, all different."""
-    return "".join(LETTERS[at] for at in rng.permutation(len(LETTERS))[:LENGTH])
-
-
 def made_up(size: int, rng: np.random.Generator) -> dict[str, str]:
     """So many facts: code words and their letters."""
-    return {NAMES[at]: three(rng) for at in rng.permutation(len(NAMES))[:size]}
+    return {NAMES[at]: some(LETTERS, LENGTH, rng) for at in rng.permutation(len(NAMES))[:size]}

@@ -16,12 +16,11 @@ in the ``OTHER`` words.
 """
 
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from unseen.fields import Count, among, spec
+from unseen.fields import Count, among, spec, whole
 from unseen.worlds.base import Examples, Split, generator, pick, word
 from unseen.worlds.language import (
     LETTERS,
@@ -73,7 +72,7 @@ class RequestsSpec(WordTask):
     unseen_instructions: ClassVar[int] = 1  # the target
 
     world: among(("requests",)) = "requests"
-    pool: Annotated[int, Field(ge=len(OPERATIONS), le=1_000_000)] = 3_000
+    pool: whole(len(OPERATIONS), 1_000_000) = 3_000
     examples: Count = 150
 
     def _check(self) -> None:

@@ -16,12 +16,11 @@ refuse one; the instruction comes before the input or after it.  A few lines of 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle, islice, product
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from unseen.fields import Count, Share, among, spec
+from unseen.fields import Count, Share, among, spec, whole
 from unseen.files import packaged
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
@@ -138,7 +137,7 @@ class LanguageSpec(WordTask):
     world: among(("language",)) = "language"
     names: among(NAMES) = "one"
     examples: Count = 160_000
-    unseen_instructions: Annotated[int, Field(ge=1, le=len(OPERATIONS) * len(FORMATS) // 2)] = 24
+    unseen_instructions: whole(1, len(OPERATIONS) * len(FORMATS) // 2) = 24
     two_turns: Share = 0.25
 
     @property
@@ -258,8 +257,8 @@ class OperationsSpec(Task):
 
     world: among(("operations",)) = "operations"
     layout: ClassVar[Layout] = Layout(LETTERS + ":", _PLAIN_QUERY, LONGEST + 1, WORDS)
-    instructions: Annotated[int, Field(ge=1, le=len(WITHOUT_ARGUMENT))] = 8
-    unseen_instructions: Annotated[int, Field(ge=1, le=len(WITHOUT_ARGUMENT) - 1)] = 4
+    instructions: whole(1, len(WITHOUT_ARGUMENT)) = 8
+    unseen_instructions: whole(1, len(WITHOUT_ARGUMENT) - 1) = 4
     examples: Count = 64_000
 
     def split(self) -> Split:

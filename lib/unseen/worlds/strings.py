@@ -20,12 +20,10 @@ number of times than intended are drawn again, so the count is exact.  The work 
 
 import re
 import string
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
-from unseen.fields import Count, Length, Real, Share, among, later, spec
+from unseen.fields import Count, Length, Share, among, later, real, spec, whole
 from unseen.layout import SPECIAL, Layout
 from unseen.worlds.base import Examples, Split, Task, possible
 from unseen.worlds.rules import FORMS, Instructions, draw_split
@@ -73,13 +71,13 @@ class TaskSpec(Task):
     occurrences: Length = 1
     no_op_share: Share = 0.0
     unseen_instructions: Count = 1_000
-    concentration: Annotated[Real, Field(ge=0.001, le=100)] = later(1.0)
+    concentration: real(0.001, 100) = later(1.0)
     family: among(FAMILIES) = later("random")
     k_low: Length = later(1)
     k_high: Length = later(1)
     also_occurrences: str = later("")
     cipher: str = later("")
-    decoys: Annotated[int, Field(ge=0, le=100)] = later(0)
+    decoys: whole(0, 100) = later(0)
     decoys_at: among(("first third", "anywhere")) = later("first third")
     position: among((*POSITIONS, MIXED)) = later("before")
 
@@ -300,9 +298,7 @@ def _attempt(
     if not task.decoys:
         z = _plant(task, x, times, rng)
         return z, count(x, z) != times
-    others = own + rng.integers(
-        1, len(patterns), (task.decoys, len(own))
-    )  # the same one twice: counted twice
+    others = own + rng.integers(1, len(patterns), (task.decoys, len(own)))  # the same twice: counted twice
     words = np.concatenate([x[None], patterns[others % len(patterns)].swapaxes(1, 2)])  # (decoys + 1, |x|, n)
     z = _arrange(task, words, times, rng)
     return z, np.any([count(word, z) != times for word in words], axis=0)

@@ -17,15 +17,14 @@ the rules of all programs under the renamings in which models run them.
 import string
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
-from unseen.fields import LONGEST, Count, Length, Seed, Share, among, spec
+from unseen.fields import LONGEST, Count, Length, Seed, Share, among, spec, whole
 from unseen.layout import Layout
 from unseen.rewriting import Rule
-from unseen.worlds.base import Examples, Task, generator, word
+from unseen.worlds.base import Examples, Task, generator, some, word
 from unseen.worlds.programs import VERSION, collection, renaming
 
 _TRIES = 100_000  # draws in vain before there are taken to be no more rules
@@ -61,7 +60,7 @@ class TapeSpec(Task):
     examples: Count = 192_000
     alphabet: str = string.ascii_lowercase
     longest_pattern: Length = 3
-    longest_replacement: Annotated[int, Field(ge=0, le=LONGEST)] = 4
+    longest_replacement: whole(0, LONGEST) = 4
     longest_input: Length = 16
     most_letters: Length = 5
     no_op_share: Share = 0.4
@@ -139,14 +138,10 @@ def _rules(
 
 
 def _rule(task: TapeSpec, rng: np.random.Generator) -> Rule:
-    some = _some(task.alphabet, rng.integers(1, task.most_letters + 1), rng)
+    letters = some(task.alphabet, rng.integers(1, task.most_letters + 1), rng)
     x, y = rng.integers(1, task.longest_pattern + 1), rng.integers(0, task.longest_replacement + 1)
-    text = word(some, x + y, rng)
+    text = word(letters, x + y, rng)
     return Rule(text[:x], text[x:])
-
-
-def _some(letters: str, count: int, rng: np.random.Generator) -> str:
-    return "".join(letters[i] for i in rng.permutation(len(letters))[:count])
 
 
 def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
@@ -155,7 +150,7 @@ def _input(task: TapeSpec, rule: Rule, rng: np.random.Generator) -> str:
     others = "".join(sorted(set(rule.replacement) - set(own))) if rng.random() < 0.5 else ""
     room = rng.integers(0, max(1, task.most_letters - len(own) + 1))
     rest = "".join(letter for letter in task.alphabet if letter not in own + others)
-    letters = own + (others + _some(rest, room, rng))[:room]
+    letters = own + (others + some(rest, room, rng))[:room]
     weights = rng.dirichlet(np.full(len(letters), _SKEW))
     holds = rng.random() >= task.no_op_share
     length = max(0, length - len(rule.pattern)) if holds else length
@@ -174,10 +169,10 @@ def _without(task: TapeSpec, pattern: str, text: str, letters: str, rng: np.rand
     if len(text) >= len(pattern) and rng.random() < 0.5:
         place = rng.integers(0, len(text) - len(pattern) + 1)
         text = text[:place] + pattern + text[place + len(pattern) :]
-    others = letters if len(letters) > 1 else letters + _some(task.alphabet.replace(letters, ""), 1, rng)
+    others = letters if len(letters) > 1 else letters + some(task.alphabet.replace(letters, ""), 1, rng)
     while (at := text.find(pattern)) >= 0:
         place = at + rng.integers(0, len(pattern))
-        text = text[:place] + _some(others.replace(text[place], ""), 1, rng) + text[place + 1 :]
+        text = text[:place] + some(others.replace(text[place], ""), 1, rng) + text[place + 1 :]
     return text
 
 

@@ -16,13 +16,12 @@ ValueError: TuningSpec.source='': expected the digest of the run that samples, f
 import re
 from dataclasses import replace
 from itertools import cycle, islice, product
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from unseen import samples
-from unseen.fields import Real, among, spec
+from unseen.fields import among, real, spec, whole
 from unseen.messages import Conversation, mix
 from unseen.worlds import language
 from unseen.worlds.base import Examples, generator, pick
@@ -63,14 +62,14 @@ class TuningSpec(WordTask):
 
     world: among(("tuning",)) = "tuning"
     names: among(language.NAMES) = "one"
-    rows: Annotated[int, Field(ge=1, le=1_000_000)] = 100
-    paraphrases: Annotated[int, Field(ge=1)] = 60
-    operations: Annotated[int, Field(ge=1, le=len(language.OPERATIONS) - HELD_OUT)] = 1
-    ratio: Annotated[int, Field(ge=0, le=100_000)] = 0
+    rows: whole(1, 1_000_000) = 100
+    paraphrases: whole(1) = 60
+    operations: whole(1, len(language.OPERATIONS) - HELD_OUT) = 1
+    ratio: whole(0, 100_000) = 0
     diverse: among(DIVERSE) = "self"
     source: str = ""
-    temperature: Annotated[Real, Field(ge=0.01, le=10)] = 0.7
-    top_p: Annotated[Real, Field(ge=0.01, le=1)] = 0.95
+    temperature: real(0.01, 10) = 0.7
+    top_p: real(0.01, 1) = 0.95
     after: bool = False
 
     @property

@@ -1,20 +1,19 @@
 """Whole answers of a model: learned, how likely they are, and new ones drawn at random."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unseen.evaluation import chunks
 from unseen.model import Transformer
 from unseen.runs.store import Store, begun
 from unseen.specs import RunSpec
 from unseen.studies.delia import drawn, nucleus
 from unseen.training import Data, Row, train
 from unseen.worlds.base import Examples
-
-_CHUNK = 512  # examples read at a time
 
 
 def tuned(run: RunSpec, examples: Examples, watch: Callable[[Row], object] = lambda row: None) -> Transformer:
@@ -39,12 +38,6 @@ def log_probability(logits: Tensor, answers: Tensor, end: int) -> Tensor:
     return said.masked_fill(behind, 0.0).sum(1)
 
 
-def chunks(examples: Examples) -> Iterator[Tensor]:
-    """The tokens of examples, prompt and answer, some hundreds at a time: (n, P + O)."""
-    for part in np.array_split(examples.tokens(), range(_CHUNK, len(examples), _CHUNK)):
-        yield torch.from_numpy(part).long()
-
-
 @torch.no_grad()
 def log_probabilities(model: Transformer, examples: Examples) -> Tensor:
     """The log probability (N,) in nats of the answer of each example."""
@@ -56,6 +49,6 @@ def log_probabilities(model: Transformer, examples: Examples) -> Tensor:
 def sampled(model: Transformer, prompts: np.ndarray, length: int, end: int, seed: int) -> np.ndarray:
     """An answer (N, O), uint8, drawn at temperature 1 to each prompt (N, P), filled up with end tokens."""
     draw = partial(nucleus, temperature=1.0, top_p=1.0, generator=torch.Generator().manual_seed(seed))
-    answers = drawn(model, prompts, length, draw, _CHUNK)
+    answers = drawn(model, prompts, length, draw)
     ended = (answers == end).cumsum(1) > 0
     return np.where(ended, np.uint8(end), answers)

@@ -62,9 +62,8 @@ class Classifier(nn.Module):
 
     def states(self, prompts: Tensor) -> Tensor:
         """What the body reads at the last place of prompts (B, P): (B, C)."""
-        x = self.body.embed(prompts[:, -_READ:])
-        for block in self.body.blocks:
-            x = block(x, x.size(1) - 1 if block is self.body.blocks[-1] else 0, 0, self.body.mask, None, None)
+        read = self.body.embed(prompts[:, -_READ:])
+        *_, x = self.body.states(read, read.size(1) - 1)
         return F.layer_norm(x[:, -1], x.shape[-1:])
 
     def forward(self, prompts: Tensor) -> Tensor:

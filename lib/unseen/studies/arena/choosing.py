@@ -154,13 +154,10 @@ def vectors(task: PoolSpec, lines: Examples, reads: str) -> np.ndarray:
 @torch.no_grad()
 def states(model: Transformer, lines: Examples) -> np.ndarray:
     """What the last layer makes of each line at the last prompt position and in its answer: (n, O, d)."""
-    found, tokens = [], torch.from_numpy(lines.tokens())
-    hook = model.blocks[-1].register_forward_hook(lambda *call: found.append(call[-1].numpy()))
-    try:
-        for part in tokens.split(_AT_ONCE):
-            model(part[:, :-1].long())
-    finally:
-        hook.remove()
+    found = []
+    for part in torch.from_numpy(lines.tokens()).split(_AT_ONCE):
+        *_, last = model.states(model.embed(part[:, :-1].long()), model.shape.prompt - 1)
+        found.append(last.numpy())
     return np.concatenate(found)
 
 

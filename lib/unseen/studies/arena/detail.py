@@ -102,12 +102,7 @@ def states_of(model: Transformer, task: ContextSpec, prompts: Prompts) -> Tensor
     tokens, parts = torch.from_numpy(task.examples_of(prompts).prompts).long(), []
     places = [place - 1 for place in task.layout.labels[:-1]]
     for chunk in tokens.split(_CHUNK):
-        x = model.embed(chunk)
-        layers = [x[:, places]]
-        for block in model.blocks:
-            x = block(x, 0, 0, model.mask, None, None)
-            layers.append(x[:, places])
-        parts.append(torch.stack(layers))
+        parts.append(torch.stack([x[:, places] for x in model.states(model.embed(chunk))]))
     return torch.cat(parts, 1).double()
 
 

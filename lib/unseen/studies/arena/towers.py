@@ -150,8 +150,7 @@ class Tower(Transformer):
         x = self.embed(tokens)
         if prompt is not None:
             x = torch.cat([prompt.expand(len(x), -1, -1), x], 1)
-        for block in self.blocks:
-            x = block(x, 0, 0, self.mask, None, None)
+        *_, x = self.states(x)
         return F.normalize(F.layer_norm(x, x.shape[-1:])[:, -tokens.size(1) :].mean(1), dim=1)
 
 
