@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unseen.stats import mean_interval
+from unseen.stats import interval, mean_interval
 from unseen.studies import diversity, law
 from unseen.studies.results import committed_table, write_block
 
@@ -32,7 +32,10 @@ def causes() -> str:
     steps, width, alphabet = (_exponent(rows.loc[name]) for name in ("passes", "width", "alphabet"))
     said = f"the threshold scales with training steps to the power {steps}, with model width to the power "
     said += f"{width}, and with alphabet size to the power {alphabet}"
-    return said
+    longer = law.by_seed(committed_table("17_floor", "full")).query("setting == '30 times the steps'")
+    middle, low, high = interval(longer["threshold"])
+    said += "; steps cannot replace instructions for ever: after thirty times the steps a small model still "
+    return said + f"needs {middle:.0f} ({low:.0f} to {high:.0f})"
 
 
 def heads() -> str:
