@@ -19,7 +19,7 @@ to the right answer, plus noise, and decides ties by a coin.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ from unseen.evaluation import all_right
 from unseen.model import Transformer
 from unseen.objectives import Objective
 from unseen.runs.following import followed
-from unseen.runs.store import Store, begun, spec_of
+from unseen.runs.store import Store, begun
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
@@ -65,10 +65,7 @@ ARMS = {
     "random pair, coin decides": Arm("coin", 2),
     "random, but different": Arm("different"),
     "AEPO λ = 0": Arm("aepo"),
-    "AEPO λ = 0.5": Arm("aepo", trade=0.5),
     "AEPO λ = 1": Arm("aepo", trade=1.0),
-    "AEPO λ = 2": Arm("aepo", trade=2.0),
-    "AEPO λ = 1, N = 16": Arm("aepo", 16, 1.0),
     "West-of-4": Arm("west", 4, all=True),
     "West-of-8": Arm("west", 8, all=True),
     "most and least likely": Arm("likely"),
@@ -131,7 +128,6 @@ class Pool(NamedTuple):
         return Pool(self.examples.first(prompts), *parts, self.similar[:prompts, :number, :number])
 
 
-@lru_cache(maxsize=4)
 def pool(tuned: RunSpec, prompts: int, number: int) -> Pool:
     """``number`` answers of a tuned model to each of some fresh prompts: all arms share them."""
     task, layout, seed, model = tuned.task, tuned.task.layout, tuned.task.rule_seed, Store().model(tuned)
@@ -229,7 +225,7 @@ def tuned(name: str) -> RunSpec:
     """The tuning of a scale that stops half-way: its model answers, and DPO starts from it."""
     much = amounts("aepo", name)
     task = DialectSpec(certain=much.compounds, shared=0, corrupted=0, examples=much.compounds * much.rows)
-    return tuning(base_run(name), task, amounts("ual", name).prompts, steps=much.tuning)
+    return tuning(base_run(name), task, much.prompts, steps=much.tuning)
 
 
 def preferring(name: str, arm: str, run: RunSpec) -> RunSpec:
@@ -258,41 +254,34 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     much = amounts("aepo", name)
     runs = [tuned(name).with_seed(seed) for seed in much.seeds]
     frame(runs, Store(), executor)
-    tables = followed(runs, follow_tuned, "aepo-tuned-1", executor, UNTUNED)
-    for arm, way in ARMS.items():
-        specs = [preferring(name, arm, run) for run in runs]
-        follow = partial(follow_arm, arm=arm, noise=much.noise, beta=much.beta)
-        named = f"aepo-{way.how}-{way.answers}-{way.trade:g}-{much.noise:g}-{much.beta:g}-1"
-        tables += followed(specs, follow, named, executor, arm)
-    return pd.concat(tables, ignore_index=True)
+    named = f"aepo-{much.annotations}-{much.updates}-{much.rate:g}-{much.beta:g}-{much.noise:g}-2"
+    follow = partial(follow_arms, name=name)
+    return pd.concat(followed(runs, follow, named, executor, "tune by preferences"), ignore_index=True)
 
 
-def follow_tuned(run: RunSpec, tell: Tell) -> pd.DataFrame:
-    """What the tuned model scores by itself: DPO's gradient is zero where β is."""
-    return pd.DataFrame([{"arm": UNTUNED, "seed": run.task.rule_seed, **scored(run, Store().model(run)),
-                          "run": run.digest()}])  # fmt: skip
-
-
-def follow_arm(run: RunSpec, tell: Tell, arm: str, noise: float, beta: float) -> pd.DataFrame:
-    """Choose pairs, train on them, and measure the model, for a worker."""
-    way, seed, reference = ARMS[arm], run.task.rule_seed, Store().base(run)
-    started = spec_of(Store().root / run.model.base)
-    most = max(each.answers for each in ARMS.values())
-    found = pool(started, run.task.examples * way.annotated // 2, most).first(run.task.examples, way.answers)
-    examples, about = pairs(way, found, noise, generator(seed, f"annotator of {arm}"))
-    layout, state = run.task.layout, begun(run, Store(), "cpu")
-    objective = preference(reference, beta, layout.answer_length, layout.special("end"))
-    train(run, state, Data(None, examples, {}), lambda row: tell(int(row["step"])), objective=objective)
-    apart = about[about["chosen"] != about["rejected"]]
-    of_pairs = {
-        "reward": about.to_numpy().mean(),
-        "apart": len(apart) / len(about),
-        "wrong": (apart["chosen"] < apart["rejected"]).mean(),
-        "prompts": len(about),
-        "annotations": len(about) * way.annotated,
-    }
-    line = {"arm": arm, "seed": seed, **scored(run, state.model), **of_pairs, "run": run.model.base}
-    return pd.DataFrame([line])
+def follow_arms(run: RunSpec, tell: Tell, name: str) -> pd.DataFrame:
+    """Measure a tuned model, and after DPO on the pairs of each arm; the arms share its sampled answers."""
+    much, seed, layout, model = amounts("aepo", name), run.task.rule_seed, run.task.layout, Store().model(run)
+    found = pool(run, much.annotations // 2, max(way.answers for way in ARMS.values()))
+    objective = preference(model, much.beta, layout.answer_length, layout.special("end"))
+    lines = [{"arm": UNTUNED, **scored(run, model)}]
+    for number, (arm, way) in enumerate(ARMS.items()):
+        tell(run.training.steps * number // len(ARMS))
+        spec = preferring(name, arm, run)
+        prompts = found.first(spec.task.examples, way.answers)
+        examples, about = pairs(way, prompts, much.noise, generator(seed, f"annotator of {arm}"))
+        state = begun(spec, Store(), "cpu")
+        train(spec, state, Data(None, examples, {}), objective=objective)
+        apart = about[about["chosen"] != about["rejected"]]
+        of_pairs = {
+            "reward": about.to_numpy().mean(),
+            "apart": len(apart) / len(about),
+            "wrong": (apart["chosen"] < apart["rejected"]).mean(),
+            "prompts": len(about),
+            "annotations": len(about) * way.annotated,
+        }
+        lines.append({"arm": arm, **scored(run, state.model), **of_pairs})
+    return pd.DataFrame(lines).assign(seed=seed, run=run.digest())
 
 
 def scored(run: RunSpec, model: Transformer) -> dict[str, float]:
