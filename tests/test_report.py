@@ -98,6 +98,7 @@ def test_a_result_or_figure_of_another_scale_is_refused(runs, settings, table):
         report.write_table("10_x", "quick", scale(settings).settings, of_scale(table))
     with pytest.raises(report.Mislabelled, match="these results are of scale=smoke, not quick"):
         report.write_figure("10_x", "quick", plt.figure(), scale("smoke").settings)
+    plt.close("all")  # other tests count open figures
     assert not runs.exists()
 
 
