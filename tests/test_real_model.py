@@ -159,17 +159,14 @@ def test_the_rule_before_its_input_is_notebook_25s_and_behind_it_has_the_same_wo
     texts = [rules.prompt("ab", "cd", "eabf", form) for form in ("words", "words behind")]
     assert texts == ["Replace a b by c d in e a b f =>", "In e a b f replace a b by c d =>"]
     every = study.runs("full", "base", "orders")
-    before = {run for run, about in every.items() if about["form"] == "words" and about["work"] == "plain"}
+    before = {run for run, about in every.items() if about["form"] == "words"}
     assert len(before) == 7
     assert before <= {*study.runs("full", "base")}
-    letters = {about["work"]: run.task.input_length for run, about in every.items()}
-    assert letters == {"plain": 8, study.LONG: 16}
 
 
 def test_a_tuned_model_is_asked_in_the_other_order_once(folder, runs, monkeypatch):
     table = position.measure_real("smoke", folder)
     crossed = table[table["asked"] != position.OWN]
-    assert {*crossed["work"]} == {"plain"}
-    assert {*crossed["run"]} == {*table.loc[table["work"] == "plain", "run"]}
+    assert {*crossed["run"]} == {*table["run"]}
     monkeypatch.setattr(rules, "scores", None)
     assert position.measure_real("smoke", folder).equals(table)

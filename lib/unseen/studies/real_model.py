@@ -1,9 +1,9 @@
 """Notebook 25: experiment 6 on a real language model, tuned by an adapter on rules written for it.
 
 What varies: the number of rules, the ``form`` of the prompt (English words, or signs alone), the ``work``
-(plain, with long inputs, or enciphered afterwards), where the weights ``start``, and the ``data`` (all, or
-one of ``HALVES``).  All tunings of a scale take as many steps, so more rules are fewer examples of each, and
-half of the data is read twice.
+(plain, or enciphered afterwards), where the weights ``start``, and the ``data`` (all, or one of ``HALVES``).
+All tunings of a scale take as many steps, so more rules are fewer examples of each, and half of the data is
+read twice.
 
 >>> [setting.name for setting in settings("quick")][:3]
 ['untouched, plain, words', 'untouched, plain, signs', 'pre-trained, plain, words']
@@ -33,7 +33,6 @@ from unseen.studies.pretraining import HALVES, NO_OPS, Tuning
 from unseen.worlds.base import generator
 from unseen.worlds.strings import TaskSpec
 
-LONG = "long inputs"  # the work of some settings
 CIPHER = "substitution:7"  # of encrypted rewriting, as in notebook 15
 OWN = "smollm2"  # the model of the committed results
 
@@ -63,8 +62,7 @@ def task_of(name: str, work: str, rules: int, seed: int, data: str = "all") -> T
     Of ``HALVES`` the second has half of the rules, which is what ``rules`` then counts.
     """
     chosen = amounts("real_model", name)
-    letters = chosen.longer if work == LONG else chosen.input
-    world = {"alphabet": chosen.alphabet, "input_length": letters, "no_op_share": NO_OPS}
+    world = {"alphabet": chosen.alphabet, "input_length": chosen.input, "no_op_share": NO_OPS}
     lengths = {"pattern_length": chosen.pattern, "replacement_length": chosen.pattern}
     amount = {"instructions": max(1, rules), "unseen_instructions": chosen.unseen}
     examples = max(chosen.steps * chosen.batch // (2 if data in HALVES else 1), rules)

@@ -81,13 +81,13 @@ def follow_asked(run: RunSpec, tell: Tell) -> pd.DataFrame:
 
 
 def measure_real(name: str, folder: Path) -> pd.DataFrame:
-    """What ``real_model.measure`` says of the two orders, and the models tuned on short inputs asked in the
-    other order too; its columns, and whether the order ``asked`` is a model's own.
+    """What ``real_model.measure`` says of the two orders, and the tuned models asked in the other order
+    too; its columns, and whether the order ``asked`` is a model's own.
     """
     table = real_model.measure(name, folder, REAL).assign(asked=OWN)
     crossed = []
     for run, about in real_model.runs(name, fingerprint(folder), REAL).items():
-        if about["start"] == "pre-trained" and about["work"] == "plain":
+        if about["start"] == "pre-trained":
             of = table.loc[table["run"] == run.digest(), ["seconds", "run", "base"]].iloc[0]
             rows = [about | row | dict(of) for row in asked_otherwise(run, folder)]
             crossed.append(pd.DataFrame(rows).assign(asked="the other order"))
