@@ -11,6 +11,7 @@ from unseen.runs.workers import Serial
 from unseen.scales import amounts
 from unseen.specs import EvaluationSpec
 from unseen.studies import real_model as study
+from unseen.studies.arena import position
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +153,20 @@ def test_what_is_not_there_is_a_sentence(runs):
 def test_the_tiny_model_stands_in_at_smoke_alone(folder):
     spec = tiny.TinySpec(**amounts("language_model", "smoke").tiny)
     assert folder.parent.name == spec.digest()
+
+
+def test_the_rule_before_its_input_is_notebook_25s_and_behind_it_has_the_same_words():
+    texts = [rules.prompt("ab", "cd", "eabf", form) for form in ("words", "words behind")]
+    assert texts == ["Replace a b by c d in e a b f =>", "In e a b f replace a b by c d =>"]
+    every = study.runs("full", "base", "orders")
+    before = {run for run, about in every.items() if about["form"] == "words"}
+    assert len(before) == 7
+    assert before <= {*study.runs("full", "base")}
+
+
+def test_a_tuned_model_is_asked_in_the_other_order_once(folder, runs, monkeypatch):
+    table = position.measure_real("smoke", folder)
+    crossed = table[table["asked"] != position.OWN]
+    assert {*crossed["run"]} == {*table["run"]}
+    monkeypatch.setattr(rules, "scores", None)
+    assert position.measure_real("smoke", folder).equals(table)

@@ -25,6 +25,7 @@ from unseen.worlds.strings import TaskSpec, encipher
 FORMS = {  # how a rule and an input are written; but in ``rule`` each letter is a token of its own
     "rule": "Rule: {x} -> {y}\nInput: {z}\nOutput: ",
     "words": "Replace{x} by{y} in{z} =>",
+    "words behind": "In{z} replace{x} by{y} =>",  # the rule behind its input
     "signs": "{x}→{y}|{z}=",
 }
 STARTS = ("pre-trained", "random weights", "untouched")  # the last is evaluated, and not tuned

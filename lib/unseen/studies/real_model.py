@@ -45,14 +45,14 @@ def adapter(name: str) -> AdapterSpec:
     return AdapterSpec(**size, **steps, micro_batch=min(16, chosen.batch))
 
 
-def settings(name: str) -> tuple[Tuning, ...]:
-    """What is tuned at a scale, by the row ``tuned`` of its table."""
+def settings(name: str, rows: str = "tuned") -> tuple[Tuning, ...]:
+    """What is tuned at a scale, by the rows ``tuned`` of its table, or the ``orders`` of notebook 35."""
     return tuple(
         Tuning(
             ", ".join([start, work, form, data]).removesuffix(", all"),
             adapter(name), sizes, seeds, start, work, data, form=form, scale=name,
         )
-        for start, work, form, data, sizes, seeds in amounts("real_model", name).tuned
+        for start, work, form, data, sizes, seeds in getattr(amounts("real_model", name), rows)
     )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def task_of(name: str, work: str, rules: int, seed: int, data: str = "all") -> T
     return TaskSpec(**world, **lengths, **amount, **seeds, examples=examples, **rest)
 
 
-def runs(name: str, base: str) -> dict[AdapterRun, dict[str, Any]]:
+def runs(name: str, base: str, rows: str = "tuned") -> dict[AdapterRun, dict[str, Any]]:
     """Every tuning of a scale on a base (its fingerprint), and its columns; whole curves first.
 
     >>> first = next(iter(runs("smoke", "...").values()))
@@ -79,8 +79,8 @@ def runs(name: str, base: str) -> dict[AdapterRun, dict[str, Any]]:
     ('untouched, plain, words', 0, 0)
     """
     found, test = {}, EvaluationSpec(examples=amounts("real_model", name).tested)
-    for turn in range(max(len(each.seeds) for each in settings(name))):
-        for each in settings(name):
+    for turn in range(max(len(each.seeds) for each in settings(name, rows))):
+        for each in settings(name, rows):
             for size in each.instructions if turn < len(each.seeds) else ():
                 seed = each.seeds[turn]
                 task, spec = task_of(name, each.work, size, seed, each.data), each.base.but(seed=seed)
@@ -100,7 +100,7 @@ def base_of(name: str, base: str = OWN) -> Path:
     return folder
 
 
-def measure(name: str, folder: Path) -> pd.DataFrame:
+def measure(name: str, folder: Path, rows: str = "tuned") -> pd.DataFrame:
     """Tune what is missing, as many at a time as there are cores and memory for; the table of a scale.
 
     One row per run, split and kind of input.  Columns: setting, start, work, form, data, instructions, seed,
@@ -108,7 +108,7 @@ def measure(name: str, folder: Path) -> pd.DataFrame:
     seconds, run, base.
     Raises ``SweepFailed`` when a tuning failed; the others are kept.
     """
-    every = runs(name, fingerprint(folder))
+    every = runs(name, fingerprint(folder), rows)
     missing = [run for run in every if not done(folder_of(run.digest()), {}, whole=False)]
     print(f"{len(every)} tunings: {len(every) - len(missing)} are done, {len(missing)} to do", flush=True)
     if missing:
