@@ -238,5 +238,5 @@ def test_a_kept_tuning_is_read_as_it_was_scored_and_its_token_held_against_names
     assert all(0 < value < 1 for value in apart.values())
     monkeypatch.setattr(study, "AGAINST", study.AGAINST | {"its name": TOKEN})
     with monkeypatch.context() as patch:
-        patch.setattr(study, "runs_folder", lambda: runs_folder() / "again")
+        patch.setattr("unseen.runs.following.runs_folder", lambda: runs_folder() / "again")
         assert study.meaning(chat, made["digest"], questions, 0)["its name"] == pytest.approx(0, abs=1e-3)

@@ -163,7 +163,7 @@ def test_followed_tables_are_computed_once_and_verified(runs, capsys):
     again = followed(specs, None, "look-1", Serial())
     assert [table["third"].tolist() for table in again] == [[0.333333]] * 3
     assert "2 runs to follow: 2 done before, 0 left" in capsys.readouterr().out
-    path = path_of(SMALL, "look-1") / "table.csv"
+    path = path_of(SMALL.digest(), "look-1") / "table.csv"
     path.write_text(path.read_text().replace("0.3", "0.4"))
     with pytest.raises(BrokenRun, match=r"table\.csv was changed"):
         followed(specs, look, "look-1", Serial())

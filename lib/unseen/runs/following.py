@@ -47,9 +47,9 @@ def while_trained(
     return pd.DataFrame(rows)
 
 
-def path_of(spec: RunSpec, name: str) -> Path:
-    """The folder of a run's measures: beside the store."""
-    return runs_folder() / "followed" / f"{spec.digest()}-{name}"
+def path_of(digest: str, name: str) -> Path:
+    """The folder of what is measured of a run, or of a tuning: beside the store."""
+    return runs_folder() / "followed" / f"{digest}-{name}"
 
 
 def followed(
@@ -64,7 +64,7 @@ def followed(
     ``name`` changes when ``follow`` measures something else; ``doing`` is a verb for the progress line.
     Raises ``SweepFailed``, and ``BrokenRun`` when a table is not what was written.
     """
-    folders = {run: path_of(run, name) for run in dict.fromkeys(specs)}
+    folders = {run: path_of(run.digest(), name) for run in dict.fromkeys(specs)}
     missing = [run for run, folder in folders.items() if not (folder / "manifest.json").exists()]
     print(f"{len(folders)} runs to {doing}: {len(folders) - len(missing)} done before, {len(missing)} left")
     if missing:
@@ -75,7 +75,7 @@ def followed(
 
 def kept(spec: RunSpec, name: str) -> pd.DataFrame:
     """The table that ``followed`` stored for a run; raises ``BrokenRun`` when it is not what was written."""
-    folder = path_of(spec, name)
+    folder = path_of(spec.digest(), name)
     manifest = done(folder, _about(spec, name), whole=False) or {"bytes": {}, "files": {}}
     return pd.read_csv(io.BytesIO(content(folder, "table.csv", manifest, _LARGEST)))
 
@@ -105,5 +105,5 @@ def _keep(spec: RunSpec, tell: Tell, follow: Follow, name: str, place: Path) -> 
         write(folder / "table.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
         return {"rows": len(table)}
 
-    folder = place / path_of(spec, name).name
+    folder = place / path_of(spec.digest(), name).name
     once(folder, _about(spec, name), make, patience=0, say=lambda note: tell(0, note))

@@ -206,10 +206,8 @@ class _Worker:
         except (EOFError, OSError):
             self.process.join(5)
             if self.process.exitcode == _UNGUARDED:
-                script, how = (
-                    sys.modules["__main__"].__file__,
-                    'put what it does under  if __name__ == "__main__":',
-                )
+                script = sys.modules["__main__"].__file__
+                how = 'put what it does under  if __name__ == "__main__":'
                 raise Unguarded(f"workers read the script {script} too: {how}") from None
             why = f"its worker died (exit code {self.process.exitcode})"
             return Event("lost", self.digest, reason=why)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from unseen.files import runs_folder, seal
+from unseen.files import seal
 from unseen.lm import tune
 from unseen.lm.chat import rows_of, unhurried
 from unseen.lm.load import load, with_token
@@ -27,6 +27,7 @@ from unseen.lm.scores import Score, chrf, exact
 from unseen.lm.tune import AdapterSpec, digest_of, folder_of
 from unseen.messages import Conversation, pair
 from unseen.once import done, once
+from unseen.runs.following import path_of
 from unseen.runs.workers import Tell
 from unseen.scales import amounts
 from unseen.studies import language_model
@@ -228,7 +229,7 @@ def meaning(base: Base, digest: str, questions: Sequence[Conversation], seed: in
         return {"distances": {against: distance(own, other) for against, other in found.items()}}
 
     about = {"run": digest, "name": "meaning", "against": AGAINST}
-    return once(runs_folder() / "followed" / f"{digest}-meaning", about, make)["distances"]
+    return once(path_of(digest, "meaning"), about, make)["distances"]
 
 
 def renamed(query: str, name: str) -> str:

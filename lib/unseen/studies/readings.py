@@ -244,6 +244,14 @@ def nearer(results: pd.DataFrame, one: str = "memory", other: str = "rule follow
     return (wide[one] - wide[other]).rename("delta").reset_index()
 
 
+def _nearer_at_last(results: pd.DataFrame, prompts: str) -> pd.DataFrame:
+    """How much ``nearer`` trained models are to the rule, on a kind of prompts: a row per seed, a column per
+    number of instructions.
+    """
+    last = results[(results["prompts"] == prompts) & (results["trained"] == 1)]
+    return _rates(nearer(last), "instructions", "delta")
+
+
 def crossing(results: pd.DataFrame, prompts: str) -> pd.Series:
     """By seed the number of instructions from which on trained models are nearer to the rule, interpolated in
     log I: behind the last number at which they are nearer to the memory.
@@ -253,8 +261,7 @@ def crossing(results: pd.DataFrame, prompts: str) -> pd.Series:
         start = max(np.flatnonzero(row < 0), default=0)
         return crosses(row.index[start:].to_numpy(float), row.to_numpy()[start:])
 
-    delta = _rates(nearer(results), "instructions", "delta", prompts=prompts, trained=1)
-    return delta.apply(last, axis=1)
+    return _nearer_at_last(results, prompts).apply(last, axis=1)
 
 
 def memory_crossing(results: pd.DataFrame) -> dict[str, Reading]:
@@ -262,7 +269,7 @@ def memory_crossing(results: pd.DataFrame) -> dict[str, Reading]:
     half = exact.apply(half_at, axis=1)
     kinds = ("luring", "swapped", "unseen")
     ratios = pd.DataFrame({kind: crossing(results, kind) / half for kind in kinds})
-    luring = _rates(nearer(results), "instructions", "delta", prompts="luring", trained=1)
+    luring = _nearer_at_last(results, "luring")
     return {"rise": luring.iloc[:, -1] - luring.iloc[:, 0], "later": ratios, "earlier": ratios}
 
 

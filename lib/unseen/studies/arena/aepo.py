@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unseen.evaluation import all_right
+from unseen.evaluation import all_right, chunks
 from unseen.model import Transformer
 from unseen.objectives import Objective
 from unseen.runs.following import followed
@@ -38,7 +38,7 @@ from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
-from unseen.studies.arena.answers import chunks, log_probabilities, log_probability, sampled
+from unseen.studies.arena.answers import log_probabilities, log_probability, sampled
 from unseen.studies.delia import base_run, ready, tuning
 from unseen.training import Data, train
 from unseen.worlds.base import Examples, generator
@@ -167,9 +167,7 @@ def embedded(model: Transformer, examples: Examples) -> Tensor:
     """The mean last hidden state (N, C) over the letters of each answer and its end."""
     end, length, parts = examples.layout.special("end"), examples.answers.shape[1], []
     for tokens in chunks(examples):
-        x = model.embed(tokens[:, :-1])
-        for block in model.blocks:
-            x = block(x, 0, 0, model.mask, None, None)
+        *_, x = model.states(model.embed(tokens[:, :-1]))
         answers = tokens[:, -length:-1]
         counts = ((answers == end).cumsum(1) - (answers == end).long() == 0).float()[..., None]
         parts.append((x[:, 1 - length :] * counts).sum(1) / counts.sum(1))

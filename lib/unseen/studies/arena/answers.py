@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unseen.evaluation import chunks
+from unseen.evaluation import chunks, drawn
 from unseen.model import Transformer
 from unseen.runs.store import Store, begun
 from unseen.specs import RunSpec
-from unseen.studies.delia import drawn, nucleus
+from unseen.studies.delia import nucleus
 from unseen.training import Data, Row, train
 from unseen.worlds.base import Examples
 

@@ -22,11 +22,10 @@ from pathlib import Path
 import pandas as pd
 
 from unseen.evaluation import all_right, share
-from unseen.files import runs_folder
 from unseen.lm import rules, tune
 from unseen.lm.load import fingerprint, load
 from unseen.once import once
-from unseen.runs.following import followed
+from unseen.runs.following import followed, path_of
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
@@ -102,4 +101,4 @@ def asked_otherwise(run: rules.AdapterRun, folder: Path) -> list[dict[str, objec
         return {"scores": rules.scores(other, tune.read(load(folder, quick=True), run.digest()))}
 
     about = {"run": run.digest(), "name": "asked otherwise"}
-    return once(runs_folder() / "followed" / f"{run.digest()}-asked-otherwise", about, make)["scores"]
+    return once(path_of(run.digest(), "asked-otherwise"), about, make)["scores"]
