@@ -118,6 +118,12 @@ def test_a_run_on_chosen_lines_is_its_spec(runs, monkeypatch):
         pool.stored(run.task)
 
 
+def test_weights_stay_where_a_model_is_right_in_every_cluster_that_has_any():
+    weights = np.array([0.0, 1.0, 0.0])  # the first was learned in an earlier round, and is wrong again
+    found = clusters.reweighted(weights, np.array([0, 1]), np.array([1.0, 0.0]))
+    assert found.tolist() == weights.tolist()
+
+
 def test_iterative_kmq_trains_its_rounds_and_scouts_are_paid_in_steps(runs):
     ways = choosing.settings("smoke")
     free = ways[0]

@@ -12,7 +12,7 @@ model is tuned on what is chosen so far and answers its own prompts; s_j is the 
 score(own answer) in cluster j, and w_j becomes w_j s_j / sum of s.
 
 Ours: k-means in numpy, from random rows on; shares are rounded to the largest remainders; a cluster
-without a chosen row keeps its weight; a negative s_j counts as zero.
+without a chosen row keeps its weight; a negative s_j counts as zero; weights that would all become zero stay.
 """
 
 from collections.abc import Callable
@@ -121,5 +121,5 @@ def reweighted(weights: np.ndarray, label: np.ndarray, gains: np.ndarray) -> np.
     gain = np.bincount(label, gains, len(weights)) / held.clip(min=1)
     gain = gain.clip(min=0)
     mean = gain[held > 0].mean()
-    weights = weights * np.where(held > 0, gain / mean if mean else 1.0, 1.0)
-    return weights / weights.sum()
+    changed = weights * np.where(held > 0, gain / mean if mean else 1.0, 1.0)
+    return changed / changed.sum() if changed.any() else weights
