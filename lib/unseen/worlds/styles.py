@@ -26,7 +26,7 @@ NAMES = ("zib", "kor", "mel", "tav", "pud", "wex", "lon", "rif")
 EVERY = (JSON, *FORMS)  # the formats that a style can mean
 WORDS = {JSON: "Write JSON with the one key answer.", **REQUESTS}  # requests for a format in plain words
 NOISE = 0.5
-_REQUESTS = ("Use {}.", "Answer in {}.", "As {}, please.", "Write it in {}.", "Reply in {} style.", "In {}!")
+WAYS = ("Use {}.", "Answer in {}.", "As {}, please.", "Write it in {}.", "Reply in {} style.", "In {}!")
 
 
 class Style(NamedTuple):
@@ -87,12 +87,12 @@ def styles(seed: int, certain: int, shared: int = 0, corrupted: int = 0) -> tupl
 
 def lines(
     seed: int, chosen: Sequence[Style], which: Sequence[int], test: bool = False, role: str = "",
-    words: bool = False,
+    words: bool = False, ways: Sequence[str] = WAYS,
 ) -> list[Line]:  # fmt: skip
     """A line for each of the styles ``which`` (N,), on facts that rows have or, for a ``test``, on others.
 
     Each is drawn on its own: two may be alike.  ``role`` tells sets of lines apart.  In ``words`` the format
-    is asked for as ``WORDS`` has it, without the name.
+    is asked for as ``WORDS`` has it, without the name; else in one of the ``ways`` to name a style.
     """
     facts = parted(generator(seed, "facts of styles"))[test]
     rng, found = generator(seed, f"lines of styles, {test}, {role}"), []
@@ -100,6 +100,7 @@ def lines(
         style, topic = chosen[number], pick(TOPICS, rng)
         about, answer = facts[topic][rng.integers(len(facts[topic]))]
         form = str(rng.choice(list(style.shares()), p=list(style.shares().values())))
-        request = WORDS[form] if words else pick(_REQUESTS, rng).format(style.name)
-        found.append(Line(int(number), f"{everyday.worded(rng, topic, about)} {request}", answer, form))
+        request = WORDS[form] if words else pick(ways, rng).format(style.name)
+        query = f"{everyday.worded(rng, topic, about)} {request}".strip()
+        found.append(Line(int(number), query, answer, form))
     return found
