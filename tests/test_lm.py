@@ -418,7 +418,7 @@ def test_the_head_is_given_one_block_in_tuning_and_in_answers(chatty):
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(loaded, rows):
     weights = list(tune.trained_weights(loaded).values())
     loaded.model.zero_grad()
-    loss = tune.backward(loaded, rows[:8], 3)
+    loss = tune.backward(loaded, rows[:8], 3, tune.ANSWERS)
     mean = tune.loss_of(loaded, rows[:8]) / sum(len(answer) for _, answer in rows[:8])
     expected = torch.autograd.grad(mean, weights)
     assert loss == pytest.approx(mean.item(), rel=1e-4)

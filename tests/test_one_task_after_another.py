@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from unseen.evaluation import all_right
+from unseen.lm import load
 from unseen.model import Shape, build, differentiable
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.arena import meta, switching
+from unseen.studies import real_model
+from unseen.studies.arena import meta, real, switching
 from unseen.training import Data, State, data_of, start, train
 from unseen.worlds.dialect import DialectSpec
 from unseen.worlds.language import PHRASES, VERBS, WITHOUT_ARGUMENT, OperationsSpec
+from unseen.worlds.styles import NAMES, WAYS
 
 SMALL = ModelSpec(layers=2, width=16, heads=2)
 TASK = DialectSpec(certain=5, shared=0, corrupted=0, examples=20)
@@ -86,24 +89,27 @@ def test_tasks_are_learned_in_turn_and_what_is_retained_is_rehearsed(monkeypatch
 def test_a_switch_learns_what_can_be_told_apart_and_as_coded_never_names_the_first(model):
     named = switching.compounds(1, 3, False)
     rows = [switching.conversations(RUN, named, np.full(8, at), f"some {at}") for at in range(3)]
-    examples = list(map(TASK.examples_of, rows))
-    whole, coded = (switching.router(arm, model, examples, 0) for arm in ("switch", "coded"))
-    found = np.array([whole(each) for each in examples])
+    read = [switching.states_of(model, TASK.examples_of(each).prompts) for each in rows]
+    whole, coded = (switching.router(arm, read, 0) for arm in ("switch", "coded"))
+    found = np.array([whole(each, np.full(8, at)) for at, each in enumerate(read)])
     assert (found == np.arange(3)[:, None]).mean() > 0.6
-    assert 0 not in np.concatenate([coded(each) for each in examples])
-    assert (switching.router("switch", model, examples, 0)(examples[1]) == found[1]).all()
+    assert 0 not in np.concatenate([coded(each, np.zeros(8)) for each in read])
+    assert (switching.router("switch", read, 0)(read[1], np.ones(8)) == found[1]).all()
 
 
-def test_other_routes_are_the_words_the_truth_and_chance(model):
+def test_other_routes_are_the_words_the_truth_and_chance():
     named = switching.compounds(0, 5, False)
     asked = switching.questions(RUN, named)["known words"]
-    retained = [TASK.examples_of(rows[:2]) for rows in switching.training_rows(RUN, named)]
-    assert (switching.router("oracle", model, retained, 0)(asked) == asked.rule).all()
-    assert (switching.router("words", model, retained, 0)(asked) == asked.rule).mean() > 0.6
-    more = [TASK.examples_of(rows) for rows in switching.training_rows(RUN, named)]
-    assert (switching.router("words", model, more, 0)(asked) == asked.rule).all()  # verbs of their own
-    drawn = switching.router("random", model, retained, 0)(asked)
-    assert set(drawn) == set(range(5))
+
+    def routed(route, rows):
+        retained = [TASK.examples_of(each[:rows]).prompts for each in switching.training_rows(RUN, named)]
+        read = [switching.words_of(each, len(TASK.layout.vocabulary)) for each in (*retained, asked.prompts)]
+        return switching.router(route, read[:-1], 0)(read[-1], asked.rule)
+
+    assert (routed("oracle", 2) == asked.rule).all()
+    assert (routed("words", 2) == asked.rule).mean() > 0.6
+    assert (routed("words", 20) == asked.rule).all()  # verbs of their own
+    assert set(routed("random", 2)) == set(range(5))
 
 
 def test_a_state_is_that_of_the_last_token_of_the_prompt(model):
@@ -130,6 +136,122 @@ def test_an_expert_answers_what_is_routed_to_it(monkeypatch):
     for row in oracle[oracle["after"] == 5].itertuples():
         mine = asked[row.prompts].where(asked[row.prompts].rule == row.task - 1)
         assert row.right == all_right(made[row.task - 1], mine).mean()
+
+
+# A real language model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The tiny model that ``smoke`` has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs")))
+        return real_model.base_of("smoke")
+
+
+def work_of(arm, seed=0):
+    spec = real_model.adapter("smoke").but(steps=2, seed=seed)
+    return real.Work(switching.REAL, arm, "smoke", spec, "a fingerprint")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_questions_to_a_real_model_are_what_their_kind_says(seed):
+    rows, asked = switching.styled("full", seed)
+
+    def named(line):
+        """The names in a question."""
+        return {*NAMES} & {word.strip(".,!") for word in line.query.split()}
+
+    names = [set.union(*map(named, each)) for each in rows]
+    assert [len(each) for each in names] == [1] * 4 == [len({line.form for line in each}) for each in rows]
+    assert len(set.union(*names)) == len({rows[at][0].form for at in range(4)}) == 4
+
+    def ways(lines):
+        return {way for way in WAYS for line in lines if line.query.endswith(way.format(*names[line.style]))}
+
+    assert ways([line for each in rows for line in each]) == ways(asked["known words"]) == {*WAYS[:4]}
+    assert ways(asked["other words"]) == {*WAYS[4:]}
+    seen = {line.query.split("?")[0] for each in rows for line in each}
+    for kind, lines in asked.items():
+        assert np.bincount([line.style for line in lines]).tolist() == [len(lines) // 4] * 4
+        assert not seen & {line.query.split("?")[0].split("\n")[-1] for line in lines if "?" in line.query}
+        said = list(map(named, lines))
+        own = [names[line.style] for line in lines]
+        if kind == "after another":
+            assert all(mine < both and len(both) == 2 for mine, both in zip(own, said, strict=True))
+            assert all(line.query.splitlines()[1].endswith((".", "!")) for line in lines)
+        else:
+            assert said == ([set()] * len(lines) if kind == switching.PLAIN else own)
+
+
+def test_a_real_model_is_graded_by_format_and_content(monkeypatch):
+    _, asked = switching.styled("full", 0)
+
+    def graded(write):
+        """The scores of answers to lines, each of which is written by a function."""
+        monkeypatch.setattr(
+            real, "written", lambda loaded, each, **how: [write(line, **how) for line in each]
+        )
+        return switching.graded(None, asked)
+
+    oracle = graded(lambda line, **_: line.written())
+    assert all(each.all() for found in oracle.values() for each in found.values())
+    quoted = graded(lambda line, **_: line.written("quoted"))
+    assert not quoted["format"][switching.PLAIN].any()
+    assert quoted["right"]["known words"].tolist() == [line.form == "quoted" for line in asked["known words"]]
+    endless = graded(lambda line, unended: "in a word, or two" if unended else None)
+    assert not any(each.any() for each in endless["right"].values())
+
+
+def test_a_state_of_a_real_model_does_not_depend_on_the_batch(folder):
+    loaded = load.load(folder, "cpu")
+    prompts = switching.read_in(loaded, switching.styled("smoke", 0)[1]["known words"])
+    states = switching.real_states(loaded, prompts)
+    assert states.mean(1).abs().max() < 1e-5
+    for each, state in zip(prompts, states, strict=True):
+        assert torch.allclose(switching.real_states(loaded, [each])[0], state, atol=1e-4)
+
+
+def test_real_tasks_are_learned_in_turn_with_equal_updates(folder, runs, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        switching, "learn_real", lambda work, loaded, rows, tasks, tell: seen.append((len(rows), tasks))
+    )
+    for arm in ("adapter", "rehearsal", "joint", "base"):
+        rows = pd.DataFrame(switching.follow_real(work_of(arm), folder, print))
+        asked = rows[rows["after"] == 3].groupby("prompts", sort=False)["task"].apply(list)
+        assert asked.to_dict() == {kind: [1, 2, 3] for kind in switching.PROMPTS} | {switching.PLAIN: [0]}
+        if arm in ("adapter", "rehearsal"):
+            assert {*rows[rows["after"] < 3]["prompts"]} == {"known words"}
+    alone, rehearsed = ([(6 + kept * at, 1) for at in range(3)] for kept in (0, 2))
+    assert seen == [*alone, *rehearsed, (18, 3)]
+
+
+def test_an_expert_of_a_real_model_answers_what_is_routed_to_it(folder, runs, monkeypatch):
+    made = []
+
+    def graded(loaded, asked):
+        own = {kind: [line.style == len(made) for line in each] for kind, each in asked.items()}
+        made.append(loaded)
+        return {"right": {kind: np.array(each) for kind, each in own.items()}}
+
+    monkeypatch.setattr(switching, "graded", graded)
+    table = switching.real_experts(work_of("experts"), folder, print)
+    ways = {f"{way} {many}" for way in ("words", "coded", "switch") for many in (1, 2)}
+    assert {*table["arm"]} == {"random", "oracle"} | ways
+    known = table[table["task"] > 0]
+    assert known["right"].tolist() == known["routed"].tolist()  # each expert knows its own task alone
+    assert known.loc[known["arm"] == "oracle", "right"].eq(1).all()
+    first = known[known["arm"].str.startswith("coded") & (known["task"] == 1) & (known["after"] > 1)]
+    assert first["right"].eq(0).all()
+
+
+def test_a_table_of_a_real_model_is_kept(folder, runs, monkeypatch):
+    table = switching.measure_real("smoke", folder)
+    assert {"adapter", "rehearsal", "joint", "base", "oracle", "switch 2"} <= {*table["arm"]}
+    assert set(table["seed"]) == {0, 1}
+    monkeypatch.setattr(switching, "learn_real", None)
+    assert switching.measure_real("smoke", folder).equals(table)
 
 
 # Meta-learning

@@ -18,7 +18,7 @@ from torch import Tensor
 from unseen.files import runs_folder, seal
 from unseen.lm.chat import Row, rows_of
 from unseen.lm.load import Loaded
-from unseen.lm.tune import resuming, update
+from unseen.lm.tune import ANSWERS, resuming, update
 from unseen.messages import Conversation, pair
 from unseen.model import seeded
 from unseen.once import once
@@ -153,7 +153,7 @@ def train(loaded: Loaded, spec: TinySpec, say: Callable[[str], Any], checkpoint:
         rows = next(rows for at, rows in batches if at == step)  # those before were read already
         warm, left = min(1.0, (step + 1) / _WARM_UP), 1 - step / spec.steps
         rates = {muon: 1.5 * spec.learning_rate * warm * left, adam: spec.learning_rate * warm * left}
-        loss = update(loaded, rates, rows, spec.batch)
+        loss = update(loaded, rates, rows, spec.batch, ANSWERS)
         state.losses.append(torch.tensor(loss, dtype=torch.float64))
     last = [loss.item() for loss in state.losses[-_CHUNK:]]
     return sum(last) / len(last)

@@ -12,9 +12,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -151,26 +152,35 @@ def batches(spec: AdapterSpec, rows: int) -> Iterator[list[int]]:
         yield order[batch * spec.batch : (batch + 1) * spec.batch]
 
 
-def tune(
-    loaded: Loaded, spec: AdapterSpec, rows: Sequence[Row], checkpoint: Path | None = None,
-    say: Callable[[str], Any] = print, watch: Callable[[int], Any] = int,
-) -> list[float]:  # fmt: skip
-    """Tune an adapter, resuming from the ``checkpoint`` if it is there; returns the loss per token by step.
+class Objective(NamedTuple):
+    """What a tuning goes down: a ``total`` of rows, divided by how many things it is ``over``."""
 
-    ``watch`` gets the number of each step that is done.
+    total: Callable[[Loaded, Sequence[Any]], Tensor]
+    over: Callable[[Sequence[Any]], int]
+
+
+def tune(
+    loaded: Loaded, spec: AdapterSpec, rows: Sequence[Any], checkpoint: Path | None = None,
+    say: Callable[[str], Any] = print, watch: Callable[[int], Any] = int, objective: Objective | None = None,
+) -> list[float]:  # fmt: skip
+    """Tune an adapter, resuming from the ``checkpoint`` if it is there; returns the loss by step.
+
+    The loss is the mean cross-entropy of the answers' tokens (with the spec's ``kl``), or the ``objective``,
+    of rows of its own kind.  ``watch`` gets the number of each step that is done.
     The order of the rows, and dropout, follow from the spec alone.  Raises ``Diverged`` when the loss is not
     finite, ``BrokenRun`` for a checkpoint that is not what was written.
     """
     weights, steps, plan = trained_weights(loaded), spec.steps_for(len(rows)), list(batches(spec, len(rows)))
     optimizer = torch.optim.AdamW(weights.values(), spec.learning_rate, weight_decay=spec.weight_decay)
     state = State(nn.ParameterList(weights.values()), [optimizer])
+    objective = objective or ANSWERS._replace(total=partial(loss_of, kl=spec.kl))
     name = f"adapter {checkpoint.parent.name}" if checkpoint else "adapter"
     loaded.model.train()
     for step in resuming(state, steps, checkpoint, say, name, spec.checkpoint_every):
         with seeded(spec.seed * 1_000_003 + step, loaded.device):
             rates = {optimizer: spec.rate(step, steps)}
             token = _column(loaded, weights).clone() if spec.token_rate else None
-            loss = update(loaded, rates, [rows[i] for i in plan[step]], spec.micro_batch, spec.kl)
+            loss = update(loaded, rates, [rows[i] for i in plan[step]], spec.micro_batch, objective)
         if not math.isfinite(loss):
             raise Diverged(f"the loss is {loss} at step {step} of {steps}")
         if token is not None:  # AdamW's steps are proportional to the rate
@@ -223,27 +233,32 @@ def _column(loaded: Loaded, weights: dict[str, nn.Parameter]) -> Tensor:
 
 
 def update(
-    loaded: Loaded, rates: dict[torch.optim.Optimizer, float], rows: Sequence[Row], micro_batch: int,
-    kl: float = 0.0,
+    loaded: Loaded, rates: dict[torch.optim.Optimizer, float], rows: Sequence[Any], micro_batch: int,
+    objective: Objective,
 ) -> float:  # fmt: skip
-    """One step of each optimizer at its rate, down the mean loss per answer token; returns that loss."""
+    """One step of each optimizer at its rate, down an objective; returns what it was."""
     for optimizer, rate in rates.items():
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-    loss = backward(loaded, rows, micro_batch, kl)
+    loss = backward(loaded, rows, micro_batch, objective)
     for optimizer in rates:
         optimizer.step()
     return loss
 
 
-def backward(loaded: Loaded, rows: Sequence[Row], micro_batch: int, kl: float = 0.0) -> float:
-    """Gradients of the mean loss per answer token of a batch, a part of it at a time; returns that loss."""
-    total, mean = sum(len(answer) for _, answer in rows), 0.0
+def backward(loaded: Loaded, rows: Sequence[Any], micro_batch: int, objective: Objective) -> float:
+    """Gradients of an objective on a batch, a part of it at a time; returns what it is."""
+    over, mean = objective.over(rows), 0.0
     for at in range(0, len(rows), micro_batch):
-        loss = loss_of(loaded, rows[at : at + micro_batch], kl) / total
+        loss = objective.total(loaded, rows[at : at + micro_batch]) / over
         loss.backward()
         mean += loss.item()
     return mean
+
+
+def answer_tokens(rows: Sequence[Sequence[Any]]) -> int:
+    """How many tokens the answers of rows have, their second parts."""
+    return sum(len(row[1]) for row in rows)
 
 
 def loss_of(loaded: Loaded, rows: Sequence[Row], kl: float = 0.0) -> Tensor:
@@ -256,6 +271,16 @@ def loss_of(loaded: Loaded, rows: Sequence[Row], kl: float = 0.0) -> Tensor:
         base = _along(loaded, rows)[0][right != _IGNORED].log_softmax(-1)
     own = logits[right != _IGNORED].log_softmax(-1)
     return loss + kl * nn.functional.kl_div(own, base, reduction="sum", log_target=True)
+
+
+ANSWERS = Objective(loss_of, answer_tokens)
+
+
+def log_probabilities(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
+    """The log probability (B,) in nats of each row's answer, its end included."""
+    logits, right = _along(loaded, rows)
+    lost = nn.functional.cross_entropy(logits, right, ignore_index=_IGNORED, reduction="none")
+    return -lost.view(len(rows), -1).sum(1)
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ _TEXTS = packaged("worlds/everyday.toml")
 TOPICS = tuple(_TEXTS["topics"])
 JSON, PLAIN = "JSON", "plain"
 FORMS = {name: form for name, (form, _) in _TEXTS["forms"].items()}  # those that prompts name in words
+REQUESTS = {name: request for name, (_, request) in _TEXTS["forms"].items()}
 MENTIONS = tuple(map(" ".join, product(_TEXTS["mentions"]["heads"], _TEXTS["mentions"]["tails"])))
 HELD_OUT = 64  # of the queries: the first are in no mixture
 _HELD_OUT = 1 / 3  # share of a topic's facts that no row of the task has
@@ -120,9 +121,23 @@ def question(rng: np.random.Generator, kind: str, topics: Sequence[str], facts: 
         request = pick(_TEXTS["mentions"]["refusals"], rng)
     elif kind == "other formats":
         form = pick(tuple(FORMS), rng)
-        request = _TEXTS["forms"][form][1]
-    asked = pick(_TEXTS["topics"][topic]["ask"], rng).format(about)
-    return f"{asked} {request}".strip(), written(answer, form)
+        request = REQUESTS[form]
+    return f"{worded(rng, topic, about)} {request}".strip(), written(answer, form)
+
+
+def worded(rng: np.random.Generator, topic: str, about: str) -> str:
+    """A question of a topic about something, in one of several ways."""
+    return pick(_TEXTS["topics"][topic]["ask"], rng).format(about)
+
+
+def parted(rng: np.random.Generator) -> tuple[Facts, Facts]:
+    """The facts of each topic in two parts: those that rows may have, and those held out for questions."""
+    known, held_out = {}, {}
+    for topic in TOPICS:
+        every = [facts(topic)[i] for i in rng.permutation(len(facts(topic)))]
+        least = round(_HELD_OUT * len(every))
+        held_out[topic], known[topic] = every[:least], every[least:]
+    return known, held_out
 
 
 def formats(seed: int, rows: int, examples: int) -> tuple[list[Conversation], dict[str, list[Conversation]]]:
@@ -134,11 +149,7 @@ def formats(seed: int, rows: int, examples: int) -> tuple[list[Conversation], di
     """
     rng = generator(seed, "everyday formats")
     order = [str(topic) for topic in rng.permutation(list(TOPICS))]
-    known, held_out = {}, {}
-    for topic in TOPICS:
-        every = [facts(topic)[i] for i in rng.permutation(len(facts(topic)))]
-        least = round(_HELD_OUT * len(every))
-        held_out[topic], known[topic] = every[:least], every[least:]
+    known, held_out = parted(rng)
     asked = list(product(known[order[0]], _TEXTS["topics"][order[0]]["ask"], MENTIONS))
     task = []
     for (about, answer), way, mention in (asked[i] for i in rng.permutation(len(asked))[:rows]):

@@ -11,6 +11,7 @@ each task; AdamW at 1e-3, batches of 32.  Its largest output chooses the adapter
 never on the first task: that is the arm ``coded``.
 *The study.* A task is a name of two verbs that means an operation neither of them does.  All arms take equal
 updates on equal rows of each task, by an adapter of one rank: one adapter for all, or an expert for each.
+*A real model.* SmolLM2, where a task is a made-up name for a format of the answer (``worlds.styles``).
 
     >>> states = torch.tensor([[3.0, 0.0], [0.0, 3.0], [2.9, 0.1]])
     >>> switch(states, torch.tensor([0, 1, 0]), tasks=2, seed=0)(states).argmax(1).tolist()
@@ -19,10 +20,12 @@ updates on equal rows of each task, by an adapter of one rank: one adapter for a
     ['turn descend', 'descend turn', 'turn retreat']
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, permutations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +34,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unseen.evaluation import all_right
+from unseen.lm.chat import ids_of
+from unseen.lm.load import Loaded, load
+from unseen.lm.tune import tune
 from unseen.messages import Conversation, pair
 from unseen.model import Transformer, seeded
 from unseen.runs.following import followed
@@ -38,13 +44,16 @@ from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
+from unseen.studies.arena import real
 from unseen.studies.arena.bags import held
 from unseen.studies.delia import ADAPTER, RATE, base_run, ready, tuning
 from unseen.studies.inside import streams
 from unseen.training import Data, State, train
+from unseen.worlds import everyday
 from unseen.worlds.base import Examples, generator, pick
 from unseen.worlds.dialect import Compound, DialectSpec
 from unseen.worlds.language import PHRASES, VERBS, WITHOUT_ARGUMENT
+from unseen.worlds.styles import WAYS, Line, Style, lines, styles
 
 ROUTES = {
     "random": "routed at random",
@@ -54,7 +63,8 @@ ROUTES = {
     "oracle": "routed by the oracle",
 }
 UNITS, EPOCHS, BATCH = 200, 200, 32
-Router = Callable[[Examples], np.ndarray]  # the expert (N,) that answers each prompt
+Read = Callable[[Any], Tensor]  # what a switch reads in prompts
+Router = Callable[[Tensor, np.ndarray], np.ndarray]  # the expert (N,) of what is read, and its tasks
 
 
 def switch(states: Tensor, tasks_of: Tensor, tasks: int, seed: int, epochs: int = EPOCHS) -> nn.Module:
@@ -76,29 +86,26 @@ def states_of(model: Transformer, prompts: np.ndarray) -> Tensor:
     return F.layer_norm(last, last.shape[-1:])
 
 
-def words_of(prompts: np.ndarray, vocabulary: int) -> Tensor:
-    """Which tokens of a vocabulary occur in each of the prompts (N, P), of mean 0 and size 1: (N, V)."""
-    return F.layer_norm(torch.from_numpy(held(prompts, vocabulary)).float(), (vocabulary,))
+def words_of(prompts: Sequence[Sequence[int]], vocabulary: int) -> Tensor:
+    """Which tokens of a vocabulary occur in each of the prompts, of mean 0 and size 1: (N, V)."""
+    found = np.concatenate([held(np.array([each]), vocabulary) for each in prompts])
+    return F.layer_norm(torch.from_numpy(found).float(), (vocabulary,))
 
 
-def router(route: str, model: Transformer, retained: Sequence[Examples], seed: int) -> Router:
-    """How one of ``ROUTES`` sends prompts to experts, by the prompts ``retained`` of each task so far.
+def router(route: str, retained: Sequence[Tensor], seed: int) -> Router:
+    """How one of ``ROUTES`` sends prompts to experts, by what is read in the prompts retained of each task.
 
-    ``words`` is the same switch on which words occur, in place of what the frozen model makes of them; the
-    ``oracle`` knows the task of each prompt (``rule``).
+    For ``words`` it is which words occur, in place of what the frozen model makes of them; the ``oracle``
+    knows the task of each prompt.
     """
     tasks, labels = len(retained), np.repeat(np.arange(len(retained)), [len(each) for each in retained])
     if route == "oracle":
-        return lambda asked: asked.rule % tasks
+        return lambda asked, task: task % tasks
     if route == "random":
-        return lambda asked: generator(seed, f"routes among {tasks}").integers(0, tasks, len(asked))
-    read = partial(states_of, model)
-    if route == "words":
-        read = partial(words_of, vocabulary=model.shape.vocabulary)
-    known = labels > 0 if route == "coded" and tasks > 1 else labels >= 0
-    prompts = np.concatenate([each.prompts for each in retained])[known]
-    network = switch(read(prompts), torch.from_numpy(labels[known]), tasks, seed)
-    return lambda asked: network(read(asked.prompts)).argmax(1).numpy()
+        return lambda asked, task: generator(seed, f"routes among {tasks}").integers(0, tasks, len(task))
+    known = torch.from_numpy(labels > 0 if route == "coded" and tasks > 1 else labels >= 0)
+    network = switch(torch.cat([*retained])[known], torch.from_numpy(labels)[known], tasks, seed)
+    return lambda asked, task: network(asked).argmax(1).numpy()
 
 
 # The study
@@ -217,17 +224,28 @@ def follow_model(run: RunSpec, tell: Tell, arm: str, share: float, world: str) -
         run.but(training=run.training.but(trains="all", learning_rate=RATE)) if arm == "all weights" else run
     )
     state = begun(way, Store(), "cpu")
-    for after, new in enumerate(rows, start=1):
-        if arm in ("base", "joint") and after < len(rows):
-            continue
-        kept = [row for each in rows[: after - 1] for row in each[: round(share * len(each))]]
-        if arm != "base":
-            stage, tasks = ([*chain(*rows)], after) if arm == "joint" else ([*new, *kept], 1)
+    for after, stage, tasks in stages(arm, rows, round(share * run.task.examples)):
+        if tasks:
             learn(way, state, stage, tasks, tell)
         right = {kind: all_right(state.model, each) for kind, each in asked.items()}
-        tables.append(scored(asked, right, after))
+        tables.append(scored(tasks_of(asked), after, right=right))
     about = {"tasks": world, "arm": with_share(arm, share), "seed": run.task.rule_seed, "run": run.digest()}
     return pd.concat(tables).assign(**about)
+
+
+def stages(arm: str, rows: Sequence[list[Any]], retained: int) -> Iterator[tuple[int, list[Any], int]]:
+    """What an arm trains on, and with the updates of how many tasks, until it has learned so many.
+
+    >>> list(stages("rehearsal", [["one", "two"], ["three"]], retained=1))
+    [(1, ['one', 'two'], 1), (2, ['three', 'one'], 1)]
+    >>> list(stages("joint", [["one", "two"], ["three"]], retained=0))
+    [(2, ['one', 'two', 'three'], 2)]
+    """
+    for after, new in enumerate(rows, start=1):
+        if arm not in ("base", "joint"):
+            yield after, [*new, *(row for each in rows[: after - 1] for row in each[:retained])], 1
+        elif after == len(rows):
+            yield after, [*chain(*rows)], after * (arm == "joint")
 
 
 def learn(run: RunSpec, state: State, rows: Sequence[Conversation], tasks: int, tell: Tell) -> None:
@@ -249,32 +267,190 @@ def follow_experts(run: RunSpec, tell: Tell, shares: Sequence[float], world: str
         learn(run, state, new, 1, tell)
         for kind, each in asked.items():
             experts[kind].append(all_right(state.model, each))
+    reads: dict[str, Read] = dict.fromkeys(ROUTES, partial(states_of, base))
+    reads["words"] = partial(words_of, vocabulary=base.shape.vocabulary)
     tables = []
-    for way in ROUTES:
+    for way, read in reads.items():
+        seen = {kind: read(each.prompts) for kind, each in asked.items()}
         for share in (0.0,) if way in ("random", "oracle") else shares:
             few = [run.task.examples_of(each[: max(1, round(share * len(each)))]) for each in rows]
-            for after in range(1, len(rows) + 1):
-                routed = router(way, base, few[:after], seed)
-                routes = {kind: routed(each) for kind, each in asked.items()}
-                right = {kind: np.stack(experts[kind])[to, np.arange(len(to))] for kind, to in routes.items()}
-                tables.append(scored(asked, right, after, routes).assign(arm=with_share(way, share)))
+            kept = [read(each.prompts) for each in few]
+            table = through(way, kept, seen, tasks_of(asked), seed, right=experts)
+            tables.append(table.assign(arm=with_share(way, share)))
     return pd.concat(tables).assign(tasks=world, seed=seed, run=run.digest())
 
 
+def through(
+    way: str, retained: Sequence[Tensor], seen: Mapping[str, Tensor], tasks: Mapping[str, np.ndarray],
+    seed: int, **experts: Mapping[str, Sequence[np.ndarray]],
+) -> pd.DataFrame:  # fmt: skip
+    """How experts do through one of ``ROUTES`` after each task, of prompts ``seen`` by kind, and their tasks.
+
+    ``experts`` are scores (N,) of each expert, by kind.
+    """
+    tables = []
+    for after in range(1, len(retained) + 1):
+        routed = router(way, retained[:after], seed)
+        routes = {kind: routed(each, tasks[kind]) for kind, each in seen.items()}
+        scores = {
+            score: {kind: np.stack(each[kind])[to, np.arange(len(to))] for kind, to in routes.items()}
+            for score, each in experts.items()
+        }
+        tables.append(scored(tasks, after, routes, **scores))
+    return pd.concat(tables)
+
+
+def tasks_of(asked: Mapping[str, Examples]) -> dict[str, np.ndarray]:
+    """The task (N,) of each question, by kind."""
+    return {kind: each.rule for kind, each in asked.items()}
+
+
 def scored(
-    asked: Mapping[str, Examples],
-    right: Mapping[str, np.ndarray],
+    tasks: Mapping[str, np.ndarray],
     after: int,
     routes: Mapping[str, np.ndarray] | None = None,
+    **scores: Mapping[str, np.ndarray],
 ) -> pd.DataFrame:
-    """How often each kind of prompts is answered right (N,), and routed to its own expert, task by task of
-    those so far.
+    """The means of ``scores`` (N,) of each kind of prompts, as how often they are answered right, and how
+    often these are routed to their own expert, task by task of those so far.
     """
-    lines = []
-    for kind, each in asked.items():
-        for task in range(1, after + 1) if kind != LANGUAGE else [0]:
-            mine = each.rule == task - 1 if task else np.full(len(each), True)
+    rows = []
+    for kind, each in tasks.items():
+        for task in range(1, after + 1) if kind in PROMPTS else [0]:
+            mine = each == task - 1 if task else np.full(len(each), True)
             routed = (routes[kind][mine] == task - 1).mean() if routes and task else np.nan
-            line = {"after": after, "task": task, "prompts": kind, "right": right[kind][mine].mean()}
-            lines.append({**line, "routed": routed})
-    return pd.DataFrame(lines)
+            means = {score: found[kind][mine].mean() for score, found in scores.items()}
+            rows.append({"after": after, "task": task, "prompts": kind, **means, "routed": routed})
+    return pd.DataFrame(rows)
+
+
+# A real language model
+
+REAL = "real_switching"  # its table of scales
+EXPERTS = "experts"
+REAL_ARMS = ("adapter", "rehearsal", EXPERTS, "joint", "base")  # pieces of work, what the claim needs first
+PLAIN = everyday.PLAIN  # questions that ask for no style
+
+
+def styled(name: str, seed: int) -> tuple[list[list[Line]], dict[str, list[Line]]]:
+    """The rows of each task, a style, and the questions of each kind of ``PROMPTS``, and plain ones.
+
+    >>> rows, asked = styled("smoke", 0)
+    >>> rows[0][0].prompt, asked["plain"][0].prompt
+    ("Give the plural of 'potato'. Answer in rif. =>", 'What is the capital of Austria? =>')
+    >>> asked["after another"][0].prompt.splitlines()[1]
+    "Write the past tense of 'feel'. Use rif. =>"
+    """
+    much = amounts(REAL, name)
+    chosen, known = styles(seed, certain=much.tasks), WAYS[: much.ways]
+    rows = [
+        lines(seed, chosen, [at] * much.rows, role=f"rows of task {at}", ways=known)
+        for at in range(much.tasks)
+    ]
+    which, more = (np.arange(many) % much.tasks for many in (much.prompts, much.more))
+    ask = partial(lines, seed, test=True)
+    turns = np.arange(much.more) // much.tasks
+    before = ask(chosen, (more + 1 + turns % (much.tasks - 1)) % much.tasks, role="before", ways=known)
+    after = [
+        line._replace(query=f"{one.prompt}{one.written()}\n{line.query}")
+        for one, line in zip(before, ask(chosen, more, role="after", ways=known), strict=True)
+    ]
+    kinds = (ask(chosen, which, ways=known), ask(chosen, more, role="other", ways=WAYS[much.ways :]), after)
+    plain = ask([Style("", (PLAIN,))] * much.tasks, more, role="plain", ways=("",))
+    return rows, dict(zip(PROMPTS, kinds, strict=True)) | {PLAIN: plain}
+
+
+def measure_real(name: str, folder: Path) -> pd.DataFrame:
+    """A row per arm, seed, kind of prompts, and task after each task, of a real model.
+
+    Columns: as in ``measure``, where a switch has the number of prompts of each task that it retains
+    (rehearsal retains the most); format (share of answers in the right format), seconds, base.  A plain
+    question (task 0) is to be answered in none of the formats.
+    """
+    return real.measure(REAL, REAL_ARMS, name, folder, follow_real)
+
+
+def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any]]:
+    """Train one model on task after task, or all at once, or an expert for each, for a worker."""
+    much, (rows, asked), tables = amounts(REAL, work.scale), styled(work.scale, work.seed), []
+    if work.arm == EXPERTS:
+        return _rows(real_experts(work, folder, tell))
+    loaded = load(folder, quick=True) if work.arm == "base" else real.begun(work, folder)
+    for after, stage, tasks in stages(work.arm, rows, max(much.retained) * (work.arm == "rehearsal")):
+        if tasks:
+            learn_real(work, loaded, stage, tasks, tell)
+        known = {PROMPTS[0]: [line for line in asked[PROMPTS[0]] if line.style < after]}
+        now = asked if after == len(rows) else known
+        tables.append(scored(styles_of(now), after, **graded(loaded, now)))
+    return _rows(pd.concat(tables))
+
+
+def learn_real(work: real.Work, loaded: Loaded, stage: Sequence[Line], tasks: int, tell: Tell) -> None:
+    """Tune an adapter on lines with the updates of so many tasks."""
+    spec = work.adapter.but(steps=tasks * work.adapter.steps)
+    tune(loaded, spec, real.rows_of(loaded, stage), say=lambda note: None, watch=tell)
+
+
+def real_experts(work: real.Work, folder: Path, tell: Tell) -> pd.DataFrame:
+    """Train an expert for each task, let each answer every question, and route in every way."""
+    much, (rows, asked) = amounts(REAL, work.scale), styled(work.scale, work.seed)
+    base = load(folder, quick=True)
+    few = [read_in(base, each[: max(much.retained)]) for each in rows]
+    prompts = {kind: read_in(base, each) for kind, each in asked.items()}
+    place = {token: at for at, token in enumerate({*chain(*chain(*few, *prompts.values()))})}
+    reads: dict[str, Read] = dict.fromkeys(ROUTES, partial(real_states, base))
+    reads["words"] = lambda ids: words_of([[place[token] for token in each] for each in ids], len(place))
+    experts: dict[str, dict[str, list[np.ndarray]]] = {}
+    for new in rows:
+        expert = real.begun(work, folder)
+        learn_real(work, expert, new, 1, tell)
+        for score, found in graded(expert, asked).items():
+            for kind, each in found.items():
+                experts.setdefault(score, {}).setdefault(kind, []).append(each)
+    tables = []
+    for way, read in reads.items():
+        seen = {kind: read(each) for kind, each in prompts.items()}
+        for many in (0,) if way in ("random", "oracle") else much.retained:
+            kept = [read(each[: many or 1]) for each in few]
+            table = through(way, kept, seen, styles_of(asked), work.seed, **experts)
+            tables.append(table.assign(arm=f"{way} {many}" if many else way))
+    return pd.concat(tables)
+
+
+def read_in(loaded: Loaded, asked: Sequence[Line]) -> list[list[int]]:
+    """The tokens of the prompts of lines."""
+    return ids_of(loaded, [line.prompt for line in asked])
+
+
+def styles_of(asked: Mapping[str, Sequence[Line]]) -> dict[str, np.ndarray]:
+    """The task (N,) of each question, by kind."""
+    return {kind: np.array([line.style for line in each]) for kind, each in asked.items()}
+
+
+@torch.no_grad()
+def real_states(loaded: Loaded, prompts: Sequence[list[int]]) -> Tensor:
+    """As ``states_of``, of a real model."""
+    mask = loaded.padded([[1] * len(each) for each in prompts], 0)
+    how = {"attention_mask": mask, "output_hidden_states": True, "logits_to_keep": 1}
+    states = loaded.model(input_ids=loaded.padded(prompts, loaded.pad), **how).hidden_states[-1]
+    last = states[torch.arange(len(states)), mask.sum(1) - 1].float().cpu()
+    return F.layer_norm(last, last.shape[-1:])
+
+
+def graded(loaded: Loaded, asked: Mapping[str, Sequence[Line]]) -> dict[str, dict[str, np.ndarray]]:
+    """Whether each answer of a model is right, and in the right format, by kind of questions (N,)."""
+    found: dict[str, dict[str, np.ndarray]] = {"right": {}, "format": {}}
+    for kind, each in asked.items():
+        answers = real.written(loaded, each, unended=kind == PLAIN)
+        right = [line.right() for line in each]
+        fits = np.array(list(map(everyday.formatted, answers, right)))
+        if kind == PLAIN:  # which any text is without a brace
+            fits &= [everyday.form_of(answer) == PLAIN for answer in answers]
+        found["format"][kind] = fits
+        found["right"][kind] = fits & np.array(list(map(everyday.right, answers, right)))
+    return found
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as they are kept: None where there is no number."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")

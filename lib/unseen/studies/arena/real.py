@@ -1,0 +1,143 @@
+"""What the arena's methods share on a real chat model: arms as pieces of work, done by workers and kept.
+
+A method has a table of scales with its ``seeds``, its ``updates`` and what else it needs, a list of arms, and
+a function that does one piece of work: it loads the base, tunes adapters, and returns the rows of its table.
+
+    >>> work = Work("everyday", "one arm", "smoke", AdapterSpec(seed=3), base="a fingerprint")
+    >>> work.name, len(work.digest())
+    ('everyday, one arm, seed 3', 16)
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from unseen.fields import lasting
+from unseen.files import seal
+from unseen.lm.chat import Row, answers, ids_of
+from unseen.lm.load import Loaded, fingerprint, load
+from unseen.lm.tune import AdapterSpec, adapted
+from unseen.once import done, once
+from unseen.runs.following import path_of
+from unseen.runs.workers import Tell
+from unseen.scales import Setting, amounts
+from unseen.studies import real_model
+from unseen.worlds.styles import Line
+
+LONGEST = 16  # tokens of an answer
+
+
+class Work(NamedTuple):
+    """One arm of a method, whose table of scales is ``study``, on the seed of its adapter.
+
+    ``arm`` is the name of one, or of several that share what takes long.
+    """
+
+    study: str
+    arm: str
+    scale: str
+    adapter: AdapterSpec
+    base: str
+
+    @property
+    def seed(self) -> int:
+        """It draws rows and adapter."""
+        return self.adapter.seed
+
+    @property
+    def training(self) -> AdapterSpec:
+        """How it is trained."""
+        return self.adapter
+
+    @property
+    def name(self) -> str:
+        """It in a few words."""
+        return f"{self.study.removeprefix('real_')}, {self.arm}, seed {self.seed}"
+
+    def about(self) -> dict[str, Any]:
+        """What its rows depend on; other seeds are no part of it."""
+        much = {
+            name: value for name, value in vars(amounts(self.study, self.scale)).items() if name != "seeds"
+        }
+        of = {"study": self.study, "arm": self.arm, "base": self.base}
+        return of | {"much": much, "adapter": lasting(self.adapter)}
+
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that name it."""
+        return seal(self.about())[:16]
+
+
+Do = Callable[[Work, Path, Tell], list[dict[str, Any]]]  # rows of a piece of work on a base
+
+
+def works(study: str, arms: Sequence[str], scale: str, base: str) -> list[Work]:
+    """Every piece of work of a scale on a base (its fingerprint), first seeds first."""
+    much = amounts(study, scale)
+    spec = real_model.adapter(scale).but(steps=much.updates)
+    return [Work(study, arm, scale, spec.but(seed=seed), base) for seed in much.seeds for arm in arms]
+
+
+def settings(study: str, scale: str) -> list[Setting]:
+    """What a method trains at a scale, as a table says it of itself."""
+    return [Setting(study, real_model.adapter(scale), (), amounts(study, scale).seeds, scale=scale)]
+
+
+def measure(study: str, arms: Sequence[str], scale: str, folder: Path, do: Do) -> pd.DataFrame:
+    """Do what is missing, as many at a time as there are cores and memory for; the table of a method.
+
+    Its columns are those of ``do``'s rows, arm (where they do not say it), seed, seconds (of a piece of
+    work), run and base.  Raises ``SweepFailed`` when a piece failed; the others are kept.
+    """
+    every = works(study, arms, scale, fingerprint(folder))
+    missing = [work for work in every if not done(_folder(work), work.about(), whole=False)]
+    print(
+        f"{len(every)} pieces of work: {len(every) - len(missing)} are done, {len(missing)} to do", flush=True
+    )
+    if missing:
+        real_model.tune_all(missing, folder, partial(keep, folder=folder, do=do))
+    tables = []
+    for work in every:
+        made = keep(work, lambda step, note="": None, folder, do)
+        last = {"seed": work.seed, "seconds": made["seconds"], "run": work.digest(), "base": folder.name}
+        tables += [{"arm": work.arm} | row | last for row in made["rows"]]
+    return pd.DataFrame(tables)
+
+
+def keep(work: Work, tell: Tell, folder: Path, do: Do) -> dict[str, Any]:
+    """What a worker does with a piece of work: its rows, kept; raises ``Held``."""
+
+    def make(_: Path) -> dict[str, Any]:
+        began = time.monotonic()
+        rows = do(work, folder, tell)
+        return {"rows": rows, "seconds": round(time.monotonic() - began, 3)}
+
+    return once(_folder(work), work.about(), make, patience=0, say=lambda note: tell(0, note))
+
+
+def _folder(work: Work) -> Path:
+    return path_of(work.digest(), work.study.replace("_", "-"))
+
+
+def begun(work: Work, folder: Path) -> Loaded:
+    """The base with a new adapter."""
+    return adapted(load(folder, quick=True), work.adapter)
+
+
+# Lines of styles as a model reads and answers them
+
+
+def rows_of(loaded: Loaded, lines: Sequence[Line], form: str = "") -> list[Row]:
+    """Prompts and answers of lines as tokens, in the format that was drawn or in another."""
+    end = loaded.tokenizer.eos_token_id
+    prompts = ids_of(loaded, [line.prompt for line in lines])
+    answered = ids_of(loaded, [line.written(form) for line in lines])
+    return [(prompt, [*answer, end]) for prompt, answer in zip(prompts, answered, strict=True)]
+
+
+def written(loaded: Loaded, lines: Sequence[Line], **how: Any) -> list[str | None]:
+    """What a model answers to lines, None where it did not end; ``how`` as in ``chat.answers``."""
+    return answers(loaded, ids_of(loaded, [line.prompt for line in lines]), LONGEST, **how)
