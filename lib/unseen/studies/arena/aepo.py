@@ -391,7 +391,7 @@ def prefer(loaded: Loaded, work: real.Work, asked: Sequence[Line], both: np.ndar
     before = [real.likely(loaded, rows).tolist() for rows in (chosen, rejected)]
     rows = [(*one, other[1], *was) for one, other, *was in zip(chosen, rejected, *before, strict=True)]
     objective = tune.Objective(partial(preferred_total, much.beta), len)
-    spec = work.adapter.but(learning_rate=much.rate)
+    spec = work.adapter.but(learning_rate=much.rate, batch=much.batch, micro_batch=much.batch)
     tune.tune(loaded, spec, rows, say=lambda note: None, objective=objective)
 
 
