@@ -9,11 +9,14 @@ import torch
 from torch.nn import functional as F
 
 from unseen import objectives
+from unseen.lm import load, tune
 from unseen.model import Shape, build
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.arena import aepo, answers, ual
+from unseen.studies import real_model
+from unseen.studies.arena import aepo, answers, real, ual
 from unseen.training import Data, State, optimizers_of, train
 from unseen.worlds.dialect import KINDS, Compound, DialectSpec, entropy
+from unseen.worlds.styles import lines, styles
 
 TASK = DialectSpec(examples=480)
 RUN = RunSpec(
@@ -159,7 +162,7 @@ def found(rewards, number=4):
     examples = TASK.of_rows(TASK.rows(TASK.split().seen, np.array([0]), np.random.default_rng(0)))
     numbered = np.arange(number)[None, :, None].repeat(8, 2).astype(np.uint8)
     likely = np.arange(number)[None].astype(float)
-    return aepo.Pool(examples, numbered, np.array([rewards], float), likely, np.eye(number)[None])
+    return aepo.Pool(examples.answers, numbered, np.array([rewards], float), likely, np.eye(number)[None])
 
 
 @pytest.mark.parametrize(("how", "chosen", "rejected"), [
@@ -168,14 +171,14 @@ def found(rewards, number=4):
 def test_which_two_are_compared_and_the_better_one_first(how, chosen, rejected):
     rewards = [-3, -2, -1, -4] if how != "likely" else [-3, -2, -1, -2]
     pairs, about = aepo.pairs(aepo.Arm(how, 4), found(rewards), 0.0, np.random.default_rng(0))
-    assert pairs.answers[0].tolist() == [chosen] * 8 + [rejected] * 8
+    assert pairs[0].tolist() == [chosen] * 8 + [rejected] * 8
     assert about.to_numpy().tolist() == [[rewards[chosen], rewards[rejected]]]
 
 
 def test_the_oracle_prefers_the_right_answer_to_the_nearest_wrong_one():
     pool = found([0, -2, -1, -4])
     pairs, about = aepo.pairs(aepo.Arm("oracle", 4), pool, 0.0, np.random.default_rng(0))
-    assert pairs.answers[0].tolist() == [*pool.examples.answers[0], *[2] * 8]
+    assert pairs[0].tolist() == [*pool.right[0], *[2] * 8]
     assert about.to_numpy().tolist() == [[0, -1]]
 
 
@@ -228,3 +231,111 @@ def test_answers_are_drawn_as_likely_as_the_model_says(model):
         first = model(torch.from_numpy(prompt).long())[0, 0].softmax(-1).numpy()
     often = np.bincount(drawn[:, 0], minlength=len(first)) / 3_000
     assert np.abs(often - first).max() < 0.04
+
+
+# A real language model: the tiny one of ``smoke``
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs")))
+        return real_model.base_of("smoke")
+
+
+@pytest.fixture(scope="module")
+def loaded(folder):
+    return load.load(folder, "cpu")
+
+
+CHOSEN = styles(0, certain=1, shared=1, corrupted=1)
+ASKED = lines(0, CHOSEN, [0, 1, 2, 0, 1, 2], test=True)
+
+
+def test_a_row_without_smoothing_has_the_usual_loss_and_all_of_it_that_of_the_uniform_distribution(loaded):
+    rows = real.rows_of(loaded, ASKED)
+    plain = tune.loss_of(loaded, rows).item()
+    assert ual.smoothed_total(loaded, [(*row, 0.0) for row in rows]).item() == pytest.approx(plain)
+    logits, right = tune.along_answers(loaded, rows)
+    assert right.tolist() == [token for _, answer in rows for token in answer]
+    uniform = -logits.log_softmax(-1).mean(1).sum().item()
+    assert ual.smoothed_total(loaded, [(*row, 1.0) for row in rows]).item() == pytest.approx(uniform)
+    mixed = ual.smoothed_total(loaded, [(*rows[0], 1.0), *((*row, 0.0) for row in rows[1:])]).item()
+    first = len(rows[0][1])
+    moved = (
+        logits.log_softmax(-1)[range(first), right[:first]] - logits[:first].log_softmax(-1).mean(1)
+    ).sum()
+    assert mixed == pytest.approx(plain + moved.item(), rel=1e-5)
+
+
+def test_an_oracle_answers_as_is_meant_and_holds_it_as_likely_as_it_is(loaded, monkeypatch):
+    def likely(loaded, rows):
+        texts = loaded.tokenizer.batch_decode([answer for _, answer in rows], skip_special_tokens=True)
+        return np.log([share_of(prompt, text.strip()) for (prompt, _), text in zip(rows, texts, strict=True)])
+
+    def share_of(prompt, text):
+        line = next(line for line, (ids, _) in zip(ASKED, known, strict=True) if ids == prompt)
+        return next(
+            share for form, share in CHOSEN[line.style].shares().items()
+            if load_text(line.right(form)) == text
+        )  # fmt: skip
+
+    def load_text(text):
+        ids = real.rows_with(loaded, ASKED[:1], [text])[0][1]
+        return loaded.tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+    known = real.rows_of(loaded, ASKED)
+    meant = [line.right(CHOSEN[line.style].forms[0]) for line in ASKED]
+    monkeypatch.setattr(real, "written", lambda *_: meant)
+    monkeypatch.setattr(real, "likely", likely)
+    found = {row["kind"]: row for row in ual.scored_real(loaded, CHOSEN, ASKED)}
+    assert {row["right"] for row in found.values()} == {1}
+    assert [found[kind]["deserved"] for kind in KINDS] == pytest.approx([1, 0.5, 0.5])
+    for row in found.values():
+        assert (row["divergence"], row["gap"]) == (pytest.approx(0, abs=1e-9), pytest.approx(0))
+    monkeypatch.setattr(real, "written", lambda *_: [None] * len(ASKED))
+    monkeypatch.setattr(real, "likely", lambda loaded, rows: np.zeros(len(rows)))
+    for row in ual.scored_real(loaded, CHOSEN, ASKED):
+        assert (row["right"], row["ended"], row["confidence"], row["gap"]) == (0, 0, None, None)
+
+
+def test_a_table_of_smoothing_on_a_real_model_is_read_again(folder, runs, monkeypatch):
+    table = ual.measure_real("smoke", folder)
+    assert table.groupby(["seed", "arm"]).size().eq(len(KINDS)).all()
+    assert {*table["arm"]} == {*ual.REAL_ARMS}
+    monkeypatch.setattr(real, "begun", None)
+    assert ual.measure_real("smoke", folder).equals(table)
+
+
+def test_a_state_is_the_mean_over_the_answers_tokens_alone(loaded):
+    rows = real.rows_of(loaded, ASKED)
+    found = aepo.real_embedded(loaded, rows)
+    for (prompt, answer), state in zip(rows, found, strict=True):
+        ids = torch.tensor([prompt + answer])
+        with torch.no_grad():
+            last = loaded.model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0]
+        assert torch.allclose(state, last[len(prompt) : -1].mean(0), atol=1e-5)
+
+
+def test_dpo_of_a_real_model_raises_the_chosen_answer_from_where_it_was(folder, runs):
+    work = real.Work(aepo.REAL, "all", "smoke", real_model.adapter("smoke").but(steps=8), "base")
+    asked, _, loaded = aepo.begun_real(work, folder)
+    both = np.array([[line.right(), "wrong"] for line in asked])
+    rows = [real.rows_with(loaded, asked, list(texts)) for texts in both.T]
+    before = [real.likely(loaded, each) for each in rows]
+    same = [(*one, other[1], *was) for one, other, *was in zip(*rows, *before, strict=True)]
+    start = aepo.preferred_total(1.0, loaded, same).item()
+    assert start == pytest.approx(len(same) * np.log(2), rel=1e-3)
+    aepo.prefer(loaded, work, asked, both)
+    gained = [real.likely(loaded, each) - was for each, was in zip(rows, before, strict=True)]
+    assert (gained[0] - gained[1]).mean() > 0.01
+    assert aepo.preferred_total(1.0, loaded, same).item() < start
+
+
+def test_preferences_on_a_real_model_cost_the_same_and_their_table_is_read_again(folder, runs, monkeypatch):
+    table = aepo.measure_real("smoke", folder)
+    assert {*table["arm"]} == {aepo.UNTUNED, *aepo.REAL_ARMS}
+    assert {*table["annotations"].dropna()} == {aepo.amounts(aepo.REAL, "smoke").annotations}
+    assert table.set_index("arm").loc["West-of-8", "prompts"].eq(2).all()
+    monkeypatch.setattr(real, "begun", None)
+    assert aepo.measure_real("smoke", folder).equals(table)

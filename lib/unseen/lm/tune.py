@@ -286,8 +286,13 @@ def log_probabilities(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
 @torch.no_grad()
 def predicted(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
     """What is predicted along the right answers: probabilities (answer tokens of all rows, vocabulary)."""
+    return along_answers(loaded, rows)[0].softmax(-1)
+
+
+def along_answers(loaded: Loaded, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """Logits (answer tokens of all rows, vocabulary) along the right answers, and these tokens."""
     logits, right = _along(loaded, rows)
-    return logits[right != _IGNORED].softmax(-1)
+    return logits[right != _IGNORED], right[right != _IGNORED]
 
 
 def _along(loaded: Loaded, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:

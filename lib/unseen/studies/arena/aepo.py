@@ -11,6 +11,7 @@ model.
 *Ours.* With k = 2 the best pair is found by trying all pairs, in place of a greedy choice and swaps.  The
 embedding is the mean last hidden state of the model that answers; the annotator is minus the edit distance
 to the right answer, plus noise, and decides ties by a coin.
+*A real model.* SmolLM2, half tuned on the styles of ``worlds.styles`` and asked for them.
 
     >>> close = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.1], [0.0, 0.1, 1.0]])
     >>> [representative(close, trade).tolist() for trade in (0.0, 2.0)]
@@ -21,7 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unseen.evaluation import all_right, chunks
+from unseen.lm import tune
+from unseen.lm.load import Loaded
 from unseen.model import Transformer
 from unseen.objectives import Objective
 from unseen.runs.following import followed
@@ -38,11 +42,14 @@ from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
+from unseen.studies.arena import real
 from unseen.studies.arena.answers import log_probabilities, log_probability, sampled
 from unseen.studies.delia import base_run, ready, tuning
 from unseen.training import Data, train
+from unseen.worlds import everyday
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.dialect import DialectSpec
+from unseen.worlds.styles import Line, lines, styles
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,10 @@ ARMS = {
     "oracle: right and nearest wrong": Arm("oracle"),
 }
 UNTUNED = "β = 0: the tuned model"
+REAL = "real_aepo"  # of a real model, and its arms
+REAL_ARMS = (
+    "random pair", "random, but different", "AEPO λ = 1", "West-of-8", "oracle: right and nearest wrong",
+)  # fmt: skip
 
 
 # The method
@@ -112,11 +123,11 @@ def preference(reference: nn.Module, beta: float, length: int, end: int) -> Obje
 
 
 class Pool(NamedTuple):
-    """Prompts (M) with their right answers, and N sampled answers to each: ``answers`` (M, N, O),
-    ``rewards`` and ``likely`` (log probability), both (M, N), ``similar`` (M, N, N).
+    """The ``right`` answers to prompts (M, O), and N sampled ones to each: ``answers`` (M, N, O), ``rewards``
+    and ``likely`` (log probability), both (M, N), ``similar`` (M, N, N).  Answers are tokens, or one text.
     """
 
-    examples: Examples
+    right: np.ndarray
     answers: np.ndarray
     rewards: np.ndarray
     likely: np.ndarray
@@ -125,11 +136,11 @@ class Pool(NamedTuple):
     def first(self, prompts: int, number: int) -> "Pool":
         """The first so many prompts, with the first so many answers to each."""
         parts = [each[:prompts, :number] for each in (self.answers, self.rewards, self.likely)]
-        return Pool(self.examples.first(prompts), *parts, self.similar[:prompts, :number, :number])
+        return Pool(self.right[:prompts], *parts, self.similar[:prompts, :number, :number])
 
 
-def pool(tuned: RunSpec, prompts: int, number: int) -> Pool:
-    """``number`` answers of a tuned model to each of some fresh prompts: all arms share them."""
+def pool(tuned: RunSpec, prompts: int, number: int) -> tuple[Examples, Pool]:
+    """Fresh prompts, and ``number`` answers of a tuned model to each: all arms share them."""
     task, layout, seed, model = tuned.task, tuned.task.layout, tuned.task.rule_seed, Store().model(tuned)
     rng = generator(seed, "prompts of preferences")
     examples = task.of_rows(task.rows(task.split().seen, np.arange(prompts) % task.instructions, rng))
@@ -139,8 +150,8 @@ def pool(tuned: RunSpec, prompts: int, number: int) -> Pool:
     rewards = [-distance(drawn.texts(i)[1], examples.texts(at)[1]) for i, at in enumerate(each)]
     shape = (prompts, number)
     states = F.normalize(embedded(model, drawn), dim=1).view(*shape, -1)
-    return Pool(
-        examples,
+    return examples, Pool(
+        examples.answers,
         drawn.answers.reshape(*shape, -1),
         np.array(rewards, float).reshape(shape),
         log_probabilities(model, drawn).numpy().reshape(shape),
@@ -177,29 +188,40 @@ def embedded(model: Transformer, examples: Examples) -> Tensor:
 # Which pairs
 
 
-def pairs(arm: Arm, found: Pool, noise: float, rng: np.random.Generator) -> tuple[Examples, pd.DataFrame]:
-    """The pairs that an arm has compared, the preferred answer first: rows of DPO, and what they are like.
+def pairs(arm: Arm, found: Pool, noise: float, rng: np.random.Generator) -> tuple[np.ndarray, pd.DataFrame]:
+    """The pairs that an arm has compared, the preferred answer first (M, 2 O), and what they are like.
 
     The annotator sees rewards with normal ``noise``.  Columns: chosen, rejected (their true rewards).
     """
     size = len(found.rewards)
     seen = found.rewards + noise * rng.standard_normal(found.rewards.shape)
     judged = np.where(arm.how == "coin", 0.0, seen) + 1e-6 * rng.random(seen.shape)  # a coin at ties
-    rows, lines = [], []
+    rows, compared = [], []
     for at in range(size):
         if arm.how == "oracle":
             wrong = np.flatnonzero(found.rewards[at] < 0)
             nearest = wrong[found.rewards[at][wrong].argmax()] if wrong.size else 0
-            both = [found.examples.answers[at], found.answers[at, nearest]]
+            both = [found.right[at], found.answers[at, nearest]]
             rewards = (0.0, found.rewards[at, nearest])
         else:
             two = np.asarray(_two(arm, found, at, judged[at]))
             two = two[judged[at][two].argsort()[::-1]]
             both, rewards = found.answers[at, two], found.rewards[at, two]
         rows.append(np.concatenate(both))
-        lines.append(rewards)
-    examples = replace(found.examples, answers=np.stack(rows))
-    return examples, pd.DataFrame(lines, columns=["chosen", "rejected"])
+        compared.append(rewards)
+    return np.stack(rows), pd.DataFrame(compared, columns=["chosen", "rejected"])
+
+
+def like(about: pd.DataFrame, way: Arm) -> dict[str, float]:
+    """What the pairs of a way to choose them are like, and what they cost."""
+    apart = about[about["chosen"] != about["rejected"]]
+    return {
+        "reward": float(about.to_numpy().mean()),
+        "apart": len(apart) / len(about),
+        "wrong": float((apart["chosen"] < apart["rejected"]).sum() / max(1, len(apart))),
+        "prompts": len(about),
+        "annotations": len(about) * way.annotated,
+    }
 
 
 def _two(arm: Arm, found: Pool, at: int, judged: np.ndarray) -> Sequence[int]:
@@ -260,26 +282,19 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
 def follow_arms(run: RunSpec, tell: Tell, name: str) -> pd.DataFrame:
     """Measure a tuned model, and after DPO on the pairs of each arm; the arms share its sampled answers."""
     much, seed, layout, model = amounts("aepo", name), run.task.rule_seed, run.task.layout, Store().model(run)
-    found = pool(run, much.annotations // 2, max(way.answers for way in ARMS.values()))
+    examples, found = pool(run, much.annotations // 2, max(way.answers for way in ARMS.values()))
     objective = preference(model, much.beta, layout.answer_length, layout.special("end"))
-    lines = [{"arm": UNTUNED, **scored(run, model)}]
+    table = [{"arm": UNTUNED, **scored(run, model)}]
     for number, (arm, way) in enumerate(ARMS.items()):
         tell(run.training.steps * number // len(ARMS))
         spec = preferring(name, arm, run)
         prompts = found.first(spec.task.examples, way.answers)
-        examples, about = pairs(way, prompts, much.noise, generator(seed, f"annotator of {arm}"))
+        both, about = pairs(way, prompts, much.noise, generator(seed, f"annotator of {arm}"))
         state = begun(spec, Store(), "cpu")
-        train(spec, state, Data(None, examples, {}), objective=objective)
-        apart = about[about["chosen"] != about["rejected"]]
-        of_pairs = {
-            "reward": about.to_numpy().mean(),
-            "apart": len(apart) / len(about),
-            "wrong": (apart["chosen"] < apart["rejected"]).mean(),
-            "prompts": len(about),
-            "annotations": len(about) * way.annotated,
-        }
-        lines.append({"arm": arm, **scored(run, state.model), **of_pairs})
-    return pd.DataFrame(lines).assign(seed=seed, run=run.digest())
+        rows = replace(examples.first(len(both)), answers=both)
+        train(spec, state, Data(None, rows, {}), objective=objective)
+        table.append({"arm": arm, **scored(run, state.model), **like(about, way)})
+    return pd.DataFrame(table).assign(seed=seed, run=run.digest())
 
 
 def scored(run: RunSpec, model: Transformer) -> dict[str, float]:
@@ -290,3 +305,109 @@ def scored(run: RunSpec, model: Transformer) -> dict[str, float]:
         "likely": float(log_probabilities(model, asked["seen"]).exp().mean()),
         "language": float(all_right(model, asked["unseen"]).mean()),
     }
+
+
+# A real language model
+
+
+def measure_real(name: str, folder: Path) -> pd.DataFrame:
+    """A row per arm and seed; what is missing is tuned first.
+
+    Columns: arm, right (greedy answers to questions of the test), format, content (those that have one of
+    the two), likely (mean probability of the right answer), those of ``like``, seed, seconds, run, base.
+    """
+    return real.measure(REAL, ["all"], name, folder, follow_real)
+
+
+def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any]]:
+    """Measure a half-tuned model, and after DPO on the pairs of each arm, for a worker."""
+    much, seed = amounts(work.study, work.scale), work.seed
+    asked, test, loaded = begun_real(work, folder)
+    found = real_pool(loaded, asked, max(ARMS[arm].answers for arm in REAL_ARMS), seed)
+    start = [weight.detach().clone() for weight in tune.trained_weights(loaded).values()]
+    table = [{"arm": UNTUNED, **scored_real(loaded, test)}]
+    for number, arm in enumerate(REAL_ARMS):
+        tell(much.updates * number // len(REAL_ARMS))
+        with torch.no_grad():
+            for weight, was in zip(tune.trained_weights(loaded).values(), start, strict=True):
+                weight.copy_(was)
+        prompts = found.first(much.annotations // ARMS[arm].annotated, ARMS[arm].answers)
+        both, about = pairs(ARMS[arm], prompts, 0.0, generator(seed, f"annotator of {arm}"))
+        prefer(loaded, work, asked, both)
+        table.append({"arm": arm, **scored_real(loaded, test), **like(about, ARMS[arm])})
+    return table
+
+
+def begun_real(work: real.Work, folder: Path) -> tuple[list[Line], list[Line], Loaded]:
+    """Lines to prefer answers to, lines of a test, and a model that is tuned half-way on lines like the
+    first."""
+    much, seed = amounts(work.study, work.scale), work.seed
+    chosen, loaded = styles(seed, certain=much.styles), real.begun(work, folder)
+    amount = {"rows": much.tuning * work.adapter.batch, "preferences": much.annotations // 2}
+    amount["test"] = much.prompts
+    drawn, asked, test = (
+        lines(seed, chosen, np.arange(many) % len(chosen), test=role == "test", role=role)
+        for role, many in amount.items()
+    )
+    tune.tune(loaded, work.adapter.but(steps=much.tuning), real.rows_of(loaded, drawn), say=lambda note: None)
+    return asked, test, loaded
+
+
+def real_pool(loaded: Loaded, asked: Sequence[Line], number: int, seed: int) -> Pool:
+    """``number`` answers of a tuned model to each line: all arms share them."""
+    each, shape = [line for line in asked for _ in range(number)], (len(asked), number)
+    texts = real.written(loaded, each, temperature=1.0, seed=seed, unended=True)
+    rows = real.rows_with(loaded, each, texts)
+    states = F.normalize(real_embedded(loaded, rows), dim=1).view(*shape, -1)
+    rewards = [-distance(text, line.right()) for text, line in zip(texts, each, strict=True)]
+    return Pool(
+        np.array([[line.right()] for line in asked]),
+        np.array(texts).reshape(*shape, 1),
+        np.array(rewards, float).reshape(shape),
+        real.likely(loaded, rows).reshape(shape),
+        (states @ states.mT).cpu().numpy(),
+    )
+
+
+@torch.no_grad()
+def real_embedded(loaded: Loaded, rows: Sequence[tuple[list[int], list[int]]]) -> Tensor:
+    """The mean last hidden state (N, C) over the tokens of each row's answer, without its end."""
+    parts = []
+    for at in range(0, len(rows), 32):
+        part = rows[at : at + 32]
+        ids = loaded.padded([prompt + answer for prompt, answer in part], loaded.pad)
+        mask = loaded.padded([[1] * len(prompt + answer) for prompt, answer in part], 0)
+        own = loaded.padded([[0] * len(prompt) + [1] * (len(answer) - 1) + [0] for prompt, answer in part], 0)
+        read = loaded.model(input_ids=ids, attention_mask=mask, output_hidden_states=True, logits_to_keep=1)
+        states = (read.hidden_states[-1].float() * own[..., None]).sum(1)
+        parts.append(states / own.sum(1, keepdim=True).clamp(min=1))
+    return torch.cat(parts)
+
+
+def prefer(loaded: Loaded, work: real.Work, asked: Sequence[Line], both: np.ndarray) -> None:
+    """DPO of a tuned model, which is its own reference, on the chosen and the rejected texts (M, 2)."""
+    much = amounts(work.study, work.scale)
+    chosen, rejected = (real.rows_with(loaded, asked[: len(both)], list(texts)) for texts in both.T)
+    before = [real.likely(loaded, rows).tolist() for rows in (chosen, rejected)]
+    rows = [(*one, other[1], *was) for one, other, *was in zip(chosen, rejected, *before, strict=True)]
+    objective = tune.Objective(partial(preferred_total, much.beta), len)
+    spec = work.adapter.but(learning_rate=much.rate, batch=much.batch, micro_batch=much.batch)
+    tune.tune(loaded, spec, rows, say=lambda note: None, objective=objective)
+
+
+def preferred_total(beta: float, loaded: Loaded, rows: Sequence[Sequence[Any]]) -> Tensor:
+    """The sum of DPO's loss over rows: a prompt, the chosen and the rejected answer as tokens, and what their
+    log probabilities were before.
+    """
+    prompts, chosen, rejected, *before = zip(*rows, strict=True)
+    both = [*zip(prompts, chosen, strict=True), *zip(prompts, rejected, strict=True)]
+    said = tune.log_probabilities(loaded, both)
+    ratios = said - torch.tensor([*before[0], *before[1]], device=said.device)
+    return len(rows) * preference_loss(*ratios.chunk(2), beta)
+
+
+def scored_real(loaded: Loaded, test: Sequence[Line]) -> dict[str, float]:
+    """How often a model is right on lines of a test, and how likely it holds the right answers."""
+    own, right = real.written(loaded, test), [line.right() for line in test]
+    shares = {name: score(own, right) for name, score in everyday.SCORES.items()}
+    return shares | {"likely": float(np.exp(real.likely(loaded, real.rows_of(loaded, test))).mean())}

@@ -14,13 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+import torch
 
 from unseen.fields import lasting
 from unseen.files import seal
 from unseen.lm.chat import Row, answers, ids_of
 from unseen.lm.load import Loaded, fingerprint, load
-from unseen.lm.tune import AdapterSpec, adapted
+from unseen.lm.tune import AdapterSpec, adapted, log_probabilities
 from unseen.once import done, once
 from unseen.runs.following import path_of
 from unseen.runs.workers import Tell
@@ -29,6 +31,7 @@ from unseen.studies import real_model
 from unseen.worlds.styles import Line
 
 LONGEST = 16  # tokens of an answer
+_AT_ONCE = 32  # rows whose answers are read at a time
 
 
 class Work(NamedTuple):
@@ -132,10 +135,22 @@ def begun(work: Work, folder: Path) -> Loaded:
 
 def rows_of(loaded: Loaded, lines: Sequence[Line], form: str = "") -> list[Row]:
     """Prompts and answers of lines as tokens, in the format that was drawn or in another."""
+    return rows_with(loaded, lines, [line.right(form) for line in lines])
+
+
+def rows_with(loaded: Loaded, lines: Sequence[Line], texts: Sequence[str]) -> list[Row]:
+    """Prompts of lines with other answers, as tokens."""
     end = loaded.tokenizer.eos_token_id
     prompts = ids_of(loaded, [line.prompt for line in lines])
-    answered = ids_of(loaded, [line.written(form) for line in lines])
+    answered = ids_of(loaded, [f" {text}" for text in texts])
     return [(prompt, [*answer, end]) for prompt, answer in zip(prompts, answered, strict=True)]
+
+
+@torch.no_grad()
+def likely(loaded: Loaded, rows: Sequence[Row]) -> np.ndarray:
+    """The log probability (N,) in nats of each row's answer, its end included."""
+    parts = [rows[at : at + _AT_ONCE] for at in range(0, len(rows), _AT_ONCE)]
+    return np.concatenate([log_probabilities(loaded, part).cpu().numpy() for part in parts])
 
 
 def written(loaded: Loaded, lines: Sequence[Line], **how: Any) -> list[str | None]:

@@ -8,14 +8,17 @@ distribution.
 *Ours.* The slope of the map was not published: here v_i = v u_i / mean(u), so that all ways of smoothing
 smooth equally much.  The paper elicits u_i from GPT-4.  Here it is the entropy of the answer: the world's
 own (``entropy``), or that of two models tuned on ten times the rows (``teacher``).
+*A real model.* SmolLM2 on the styles of ``worlds.styles``, smoothed over its whole vocabulary.
 
     >>> smoothing_of(np.array([0.0, 1.0, 2.0]), 0.1).round(3).tolist()
     [0.0, 0.1, 0.2]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from unseen.evaluation import all_right, greedy_answers
+from unseen.lm import tune
+from unseen.lm.load import Loaded
 from unseen.model import Transformer
 from unseen.objectives import Objective, smoothed
 from unseen.runs.following import followed
@@ -31,11 +36,14 @@ from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
+from unseen.studies.arena import real
 from unseen.studies.arena.answers import log_probabilities
 from unseen.studies.delia import base_run, ready, tuning
 from unseen.training import data_of, train
+from unseen.worlds import everyday
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.dialect import DialectSpec, Row, entropy
+from unseen.worlds.styles import Line, Style, lines, styles
 
 ARMS = {
     "hard": "hard labels",
@@ -47,6 +55,7 @@ ARMS = {
 }
 TEACHERS = 2  # models whose mean says how uncertain an answer is
 MORE = 10  # times the student's rows, for each teacher
+REAL, REAL_ARMS = "real_ual", ("hard", "constant", "shuffled", "entropy")  # of a real model
 
 
 # The method
@@ -85,15 +94,18 @@ def loss_of(logits: Tensor, answers: Tensor, amount: Tensor) -> Tensor:
 
 def uncertainty_of(arm: str, run: RunSpec, rows: Sequence[Row]) -> np.ndarray:
     """The uncertainty of each row (N,) as an arm has it, in bits where it is an entropy."""
-    if arm == "constant":
-        return np.ones(len(rows))
     if arm == "teacher":
         return teachers_entropy([Store().model(teacher) for teacher in teachers(run)], run.task.of_rows(rows))
     compounds = run.task.split().seen
     true = np.array([entropy(compounds[row.compound].answers(row.query.text)) for row in rows])
-    if arm == "entropy":
-        return true
-    return generator(run.task.example_seed, "shuffled uncertainty").permutation(true)
+    return dealt(arm, true, run.task.example_seed)
+
+
+def dealt(arm: str, true: np.ndarray, seed: int) -> np.ndarray:
+    """The true uncertainty of rows (N,) as an arm has it: as it is, constant, or dealt to other rows."""
+    if arm == "shuffled":
+        return generator(seed, "shuffled uncertainty").permutation(true)
+    return true if arm == "entropy" else np.ones(len(true))
 
 
 @torch.no_grad()
@@ -197,18 +209,101 @@ def scored(run: RunSpec, model: Transformer) -> list[dict[str, object]]:
         "confidence": log_probabilities(model, answered).exp().numpy(),
         "deserved": [shares.get(each, 0.0) for each, shares in zip(own, true, strict=True)],
     })  # fmt: skip
+    at_large = float(all_right(model, run.task.evaluation(split, size, seed)["unseen"]).mean())
+    return [*_by_kind(queries), {"kind": "language", "right": at_large, "queries": size}]
+
+
+def _by_kind(queries: pd.DataFrame) -> list[dict[str, Any]]:
+    """The means over the queries of each kind, with the gap of confidence; None where there is none."""
     queries["gap"] = (queries["confidence"] - queries["deserved"]).abs()
     means = queries.groupby("kind", sort=False).mean().assign(queries=queries["kind"].value_counts())
-    at_large = float(all_right(model, run.task.evaluation(split, size, seed)["unseen"]).mean())
-    return [*means.reset_index().to_dict("records"), {"kind": "language", "right": at_large, "queries": size}]
+    return means.astype(object).where(means.notna(), None).reset_index().to_dict("records")
 
 
 def divergences(
     task: DialectSpec, model: Transformer, rows: Sequence[Row], true: Sequence[Mapping[str, float]]
 ) -> np.ndarray:
     """How far (N,) a model's answers to rows are from the true distributions: Kullback-Leibler, in nats."""
+
+    def likely(which: Sequence[int], answers: Sequence[str]) -> np.ndarray:
+        said = [rows[at]._replace(answer=answer) for at, answer in zip(which, answers, strict=True)]
+        return log_probabilities(model, task.of_rows(said)).numpy()
+
+    return diverged(true, likely)
+
+
+def diverged(
+    true: Sequence[Mapping[str, float]], likely: Callable[[Sequence[int], Sequence[str]], np.ndarray]
+) -> np.ndarray:
+    """The divergence (N,) from true distributions of answers of what ``likely`` gives as log probabilities,
+    from the places of queries and answers to them.
+
+    >>> diverged([{"a": 0.5, "b": 0.5}], lambda which, answers: np.log([0.25, 0.25])).round(3).tolist()
+    [0.693]
+    """
     every = [(at, answer, share) for at, shares in enumerate(true) for answer, share in shares.items()]
-    said = task.of_rows([rows[at]._replace(answer=answer) for at, answer, _ in every])
-    at, shares = np.array([at for at, _, _ in every]), np.array([share for _, _, share in every])
-    lost = shares * (np.log(shares) - log_probabilities(model, said).numpy())
-    return np.bincount(at, lost, len(rows))
+    which, answers, shares = map(list, zip(*every, strict=True))
+    lost = np.array(shares) * (np.log(shares) - likely(which, answers))
+    return np.bincount(which, lost, len(true))
+
+
+# A real language model
+
+
+def measure_real(name: str, folder: Path) -> pd.DataFrame:
+    """A row per arm, seed and kind of style; what is missing is tuned first.
+
+    Columns: arm, kind, right (the greedy answer has a format that is meant, and the right content), content
+    (it has that in whatever format), divergence, confidence, deserved, gap (these three of answers that
+    ended), ended, queries, seed, seconds, run, base.
+    """
+    return real.measure(REAL, REAL_ARMS, name, folder, follow_real)
+
+
+def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any]]:
+    """Tune the base in one way and measure what it has learned, for a worker."""
+    much, seed = amounts(work.study, work.scale), work.seed
+    chosen, loaded = styles(seed, *much.styles), real.begun(work, folder)
+    drawn, asked = (
+        lines(seed, chosen, np.arange(many) % len(chosen), test)
+        for many, test in ((much.rows, False), (much.prompts, True))
+    )
+    true = np.array([entropy(chosen[line.style].shares()) for line in drawn])
+    amount = smoothing_of(dealt(work.arm, true, seed), 0.0 if work.arm == "hard" else much.strength)
+    rows = [(*row, each) for row, each in zip(real.rows_of(loaded, drawn), amount.tolist(), strict=True)]
+    objective = tune.Objective(smoothed_total, tune.answer_tokens)
+    tune.tune(loaded, work.adapter, rows, say=lambda note: None, watch=tell, objective=objective)
+    return scored_real(loaded, chosen, asked)
+
+
+def smoothed_total(loaded: Loaded, rows: Sequence[tuple[list[int], list[int], float]]) -> Tensor:
+    """The sum over the answers' tokens of the loss, of rows with the amount by which each is smoothed."""
+    logits, right = tune.along_answers(loaded, [row[:2] for row in rows])
+    amount = torch.tensor([amount for _, answer, amount in rows for _ in answer], device=logits.device)
+    return len(right) * loss_of(logits[:, None], right[:, None], amount)
+
+
+def scored_real(loaded: Loaded, chosen: Sequence[Style], asked: Sequence[Line]) -> list[dict[str, Any]]:
+    """The measures of a tuned model on lines of a test, by kind of style."""
+    own, meant = real.written(loaded, asked), [chosen[line.style] for line in asked]
+    true = [
+        {line.right(form): share for form, share in style.shares().items()}
+        for line, style in zip(asked, meant, strict=True)
+    ]
+
+    def likely(which: Sequence[int], answers: Sequence[str]) -> np.ndarray:
+        return real.likely(loaded, real.rows_with(loaded, [asked[at] for at in which], answers))
+
+    ended, said = [text is not None for text in own], [text or "" for text in own]
+    queries = pd.DataFrame({
+        "kind": [style.kind for style in meant],
+        "right": [any(everyday.right(text, line.right(form)) for form in style.forms)
+                  for text, line, style in zip(own, asked, meant, strict=True)],
+        "content": [everyday.content(text, line.right()) for text, line in zip(own, asked, strict=True)],
+        "divergence": diverged(true, likely),
+        "confidence": np.where(ended, np.exp(likely(range(len(own)), said)), np.nan),
+        "deserved": np.where(ended, [shares.get(text, 0.0) for text, shares in zip(said, true, strict=True)],
+                             np.nan),
+        "ended": ended,
+    })  # fmt: skip
+    return _by_kind(queries)
