@@ -400,12 +400,17 @@ def adapter_gradients(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
 
 def judged(loaded: Loaded, asked: dict[str, list[Line]]) -> dict[str, float]:
     """The columns of ``measure_real`` that say what a model does."""
+    said = {name: real.written(loaded, each, unended=name == "unformatted") for name, each in asked.items()}
+    return scored(asked, said)
+
+
+def scored(asked: dict[str, list[Line]], said: dict[str, list[str | None]]) -> dict[str, float]:
+    """The same, of answers to the questions of ``drawn``; those to plain ones need not end."""
     rights = {name: [line.right() for line in each] for name, each in asked.items()}
-    said = {name: real.written(loaded, asked[name]) for name in ("target", "worded")}
-    free = real.written(loaded, asked["unformatted"], unended=True)
+    plainly = [everyday.form_of(each) == everyday.PLAIN for each in said["unformatted"]]
     return {
         "right": everyday.SCORES["right"](said["target"], rights["target"]),
         "format": everyday.SCORES["format"](said["target"], rights["target"]),
         "worded": everyday.SCORES["right"](said["worded"], rights["worded"]),
-        "unformatted": float(np.mean([everyday.form_of(each) == everyday.PLAIN for each in free])),
+        "unformatted": float(np.mean(plainly)),
     }
