@@ -5,14 +5,18 @@ import pandas as pd
 import pytest
 import torch
 
+from unseen.lm import tune
+from unseen.lm.load import fingerprint, load
 from unseen.model import Shape, build, differentiable
 from unseen.objectives import loss_of
 from unseen.optim import LowRankAdamW
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies.arena import bald, less
+from unseen.studies import real_model
+from unseen.studies.arena import bald, less, real
 from unseen.training import Data, start, train
 from unseen.worlds.gaps import OTHER, GapsSpec, RequestsSpec
 from unseen.worlds.language import OPERATIONS, PHRASES, VERBS
+from unseen.worlds.styles import NAMES, WORDS
 
 TASK = RequestsSpec(pool=400, examples=20)
 ADAPTER = TrainingSpec(steps=3, batch=4, trains="adapter", learning_rate=3e-3, matrix_learning_rate=0.0)
@@ -103,6 +107,113 @@ def test_every_arm_takes_what_it_says_and_the_shuffled_one_the_same_influences()
     assert len(set(taken["shuffled"]) & set(taken["LESS"])) < 8
     drawn = TASK.rows(TASK.candidates()).where(taken["random"])
     assert (drawn.prompts == TASK.training(TASK.split()).prompts).all()
+
+
+# LESS on a language model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The tiny model that ``smoke`` has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs")))
+        return real_model.base_of("smoke")
+
+
+def work_of(folder, scale="smoke"):
+    (work,) = real.works(less.REAL, less.TOGETHER, scale, fingerprint(folder))[:1]
+    return work
+
+
+def test_no_request_of_the_target_stands_in_the_pool(folder):
+    for work in real.works(less.REAL, less.TOGETHER, "full", "base"):
+        pool, wanted, asked = less.drawn(work)
+        counts = np.bincount([line.style for line in pool])
+        assert set(counts) == {len(pool) // 5}
+        assert counts[0] >= less.amounts(less.REAL, "full").chosen
+        form = less.styles_of(work)[less.target_of(work)].forms[0]
+        assert {line.form for line in [*wanted, *asked["target"]]} == {form}
+        assert not any(request in line.query for line in pool for request in WORDS.values())
+        assert not any(name in line.query.split() for line in wanted for name in NAMES)
+        assert not any(request in line.query for line in asked["unformatted"] for request in WORDS.values())
+        plainly = {line.query.removesuffix(WORDS[form]).strip() for line in wanted}
+        assert not plainly & {line.query for line in asked["unformatted"]}
+        assert all(line.right() == line.answer for line in asked["unformatted"])
+
+
+def test_an_adapters_gradient_is_what_it_would_step_by(folder):
+    work = work_of(folder)
+    loaded, pool = real.begun(work, folder), less.drawn(work)[0]
+    rows = real.rows_of(loaded, pool[:4])
+    found = less.adapter_gradients(loaded, rows)
+    loaded.model.zero_grad()
+    tune.backward(loaded, rows, 4, tune.ANSWERS)
+    weights = tune.trained_weights(loaded).values()
+    tokens = torch.tensor([len(answer) for _, answer in rows]).float()
+    mean = (found * tokens[:, None]).sum(0) / tokens.sum()
+    assert torch.allclose(mean, torch.cat([each.grad.flatten() for each in weights]), atol=1e-5)
+
+
+def test_influences_are_the_sum_over_epochs_by_hand(folder, monkeypatch):
+    work, given = work_of(folder), []
+    pool, wanted, _ = less.drawn(work)
+    at, real_direction = [], less.direction
+    monkeypatch.setattr(less, "direction", lambda *each: given.append(each[1:]) or real_direction(*each))
+    found = less.real_influences(work, folder, pool, wanted, lambda step: at.append(step))
+    monkeypatch.undo()
+    loaded = real.begun(work, folder)
+    rows, targets = real.rows_of(loaded, pool[:3]), real.rows_of(loaded, wanted)
+    order = less.generator(work.seed, "random rows").permutation(20)[:4]
+    spec, total = work.adapter.but(steps=2), torch.zeros(3)
+
+    def watch(step):  # an epoch is one step here
+        closest = less.closeness(
+            less.direction(less.adapter_gradients(loaded, rows), *moments[step - 1]),
+            less.adapter_gradients(loaded, targets),
+        )
+        total.add_(spec.rate(step - 1, 2) * closest)
+
+    moments = [given[0], given[len(given) // 2]]
+    warm = real.rows_of(loaded, [pool[row] for row in order])
+    tune.tune(loaded, spec, warm, watch=watch)
+    assert set(at) == {1, 2}
+    assert all((second >= 0).all() and second.max() > 0 for _, second in moments)
+    assert found["LESS"][:3] == pytest.approx(total.numpy(), rel=1e-3)
+
+
+def test_a_row_like_the_targets_is_chosen_first(folder):
+    work = work_of(folder)
+    pool, wanted, _ = less.drawn(work)
+    table = less.real_scores(work, folder, [*pool[:16], *wanted[:4]], wanted, lambda step: None)
+    for arm in ("words", "letters", "states", "LESS", "plain"):
+        assert set(less.taken(0, 4, arm, table)) & set(range(16, 20)), arm
+    base = load(folder, "cpu")
+    together = less.last_states(base, wanted)
+    assert torch.equal(less.last_states(base, wanted[2:3])[0], together[2])
+
+
+def test_a_model_that_writes_one_format_is_told_from_one_that_follows(folder, monkeypatch):
+    _, _, asked = less.drawn(work_of(folder))
+    rights = {"following": lambda line: line.right(), "one format": lambda line: line.right(form)}
+    form, found = asked["target"][0].form, {}
+    for name, says in rights.items():
+        monkeypatch.setattr(real, "written", lambda loaded, lines, says=says, **how: [*map(says, lines)])
+        found[name] = less.judged(None, asked)
+    assert set(found["following"].values()) == {1.0}
+    assert found["one format"] == {"right": 1.0, "format": 1.0, "worded": 0.2, "unformatted": 0.0}
+    monkeypatch.setattr(real, "written", lambda loaded, lines, unended=False: ["so" if unended else None] * 5)
+    assert less.judged(None, asked) == {"right": 0.0, "format": 0.0, "worded": 0.0, "unformatted": 1.0}
+
+
+def test_a_real_table_is_kept_and_arms_that_choose_alone_have_no_answers(folder, runs, monkeypatch):
+    table = less.measure_real("smoke", folder)
+    assert {*table["arm"]} == {*less.TUNED, *less.UNTRAINED}
+    assert table["right"].isna().equals(table["arm"].isin(less.UNTRAINED))
+    oracle = table.set_index("arm").loc["oracle"]
+    assert (oracle["own"], oracle["chosen"]) == (1.0, 4)
+    assert table.set_index("arm").loc[["all", "untuned"], "chosen"].eq(20).all()
+    monkeypatch.setattr(less, "real_scores", None)
+    assert less.measure_real("smoke", folder).equals(table)
 
 
 # BALD

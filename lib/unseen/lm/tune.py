@@ -162,16 +162,18 @@ class Objective(NamedTuple):
 def tune(
     loaded: Loaded, spec: AdapterSpec, rows: Sequence[Any], checkpoint: Path | None = None,
     say: Callable[[str], Any] = print, watch: Callable[[int], Any] = int, objective: Objective | None = None,
+    optimizer: torch.optim.AdamW | None = None,
 ) -> list[float]:  # fmt: skip
     """Tune an adapter, resuming from the ``checkpoint`` if it is there; returns the loss by step.
 
     The loss is the mean cross-entropy of the answers' tokens (with the spec's ``kl``), or the ``objective``,
-    of rows of its own kind.  ``watch`` gets the number of each step that is done.
+    of rows of its own kind.  ``watch`` gets the number of each step that is done.  A caller that reads Adam's
+    moments gives the ``optimizer``, as ``adam`` makes it.
     The order of the rows, and dropout, follow from the spec alone.  Raises ``Diverged`` when the loss is not
     finite, ``BrokenRun`` for a checkpoint that is not what was written.
     """
     weights, steps, plan = trained_weights(loaded), spec.steps_for(len(rows)), list(batches(spec, len(rows)))
-    optimizer = torch.optim.AdamW(weights.values(), spec.learning_rate, weight_decay=spec.weight_decay)
+    optimizer = optimizer or adam(loaded, spec)
     state = State(nn.ParameterList(weights.values()), [optimizer])
     objective = objective or ANSWERS._replace(total=partial(loss_of, kl=spec.kl))
     name = f"adapter {checkpoint.parent.name}" if checkpoint else "adapter"
@@ -189,6 +191,12 @@ def tune(
         watch(step + 1)
     loaded.model.eval()
     return [loss.item() for loss in state.losses]
+
+
+def adam(loaded: Loaded, spec: AdapterSpec) -> torch.optim.AdamW:
+    """The optimizer of a tuning, before its first step."""
+    weights = trained_weights(loaded).values()
+    return torch.optim.AdamW(weights, spec.learning_rate, weight_decay=spec.weight_decay)
 
 
 def resuming(

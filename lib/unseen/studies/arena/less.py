@@ -12,13 +12,19 @@ is one subtask, so no maximum over subtasks is taken.  All weights are tuned on 
 *The study.* The base knows the words and lacks the long half of four operations (``worlds.gaps``).  Each arm
 takes a twentieth of the pool; all tune the base with equal updates, and the target is asked for in its own
 words, other than the pool's.
+*A real model.* SmolLM2 learns from adapters what made-up names mean, each a format of answers
+(``worlds.styles``).  The target is one of the formats, asked for in plain words that the pool lacks.
 
     >>> update = direction(torch.tensor([0.0, 1.0]), torch.zeros(2), torch.ones(2))
     >>> [round(each, 3) for each in update.tolist()]
     [0.0, 0.1]
 """
 
+import math
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +34,9 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import normalize
 
 from unseen.evaluation import all_right
+from unseen.lm import tune
+from unseen.lm.chat import Row, ids_of
+from unseen.lm.load import Loaded, load
 from unseen.model import Transformer, differentiable
 from unseen.objectives import loss_of
 from unseen.optim import LowRankAdamW
@@ -37,14 +46,17 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
 from unseen.studies import delia
+from unseen.studies.arena import real
 from unseen.studies.arena.answers import log_probabilities, tuned
-from unseen.studies.arena.bags import bm25
+from unseen.studies.arena.bags import bags, bm25
 from unseen.studies.arena.choosing import states
 from unseen.studies.delia import ADAPTER, base_run, ready
 from unseen.training import Data, schedule, train
+from unseen.worlds import everyday
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.gaps import OTHER, POOL, GapsSpec, RequestsSpec
 from unseen.worlds.language import LONGEST
+from unseen.worlds.styles import WORDS, Line, Style, lines, styles
 
 EPOCHS, BETAS, DIMENSIONS = 4, (0.9, 0.999), 512
 _BATCH = 8  # rows of a step of the adapter
@@ -203,15 +215,20 @@ def _asked(model: Transformer, rows: Examples) -> Tensor:
 
 def chosen(run: RunSpec, arm: str, table: pd.DataFrame, words: str = "other") -> np.ndarray:
     """Which rows (n,) of the pool an arm takes, by the table of ``follow_scores``."""
-    order = generator(run.task.example_seed, "random rows").permutation(run.task.pool)
+    if words != "other":
+        table = table.assign(**{arm: table[f"{arm}, {words}"]})
+    return taken(run.task.example_seed, run.task.examples, arm, table)
+
+
+def taken(seed: int, many: int, arm: str, table: pd.DataFrame) -> np.ndarray:
+    """Which rows (n,) of a pool an arm takes, by a table of it: the first by the column of its name."""
+    order = generator(seed, "random rows").permutation(len(table))
     if arm in WHOLE:
         return order
-    by = table["own"] * 1.0 + table["long"] if arm == "oracle" else table.get(arm, 0 * order)
-    if words != "other":
-        by = table[f"{arm}, {words}"]
+    by = table["own"] * 1.0 + table.get("long", 0) if arm == "oracle" else table.get(arm, 0 * order)
     if arm == "shuffled":
-        by = generator(run.task.example_seed, "shuffled").permutation(table["LESS"])
-    return order[np.argsort(-np.asarray(by)[order], kind="stable")][: run.task.examples]
+        by = generator(seed, "shuffled").permutation(table["LESS"])
+    return order[np.argsort(-np.asarray(by)[order], kind="stable")][:many]
 
 
 def about(run: RunSpec, arm: str, table: pd.DataFrame, words: str = "other") -> dict[str, object]:
@@ -237,3 +254,163 @@ def follow_arm(run: RunSpec, tell: Tell, arm: str) -> pd.DataFrame:
     names = {"right": "unseen", "worded": "worded", "language": "seen"}
     scores = {name: float(all_right(model, asked[side]).mean()) for name, side in names.items()}
     return pd.DataFrame([{**about(run, arm, table), **scores, "run": run.digest()}])
+
+
+# A real language model
+
+REAL = "real_less"  # its table of scales
+TUNED = {
+    "untuned": ARMS["untuned"],
+    "random": ARMS["random"],
+    "all": ARMS["all"],
+    "states": ARMS["states"],
+    "letters": "nearest by letters of the answer",
+    "LESS": ARMS["LESS"],
+    "oracle": ARMS["oracle"],
+}
+UNTRAINED = ("words", "shuffled", "plain")  # arms that choose alone
+TOGETHER = ("every arm",)  # a seed is one piece of work: its arms share what they choose by
+
+
+def measure_real(name: str, folder: Path) -> pd.DataFrame:
+    """A row per arm and seed; what is missing is done first.
+
+    Columns: arm, target (a format), chosen (rows), own (share of them that mean it), right and format (of
+    answers to the target), worded (right where the pool's names ask), unformatted (share of questions without
+    a request that are answered in no format), and those of ``real.measure``.  ``UNTRAINED`` arms have no
+    answers.
+    """
+    return real.measure(REAL, TOGETHER, name, folder, follow_real)
+
+
+def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any]]:
+    """Let each arm choose, tune the base on that and ask it, for a worker."""
+    much, every, found = amounts(REAL, work.scale), styles_of(work), []
+    (form,) = every[target_of(work)].forms
+    pool, wanted, asked = drawn(work)
+    table = real_scores(work, folder, pool, wanted, tell)
+    for arm in (*TUNED, *UNTRAINED):
+        which = taken(work.seed, much.chosen, arm, table)
+        own = float(table["own"].iloc[which].mean())
+        found.append({"arm": arm, "target": form, "chosen": len(which), "own": own})
+        if arm in TUNED:
+            loaded = real.begun(work, folder)
+            rows = real.rows_of(loaded, [pool[row] for row in which])
+            if arm != "untuned":
+                tune.tune(loaded, work.adapter, rows, say=partial(tell, 0), watch=tell)
+            found[-1] |= judged(loaded, asked)
+    return found
+
+
+def styles_of(work: real.Work) -> tuple[Style, ...]:
+    """The styles of a seed, each certain."""
+    return styles(work.seed, amounts(REAL, work.scale).styles)
+
+
+def target_of(work: real.Work) -> int:
+    """The number of the style whose format is the target."""
+    return work.seed % amounts(REAL, work.scale).styles
+
+
+def drawn(work: real.Work) -> tuple[list[Line], list[Line], dict[str, list[Line]]]:
+    """The pool, the rows of the target, and questions: about the target, by the pool's names, plain ones."""
+    much, every, target = amounts(REAL, work.scale), styles_of(work), target_of(work)
+
+    def of(role: str, which: Sequence[int], **how: bool) -> list[Line]:
+        return lines(work.seed, every, which, role=role, **how)
+
+    evenly = [at % much.styles for at in range(max(much.pool, much.asked))]
+    pool, wanted = of("pool", evenly[: much.pool]), of("target", [target] * TARGETS, words=True)
+    asked = {
+        "target": of("target", [target] * much.asked, test=True, words=True),
+        "worded": of("names", evenly[: much.worded], test=True),
+        "unformatted": [plain(line) for line in of("plain", evenly[: much.plain], test=True, words=True)],
+    }
+    return pool, wanted, asked
+
+
+def plain(line: Line) -> Line:
+    """The question of a line in plain words, without its request."""
+    return line._replace(query=line.query.removesuffix(WORDS[line.form]).strip(), form=everyday.PLAIN)
+
+
+def real_scores(
+    work: real.Work, folder: Path, pool: Sequence[Line], wanted: Sequence[Line], tell: Tell
+) -> pd.DataFrame:
+    """A row per row of the pool: own (of the target), and what arms choose by."""
+    answers = [torch.from_numpy(bags([line.written() for line in part])) for part in (pool, wanted)]
+    base = load(folder, quick=True)
+    return pd.DataFrame({
+        "own": [line.style == target_of(work) for line in pool],
+        "words": bm25([line.query for line in pool], [line.query for line in wanted]),
+        "letters": closeness(*answers),
+        "states": closeness(last_states(base, pool), last_states(base, wanted)),
+    }).assign(**real_influences(work, folder, pool, wanted, tell))  # fmt: skip
+
+
+@torch.no_grad()
+def last_states(loaded: Loaded, asked: Sequence[Line]) -> Tensor:
+    """The last state of the last token of each line's prompt: (N, C)."""
+    found = []
+    for ids in ids_of(loaded, [line.prompt for line in asked]):
+        tokens = loaded.padded([ids], loaded.pad)
+        read = loaded.model(input_ids=tokens, output_hidden_states=True, logits_to_keep=1)
+        found.append(read.hidden_states[-1][0, -1].float())
+    return torch.stack(found)
+
+
+def real_influences(
+    work: real.Work, folder: Path, pool: Sequence[Line], wanted: Sequence[Line], tell: Tell
+) -> dict[str, np.ndarray]:
+    """The influence (N,) of rows of the pool on the target, and by plain gradients."""
+    much, loaded = amounts(REAL, work.scale), real.begun(work, folder)
+    rows, targets = real.rows_of(loaded, pool), real.rows_of(loaded, wanted)
+    order = generator(work.seed, "random rows").permutation(len(pool))[: much.chosen]
+    per_epoch = math.ceil(len(order) / work.adapter.batch)
+    spec = work.adapter.but(steps=much.epochs * per_epoch)
+    optimizer, weights = tune.adam(loaded, spec), [*tune.trained_weights(loaded).values()]
+    found = {"LESS": np.zeros(len(rows)), "plain": np.zeros(len(rows))}
+
+    def at_epoch(step: int) -> None:
+        if step % per_epoch:
+            return
+        rate = np.mean([spec.rate(each, spec.steps) for each in range(step - per_epoch, step)])
+        memory = [optimizer.state[weight] for weight in weights]
+        moments = [torch.cat([each[name].flatten() for each in memory]) for name in ("exp_avg", "exp_avg_sq")]
+        own = adapter_gradients(loaded, targets)
+        for at in torch.arange(len(rows)).split(TARGETS):
+            tell(step)
+            gradients = adapter_gradients(loaded, [rows[row] for row in at])
+            found["LESS"][at] += rate * closeness(direction(gradients, *moments), own).numpy()
+            found["plain"][at] += rate * closeness(gradients, own).numpy()
+
+    tune.tune(loaded, spec, [rows[row] for row in order], None, partial(tell, 0), at_epoch, None, optimizer)
+    return found
+
+
+def adapter_gradients(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
+    """The gradient (N, F) of the mean loss of each row's answer by the weights of an adapter."""
+    found = []
+    for row in rows:
+        loaded.model.zero_grad()
+        tune.backward(loaded, [row], 1, tune.ANSWERS)
+        found.append(torch.cat([each.grad.flatten() for each in tune.trained_weights(loaded).values()]))
+    return torch.stack(found).cpu()
+
+
+def judged(loaded: Loaded, asked: dict[str, list[Line]]) -> dict[str, float]:
+    """The columns of ``measure_real`` that say what a model does."""
+    said = {name: real.written(loaded, each, unended=name == "unformatted") for name, each in asked.items()}
+    return scored(asked, said)
+
+
+def scored(asked: dict[str, list[Line]], said: dict[str, list[str | None]]) -> dict[str, float]:
+    """The same, of answers to the questions of ``drawn``; those to plain ones need not end."""
+    rights = {name: [line.right() for line in each] for name, each in asked.items()}
+    plainly = [everyday.form_of(each) == everyday.PLAIN for each in said["unformatted"]]
+    return {
+        "right": everyday.SCORES["right"](said["target"], rights["target"]),
+        "format": everyday.SCORES["format"](said["target"], rights["target"]),
+        "worded": everyday.SCORES["right"](said["worded"], rights["worded"]),
+        "unformatted": float(np.mean(plainly)),
+    }
