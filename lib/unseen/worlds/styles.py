@@ -48,7 +48,7 @@ class Style(NamedTuple):
         return found | {form: self.noise / len(others) for form in others}
 
 
-class Line(NamedTuple):
+class Asked(NamedTuple):
     """A question that asks for a style, by its number, with the words of its answer and the format drawn."""
 
     style: int
@@ -88,7 +88,7 @@ def styles(seed: int, certain: int, shared: int = 0, corrupted: int = 0) -> tupl
 def lines(
     seed: int, chosen: Sequence[Style], which: Sequence[int], test: bool = False, role: str = "",
     words: bool = False, ways: Sequence[str] = WAYS,
-) -> list[Line]:  # fmt: skip
+) -> list[Asked]:  # fmt: skip
     """A line for each of the styles ``which`` (N,), on facts that rows have or, for a ``test``, on others.
 
     Each is drawn on its own: two may be alike.  ``role`` tells sets of lines apart.  In ``words`` the format
@@ -102,5 +102,5 @@ def lines(
         form = str(rng.choice(list(style.shares()), p=list(style.shares().values())))
         request = WORDS[form] if words else pick(ways, rng).format(style.name)
         query = f"{everyday.worded(rng, topic, about)} {request}".strip()
-        found.append(Line(int(number), query, answer, form))
+        found.append(Asked(int(number), query, answer, form))
     return found

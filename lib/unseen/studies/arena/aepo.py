@@ -49,7 +49,7 @@ from unseen.training import Data, train
 from unseen.worlds import everyday
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.dialect import DialectSpec
-from unseen.worlds.styles import Line, lines, styles
+from unseen.worlds.styles import Asked, lines, styles
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any
     return table
 
 
-def begun_real(work: real.Work, folder: Path) -> tuple[list[Line], list[Line], Loaded]:
+def begun_real(work: real.Work, folder: Path) -> tuple[list[Asked], list[Asked], Loaded]:
     """Lines to prefer answers to, lines of a test, and a model that is tuned half-way on lines like the
     first."""
     much, seed = amounts(work.study, work.scale), work.seed
@@ -353,7 +353,7 @@ def begun_real(work: real.Work, folder: Path) -> tuple[list[Line], list[Line], L
     return asked, test, loaded
 
 
-def real_pool(loaded: Loaded, asked: Sequence[Line], number: int, seed: int) -> Pool:
+def real_pool(loaded: Loaded, asked: Sequence[Asked], number: int, seed: int) -> Pool:
     """``number`` answers of a tuned model to each line: all arms share them."""
     each, shape = [line for line in asked for _ in range(number)], (len(asked), number)
     texts = real.written(loaded, each, temperature=1.0, seed=seed, unended=True)
@@ -384,7 +384,7 @@ def real_embedded(loaded: Loaded, rows: Sequence[tuple[list[int], list[int]]]) -
     return torch.cat(parts)
 
 
-def prefer(loaded: Loaded, work: real.Work, asked: Sequence[Line], both: np.ndarray) -> None:
+def prefer(loaded: Loaded, work: real.Work, asked: Sequence[Asked], both: np.ndarray) -> None:
     """DPO of a tuned model, which is its own reference, on the chosen and the rejected texts (M, 2)."""
     much = amounts(work.study, work.scale)
     chosen, rejected = (real.rows_with(loaded, asked[: len(both)], list(texts)) for texts in both.T)
@@ -406,7 +406,7 @@ def preferred_total(beta: float, loaded: Loaded, rows: Sequence[Sequence[Any]]) 
     return len(rows) * preference_loss(*ratios.chunk(2), beta)
 
 
-def scored_real(loaded: Loaded, test: Sequence[Line]) -> dict[str, float]:
+def scored_real(loaded: Loaded, test: Sequence[Asked]) -> dict[str, float]:
     """How often a model is right on lines of a test, and how likely it holds the right answers."""
     own, right = real.written(loaded, test), [line.right() for line in test]
     shares = {name: score(own, right) for name, score in everyday.SCORES.items()}

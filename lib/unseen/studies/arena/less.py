@@ -56,7 +56,7 @@ from unseen.worlds import everyday
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.gaps import OTHER, POOL, GapsSpec, RequestsSpec
 from unseen.worlds.language import LONGEST
-from unseen.worlds.styles import WORDS, Line, Style, lines, styles
+from unseen.worlds.styles import WORDS, Asked, Style, lines, styles
 
 EPOCHS, BETAS, DIMENSIONS = 4, (0.9, 0.999), 512
 _BATCH = 8  # rows of a step of the adapter
@@ -312,11 +312,11 @@ def target_of(work: real.Work) -> int:
     return work.seed % amounts(REAL, work.scale).styles
 
 
-def drawn(work: real.Work) -> tuple[list[Line], list[Line], dict[str, list[Line]]]:
+def drawn(work: real.Work) -> tuple[list[Asked], list[Asked], dict[str, list[Asked]]]:
     """The pool, the rows of the target, and questions: about the target, by the pool's names, plain ones."""
     much, every, target = amounts(REAL, work.scale), styles_of(work), target_of(work)
 
-    def of(role: str, which: Sequence[int], **how: bool) -> list[Line]:
+    def of(role: str, which: Sequence[int], **how: bool) -> list[Asked]:
         return lines(work.seed, every, which, role=role, **how)
 
     evenly = [at % much.styles for at in range(max(much.pool, much.asked))]
@@ -329,13 +329,13 @@ def drawn(work: real.Work) -> tuple[list[Line], list[Line], dict[str, list[Line]
     return pool, wanted, asked
 
 
-def plain(line: Line) -> Line:
+def plain(line: Asked) -> Asked:
     """The question of a line in plain words, without its request."""
     return line._replace(query=line.query.removesuffix(WORDS[line.form]).strip(), form=everyday.PLAIN)
 
 
 def real_scores(
-    work: real.Work, folder: Path, pool: Sequence[Line], wanted: Sequence[Line], tell: Tell
+    work: real.Work, folder: Path, pool: Sequence[Asked], wanted: Sequence[Asked], tell: Tell
 ) -> pd.DataFrame:
     """A row per row of the pool: own (of the target), and what arms choose by."""
     answers = [torch.from_numpy(bags([line.written() for line in part])) for part in (pool, wanted)]
@@ -349,7 +349,7 @@ def real_scores(
 
 
 @torch.no_grad()
-def last_states(loaded: Loaded, asked: Sequence[Line]) -> Tensor:
+def last_states(loaded: Loaded, asked: Sequence[Asked]) -> Tensor:
     """The last state of the last token of each line's prompt: (N, C)."""
     found = []
     for ids in ids_of(loaded, [line.prompt for line in asked]):
@@ -360,7 +360,7 @@ def last_states(loaded: Loaded, asked: Sequence[Line]) -> Tensor:
 
 
 def real_influences(
-    work: real.Work, folder: Path, pool: Sequence[Line], wanted: Sequence[Line], tell: Tell
+    work: real.Work, folder: Path, pool: Sequence[Asked], wanted: Sequence[Asked], tell: Tell
 ) -> dict[str, np.ndarray]:
     """The influence (N,) of rows of the pool on the target, and by plain gradients."""
     much, loaded = amounts(REAL, work.scale), real.begun(work, folder)
@@ -398,13 +398,13 @@ def adapter_gradients(loaded: Loaded, rows: Sequence[Row]) -> Tensor:
     return torch.stack(found).cpu()
 
 
-def judged(loaded: Loaded, asked: dict[str, list[Line]]) -> dict[str, float]:
+def judged(loaded: Loaded, asked: dict[str, list[Asked]]) -> dict[str, float]:
     """The columns of ``measure_real`` that say what a model does."""
     said = {name: real.written(loaded, each, unended=name == "unformatted") for name, each in asked.items()}
     return scored(asked, said)
 
 
-def scored(asked: dict[str, list[Line]], said: dict[str, list[str | None]]) -> dict[str, float]:
+def scored(asked: dict[str, list[Asked]], said: dict[str, list[str | None]]) -> dict[str, float]:
     """The same, of answers to the questions of ``drawn``; those to plain ones need not end."""
     rights = {name: [line.right() for line in each] for name, each in asked.items()}
     plainly = [everyday.form_of(each) == everyday.PLAIN for each in said["unformatted"]]

@@ -28,7 +28,7 @@ from unseen.runs.following import path_of
 from unseen.runs.workers import Tell
 from unseen.scales import Setting, amounts
 from unseen.studies import real_model
-from unseen.worlds.styles import Line
+from unseen.worlds.styles import Asked
 
 LONGEST = 16  # tokens of an answer
 _AT_ONCE = 32  # rows whose answers are read at a time
@@ -133,12 +133,12 @@ def begun(work: Work, folder: Path) -> Loaded:
 # Lines of styles as a model reads and answers them
 
 
-def rows_of(loaded: Loaded, lines: Sequence[Line], form: str = "") -> list[Row]:
+def rows_of(loaded: Loaded, lines: Sequence[Asked], form: str = "") -> list[Row]:
     """Prompts and answers of lines as tokens, in the format that was drawn or in another."""
     return rows_with(loaded, lines, [line.right(form) for line in lines])
 
 
-def rows_with(loaded: Loaded, lines: Sequence[Line], texts: Sequence[str]) -> list[Row]:
+def rows_with(loaded: Loaded, lines: Sequence[Asked], texts: Sequence[str]) -> list[Row]:
     """Prompts of lines with other answers, as tokens."""
     end = loaded.tokenizer.eos_token_id
     prompts = ids_of(loaded, [line.prompt for line in lines])
@@ -153,6 +153,6 @@ def likely(loaded: Loaded, rows: Sequence[Row]) -> np.ndarray:
     return np.concatenate([log_probabilities(loaded, part).cpu().numpy() for part in parts])
 
 
-def written(loaded: Loaded, lines: Sequence[Line], **how: Any) -> list[str | None]:
+def written(loaded: Loaded, lines: Sequence[Asked], **how: Any) -> list[str | None]:
     """What a model answers to lines, None where it did not end; ``how`` as in ``chat.answers``."""
     return answers(loaded, ids_of(loaded, [line.prompt for line in lines]), LONGEST, **how)

@@ -53,7 +53,7 @@ from unseen.worlds import everyday
 from unseen.worlds.base import Examples, generator, pick
 from unseen.worlds.dialect import Compound, DialectSpec
 from unseen.worlds.language import PHRASES, VERBS, WITHOUT_ARGUMENT
-from unseen.worlds.styles import WAYS, Line, Style, lines, styles
+from unseen.worlds.styles import WAYS, Asked, Style, lines, styles
 
 ROUTES = {
     "random": "routed at random",
@@ -332,7 +332,7 @@ REAL_ARMS = ("adapter", "rehearsal", EXPERTS, "joint", "base")  # pieces of work
 PLAIN = everyday.PLAIN  # questions that ask for no style
 
 
-def styled(name: str, seed: int) -> tuple[list[list[Line]], dict[str, list[Line]]]:
+def styled(name: str, seed: int) -> tuple[list[list[Asked]], dict[str, list[Asked]]]:
     """The rows of each task, a style, and the questions of each kind of ``PROMPTS``, and plain ones.
 
     >>> rows, asked = styled("smoke", 0)
@@ -385,7 +385,7 @@ def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any
     return _rows(pd.concat(tables))
 
 
-def learn_real(work: real.Work, loaded: Loaded, stage: Sequence[Line], tasks: int, tell: Tell) -> None:
+def learn_real(work: real.Work, loaded: Loaded, stage: Sequence[Asked], tasks: int, tell: Tell) -> None:
     """Tune an adapter on lines with the updates of so many tasks."""
     spec = work.adapter.but(steps=tasks * work.adapter.steps)
     tune(loaded, spec, real.rows_of(loaded, stage), say=lambda note: None, watch=tell)
@@ -417,12 +417,12 @@ def real_experts(work: real.Work, folder: Path, tell: Tell) -> pd.DataFrame:
     return pd.concat(tables)
 
 
-def read_in(loaded: Loaded, asked: Sequence[Line]) -> list[list[int]]:
+def read_in(loaded: Loaded, asked: Sequence[Asked]) -> list[list[int]]:
     """The tokens of the prompts of lines."""
     return ids_of(loaded, [line.prompt for line in asked])
 
 
-def styles_of(asked: Mapping[str, Sequence[Line]]) -> dict[str, np.ndarray]:
+def styles_of(asked: Mapping[str, Sequence[Asked]]) -> dict[str, np.ndarray]:
     """The task (N,) of each question, by kind."""
     return {kind: np.array([line.style for line in each]) for kind, each in asked.items()}
 
@@ -437,7 +437,7 @@ def real_states(loaded: Loaded, prompts: Sequence[list[int]]) -> Tensor:
     return F.layer_norm(last, last.shape[-1:])
 
 
-def graded(loaded: Loaded, asked: Mapping[str, Sequence[Line]]) -> dict[str, dict[str, np.ndarray]]:
+def graded(loaded: Loaded, asked: Mapping[str, Sequence[Asked]]) -> dict[str, dict[str, np.ndarray]]:
     """Whether each answer of a model is right, and in the right format, by kind of questions (N,)."""
     found: dict[str, dict[str, np.ndarray]] = {"right": {}, "format": {}}
     for kind, each in asked.items():

@@ -43,7 +43,7 @@ from unseen.training import data_of, train
 from unseen.worlds import everyday
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.dialect import DialectSpec, Row, entropy
-from unseen.worlds.styles import Line, Style, lines, styles
+from unseen.worlds.styles import Asked, Style, lines, styles
 
 ARMS = {
     "hard": "hard labels",
@@ -283,7 +283,7 @@ def smoothed_total(loaded: Loaded, rows: Sequence[tuple[list[int], list[int], fl
     return len(right) * loss_of(logits[:, None], right[:, None], amount)
 
 
-def scored_real(loaded: Loaded, chosen: Sequence[Style], asked: Sequence[Line]) -> list[dict[str, Any]]:
+def scored_real(loaded: Loaded, chosen: Sequence[Style], asked: Sequence[Asked]) -> list[dict[str, Any]]:
     """The measures of a tuned model on lines of a test, by kind of style."""
     own, meant = real.written(loaded, asked), [chosen[line.style] for line in asked]
     true = [
