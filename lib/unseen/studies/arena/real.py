@@ -92,8 +92,8 @@ def settings(study: str, scale: str) -> list[Setting]:
 def measure(study: str, arms: Sequence[str], scale: str, folder: Path, do: Do) -> pd.DataFrame:
     """Do what is missing, as many at a time as there are cores and memory for; the table of a method.
 
-    Its columns are those of ``do``'s rows, arm (where they do not say it), seed, seconds (of a piece of
-    work), run and base.  Raises ``SweepFailed`` when a piece failed; the others are kept.
+    Its columns are those of ``do``'s rows, arm (where they do not say it), seed, seconds (of a core, for a
+    piece of work), run and base.  Raises ``SweepFailed`` when a piece failed; the others are kept.
     """
     every = works(study, arms, scale, fingerprint(folder))
     missing = [work for work in every if not done(_folder(work), work.about(), whole=False)]
@@ -114,9 +114,9 @@ def keep(work: Work, tell: Tell, folder: Path, do: Do) -> dict[str, Any]:
     """What a worker does with a piece of work: its rows, kept; raises ``Held``."""
 
     def make(_: Path) -> dict[str, Any]:
-        began = time.monotonic()
+        began = time.process_time()
         rows = do(work, folder, tell)
-        return {"rows": rows, "seconds": round(time.monotonic() - began, 3)}
+        return {"rows": rows, "seconds": round(time.process_time() - began, 3)}
 
     return once(_folder(work), work.about(), make, patience=0, say=lambda note: tell(0, note))
 
