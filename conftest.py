@@ -22,6 +22,16 @@ def runs(tmp_path, monkeypatch):
     return (tmp_path / "runs").resolve()
 
 
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """The folder of the tiny language model that ``smoke`` has in place of SmolLM2."""
+    from unseen.studies import real_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs")))
+        return real_model.base_of("smoke")
+
+
 @pytest.fixture
 def written(tmp_path):
     """Write a file of this test's own, given as text or bytes, and give its path."""

@@ -11,7 +11,6 @@ from unseen.model import Shape, build, differentiable
 from unseen.objectives import loss_of
 from unseen.optim import LowRankAdamW
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
-from unseen.studies import real_model
 from unseen.studies.arena import bald, less, real
 from unseen.training import Data, start, train
 from unseen.worlds.gaps import OTHER, GapsSpec, RequestsSpec
@@ -112,14 +111,6 @@ def test_every_arm_takes_what_it_says_and_the_shuffled_one_the_same_influences()
 # LESS on a language model
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The tiny model that ``smoke`` has."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs")))
-        return real_model.base_of("smoke")
-
-
 def work_of(folder, scale="smoke"):
     (work,) = real.works(less.REAL, less.TOGETHER, scale, fingerprint(folder))[:1]
     return work
@@ -188,8 +179,9 @@ def test_a_row_like_the_targets_is_chosen_first(folder):
     for arm in ("words", "letters", "states", "LESS", "plain"):
         assert set(less.taken(0, 4, arm, table)) & set(range(16, 20)), arm
     base = load(folder, "cpu")
-    together = less.last_states(base, wanted)
-    assert torch.equal(less.last_states(base, wanted[2:3])[0], together[2])
+    prompts = real.prompts_of(base, wanted)
+    together = real.last_states(base, prompts)
+    assert torch.equal(real.last_states(base, prompts[2:3])[0], together[2])
 
 
 def test_a_model_that_writes_one_format_is_told_from_one_that_follows(folder, monkeypatch):

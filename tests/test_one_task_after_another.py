@@ -141,14 +141,6 @@ def test_an_expert_answers_what_is_routed_to_it(monkeypatch):
 # A real language model
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The tiny model that ``smoke`` has."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs")))
-        return real_model.base_of("smoke")
-
-
 def work_of(arm, seed=0):
     spec = real_model.adapter("smoke").but(steps=2, seed=seed)
     return real.Work(switching.REAL, arm, "smoke", spec, "a fingerprint")
@@ -205,7 +197,7 @@ def test_a_real_model_is_graded_by_format_and_content(monkeypatch):
 
 def test_a_state_of_a_real_model_does_not_depend_on_the_batch(folder):
     loaded = load.load(folder, "cpu")
-    prompts = switching.read_in(loaded, switching.styled("smoke", 0)[1]["known words"])
+    prompts = real.prompts_of(loaded, switching.styled("smoke", 0)[1]["known words"])
     states = switching.real_states(loaded, prompts)
     assert states.mean(1).abs().max() < 1e-5
     for each, state in zip(prompts, states, strict=True):

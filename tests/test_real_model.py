@@ -15,14 +15,6 @@ from unseen.studies.arena import position
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The tiny model that ``smoke`` has."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs")))
-        return study.base_of("smoke")
-
-
-@pytest.fixture(scope="module")
 def loaded(folder):
     return load.load(folder, "cpu")
 

@@ -237,13 +237,6 @@ def test_answers_are_drawn_as_likely_as_the_model_says(model):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNSEEN_RUNS", str(tmp_path_factory.mktemp("runs")))
-        return real_model.base_of("smoke")
-
-
-@pytest.fixture(scope="module")
 def loaded(folder):
     return load.load(folder, "cpu")
 

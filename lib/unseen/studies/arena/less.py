@@ -35,7 +35,7 @@ from torch.nn.functional import normalize
 
 from unseen.evaluation import all_right
 from unseen.lm import tune
-from unseen.lm.chat import Row, ids_of
+from unseen.lm.chat import Row
 from unseen.lm.load import Loaded, load
 from unseen.model import Transformer, differentiable
 from unseen.objectives import loss_of
@@ -340,23 +340,13 @@ def real_scores(
     """A row per row of the pool: own (of the target), and what arms choose by."""
     answers = [torch.from_numpy(bags([line.written() for line in part])) for part in (pool, wanted)]
     base = load(folder, quick=True)
+    asked = (real.last_states(base, real.prompts_of(base, part)) for part in (pool, wanted))
     return pd.DataFrame({
         "own": [line.style == target_of(work) for line in pool],
         "words": bm25([line.query for line in pool], [line.query for line in wanted]),
         "letters": closeness(*answers),
-        "states": closeness(last_states(base, pool), last_states(base, wanted)),
+        "states": closeness(*asked),
     }).assign(**real_influences(work, folder, pool, wanted, tell))  # fmt: skip
-
-
-@torch.no_grad()
-def last_states(loaded: Loaded, asked: Sequence[Asked]) -> Tensor:
-    """The last state of the last token of each line's prompt: (N, C)."""
-    found = []
-    for ids in ids_of(loaded, [line.prompt for line in asked]):
-        tokens = loaded.padded([ids], loaded.pad)
-        read = loaded.model(input_ids=tokens, output_hidden_states=True, logits_to_keep=1)
-        found.append(read.hidden_states[-1][0, -1].float())
-    return torch.stack(found)
 
 
 def real_influences(

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from unseen.fields import lasting
 from unseen.files import seal
@@ -79,14 +80,15 @@ Do = Callable[[Work, Path, Tell], list[dict[str, Any]]]  # rows of a piece of wo
 
 def works(study: str, arms: Sequence[str], scale: str, base: str) -> list[Work]:
     """Every piece of work of a scale on a base (its fingerprint), first seeds first."""
-    much = amounts(study, scale)
-    spec = real_model.adapter(scale).but(steps=much.updates)
-    return [Work(study, arm, scale, spec.but(seed=seed), base) for seed in much.seeds for arm in arms]
+    (how,) = settings(study, scale)
+    return [Work(study, arm, scale, how.base.but(seed=seed), base) for seed in how.seeds for arm in arms]
 
 
 def settings(study: str, scale: str) -> list[Setting]:
     """What a method trains at a scale, as a table says it of itself."""
-    return [Setting(study, real_model.adapter(scale), (), amounts(study, scale).seeds, scale=scale)]
+    much = amounts(study, scale)
+    spec = real_model.adapter(scale).but(steps=much.updates)
+    return [Setting(study, spec, (), much.seeds, scale=scale)]
 
 
 def measure(study: str, arms: Sequence[str], scale: str, folder: Path, do: Do) -> pd.DataFrame:
@@ -121,6 +123,15 @@ def keep(work: Work, tell: Tell, folder: Path, do: Do) -> dict[str, Any]:
     return once(_folder(work), work.about(), make, patience=0, say=lambda note: tell(0, note))
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as they can be kept: None where there is no number.
+
+    >>> records(pd.DataFrame({"right": [0.5, np.nan]}))
+    [{'right': 0.5}, {'right': None}]
+    """
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
 def _folder(work: Work) -> Path:
     return path_of(work.digest(), work.study.replace("_", "-"))
 
@@ -141,7 +152,7 @@ def rows_of(loaded: Loaded, lines: Sequence[Asked], form: str = "") -> list[Row]
 def rows_with(loaded: Loaded, lines: Sequence[Asked], texts: Sequence[str]) -> list[Row]:
     """Prompts of lines with other answers, as tokens."""
     end = loaded.tokenizer.eos_token_id
-    prompts = ids_of(loaded, [line.prompt for line in lines])
+    prompts = prompts_of(loaded, lines)
     answered = ids_of(loaded, [f" {text}" for text in texts])
     return [(prompt, [*answer, end]) for prompt, answer in zip(prompts, answered, strict=True)]
 
@@ -153,6 +164,22 @@ def likely(loaded: Loaded, rows: Sequence[Row]) -> np.ndarray:
     return np.concatenate([log_probabilities(loaded, part).cpu().numpy() for part in parts])
 
 
+def prompts_of(loaded: Loaded, lines: Sequence[Asked]) -> list[list[int]]:
+    """The prompts of lines as tokens."""
+    return ids_of(loaded, [line.prompt for line in lines])
+
+
 def written(loaded: Loaded, lines: Sequence[Asked], **how: Any) -> list[str | None]:
     """What a model answers to lines, None where it did not end; ``how`` as in ``chat.answers``."""
-    return answers(loaded, ids_of(loaded, [line.prompt for line in lines]), LONGEST, **how)
+    return answers(loaded, prompts_of(loaded, lines), LONGEST, **how)
+
+
+@torch.no_grad()
+def last_states(loaded: Loaded, prompts: Sequence[list[int]]) -> Tensor:
+    """The last hidden state (N, C) of the last token of each prompt, which are read one by one."""
+    found = []
+    for ids in prompts:
+        tokens = loaded.padded([ids], loaded.pad)
+        read = loaded.model(input_ids=tokens, output_hidden_states=True, logits_to_keep=1)
+        found.append(read.hidden_states[-1][0, -1].float().cpu())
+    return torch.stack(found)

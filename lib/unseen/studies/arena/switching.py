@@ -34,7 +34,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unseen.evaluation import all_right
-from unseen.lm.chat import ids_of
 from unseen.lm.load import Loaded, load
 from unseen.lm.tune import tune
 from unseen.messages import Conversation, pair
@@ -63,7 +62,7 @@ ROUTES = {
     "oracle": "routed by the oracle",
 }
 UNITS, EPOCHS, BATCH = 200, 200, 32
-Read = Callable[[Any], Tensor]  # what a switch reads in prompts
+STATES, WORDS = "states", "words"  # what a switch can read in prompts
 Router = Callable[[Tensor, np.ndarray], np.ndarray]  # the expert (N,) of what is read, and its tasks
 
 
@@ -106,6 +105,11 @@ def router(route: str, retained: Sequence[Tensor], seed: int) -> Router:
     known = torch.from_numpy(labels > 0 if route == "coded" and tasks > 1 else labels >= 0)
     network = switch(torch.cat([*retained])[known], torch.from_numpy(labels)[known], tasks, seed)
     return lambda asked, task: network(asked).argmax(1).numpy()
+
+
+def read_by(route: str) -> str:
+    """What is read in prompts for one of ``ROUTES``; the oracle and chance heed neither."""
+    return WORDS if route == "words" else STATES
 
 
 # The study
@@ -267,15 +271,15 @@ def follow_experts(run: RunSpec, tell: Tell, shares: Sequence[float], world: str
         learn(run, state, new, 1, tell)
         for kind, each in asked.items():
             experts[kind].append(all_right(state.model, each))
-    reads: dict[str, Read] = dict.fromkeys(ROUTES, partial(states_of, base))
-    reads["words"] = partial(words_of, vocabulary=base.shape.vocabulary)
+    reads = {STATES: partial(states_of, base), WORDS: partial(words_of, vocabulary=base.shape.vocabulary)}
+    seen = {by: {kind: read(each.prompts) for kind, each in asked.items()} for by, read in reads.items()}
     tables = []
-    for way, read in reads.items():
-        seen = {kind: read(each.prompts) for kind, each in asked.items()}
+    for way in ROUTES:
+        by = read_by(way)
         for share in (0.0,) if way in ("random", "oracle") else shares:
             few = [run.task.examples_of(each[: max(1, round(share * len(each)))]) for each in rows]
-            kept = [read(each.prompts) for each in few]
-            table = through(way, kept, seen, tasks_of(asked), seed, right=experts)
+            kept = [reads[by](each.prompts) for each in few]
+            table = through(way, kept, seen[by], tasks_of(asked), seed, right=experts)
             tables.append(table.assign(arm=with_share(way, share)))
     return pd.concat(tables).assign(tasks=world, seed=seed, run=run.digest())
 
@@ -374,7 +378,7 @@ def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any
     """Train one model on task after task, or all at once, or an expert for each, for a worker."""
     much, (rows, asked), tables = amounts(REAL, work.scale), styled(work.scale, work.seed), []
     if work.arm == EXPERTS:
-        return _rows(real_experts(work, folder, tell))
+        return real.records(real_experts(work, folder, tell))
     loaded = load(folder, quick=True) if work.arm == "base" else real.begun(work, folder)
     for after, stage, tasks in stages(work.arm, rows, max(much.retained) * (work.arm == "rehearsal")):
         if tasks:
@@ -382,7 +386,7 @@ def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any
         known = {PROMPTS[0]: [line for line in asked[PROMPTS[0]] if line.style < after]}
         now = asked if after == len(rows) else known
         tables.append(scored(styles_of(now), after, **graded(loaded, now)))
-    return _rows(pd.concat(tables))
+    return real.records(pd.concat(tables))
 
 
 def learn_real(work: real.Work, loaded: Loaded, stage: Sequence[Asked], tasks: int, tell: Tell) -> None:
@@ -395,11 +399,16 @@ def real_experts(work: real.Work, folder: Path, tell: Tell) -> pd.DataFrame:
     """Train an expert for each task, let each answer every question, and route in every way."""
     much, (rows, asked) = amounts(REAL, work.scale), styled(work.scale, work.seed)
     base = load(folder, quick=True)
-    few = [read_in(base, each[: max(much.retained)]) for each in rows]
-    prompts = {kind: read_in(base, each) for kind, each in asked.items()}
+    few = [real.prompts_of(base, each[: max(much.retained)]) for each in rows]
+    prompts = {kind: real.prompts_of(base, each) for kind, each in asked.items()}
     place = {token: at for at, token in enumerate({*chain(*chain(*few, *prompts.values()))})}
-    reads: dict[str, Read] = dict.fromkeys(ROUTES, partial(real_states, base))
-    reads["words"] = lambda ids: words_of([[place[token] for token in each] for each in ids], len(place))
+
+    def words(ids: Sequence[list[int]]) -> Tensor:
+        return words_of([[place[token] for token in each] for each in ids], len(place))
+
+    reads = {STATES: partial(real_states, base), WORDS: words}
+    seen = {by: {kind: read(each) for kind, each in prompts.items()} for by, read in reads.items()}
+    retained = {by: [read(each) for each in few] for by, read in reads.items()}
     experts: dict[str, dict[str, list[np.ndarray]]] = {}
     for new in rows:
         expert = real.begun(work, folder)
@@ -408,18 +417,13 @@ def real_experts(work: real.Work, folder: Path, tell: Tell) -> pd.DataFrame:
             for kind, each in found.items():
                 experts.setdefault(score, {}).setdefault(kind, []).append(each)
     tables = []
-    for way, read in reads.items():
-        seen = {kind: read(each) for kind, each in prompts.items()}
+    for way in ROUTES:
+        by = read_by(way)
         for many in (0,) if way in ("random", "oracle") else much.retained:
-            kept = [read(each[: many or 1]) for each in few]
-            table = through(way, kept, seen, styles_of(asked), work.seed, **experts)
+            kept = [each[: many or 1] for each in retained[by]]
+            table = through(way, kept, seen[by], styles_of(asked), work.seed, **experts)
             tables.append(table.assign(arm=f"{way} {many}" if many else way))
     return pd.concat(tables)
-
-
-def read_in(loaded: Loaded, asked: Sequence[Asked]) -> list[list[int]]:
-    """The tokens of the prompts of lines."""
-    return ids_of(loaded, [line.prompt for line in asked])
 
 
 def styles_of(asked: Mapping[str, Sequence[Asked]]) -> dict[str, np.ndarray]:
@@ -427,13 +431,9 @@ def styles_of(asked: Mapping[str, Sequence[Asked]]) -> dict[str, np.ndarray]:
     return {kind: np.array([line.style for line in each]) for kind, each in asked.items()}
 
 
-@torch.no_grad()
 def real_states(loaded: Loaded, prompts: Sequence[list[int]]) -> Tensor:
     """As ``states_of``, of a real model."""
-    mask = loaded.padded([[1] * len(each) for each in prompts], 0)
-    how = {"attention_mask": mask, "output_hidden_states": True, "logits_to_keep": 1}
-    states = loaded.model(input_ids=loaded.padded(prompts, loaded.pad), **how).hidden_states[-1]
-    last = states[torch.arange(len(states)), mask.sum(1) - 1].float().cpu()
+    last = real.last_states(loaded, prompts)
     return F.layer_norm(last, last.shape[-1:])
 
 
@@ -449,8 +449,3 @@ def graded(loaded: Loaded, asked: Mapping[str, Sequence[Asked]]) -> dict[str, di
         found["format"][kind] = fits
         found["right"][kind] = fits & np.array(list(map(everyday.right, answers, right)))
     return found
-
-
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table as they are kept: None where there is no number."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -217,7 +217,7 @@ def _by_kind(queries: pd.DataFrame) -> list[dict[str, Any]]:
     """The means over the queries of each kind, with the gap of confidence; None where there is none."""
     queries["gap"] = (queries["confidence"] - queries["deserved"]).abs()
     means = queries.groupby("kind", sort=False).mean().assign(queries=queries["kind"].value_counts())
-    return means.astype(object).where(means.notna(), None).reset_index().to_dict("records")
+    return real.records(means.reset_index())
 
 
 def divergences(
