@@ -24,6 +24,7 @@ from unseen.files import (
     runs_folder,
     write,
 )
+from unseen.lm.load import NAMED
 from unseen.pages import REPORT, page
 from unseen.parameters import parameters
 from unseen.process_group import best_device
@@ -77,6 +78,20 @@ def measured(
     table = measure()
     write_table(name, scale, settings, table, given, named)
     return table
+
+
+def measured_on(
+    base: str, name: str, scale: str, settings: Sequence[Setting], measure: Callable[[], pd.DataFrame]
+) -> pd.DataFrame:
+    """The table of a language model, as ``measured``; without a ``base`` nothing is tuned, and it is the
+    committed one.
+
+    A base with a name of its own here (``smollm2``) is said by the table's name; any other is a parameter.
+    """
+    if not base:
+        return committed_table(name, SHOW)
+    how = "named" if base in NAMED else "given"
+    return measured(name, scale, settings, measure, **{how: {"base": base}})
 
 
 def write_table(
