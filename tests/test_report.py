@@ -149,6 +149,18 @@ def test_show_draws_the_committed_table_and_elsewhere_it_is_measured_and_written
     pd.testing.assert_frame_equal(pd.read_csv(runs / "smoke" / "10_x.csv"), table)
 
 
+def test_the_table_of_a_language_model_is_the_committed_one_unless_a_base_is_given(monkeypatch):
+    calls = []
+    monkeypatch.setattr(report, "measured", lambda *given, **how: calls.append((given, how)))
+    committed = report.measured_on("", "35_smollm2", "quick", [], None)
+    assert len(committed)
+    assert not calls
+    for base in ("smollm2", "/models/mine"):
+        report.measured_on(base, "35_smollm2", "quick", [], None)
+    given = ("35_smollm2", "quick", [], None)
+    assert calls == [(given, {"named": {"base": "smollm2"}}), (given, {"given": {"base": "/models/mine"}})]
+
+
 def test_the_report_of_show_says_what_made_the_committed_results(executed):
     executed.rename(executed.with_name("show"))
     page = report.write_report("show", {}).read_text("utf-8")

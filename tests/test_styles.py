@@ -1,9 +1,13 @@
 """Styles for a real model: names, formats and facts as they are drawn."""
 
+import json
 from collections import Counter
 
 import pytest
 
+from unseen.scales import amounts
+from unseen.studies.arena import aepo, less, real, switching, ual
+from unseen.studies.results import committed_folder
 from unseen.worlds import everyday
 from unseen.worlds.styles import EVERY, NAMES, WORDS, lines, styles
 
@@ -41,3 +45,14 @@ def test_styles_of_a_seed_differ_from_those_of_another():
     assert len({styles(seed, certain=3) for seed in range(5)}) == 5
     meant = {form for seed in range(40) for style in styles(seed, 0, corrupted=1) for form in style.forms}
     assert meant == {*EVERY}
+
+
+@pytest.mark.parametrize(("table", "study"), [
+    ("31_smollm2", less.REAL), ("33_smollm2", switching.REAL), ("34_smollm2_uncertainty", ual.REAL),
+    ("34_smollm2_preference", aepo.REAL),
+])  # fmt: skip
+def test_a_table_says_the_updates_that_were_made(table, study):
+    much = amounts(study, "full")
+    assert {work.adapter.steps for work in real.works(study, ["one"], "full", "base")} == {much.updates}
+    (said,) = json.loads((committed_folder("full") / f"{table}.json").read_text("utf-8"))["settings"].values()
+    assert (said["base"]["steps"], tuple(said["seeds"])) == (much.updates, much.seeds)
