@@ -11,7 +11,7 @@ time. DELIA: Zeng and others, arXiv 2408.10841.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -76,10 +76,26 @@ _AT_ONCE = 500  # conversations that are answered together
 class Method(BySeed):
     """One way to tune: a run per seed, with other operations and another format, other rows, another order.
 
-    All start from the model of the run ``pretraining``.
+    All start from the model of the run ``pretraining``, or, ``apart``, each from one that was trained on
+    other data from other weights, by the same seed.
     """
 
     pretraining: RunSpec
+    apart: bool = field(default=False, kw_only=True)
+
+    def bases(self) -> list[RunSpec]:
+        """The pre-training behind each run."""
+        anew = [self.pretraining.with_task(example_seed=seed).with_weights(seed) for seed in self.seeds]
+        return anew if self.apart else [self.pretraining] * len(self.seeds)
+
+    def runs(self) -> list[RunSpec]:
+        """A run per seed, which samples its diverse rows from the base that it starts from."""
+        found = []
+        for run, base in zip(super().runs(), self.bases(), strict=True):
+            source = base.digest() if run.task.source else ""
+            run = run.with_task(source=source)
+            found.append(run.but(model=run.model.but(base=base.digest())))
+        return found
 
 
 def base_run(name: str, names: str = "one") -> RunSpec:
@@ -166,6 +182,13 @@ def rivals(name: str) -> list[Method]:
         tuned(name, "token alone", alone),
         tuned(name, "token alone, DELIA", alone, ratio=ratio),
     ]
+
+
+def apart(name: str) -> list[Method]:
+    """Four of the ``rivals``, each seed from a base of its own."""
+    seeds = amounts("delia", name).bases
+    four = ("plain tuning", "DELIA", "reference answers", "token alone")
+    return [replace(each, apart=True, seeds=seeds) for each in rivals(name) if each.name in four]
 
 
 def regimes(name: str) -> list[Method]:
@@ -266,7 +289,7 @@ def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.D
     interval), examples (prompts evaluated), seconds (of training), run.
     """
     runs, store = list(dict.fromkeys(run for method in methods for run in method.runs())), Store()
-    ready([method.pretraining for method in methods], executor)
+    ready([base for method in methods for base in method.bases()], executor)
     ensure_samples(runs)
     frame(sorted(runs, key=lambda run: -run.training.steps), store, executor)
     known = manifests(runs, store)
