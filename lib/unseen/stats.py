@@ -62,13 +62,17 @@ def mean_interval(values: pd.Series, low: float = 0.0, high: float = 1.0) -> tup
 
 
 def stated(values: pd.Series, low: float = 0.0, high: float = 1.0, form: str = ".0%") -> str:
-    """A mean with its ``mean_interval``, in words; no line breaks inside the interval.
+    """A mean with its ``mean_interval``, in words; no line breaks inside the interval, none for one value.
 
     >>> stated(pd.Series([0.2, 0.3, 0.4])).split()
     ['30%', '(12%', 'to', '58%)']
     >>> stated(pd.Series([1.0, 2.0]), -np.inf, np.inf, ".1f").split()
     ['1.5', '(-4.9', 'to', '7.9)']
+    >>> stated(pd.Series([0.5]))
+    '50%'
     """
+    if len(values) < 2:
+        return f"{values.mean():{form}}"
     to = "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"
     return f"{values.mean():{form}} ({to.join(f'{end:{form}}' for end in mean_interval(values, low, high))})"
 
