@@ -29,6 +29,15 @@ def test_every_fine_tuning_reads_the_layout_of_its_base(name):
         assert run.task.no_op_share == pretraining.NO_OPS
 
 
+def test_near_the_step_each_seed_has_a_base_of_its_own():
+    """That of seed 0 is the one of all other tunings."""
+    one, *others = pretraining.near_the_step("full")
+    assert [run.model.base for run in one.runs()] == [base.digest() for base in one.bases]
+    assert len({run.model.base for run in one.runs()}) == len(one.seeds) == 5
+    assert all(each.bases == one.bases for each in others)
+    assert one.bases[0] == pretraining.base_run("full")
+
+
 def test_the_cipher_is_that_of_encrypted_rewriting():
     tunings = pretraining.tunings("smoke", "shift:2")
     ciphers = {tuning.work: tuning.base.task.cipher for tuning in tunings}

@@ -11,7 +11,7 @@ as often.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -40,12 +40,23 @@ STARTS = ("pre-trained", "from scratch", *CHANGED)
 class Tuning(Setting):
     """A setting that says where it ``start``s, which ``work`` it learns, on which part of the ``data``, and
     in which ``form`` a language model reads it.
+
+    With ``bases``, a run for each seed, each seed starts from its own.
     """
 
     start: str
     work: str
     data: str = "all"
     form: str = "rule"
+    bases: tuple[RunSpec, ...] = ()
+
+    def runs(self) -> list[RunSpec]:
+        """The runs of this setting."""
+        base = {seed: own.digest() for seed, own in zip(self.seeds, self.bases, strict=False)}
+        return [
+            run.but(model=run.model.but(base=base.get(run.task.rule_seed, run.model.base)))
+            for run in super().runs()
+        ]
 
 
 def base_run(name: str) -> RunSpec:
@@ -97,10 +108,15 @@ def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
 
 
 def near_the_step(name: str) -> tuple[Tuning, ...]:
-    """All data and its halves where half of the instructions are too few, with seeds of their own."""
+    """All data and its halves where half of the instructions are too few; each seed has a base of its own,
+    pre-trained on other drills from other weights.
+    """
     chosen = amounts("pretraining", name)
     whole = _tuning(name, "pre-trained", "plain", "all", (chosen.near,), chosen.near_seeds)
-    return (whole, *_halves(name, chosen.near, chosen.near_seeds))
+    bases = tuple(base_run(name).with_seed(seed) for seed in chosen.near_seeds)
+    return tuple(
+        replace(each, bases=bases) for each in (whole, *_halves(name, chosen.near, chosen.near_seeds))
+    )
 
 
 def _halves(name: str, most: int, seeds: tuple[int, ...]) -> list[Tuning]:
@@ -115,7 +131,7 @@ def _halves(name: str, most: int, seeds: tuple[int, ...]) -> list[Tuning]:
 def measure(
     name: str, tunings: Sequence[Tuning], executor: Executor | None = None, base: str = "", rank: int = 512
 ) -> pd.DataFrame:
-    """Train what is missing, the base first: one row per setting, run, split and kind of input.
+    """Train what is missing, bases first: one row per setting, run, split and kind of input.
 
     With ``base``, a model in a folder of this machine, each run is an adapter on it (alpha is twice the rank,
     as in the paper; steps are the scale's), trained here one after the other, and only tunings that start
@@ -129,7 +145,8 @@ def measure(
         pairs = [(each, run) for each in tunings if each.start == "pre-trained" for run in each.runs()]
         table = pd.DataFrame([row for pair in pairs for row in _adapted(*pair, folder, adapter)])
     else:
-        frame([base_run(name)], executor=executor)
+        bases = [own for each in tunings for own in each.bases or (base_run(name),)]
+        frame(list(dict.fromkeys(bases)), executor=executor)
         table = diversity.measure(tunings, executor=executor, by_kind=True)
     which = pd.DataFrame({each.name: vars(each) for each in tunings}).T[["start", "work", "data"]]
     return pd.concat([which.loc[table["setting"]].reset_index(drop=True), table], axis=1)
