@@ -60,7 +60,7 @@ def test_methods_apart_start_and_sample_from_a_base_per_seed():
     """And that of seed 0 is the one that all others share, so its runs are the same."""
     for each, shared in zip(delia.apart("full"), delia.apart("quick"), strict=True):
         bases, runs = each.bases(), each.runs()
-        assert len(set(bases)) == len(runs) == 3
+        assert len(set(bases)) == len(runs) == 5
         assert [run.model.base for run in runs] == [base.digest() for base in bases]
         assert all(run.task.source in ("", run.model.base) for run in runs)
         assert bases[0] == delia.base_run("full") == shared.bases()[0]
