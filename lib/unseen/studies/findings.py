@@ -49,22 +49,25 @@ def heads() -> str:
 
 
 def delia() -> str:
-    """Notebooks 20 to 24: what diverse rows prevent."""
-    results = committed_table("21_delia", "full").query("study == 'ratio' and prompts == 'other'")
-    plain, least = (results[results["ratio"] == ratio]["accuracy"] for ratio in (0, 1))
-    said = f"a model tuned only on the rows of a small task still answers {_per_cent(plain)} of other "
-    said += "questions correctly; with a diverse row beside each, answered by the model itself, "
-    return said + _per_cent(least)
+    """Notebooks 20 to 24: what diverse rows prevent, on several bases."""
+    results = committed_table("21_bases", "full").set_index(["method", "prompts"])["accuracy"]
+    kinds = ("other", "other formats")
+    (plain, formats), (kept, kept_formats) = (
+        [_per_cent(results[method, kind]) for kind in kinds] for method in ("plain tuning", "DELIA")
+    )
+    said = f"tuned only on the rows of a small task, models answer {plain} of other questions correctly, and "
+    said += f"{formats} of those that name another format; with many diverse rows beside each, answered by "
+    return said + f"the base itself, {kept} and {kept_formats}"
 
 
 def gradients() -> str:
     """Notebook 23: whether diverse data turns the gradient towards the ideal one."""
-    results = committed_table("23_gradients", "full")
+    results = committed_table("23_bases", "full")
     rows = results[(results["part"] == "all weights") & (results["ratio"] > 0)]
     by_seed = rows.groupby(["seed", "gradient", "along"])["cosine"].mean().unstack(["gradient", "along"])
     gain = by_seed["composite", "ideal"] - by_seed["task", "ideal"]
     low, high = mean_interval(gain, -1, 1)
-    said = "beside the task's gradient, that of diverse data changes the cosine to the ideal gradient by "
+    said = "added to the task's gradient, that of diverse data changes its cosine to the ideal gradient by "
     said += f"{gain.mean():+.2f} ({low:+.2f} to {high:+.2f}); the theory expects a gain"
     return said
 
