@@ -68,6 +68,13 @@ def test_methods_apart_start_and_sample_from_a_base_per_seed():
     assert {each.runs()[0] for each in delia.apart("full")} < ours
 
 
+def test_all_tasks_are_tuned_from_all_bases():
+    """On the diagonal stand the runs of plain tuning whose bases are apart."""
+    runs = [each.runs() for each in delia.by_base("full")]
+    assert len({run for row in runs for run in row}) == 25
+    assert [row[at] for at, row in enumerate(runs)] == delia.apart("full")[0].runs()
+
+
 @pytest.mark.parametrize("names", ["one", "two"])
 def test_the_bases_of_quick_come_with_the_project(names):
     """Trained with ``delia.base_run("quick")``; a change of that, or of the language, needs new ones."""

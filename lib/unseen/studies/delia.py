@@ -191,6 +191,15 @@ def apart(name: str) -> list[Method]:
     return [replace(each, apart=True, seeds=seeds) for each in rivals(name) if each.name in four]
 
 
+def by_base(name: str) -> list[Method]:
+    """Plain tuning on the tasks of all seeds, from each base of ``apart``."""
+    plain = apart(name)[0]
+    return [
+        replace(plain, name=f"base {seed}", pretraining=base, apart=False)
+        for seed, base in zip(plain.seeds, plain.bases(), strict=True)
+    ]
+
+
 def regimes(name: str) -> list[Method]:
     """Every regime of learning rates at every ratio but the largest: the phase diagram of the token."""
     return crossed(name, "{regime}, ratio {ratio}", REGIMES, ratio=amounts("delia", name).regimes)
