@@ -59,11 +59,11 @@ def test_a_base_that_comes_with_the_project_is_copied_and_not_trained(study, tmp
 def test_methods_apart_start_and_sample_from_a_base_per_seed():
     """And that of seed 0 is the one that all others share, so its runs are the same."""
     for each, shared in zip(delia.apart("full"), delia.apart("quick"), strict=True):
-        bases, runs = each.bases(), each.runs()
+        bases, runs = each.bases, each.runs()
         assert len(set(bases)) == len(runs) == 5
         assert [run.model.base for run in runs] == [base.digest() for base in bases]
         assert all(run.task.source in ("", run.model.base) for run in runs)
-        assert bases[0] == delia.base_run("full") == shared.bases()[0]
+        assert bases[0] == delia.base_run("full") == shared.bases[0]
     ours = {run for each in delia.rivals("full") for run in each.runs()[:1]}
     assert {each.runs()[0] for each in delia.apart("full")} < ours
 

@@ -122,7 +122,9 @@ def write_table(
             "base": each.base.to_dict() if isinstance(each.base, RunSpec) else vars(each.base),
             "instructions": each.instructions,
             "seeds": each.seeds,
-        } | ({"weights": each.weights} if each.weights else {})
+        }
+        axes[each.name] |= {"weights": each.weights} if each.weights else {}
+        axes[each.name] |= {"bases": [base.to_dict() for base in each.bases]} if each.bases else {}
     command = ["unseen", "run", name[:2], "-p", f"scale={scale}"]
     command += [word for key, value in {**changed, **named}.items() for word in ("-p", f"{key}={value}")]
     about = {

@@ -23,7 +23,11 @@ from unseen.worlds import Task, TaskSpec
 
 @dataclass(frozen=True)
 class Setting:
-    """A way to run the threshold study: one base run, varied in its number of instructions and seed."""
+    """A way to run the threshold study: one base run, varied in its number of instructions and seed.
+
+    With ``bases``, one for each seed, a run starts from the model of its seed's, not from the one that
+    ``base`` names.
+    """
 
     name: str
     base: RunSpec
@@ -31,15 +35,23 @@ class Setting:
     seeds: tuple[int, ...]
     scale: str = field(default="", kw_only=True)  # that it belongs to, and its results
     weights: tuple[int, ...] = field(default=(), kw_only=True)  # seeds of these, crossed; if none, the same
+    bases: tuple[RunSpec, ...] = field(default=(), kw_only=True)
 
     def runs(self) -> list[RunSpec]:
         """The runs of this setting, first seeds first, so that a study cut short has a whole curve."""
         return [
-            self.base.with_task(instructions=number).with_seed(seed).with_weights(weights)
+            self._started(self.base.with_task(instructions=number).with_seed(seed)).with_weights(weights)
             for seed in self.seeds
             for weights in self.weights or (seed,)
             for number in self.instructions
         ]
+
+    def _started(self, run: RunSpec) -> RunSpec:
+        """The run, from the base of its seed."""
+        if not self.bases:
+            return run
+        base = self.bases[self.seeds.index(run.task.rule_seed)]
+        return run.but(model=run.model.but(base=base.digest()))
 
 
 class BySeed(Setting):
@@ -47,7 +59,7 @@ class BySeed(Setting):
 
     def runs(self) -> list[RunSpec]:
         """The runs of this setting."""
-        return [self.base.with_seed(seed) for seed in self.seeds]
+        return [self._started(self.base.with_seed(seed)) for seed in self.seeds]
 
 
 @dataclass(frozen=True)

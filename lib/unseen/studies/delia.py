@@ -11,7 +11,7 @@ time. DELIA: Zeng and others, arXiv 2408.10841.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -76,26 +76,14 @@ _AT_ONCE = 500  # conversations that are answered together
 class Method(BySeed):
     """One way to tune: a run per seed, with other operations and another format, other rows, another order.
 
-    All start from the model of the run ``pretraining``, or, ``apart``, each from one that was trained on
-    other data from other weights, by the same seed.
+    All start from the model of the run ``pretraining``, unless there are ``bases``.
     """
 
     pretraining: RunSpec
-    apart: bool = field(default=False, kw_only=True)
-
-    def bases(self) -> list[RunSpec]:
-        """The pre-training behind each run."""
-        anew = [self.pretraining.with_task(example_seed=seed).with_weights(seed) for seed in self.seeds]
-        return anew if self.apart else [self.pretraining] * len(self.seeds)
 
     def runs(self) -> list[RunSpec]:
-        """A run per seed, which samples its diverse rows from the base that it starts from."""
-        found = []
-        for run, base in zip(super().runs(), self.bases(), strict=True):
-            source = base.digest() if run.task.source else ""
-            run = run.with_task(source=source)
-            found.append(run.but(model=run.model.but(base=base.digest())))
-        return found
+        """A run per seed; what it samples, it samples from the base that it starts from."""
+        return [run.with_task(source=run.model.base) if run.task.source else run for run in super().runs()]
 
 
 def base_run(name: str, names: str = "one") -> RunSpec:
@@ -185,18 +173,19 @@ def rivals(name: str) -> list[Method]:
 
 
 def apart(name: str) -> list[Method]:
-    """Four of the ``rivals``, each seed from a base of its own."""
-    seeds = amounts("delia", name).bases
+    """Four of the ``rivals``, each seed from a base that was trained on other data, from other weights."""
+    seeds, base = amounts("delia", name).bases, base_run(name)
+    bases = tuple(base.with_task(example_seed=seed).with_weights(seed) for seed in seeds)
     four = ("plain tuning", "DELIA", "reference answers", "token alone")
-    return [replace(each, apart=True, seeds=seeds) for each in rivals(name) if each.name in four]
+    return [replace(each, seeds=seeds, bases=bases) for each in rivals(name) if each.name in four]
 
 
 def by_base(name: str) -> list[Method]:
     """Plain tuning on the tasks of all seeds, from each base of ``apart``."""
     plain = apart(name)[0]
     return [
-        replace(plain, name=f"base {seed}", pretraining=base, apart=False)
-        for seed, base in zip(plain.seeds, plain.bases(), strict=True)
+        replace(plain, name=f"base {seed}", bases=(base,) * len(plain.seeds))
+        for seed, base in zip(plain.seeds, plain.bases, strict=True)
     ]
 
 
@@ -298,7 +287,7 @@ def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.D
     interval), examples (prompts evaluated), seconds (of training), run.
     """
     runs, store = list(dict.fromkeys(run for method in methods for run in method.runs())), Store()
-    ready([base for method in methods for base in method.bases()], executor)
+    ready([base for method in methods for base in method.bases or (method.pretraining,)], executor)
     ensure_samples(runs)
     frame(sorted(runs, key=lambda run: -run.training.steps), store, executor)
     known = manifests(runs, store)

@@ -40,23 +40,12 @@ STARTS = ("pre-trained", "from scratch", *CHANGED)
 class Tuning(Setting):
     """A setting that says where it ``start``s, which ``work`` it learns, on which part of the ``data``, and
     in which ``form`` a language model reads it.
-
-    With ``bases``, a run for each seed, each seed starts from its own.
     """
 
     start: str
     work: str
     data: str = "all"
     form: str = "rule"
-    bases: tuple[RunSpec, ...] = ()
-
-    def runs(self) -> list[RunSpec]:
-        """The runs of this setting."""
-        base = {seed: own.digest() for seed, own in zip(self.seeds, self.bases, strict=False)}
-        return [
-            run.but(model=run.model.but(base=base.get(run.task.rule_seed, run.model.base)))
-            for run in super().runs()
-        ]
 
 
 def base_run(name: str) -> RunSpec:
