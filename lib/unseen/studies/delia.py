@@ -81,6 +81,11 @@ class Method(BySeed):
 
     pretraining: RunSpec
 
+    @property
+    def starts(self) -> tuple[RunSpec, ...]:
+        """The pre-trainings that its runs start from."""
+        return self.bases or (self.pretraining,)
+
     def runs(self) -> list[RunSpec]:
         """A run per seed; what it samples, it samples from the base that it starts from."""
         return [run.with_task(source=run.model.base) if run.task.source else run for run in super().runs()]
@@ -287,7 +292,7 @@ def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.D
     interval), examples (prompts evaluated), seconds (of training), run.
     """
     runs, store = list(dict.fromkeys(run for method in methods for run in method.runs())), Store()
-    ready([base for method in methods for base in method.bases or (method.pretraining,)], executor)
+    ready([base for method in methods for base in method.starts], executor)
     ensure_samples(runs)
     frame(sorted(runs, key=lambda run: -run.training.steps), store, executor)
     known = manifests(runs, store)
