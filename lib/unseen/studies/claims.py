@@ -131,8 +131,7 @@ class Claim:
     ``without`` is what data without an effect is: the columns that then make no difference, or the level of
     all that is measured.  Where the judge is ``paired``, that column names the arms, and each part compares
     the column ``value`` of arm ``one`` with that of arm ``other`` (``readings.compared``).  ``before`` has
-    the verdicts of the last version by scale, and ``why`` what changed.  ``settled`` names an earlier table
-    that is judged where that of the notebook has not run.
+    the verdicts of the last version by scale, and ``why`` what changed.
     """
 
     name: str
@@ -144,7 +143,6 @@ class Claim:
     judge: str = PAIRED
     before: Mapping[str, str] = field(default_factory=dict)
     why: str = "new"
-    settled: str = ""
 
     def readings(self, results: pd.DataFrame) -> dict[str, readings.Reading]:
         """What the judge reads off the frame, by part; nothing where some of it was not measured."""
@@ -178,8 +176,8 @@ class Claim:
 
     def table_in(self, folder: Path) -> Path | None:
         """The table in a folder of results that the claim is judged by, if there is one."""
-        paths = (folder / f"{name}.csv" for name in (self.notebook, self.settled) if name)
-        return next((path for path in paths if path.is_file()), None)
+        path = folder / f"{self.notebook}.csv"
+        return path if path.is_file() else None
 
     def simulated_on(self, table: Path) -> str:
         """What a rate depends on besides the judge, as sixteen hexadecimal digits."""
