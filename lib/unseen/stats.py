@@ -77,6 +77,19 @@ def stated(values: pd.Series, low: float = 0.0, high: float = 1.0, form: str = "
     return f"{values.mean():{form}} ({to.join(f'{end:{form}}' for end in mean_interval(values, low, high))})"
 
 
+def variance_shares(table: pd.DataFrame) -> tuple[float, float, float]:
+    """Of the variance of a table's numbers, what lies between rows, between columns, and in neither.
+
+    >>> [round(share, 2) for share in variance_shares(pd.DataFrame([[0.0, 1.0], [2.0, 3.0]]))]
+    [0.8, 0.2, 0.0]
+    """
+    values = table.to_numpy()
+    if not values.var():
+        return 0.0, 0.0, 0.0
+    rows, columns = (float(values.mean(axis).var() / values.var()) for axis in (1, 0))
+    return rows, columns, 1 - rows - columns
+
+
 def interval(values: pd.Series) -> tuple[float, float, float]:
     """The geometric mean of positive numbers and its 95 % interval, NaN for a single number.
 
