@@ -87,7 +87,7 @@ def variance_shares(table: pd.DataFrame) -> tuple[float, float, float]:
     if not values.var():
         return 0.0, 0.0, 0.0
     rows, columns = (float(values.mean(axis).var() / values.var()) for axis in (1, 0))
-    return rows, columns, 1 - rows - columns
+    return rows, columns, max(1 - rows - columns, 0.0)
 
 
 def interval(values: pd.Series) -> tuple[float, float, float]:
