@@ -55,9 +55,9 @@ def delia() -> str:
     (plain, formats), (kept, kept_formats) = (
         [_per_cent(results[method, kind]) for kind in kinds] for method in ("plain tuning", "DELIA")
     )
-    said = f"tuned only on the rows of a small task, models answer {plain} of other questions correctly, and "
-    said += f"{formats} of those that name another format; with many diverse rows beside each, answered by "
-    return said + f"the base itself, {kept} and {kept_formats}"
+    said = f"tuned on a small task alone, models answer {plain} of other questions correctly, {formats} where "
+    said += "another format is named; mixed with diverse rows that the base answered, "
+    return said + f"{kept} and {kept_formats}"
 
 
 def gradients() -> str:
