@@ -55,8 +55,8 @@ def delia() -> str:
     (plain, formats), (kept, kept_formats) = (
         [_per_cent(results[method, kind]) for kind in kinds] for method in ("plain tuning", "DELIA")
     )
-    said = f"tuned on a small task alone, models answer {plain} of other questions correctly, {formats} where "
-    said += "another format is named; mixed with diverse rows that the base answered, "
+    said = f"tuned on a small task alone, models answer {plain} of other questions correctly, {formats} "
+    said += "where another format is named; with diverse rows that the base answered, "
     return said + f"{kept} and {kept_formats}"
 
 
@@ -67,9 +67,8 @@ def gradients() -> str:
     by_seed = rows.groupby(["seed", "gradient", "along"])["cosine"].mean().unstack(["gradient", "along"])
     gain = by_seed["composite", "ideal"] - by_seed["task", "ideal"]
     low, high = mean_interval(gain, -1, 1)
-    said = "added to the task's gradient, that of diverse data changes its cosine to the ideal gradient by "
-    said += f"{gain.mean():+.2f} ({low:+.2f} to {high:+.2f}); the theory expects a gain"
-    return said
+    said = "diverse data changes the cosine of the gradient to the ideal one by "
+    return said + f"{gain.mean():+.2f} ({low:+.2f} to {high:+.2f}); the theory expects a gain"
 
 
 def real_model() -> str:
