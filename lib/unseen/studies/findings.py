@@ -50,14 +50,12 @@ def heads() -> str:
 
 def delia() -> str:
     """Notebooks 20 to 24: what diverse rows prevent, on several bases."""
-    results = committed_table("21_bases", "full").set_index(["method", "prompts"])["accuracy"]
-    kinds = ("other", "other formats")
-    (plain, formats), (kept, kept_formats) = (
-        [_per_cent(results[method, kind]) for kind in kinds] for method in ("plain tuning", "DELIA")
-    )
-    said = f"tuned on a small task alone, models answer {plain} of other questions correctly, {formats} "
+    results = committed_table("21_bases", "full").query("prompts in ('other', 'other formats')")
+    results = results.pivot_table("accuracy", "seed", ["method", "prompts"])
+    other, formats = (_per_cent(results["plain tuning", kind]) for kind in ("other", "other formats"))
+    said = f"tuned on a small task alone, models answer {other} of other questions correctly, {formats} "
     said += "where another format is named; with diverse rows that the base answered, "
-    return said + f"{kept} and {kept_formats}"
+    return said + f"{_per_cent(results['DELIA'].mean(axis=1))} of both"
 
 
 def gradients() -> str:
