@@ -133,9 +133,10 @@ def test_no_request_of_the_target_stands_in_the_pool(folder):
 
 
 def test_an_adapters_gradient_is_what_it_would_step_by(folder):
-    """To half a per cent: in bfloat16, rows that share a batch are rounded in other ways."""
+    """In single precision: in bfloat16, rows that share a batch are rounded in other ways."""
     work = work_of(folder)
     loaded, pool = real.begun(work, folder), less.drawn(work)[0]
+    loaded.model.float()
     rows = real.rows_of(loaded, pool[:4])
     found = less.adapter_gradients(loaded, rows)
     loaded.model.zero_grad()
@@ -143,9 +144,7 @@ def test_an_adapters_gradient_is_what_it_would_step_by(folder):
     weights = tune.trained_weights(loaded).values()
     tokens = torch.tensor([len(answer) for _, answer in rows]).float()
     mean = (found * tokens[:, None]).sum(0) / tokens.sum()
-    step = torch.cat([each.grad.flatten() for each in weights])
-    assert (mean - step).norm() < 0.005 * step.norm()
-    assert (found.mean(0) - step).norm() > 0.01 * step.norm(), "the weights of the rows make a difference"
+    assert torch.allclose(mean, torch.cat([each.grad.flatten() for each in weights]), atol=1e-5)
 
 
 def test_influences_are_the_sum_over_epochs_by_hand(folder, monkeypatch):
