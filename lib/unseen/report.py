@@ -118,13 +118,12 @@ def write_table(
         changed = {key: value for key, value in given.items() if value != declared[key].default}
     digest = write(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     for each in settings:
+        some = {"weights": each.weights, "bases": [base.to_dict() for base in each.bases]}
         axes[each.name] = {
             "base": each.base.to_dict() if isinstance(each.base, RunSpec) else vars(each.base),
             "instructions": each.instructions,
             "seeds": each.seeds,
-        }
-        axes[each.name] |= {"weights": each.weights} if each.weights else {}
-        axes[each.name] |= {"bases": [base.to_dict() for base in each.bases]} if each.bases else {}
+        } | {key: value for key, value in some.items() if value}
     command = ["unseen", "run", name[:2], "-p", f"scale={scale}"]
     command += [word for key, value in {**changed, **named}.items() for word in ("-p", f"{key}={value}")]
     about = {

@@ -26,7 +26,7 @@ from unseen.runs.following import Follow, followed, while_trained
 from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
 from unseen.studies.arena.answers import log_probabilities
-from unseen.studies.delia import Method, ensure_samples, questions
+from unseen.studies.delia import Method, ensure_samples, questions, ready
 from unseen.studies.inside import streams
 from unseen.worlds.base import generator
 from unseen.worlds.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query, conversation, draw, name_of
@@ -44,7 +44,7 @@ Gradients = dict[str, Tensor]  # by name of the weights
 
 
 def learning_curves(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
-    """Accuracy and loss on prompts of every kind while all runs of methods are tuned; bases must be there.
+    """Accuracy and loss on prompts of every kind while all runs of methods are tuned, missing bases first.
 
     Columns: ratio, diverse, seed, step, prompts, accuracy, loss (nats per answer).
     """
@@ -52,7 +52,7 @@ def learning_curves(methods: Sequence[Method], executor: Executor | None = None)
 
 
 def gradients(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
-    """Angles between the gradients of all runs of methods while they are tuned; their bases must be trained.
+    """Angles between the gradients of all runs of methods while they are tuned, missing bases first.
 
     Columns: ratio, seed, step, part (of the model), gradient, along (ideal, bias), cosine, size.
     """
@@ -67,6 +67,7 @@ def _while_tuned(
         training = method.base.training
         often = training.but(evaluate_every=max(1, training.steps // _ROWS))
         runs += [run.but(training=often) for run in method.runs()]
+    ready([base for method in methods for base in method.starts], executor)
     ensure_samples(runs)
     return pd.concat(followed(runs, follow, name, executor), ignore_index=True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from unseen.stats import interval, mean_interval
-from unseen.studies import diversity, law
+from unseen.studies import diversity, law, readings
 from unseen.studies.results import committed_table, write_block
 
 
@@ -60,10 +60,7 @@ def delia() -> str:
 
 def gradients() -> str:
     """Notebook 23: whether diverse data turns the gradient towards the ideal one."""
-    results = committed_table("23_bases", "full")
-    rows = results[(results["part"] == "all weights") & (results["ratio"] > 0)]
-    by_seed = rows.groupby(["seed", "gradient", "along"])["cosine"].mean().unstack(["gradient", "along"])
-    gain = by_seed["composite", "ideal"] - by_seed["task", "ideal"]
+    gain = readings.buffering(committed_table("23_bases", "full"))["nearer"]
     low, high = mean_interval(gain, -1, 1)
     said = "diverse data changes the cosine of the gradient to the ideal one by "
     return said + f"{gain.mean():+.2f} ({low:+.2f} to {high:+.2f}); the theory expects a gain"
