@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from unseen.scales import Setting, amounts, scale
+from unseen.specs import TrainingSpec
 from unseen.studies import law
 
 Sentence = Callable[[float, float, float, np.ndarray], np.ndarray]
@@ -38,6 +39,15 @@ def bounded(one: float, other: float, apart: float, times: np.ndarray) -> np.nda
 
 SENTENCES: dict[str, Sentence] = {"one constant": constant, "a power": power, "a floor": bounded}
 
+# What it may be of a training that lowers the threshold, which is then in inverse proportion to it.
+AMOUNTS: dict[str, Callable[[TrainingSpec], float]] = {
+    "steps": lambda training: training.steps,
+    "examples read": lambda training: training.steps * training.batch,
+    "rate added up over steps": lambda training: (
+        training.steps * training.learning_rate * (1 - training.decay_share / 2)
+    ),
+}
+
 
 def settings(name: str) -> tuple[Setting, ...]:
     """The settings of a scale, shortest first: a smaller model than the main one, trained for longer.
@@ -55,12 +65,18 @@ def _setting(
     sizes: list[int],
     seeds: list[int],
     what: str = "",
+    recipe: str = "",
     **given: Any,
 ) -> Setting:
-    """``given`` may hold levels of ``factors``, fields of ``model`` and ``training``, and ``fresh``."""
+    """``given`` may hold levels of ``factors``, fields of ``model`` and ``training``, and ``fresh``.
+
+    Another ``recipe`` has its own batch, rate and schedule, and as many steps.
+    """
     factors = common | given.get("factors", {})
     longer = {"budget": times * main.base.task.examples} if "fresh" in given else {"passes": times}
-    spec = law.at(main.base, **factors, **longer)
+    base = law.with_recipe(main.base, recipe) if recipe else main.base
+    base = base.but(training=base.training.but(steps=main.base.training.steps))
+    spec = law.at(base, **factors, **longer)
     steps = spec.training.steps
     rare = {"evaluate_every": max(1, steps // 20), "checkpoint_every": main.base.training.steps}
     spec = spec.but(
@@ -92,3 +108,12 @@ def predicted(seeds: pd.DataFrame, apart: int, times: int) -> pd.DataFrame:
         found.append(pd.DataFrame({"sentence": name, "predicted": said, "threshold": came}))
     table = pd.concat(found).reset_index()
     return table.assign(ratio=table["threshold"] / table["predicted"])
+
+
+def expected(plain: TrainingSpec, changed: TrainingSpec) -> dict[str, float]:
+    """By what each of ``AMOUNTS`` says that a change of the training multiplies the threshold.
+
+    >>> expected(TrainingSpec(), TrainingSpec(decay_share=0.0))
+    {'steps': 1.0, 'examples read': 1.0, 'rate added up over steps': 0.7}
+    """
+    return {name: round(amount(plain) / amount(changed), 3) for name, amount in AMOUNTS.items()}

@@ -120,13 +120,13 @@ def design_of(name: str) -> Design:
 
 def _setting(main: Setting, much: SimpleNamespace, step: float, recipe: str = "", **given: float) -> Setting:
     """A setting with sizes around its step, to two digits, cut to the number of strings there are."""
-    spec = at(_with_recipe(main.base, recipe) if recipe else main.base, **given)
+    spec = at(with_recipe(main.base, recipe) if recipe else main.base, **given)
     sizes = {int(min(room_of(spec), float(f"{step * share:.2g}"))) for share in much.around}
     title = [recipe] * bool(recipe) + [FACTORS[name].title.format(value) for name, value in given.items()]
     return Setting(", ".join(title), spec, tuple(sorted(sizes)), much.seeds, scale=main.scale)
 
 
-def _with_recipe(base: RunSpec, recipe: str) -> RunSpec:
+def with_recipe(base: RunSpec, recipe: str) -> RunSpec:
     """The base of another recipe: the main study's GPT-2, or a modern model of its size in one pass."""
     if recipe == "gpt2":
         return base.but(model=GPT2, training=GPT2_TRAINING)
@@ -185,7 +185,7 @@ def look_back(name: str) -> tuple[Setting, ...]:
     gets as many as there are.
     """
     much, main = amounts("look_back", name), scale(name).main
-    base = main.base if main.base.model.recipe == "modern" else _with_recipe(main.base, "modern")
+    base = main.base if main.base.model.recipe == "modern" else with_recipe(main.base, "modern")
     base = base.but(training=base.training.but(evaluate_every=base.training.checkpoint_every))
     cells = [(length, back, "both ways") for length in much.patterns for back in much.backs]
     found = []
