@@ -237,7 +237,11 @@ def test_outside_what_was_fitted_it_warns_and_is_less_sure(noisy):
     assert fitted.predict(alphabet=20, width=48).warnings == ()
     assert fitted.predict(width=128).warnings == ("width 128 lies outside the fitted range, 32 to 96",)
     assert fitted.predict("gpt2", depth=3).warnings == ()  # its own base
-    beyond = ["budget 11,250, 4 times the passes", "budget 4,500, 10 times the passes"]
+    beyond = [
+        "budget 11,250, 4 times the passes",
+        "budget 4,500, 10 times the passes",
+        "pattern 20, input 50",
+    ]
     assert list(rows.index[rows["beyond"]]) == beyond
     near, far = fitted.predict(), fitted.predict(alphabet=1_000)
     assert far.high / far.low > near.high / near.low
