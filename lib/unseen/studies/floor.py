@@ -4,8 +4,8 @@ Over the settings of the law, threshold x steps x width / letters is nearly one 
 ever, enough steps would make any number of instructions do.  ``settings`` trains for up to so many ``times``
 the steps; ``SENTENCES`` say where the threshold then lies, from the thresholds at two lengths of training.
 
-    >>> [setting.name for setting in settings("quick")]
-    ['1 times the steps', '2 times the steps', '4 times the steps']
+    >>> [setting.name for setting in settings("quick")][:3]
+    ['1 times the steps', '2 times the steps', '3 times the steps']
 """
 
 from collections.abc import Callable
