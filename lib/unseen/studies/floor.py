@@ -43,8 +43,11 @@ SENTENCES: dict[str, Sentence] = {"one constant": constant, "a power": power, "a
 AMOUNTS: dict[str, Callable[[TrainingSpec], float]] = {
     "steps": lambda training: training.steps,
     "examples read": lambda training: training.steps * training.batch,
-    "rate added up over steps": lambda training: (
+    "rate added up": lambda training: (
         training.steps * training.learning_rate * (1 - training.decay_share / 2)
+    ),
+    "root of the rate added up": lambda training: (
+        training.steps * np.sqrt(training.learning_rate) * (1 - training.decay_share / 3)
     ),
 }
 
@@ -114,6 +117,6 @@ def expected(plain: TrainingSpec, changed: TrainingSpec) -> dict[str, float]:
     """By what each of ``AMOUNTS`` says that a change of the training multiplies the threshold.
 
     >>> expected(TrainingSpec(), TrainingSpec(decay_share=0.0))
-    {'steps': 1.0, 'examples read': 1.0, 'rate added up over steps': 0.7}
+    {'steps': 1.0, 'examples read': 1.0, 'rate added up': 0.7, 'root of the rate added up': 0.8}
     """
-    return {name: round(amount(plain) / amount(changed), 3) for name, amount in AMOUNTS.items()}
+    return {name: round(float(amount(plain) / amount(changed)), 3) for name, amount in AMOUNTS.items()}
