@@ -41,17 +41,15 @@ class Mislabelled(Explained, ValueError):
     """A result is of another scale or of other runs than its label says."""
 
 
-def opening(scale: str, shown: str = SHOWN) -> Any:
+def opening(scale: str) -> Any:
     """What a notebook shows at a scale, as Markdown for its top; a person must agree before ``paper`` starts.
-
-    ``shown`` is the scale whose committed results it draws at ``show``.
 
     Raises ``ValueError`` when the person does not say yes.
     """
     from IPython.display import Markdown  # here, not above: the command starts without it
 
     if scale == SHOW:
-        what = f"the committed results of `{shown}`; nothing is trained"
+        what = f"the committed results of `{SHOWN}`; nothing is trained"
         return Markdown(f'**Shown here:** {what}. Set `scale = "quick"` to train them on this machine.')
     if scale == "smoke":
         what = "it only checks that everything runs, and its numbers mean nothing"

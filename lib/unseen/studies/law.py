@@ -118,12 +118,19 @@ def design_of(name: str) -> Design:
     return Design((main, *fitted), tuple(_setting(main, much, **row) for row in much.held_out))
 
 
-def _setting(main: Setting, much: SimpleNamespace, step: float, recipe: str = "", **given: float) -> Setting:
+def _setting(
+    main: Setting,
+    much: SimpleNamespace,
+    step: float,
+    recipe: str = "",
+    seeds: tuple[int, ...] = (),
+    **given: float,
+) -> Setting:
     """A setting with sizes around its step, to two digits, cut to the number of strings there are."""
     spec = at(with_recipe(main.base, recipe) if recipe else main.base, **given)
     sizes = {int(min(room_of(spec), float(f"{step * share:.2g}"))) for share in much.around}
     title = [recipe] * bool(recipe) + [FACTORS[name].title.format(value) for name, value in given.items()]
-    return Setting(", ".join(title), spec, tuple(sorted(sizes)), much.seeds, scale=main.scale)
+    return Setting(", ".join(title), spec, tuple(sorted(sizes)), tuple(seeds) or much.seeds, scale=main.scale)
 
 
 def with_recipe(base: RunSpec, recipe: str) -> RunSpec:
