@@ -77,7 +77,7 @@ def _setting(
     """
     factors = common | given.get("factors", {})
     longer = {"budget": times * main.base.task.examples} if "fresh" in given else {"passes": times}
-    base = law.with_recipe(main.base, recipe) if recipe else main.base
+    base = law.with_recipe(main.base, recipe)
     base = base.but(training=base.training.but(steps=main.base.training.steps))
     spec = law.at(base, **factors, **longer)
     steps = spec.training.steps

@@ -16,7 +16,7 @@ its misfit, and its intervals hold only if it is exact.
 """
 
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -127,14 +127,19 @@ def _setting(
     **given: float,
 ) -> Setting:
     """A setting with sizes around its step, to two digits, cut to the number of strings there are."""
-    spec = at(with_recipe(main.base, recipe) if recipe else main.base, **given)
+    spec = at(with_recipe(main.base, recipe), **given)
     sizes = {int(min(room_of(spec), float(f"{step * share:.2g}"))) for share in much.around}
     title = [recipe] * bool(recipe) + [FACTORS[name].title.format(value) for name, value in given.items()]
     return Setting(", ".join(title), spec, tuple(sorted(sizes)), tuple(seeds) or much.seeds, scale=main.scale)
 
 
 def with_recipe(base: RunSpec, recipe: str) -> RunSpec:
-    """The base of another recipe: the main study's GPT-2, or a modern model of its size in one pass."""
+    """The base of another recipe: the main study's GPT-2, or a modern model of its size in one pass.
+
+    Without a recipe, or with its own, it is the base itself.
+    """
+    if recipe in ("", base.model.recipe):
+        return base
     if recipe == "gpt2":
         return base.but(model=GPT2, training=GPT2_TRAINING)
     one_pass = TrainingSpec(steps=base.task.examples // 64, evaluate_every=500, checkpoint_every=2_000)
@@ -192,7 +197,7 @@ def look_back(name: str) -> tuple[Setting, ...]:
     gets as many as there are.
     """
     much, main = amounts("look_back", name), scale(name).main
-    base = main.base if main.base.model.recipe == "modern" else with_recipe(main.base, "modern")
+    base = with_recipe(main.base, "modern")
     base = base.but(training=base.training.but(evaluate_every=base.training.checkpoint_every))
     cells = [(length, back, "both ways") for length in much.patterns for back in much.backs]
     found = []
@@ -215,8 +220,12 @@ READINGS: dict[str, Reading] = {
 }
 
 
-def by_seed(results: pd.DataFrame, read: Reading = stats.logit_line) -> pd.DataFrame:
-    """One row per setting and seed: its levels, and its ``threshold``, or where that lies ``outside``.
+def by_seed(
+    results: pd.DataFrame,
+    read: Reading = stats.logit_line,
+    about: Sequence[str] = ("held_out", *LEVELS),
+) -> pd.DataFrame:
+    """One row per setting and seed: columns ``about`` it, its ``threshold``, or where that is ``outside``.
 
     The threshold is the number of instructions at half of the top of the seed's curve, as ``read`` finds
     it.  ``outside`` is ``below`` if the smallest size (``size``) is already past half of the top, ``above``
@@ -229,9 +238,9 @@ def by_seed(results: pd.DataFrame, read: Reading = stats.logit_line) -> pd.DataF
         top = accuracy.max()
         outside = "above" if top <= 0.5 else "below" if accuracy[0] > top / 2 else ""
         size = {"above": sizes[-1], "below": sizes[0], "": np.nan}[outside]
-        about = {"setting": setting, "seed": seed, **part[["held_out", *LEVELS]].iloc[0]}
         threshold = np.nan if outside else read(sizes, accuracy)
-        rows.append(about | {"threshold": threshold, "outside": outside, "size": size})
+        found = {"setting": setting, "seed": seed, **part[list(about)].iloc[0]}
+        rows.append(found | {"threshold": threshold, "outside": outside, "size": size})
     return pd.DataFrame(rows)
 
 
