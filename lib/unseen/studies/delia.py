@@ -186,11 +186,11 @@ def apart(name: str) -> list[Method]:
 
 
 def by_base(name: str) -> list[Method]:
-    """Plain tuning on the tasks of all seeds, from each base of ``apart``."""
-    plain = apart(name)[0]
+    """Plain tuning from each base of some, on the tasks of all of them."""
+    plain, seeds = apart(name)[0], amounts("delia", name).crossed
+    bases = dict(zip(plain.seeds, plain.bases, strict=True))
     return [
-        replace(plain, name=f"base {seed}", bases=(base,) * len(plain.seeds))
-        for seed, base in zip(plain.seeds, plain.bases, strict=True)
+        replace(plain, name=f"base {seed}", seeds=seeds, bases=(bases[seed],) * len(seeds)) for seed in seeds
     ]
 
 
