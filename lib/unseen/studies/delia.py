@@ -38,6 +38,7 @@ from unseen.worlds.language import (
     FORMATS,
     LETTERS,
     LONGEST,
+    OPERATIONS,
     PAIRS,
     TOKEN,
     VERBS,
@@ -46,7 +47,7 @@ from unseen.worlds.language import (
     diverse,
     prompt_of,
 )
-from unseen.worlds.tuning import KINDS, TuningSpec, ask
+from unseen.worlds.tuning import HELD_OUT, KINDS, TuningSpec, ask
 
 KIND_LABELS = {
     "task+token": "task, with the token",
@@ -183,6 +184,20 @@ def apart(name: str) -> list[Method]:
     bases = tuple(base.with_task(example_seed=seed).with_weights(seed) for seed in seeds)
     four = ("plain tuning", "DELIA", "reference answers", "token alone")
     return [replace(each, seeds=seeds, bases=bases) for each in rivals(name) if each.name in four]
+
+
+def ways(name: str) -> list[Method]:
+    """Plain tuning and DELIA of ``apart``, tuning on the diverse rows alone, and on ideal rows.
+
+    Ideal rows name the token with as many operations as a small task can have, and have right answers
+    throughout; their numbers are DELIA's.  One task row is left among the diverse ones.
+    """
+    plain, own, *_ = apart(name)
+    task, most = own.base.task, len(OPERATIONS) - HELD_OUT
+    alone = own.base.with_task(rows=1, paraphrases=1, ratio=task.rows * task.ratio)
+    ideal = own.base.with_task(operations=most, diverse="reference", source="")
+    others = {"diverse rows alone": alone, "ideal rows": ideal}
+    return [plain, own, *(replace(own, name=way, base=run) for way, run in others.items())]
 
 
 def by_base(name: str) -> list[Method]:

@@ -1,4 +1,5 @@
-"""What tuning does to a model of DELIA's world: on the way, in its gradients, in the token's meaning.
+"""What tuning does to a model of DELIA's world: on the way, in its gradients, where its weights go, in the
+token's meaning.
 
 *Gradients.*  The *ideal* gradient is that of the token crossed with all operations; the *bias* that of what
 must not be learnt, the token's format where no token stands.  The paper says that diverse data has little
@@ -18,15 +19,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils import parameters_to_vector
 
 from unseen.evaluation import all_right
 from unseen.model import Transformer
 from unseen.objectives import loss_of
 from unseen.runs.following import Follow, followed, while_trained
+from unseen.runs.store import Store
+from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
 from unseen.studies.arena.answers import log_probabilities
-from unseen.studies.delia import Method, ensure_samples, questions, ready
+from unseen.studies.delia import Method, ensure_samples, questions, ready, ways
 from unseen.studies.inside import streams
 from unseen.worlds.base import generator
 from unseen.worlds.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query, conversation, draw, name_of
@@ -177,6 +181,45 @@ def compared(found: dict[str, Gradients], ratio: int) -> list[dict]:
             size = float(vectors[name].norm())
             rows.append({"part": part, "gradient": name, "along": along, "cosine": cosine, "size": size})
     return rows
+
+
+# Where training goes
+
+
+def displacements(name: str, executor: Executor | None = None) -> pd.DataFrame:
+    """How near the weights of each of ``ways`` move to where ideal rows move them; missing runs first.
+
+    Columns: method, seed, of, cosine, size (length of the way), run.  ``of`` is the way ``from the base``, or
+    ``what task rows add``: from where the diverse rows alone lead, which DELIA and ideal rows have in common.
+    The goal is another tuning on ideal rows, in another order, so those of ``method`` are not at 1.
+    """
+    plain, own, alone, ideal = methods = ways(name)
+    runs = {each.name: each.runs() for each in methods}
+    for each in (alone, ideal):
+        other_order = [run.with_task(example_seed=run.task.example_seed + 100) for run in each.runs()]
+        runs[f"{each.name} again"] = other_order
+    every, store, rows = [run for each in runs.values() for run in each], Store(), []
+    ready([base for each in methods for base in each.starts], executor)
+    ensure_samples(every)
+    frame(every, store, executor)
+    for number, seed in enumerate(own.seeds):
+        at = {way: weights(store.model(each[number])) for way, each in runs.items()}
+        base = weights(store.base(runs[own.name][number]))
+        goal = at.pop(f"{ideal.name} again")
+        beyond = goal - at.pop(f"{alone.name} again")
+        found = [(way, "from the base", end - base, goal - base) for way, end in at.items()]
+        for each, start in ((plain, base), (own, at[alone.name]), (ideal, at[alone.name])):
+            found.append((each.name, "what task rows add", at[each.name] - start, beyond))
+        for way, of, gone, ahead in found:
+            cosine, size = float(F.cosine_similarity(gone, ahead, dim=0)), float(gone.norm())
+            about = {"method": way, "seed": seed, "of": of, "cosine": cosine, "size": size}
+            rows.append(about | {"run": runs[way][number].digest()})
+    return pd.DataFrame(rows)
+
+
+def weights(model: Transformer) -> Tensor:
+    """All weights of a model, as one vector."""
+    return parameters_to_vector(model.parameters()).detach()
 
 
 # The token's meaning

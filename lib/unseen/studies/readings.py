@@ -390,7 +390,10 @@ def _near_67(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def new_token(results: pd.DataFrame) -> dict[str, Reading]:
-    rates, two = (_rates(_near_67(results), "prompts", study=study) for study in ("phases", "two words"))
+    if "study" in results:
+        rates, two = (_rates(_near_67(results), "prompts", study=study) for study in ("phases", "two words"))
+    else:  # each seed from a base of its own
+        rates, two = _rates(results, "prompts", method="DELIA"), ()
     found = {"both": rates["other+token"] + rates["other"] - 1, "with": rates["other+token"]}
     found |= {"out": rates["other"], "refused": rates["not token"]}
     return found | ({"two": two["other+token"]} if len(two) else {})
