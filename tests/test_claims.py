@@ -56,16 +56,28 @@ def test_one_rule_makes_a_verdict_of_the_states(effects, others, word):
 
 def test_one_seed_decides_nothing_and_equal_seeds_are_a_point():
     assert Part("right", pd.Series([0.9]), least=0.5).state == UNDECIDED
-    assert Part("right", pd.Series([0.9, 0.9]), least=0.9).state == HOLDS
+    assert Part("right", pd.Series([0.9, 0.9]), least=0.8).state == HOLDS
+    assert Part("gain", pd.Series([0.0, 0.0]), least=0).state == UNDECIDED  # no gain is not one above zero
 
 
 def test_seeds_are_counted_and_factors_are_logarithms():
-    few, many = (Part("reach", pd.Series([True] * size), "seeds", least=0.5) for size in (3, 6))
-    assert (few.state, many.state) == (UNDECIDED, HOLDS)
+    reached = pd.Series([True] * 6)
+    some, many = (
+        Part("reach", each, "seeds", least=0.5) for each in (reached.where(reached.index > 1, False), reached)
+    )
+    assert (some.state, many.state) == (UNDECIDED, HOLDS)
     assert str(many) == "reach 6 of 6, 100 % of seeds (61 to 100)"
     factor = Part("times", pd.Series([0.5, 1.0, 2.0]), "factor", most=1)
     assert (factor.state, round(factor.middle[0], 6)) == (UNDECIDED, 1)
     assert factor.middle[1] * factor.middle[2] == pytest.approx(1)
+
+
+def test_so_few_seeds_that_none_could_hold_test_nothing_but_may_speak_against():
+    never = [
+        Part("reach", pd.Series([False] * 5 + [True] * reached), "seeds", most=0.05) for reached in (0, 3)
+    ]
+    assert [each.state for each in never] == [NOT_TESTABLE, FAILS]
+    assert str(never[0]) == "reach 0 of 5, 0 % of seeds (0 to 43, too few to hold)"
 
 
 def test_a_choice_among_many_is_no_advantage():
@@ -288,6 +300,31 @@ def test_what_has_no_room_or_no_chance_is_not_testable():
         "already"
         in NAMED["translation"].verdict(pd.concat([full.assign(seed=0), full.assign(seed=1)])).measured
     )
+
+
+COMMITTED_TABLES = [
+    pytest.param(claim, claim.table_in(folder), id=f"{claim.name}, {folder.name}")
+    for folder in (project_folder() / "data" / "results" / name for name in COMMITTED)
+    for claim in CLAIMS
+    if claim.table_in(folder) and "accuracy" in pd.read_csv(claim.table_in(folder), nrows=1)
+]
+
+
+@pytest.mark.parametrize(("claim", "table"), COMMITTED_TABLES)
+def test_models_that_learned_nothing_at_all_reproduce_nothing(claim, table):
+    """Claims that something fails were once reproduced where everything did."""
+    nothing = pd.read_csv(table).assign(accuracy=0.0)
+    assert claim.verdict(nothing).word not in (claims.REPRODUCED, claims.IN_PART)
+
+
+def test_a_model_that_copies_every_input_does_not_show_that_few_instructions_solve_only_no_ops():
+    claim, table = (
+        NAMED["few instructions solve only the no-ops"],
+        "data/results/full/15_pretrained_model.csv",
+    )
+    results = pd.read_csv(project_folder() / table)
+    copied = results.assign(accuracy=(results["kind"] == "no-op").astype(float))
+    assert (claim.verdict(results).word, claim.verdict(copied).word) == (claims.REPRODUCED, NOT_TESTABLE)
 
 
 def test_numbers_of_instructions_that_were_not_measured_are_not_judged():

@@ -11,7 +11,7 @@ verdict of these.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, nan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,9 +45,12 @@ class Part:
     """What a claim says of one number: ``values``, one per seed, lie from ``least`` to ``most``.
 
     An ``effect`` counts by itself: a claim of which one holds is reproduced at least *in part*.  Other parts
-    say how large it is or where, and may hold without any effect.  ``of`` is a key of ``_FORMS``: the
-    interval of a ``factor`` is that of its logarithm; ``seeds`` are true or false, and their share is judged.
-    ``cannot`` says why a part cannot come out otherwise here, whatever the models do.
+    say how large it is or where, and may hold without any effect.  Where a ``control`` fails, nothing can be
+    tested: what is missing may be missing because nothing at all was learned.
+
+    ``of`` is a key of ``_FORMS``: the interval of a ``factor`` is that of its logarithm; ``seeds`` are true
+    or false, and their share is judged.  ``cannot`` says why a part cannot come out otherwise here, whatever
+    the models do.
     """
 
     what: str
@@ -56,6 +59,7 @@ class Part:
     least: float = -inf
     most: float = inf
     effect: bool = False
+    control: bool = False
     cannot: str = ""
 
     @property
@@ -74,9 +78,19 @@ class Part:
         _, low, high = self.middle
         if self.cannot:
             return NOT_TESTABLE
-        if low >= self.least and high <= self.most:
+        if self.least < low and high < self.most:
             return HOLDS
-        return FAILS if high < self.least or low > self.most else UNDECIDED
+        if high < self.least or low > self.most:
+            return FAILS
+        return NOT_TESTABLE if self.too_few else UNDECIDED
+
+    @property
+    def too_few(self) -> bool:
+        """Whether so few seeds could not hold, whatever came: they can only speak against the claim."""
+        if self.of != "seeds":
+            return False
+        size = len(self.values)
+        return wilson(0, size)[1] >= self.most or wilson(size, size)[0] <= self.least
 
     @property
     def border(self) -> str:
@@ -92,6 +106,7 @@ class Part:
         middle, low, high = (f"{min(max(by * end, lowest), highest):{form}}" for end in self.middle)
         said = f"{self.values.sum()} of {len(self.values)}, " * (self.of == "seeds") + middle + unit
         ends = f"{low} to {high}" if np.isfinite(self.middle[1]) else "one seed"
+        ends += ", too few to hold" * (self.state == NOT_TESTABLE)
         return f"{self.what} {said} ({self.cannot or ends})"
 
 
@@ -162,8 +177,13 @@ class Claim:
         for key, read in self.readings(results).items():
             values, cannot = read if isinstance(read, tuple) else (read, "")
             each = values.items() if isinstance(values, pd.DataFrame) else [("", values)]
-            parts += [self.part(key, name, row, cannot) for name, row in each]
-        return Verdict.of(parts) if parts else Verdict(NOT_RUN, "not measured at this scale")
+            parts += [(name, self.part(key, name, row, cannot)) for name, row in each]
+        lost = {name for name, part in parts if part.control and part.state == FAILS}
+        found = [
+            replace(part, cannot=part.cannot or "its control fails") if name in lost else part
+            for name, part in parts
+        ]
+        return Verdict.of(found) if found else Verdict(NOT_RUN, "not measured at this scale")
 
     @property
     def criterion(self) -> str:

@@ -197,7 +197,9 @@ def large_k(results: pd.DataFrame) -> dict[str, Reading]:
     low = lower_k(results).query("family == 'mixed'")
     large = low[low["k_low"] == low["k_low"].max()]
     large = large[large["instructions"] == large["instructions"].max()]
-    return {"reach": large["above"]}
+    own = results[results["k"].between(results["k_low"], results["k_high"]) & results["run"].notna()]
+    own = own[(own["family"] == "mixed") & (own["k_low"] == low["k_low"].max())]
+    return {"reach": large["above"], "learned": own.groupby("run")["accuracy"].mean()}
 
 
 def _occurrences(results: pd.DataFrame, size: int) -> tuple[pd.Series, pd.DataFrame]:
@@ -222,8 +224,11 @@ def mix_at_500(results: pd.DataFrame) -> dict[str, Reading]:
 
 
 def none_at_200(results: pd.DataFrame) -> dict[str, Reading]:
-    mix, alone = _occurrences(results, 200)
-    return {"best": alone.assign(mix=mix).max(axis=1)} if len(mix) else {}
+    found = {}
+    for name, size in (("best", 200), ("most", results["instructions"].max())):
+        mix, alone = _occurrences(results, size)
+        found[name] = alone.assign(mix=mix).max(axis=1)
+    return found if len(found["best"]) else {}
 
 
 # Memory or rule
@@ -296,13 +301,15 @@ def novelsum(results: pd.DataFrame) -> dict[str, Reading]:
 
 
 def low_diversity(results: pd.DataFrame) -> dict[str, Reading]:
-    found = {name: {} for name in ("gap", "no_op", "has_op", "many")}
+    found = {name: {} for name in ("gap", "no_op", "has_op", "many", "learned")}
     tuned = results[(results["start"] == "pre-trained") & (results["data"] == "all")]
     ways = ["work", "form"] if "form" in results else ["work"]  # of a language model: how rules are written
     for way, part in tuned.groupby(ways, sort=False):
         rates = _rates(part, ["kind", "instructions"], split="unseen")
         no_op, has_op = rates["no-op"], rates["has-op"]
-        values = no_op.iloc[:, 0] - has_op.iloc[:, 0], no_op.iloc[:, 0], has_op.iloc[:, 0], has_op.iloc[:, -1]
+        seen = _rates(part, ["kind", "instructions"], split="seen")["has-op"].iloc[:, 0]
+        gap = no_op.iloc[:, 0] - has_op.iloc[:, 0]
+        values = gap, no_op.iloc[:, 0], has_op.iloc[:, 0], has_op.iloc[:, -1], seen
         for name, each in zip(found, values, strict=True):
             found[name][", ".join(way)] = each
     return {name: pd.DataFrame(each) for name, each in found.items()}
