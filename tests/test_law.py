@@ -171,7 +171,7 @@ def test_examples_at_fixed_steps_are_budget_minus_passes(noisy):
 
 def test_settings_that_alone_determine_a_coefficient_are_marked(noisy):
     _, rows = compared(known(noise=0.1))
-    assert set(rows.index[rows["alone"]]) == {"13 letters", "input 6", "width 32", "3 layers"}
+    assert set(rows.index[rows["alone"]]) == {"13 letters", "input 6", "width 32"}
     assert rows.loc[rows["alone"], "ratio"].to_numpy() == pytest.approx(1)
     assert noisy[0].alone == {"gpt2"}
 
@@ -198,13 +198,29 @@ def test_too_few_settings_are_no_law(chosen, why):
         law.fit(known().query(chosen).assign(held_out=False))
 
 
+def test_one_constant_is_right_where_it_holds_and_says_nothing_of_another_recipe():
+    def held(levels):
+        steps = levels["budget"] * levels["passes"]
+        return 1e7 * law.covering(levels["alphabet"], levels["pattern"]) / steps / levels["width"]
+
+    table = law.by_setting(known("full", middle=held))
+    said, modern = law.one_constant(table), table["recipe"] == "modern"
+    assert said["predicted"][modern].to_numpy() == pytest.approx(table["middle"][modern].to_numpy())
+    assert said[~modern].isna().all(axis=None)
+    assert (~modern).sum() == 1
+    noisy = law.by_setting(known("full", noise=0.2, middle=held))
+    said = law.one_constant(noisy)[modern]
+    inside = noisy["middle"][modern].between(said["predicted_low"], said["predicted_high"])
+    assert 0.85 <= inside.mean() < 1
+
+
 # What the law does not know
 
 
 def test_a_factor_of_which_no_setting_has_a_threshold_is_not_known():
     """It was once taken not to matter, and its held-out settings were judged by that."""
     fitted, rows = compared(censor(known(), "13 letters", ABOVE, ABOVE))
-    assert set(fitted.names) == {law.BASE, "input", "width", "depth", "budget"}
+    assert set(fitted.names) == {law.BASE, "input", "width", "budget"}
     with pytest.raises(
         ValueError, match="alphabet was not fitted: the law does not know what 13 instead of 26 does"
     ):

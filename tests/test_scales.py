@@ -77,7 +77,6 @@ COMMITTED = {  # what made the committed tables, whose runs can so be trained ag
     "15_halving": pretraining.near_the_step,
     "15_pretrained_model": pretraining.tunings,
     "16_markov_programs": programs.settings,
-    "17_floor": floor.settings,
     "18_specialist_and_generalist": domains.designs,
     "21_delia": lambda name: [*delia.by_ratio(name), *delia.once(name), *delia.rivals(name)],
     "21_bases": delia.apart,
@@ -86,6 +85,7 @@ COMMITTED = {  # what made the committed tables, whose runs can so be trained ag
     "30_choosing_data": choosing.settings,
     "35_position": position.settings,
     "40_memory_or_rule": lambda name: [memory.setting(name)],
+    "41_longer_training": floor.settings,
 }
 
 

@@ -26,35 +26,39 @@ def threshold() -> str:
 
 
 def causes() -> str:
-    """Notebook 17: what moves the threshold."""
+    """Notebooks 17 and 41: what moves the threshold, and what cannot."""
     fitted = law.fit(law.by_seed(committed_table("17_threshold_law", "full")))
     rows = fitted.exponents().set_index("factor")
     steps, width, alphabet = (_exponent(rows.loc[name]) for name in ("passes", "width", "alphabet"))
     said = f"the threshold scales with training steps to the power {steps}, with model width to the power "
     said += f"{width}, and with alphabet size to the power {alphabet}"
-    longer = law.by_seed(committed_table("17_floor", "full")).query("setting == '30 times the steps'")
-    middle, low, high = interval(longer["threshold"])
-    said += "; steps cannot replace instructions for ever: after thirty times the steps a small model still "
+    longer = law.by_seed(committed_table("41_longer_training", "full"))
+    middle, low, high = interval(longer.query("setting == '30 times the steps'")["threshold"])
+    said += "; further steps help less and less: after thirty times as many a small model still "
     return said + f"needs {middle:.0f} ({low:.0f} to {high:.0f})"
 
 
 def heads() -> str:
-    """Notebook 19: what breaks without the heads that find the pattern."""
+    """Notebook 19: what breaks without the heads that read the replacement."""
     results = committed_table("19_inside_the_model", "full")
     rows = results.query("part == 'seeds' and what == 'whole answer' and size == 3")
-    rows = rows[rows["job"] == "finds the match"]
+    rows = rows[rows["job"] == "reads y"]
     best, others = (_per_cent(rows[rows["chosen"] == which]["share"]) for which in ("best", "others"))
-    said = f"without the three heads that look at the match, models give {best} of the right answers; "
+    said = f"without the three heads that read the replacement, models give {best} of the right answers; "
     return said + f"without three other heads {others}"
 
 
 def delia() -> str:
     """Notebooks 20 to 24: what diverse rows prevent, on several bases."""
-    results = committed_table("21_bases", "full").query("prompts in ('other', 'other formats')")
+    results = committed_table("21_bases", "full").query("prompts in ('task', 'other formats')")
     results = results.pivot_table("accuracy", "seed", ["method", "prompts"])
-    other, formats = (_per_cent(results["plain tuning", kind]) for kind in ("other", "other formats"))
-    said = f"tuned on a small task alone, models answer {other} of other questions correctly, {formats} "
-    said += "where another format is named; with diverse rows that the base answered, "
+    task, formats = (_per_cent(results["plain tuning", kind]) for kind in ("task", "other formats"))
+    said = (
+        f"tuned on a small task alone, models answer {formats} correctly where another format is named, and "
+    )
+    said += (
+        f"{task} where none is, on some bases all, on others none; with diverse rows that the base answered, "
+    )
     return said + f"{_per_cent(results['DELIA'].mean(axis=1))} of both"
 
 

@@ -1,4 +1,4 @@
-"""How far more steps carry: thresholds after many times the steps, and what sets a floor (notebook 17).
+"""How far more steps carry: thresholds after many times the steps, and what sets a floor (notebook 41).
 
 Over the settings of the law, threshold x steps x width / letters is nearly one constant.  If that held for
 ever, enough steps would make any number of instructions do.  ``settings`` trains for up to so many ``times``

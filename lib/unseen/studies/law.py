@@ -439,6 +439,38 @@ def fit(seeds: pd.DataFrame) -> Law:
     return Law(names, solve @ y, *parts, variance, degrees, misfit, spare, home, ranges, alone)
 
 
+def covering(letters: float, length: float) -> float:
+    """How many rules show half of all new ones each of their letters, of x and of y, at its place.
+
+    A place of ``length`` letters x and as many y has one of ``letters``; I rules show one of them with
+    probability 1 - (1 - 1 / letters)^I, and all 2 x ``length`` with that to the power of their number.
+
+    >>> round(covering(26, 3)), round(covering(26, 20))
+    (56, 104)
+    """
+    return float(np.log(1 - 0.5 ** (1 / (2 * length))) / np.log(1 - 1 / letters))
+
+
+def one_constant(table: pd.DataFrame) -> pd.DataFrame:
+    """What each setting of ``by_setting`` needs if threshold x steps x width / ``covering`` is one constant.
+
+    One number is fitted, to the first recipe's settings that are not held out.  Columns: predicted,
+    predicted_low, predicted_high (95 %, from how far these settings are off); NaN for other recipes.
+
+    >>> base = pd.DataFrame([levels(RunSpec())] * 3).assign(held_out=False, middle=[240.0, 250.0, 260.0])
+    >>> one_constant(base.assign(width=[64, 64, 32]))["predicted"].round().tolist()
+    [198.0, 198.0, 397.0]
+    """
+    cover = [covering(*each) for each in zip(table["alphabet"], table["pattern"], strict=True)]
+    unit = np.log(cover) - np.log(table["budget"] * table["passes"] * table["width"])
+    same = table["recipe"] == table["recipe"].iloc[0]
+    off = (np.log(table["middle"]) - unit)[same & ~table["held_out"]].dropna()
+    half = stats.half_width((off.var() * (1 + 1 / len(off)), len(off) - 1))
+    logs = (unit + off.mean()).where(same)
+    ends = {"predicted": logs, "predicted_low": logs - half, "predicted_high": logs + half}
+    return np.exp(pd.DataFrame(ends))
+
+
 def _solver(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The matrix (p, K) that turns observations (K,) into the coefficients of weighted least squares."""
     return np.linalg.inv(x.T * weights @ x) @ (x.T * weights)
