@@ -32,7 +32,7 @@ from unseen.studies import diversity
 from unseen.training import batch_size
 
 Reading = Callable[[np.ndarray, np.ndarray], float]
-BASE = "threshold at the base"
+BASE, NO_HELP = "threshold at the base", "main curve, no look-back"
 _LETTERS = string.ascii_letters + string.digits  # every alphabet is a beginning of it
 _TINY = 1e-12  # the variance of seeds that agree, so that weights stay finite
 
@@ -193,7 +193,7 @@ def measure(design: Design, executor: Executor | None = None) -> pd.DataFrame:
 def look_back(name: str) -> tuple[Setting, ...]:
     """Settings for each length of pattern and look-back: the help that ``modern`` gives a model, varied.
 
-    Those in ``causal`` read their prompt from left to right, too.  A task with too few strings for a size
+    The last is the main curve without it, where the scale has that.  Those in ``causal`` read their prompt from left to right, too.  A task with too few strings for a size
     gets as many as there are.
     """
     much, main = amounts("look_back", name), scale(name).main
@@ -207,6 +207,9 @@ def look_back(name: str) -> tuple[Setting, ...]:
         sizes = tuple(sorted({min(room_of(spec), size) for size in much.sizes}))
         title = f"pattern {length}, look-back {back}" + ", causal" * (attention == "causal")
         found.append(Setting(title, spec, sizes, much.seeds, scale=main.scale))
+    if much.curve:
+        without = base.but(model=base.model.but(look_back=0))
+        found.append(Setting(NO_HELP, without, much.curve, much.curve_seeds, scale=main.scale))
     return tuple(found)
 
 
