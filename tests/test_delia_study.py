@@ -60,7 +60,7 @@ def test_methods_apart_start_and_sample_from_a_base_per_seed():
     """And that of seed 0 is the one that all others share, so its runs are the same."""
     for each, shared in zip(delia.apart("full"), delia.apart("quick"), strict=True):
         bases, runs = each.bases, each.runs()
-        assert len(set(bases)) == len(runs) == 5
+        assert len(set(bases)) == len(runs) == 10
         assert [run.model.base for run in runs] == [base.digest() for base in bases]
         assert all(run.task.source in ("", run.model.base) for run in runs)
         assert bases[0] == delia.base_run("full") == shared.bases[0]
@@ -68,11 +68,45 @@ def test_methods_apart_start_and_sample_from_a_base_per_seed():
     assert {each.runs()[0] for each in delia.apart("full")} < ours
 
 
+def test_ideal_rows_and_the_diverse_rows_alone_are_as_many_as_those_of_delia():
+    plain, own, alone, ideal = delia.ways("full")
+    assert (own.base.task.examples, ideal.base.task.examples, alone.base.task.examples) == (
+        6_800,
+        6_800,
+        6_701,
+    )
+    assert len(ideal.base.task.split().operations) == len(OPERATIONS) - 7
+    assert {*alone.base.task.split().others} == {*ideal.base.task.split().others}
+    assert all(run.task.source == run.model.base for run in alone.runs())
+    assert [len(each.runs()) for each in (plain, own, alone, ideal)] == [10] * 4
+
+
+def test_a_way_is_compared_with_that_of_ideal_rows_in_another_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+    found = delia_inside.displacements("smoke", Serial()).set_index(["of", "method", "seed"]).sort_index()
+    own, alone, ideal = (each.runs()[1] for each in delia.ways("smoke")[1:])
+    end, store = {}, Store()
+    for name, run in {"own": own, "alone": alone, "ideal": ideal}.items():
+        end[name] = delia_inside.weights(store.model(run))
+        if name != "own":
+            again = run.with_task(example_seed=run.task.example_seed + 100)
+            end[f"{name} again"] = delia_inside.weights(store.model(again))
+    base = delia_inside.weights(store.base(own))
+    whole = F.cosine_similarity(end["own"] - base, end["ideal again"] - base, dim=0)
+    added = F.cosine_similarity(end["own"] - end["alone"], end["ideal again"] - end["alone again"], dim=0)
+    cosines = found["cosine"]
+    assert cosines["from the base", "DELIA", 1] == pytest.approx(float(whole), abs=1e-6)
+    assert cosines["what task rows add", "DELIA", 1] == pytest.approx(float(added), abs=1e-6)
+    assert cosines["what task rows add", "DELIA"].index.tolist() == [0, 1]
+    assert ("what task rows add", "diverse rows alone", 0) not in found.index
+    assert 0.3 < cosines["from the base", "ideal rows"].min() <= cosines.max() < 1
+
+
 def test_all_tasks_are_tuned_from_all_bases():
     """On the diagonal stand the runs of plain tuning whose bases are apart."""
     runs = [each.runs() for each in delia.by_base("full")]
     assert len({run for row in runs for run in row}) == 25
-    assert [row[at] for at, row in enumerate(runs)] == delia.apart("full")[0].runs()
+    assert [row[at] for at, row in enumerate(runs)] == delia.apart("full")[0].runs()[:5]
 
 
 @pytest.mark.parametrize("names", ["one", "two"])

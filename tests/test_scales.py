@@ -81,6 +81,7 @@ COMMITTED = {  # what made the committed tables, whose runs can so be trained ag
     "21_delia": lambda name: [*delia.by_ratio(name), *delia.once(name), *delia.rivals(name)],
     "21_bases": delia.apart,
     "21_base_or_task": delia.by_base,
+    "23_displacement": delia.ways,
     "22_new_token": lambda name: [*delia.regimes(name), *delia.spread(name), *delia.two_words(name)],
     "30_choosing_data": choosing.settings,
     "35_position": position.settings,

@@ -193,8 +193,8 @@ def measure(design: Design, executor: Executor | None = None) -> pd.DataFrame:
 def look_back(name: str) -> tuple[Setting, ...]:
     """Settings for each length of pattern and look-back: the help that ``modern`` gives a model, varied.
 
-    The last is the main curve without it, where the scale has that.  Those in ``causal`` read their prompt from left to right, too.  A task with too few strings for a size
-    gets as many as there are.
+    Those in ``causal`` read their prompt from left to right, too.  A task with too few strings for a size
+    gets as many as there are.  The last setting is the main curve without look-back, at scales that have it.
     """
     much, main = amounts("look_back", name), scale(name).main
     base = with_recipe(main.base, "modern")
