@@ -1,12 +1,12 @@
 """DELIA's small world, notebooks 20 to 23: base and tunings of each scale, self-sampling, what they answer.
 
 All tunings of a scale take the same number of updates, except those of ``once``, which read their mixture one
-time. DELIA: Zeng and others, arXiv 2408.10841.
+time, and plain tuning at a chosen rate and length (``TUNED``). DELIA: Zeng and others, arXiv 2408.10841.
 
     >>> [method.name for method in by_ratio("quick")]
     ['ratio 0', 'ratio 5', 'ratio 67', 'ratio 260']
     >>> len({run for method in (*by_ratio("quick"), *rivals("quick")) for run in method.runs()})
-    48
+    54
 """
 
 import re
@@ -175,6 +175,7 @@ def rivals(name: str) -> list[Method]:
         tuned(name, "pull to the base", {"pull": PULL}),
         tuned(name, "label smoothing", {"smoothing": 0.1}),
         tuned(name, "instruction behind", after=True),
+        tuned(name, "instruction behind, DELIA", ratio=ratio, after=True),
         tuned(name, "adapter", ADAPTER),
         tuned(name, "adapter, DELIA", ADAPTER, ratio=ratio),
         tuned(name, "token alone", alone),
