@@ -276,12 +276,12 @@ def test_what_cannot_be_predicted_is_a_sentence(noisy, given, why):
 
 
 def test_look_back_is_varied_with_the_pattern_and_nothing_else():
-    settings = law.look_back("full")
+    *settings, curve = law.look_back("full")
     assert len({run.digest() for each in settings for run in each.runs()}) == sum(
         len(s.runs()) for s in settings
     )
     base = law.at(scale("full").main.base, pattern=3)
-    for each in settings:
+    for each in (*settings, curve):
         model, task = each.base.model, each.base.task
         assert model.but(look_back=2, prompt_attention="both ways") == base.model
         assert task.pattern_length == task.replacement_length
@@ -290,6 +290,8 @@ def test_look_back_is_varied_with_the_pattern_and_nothing_else():
         (s.base.task.pattern_length, s.base.model.look_back, s.base.model.prompt_attention) for s in settings
     }
     assert len(ways) == len(settings) == 18
+    assert (curve.name, curve.base.model.look_back, curve.base.task.pattern_length) == (law.NO_HELP, 0, 3)
+    assert set(curve.seeds) < set(scale("full").main.seeds)
 
 
 @pytest.mark.parametrize(
