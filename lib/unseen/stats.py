@@ -136,9 +136,12 @@ def half_at(accuracy: pd.Series) -> float:
     return crosses(accuracy.index.to_numpy(float), accuracy.to_numpy(float) - accuracy.max() / 2)
 
 
-def logit_line(sizes: np.ndarray, accuracy: np.ndarray) -> float:
-    """Where the logit of accuracy / top is zero, interpolated in log I; shares are cut to 0.001 and 0.999."""
-    share = np.clip(accuracy / accuracy.max(), 0.001, 0.999)
+def logit_line(sizes: np.ndarray, accuracy: np.ndarray, top: float = 0.0) -> float:
+    """Where the logit of accuracy / top is zero, interpolated in log I; shares are cut to 0.001 and 0.999.
+
+    Without a ``top`` it is the highest accuracy; with one of 1 the half is of all instructions.
+    """
+    share = np.clip(accuracy / (top or accuracy.max()), 0.001, 0.999)
     return crosses(sizes, np.log(share / (1 - share)))
 
 

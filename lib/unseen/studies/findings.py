@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from unseen.stats import interval, mean_interval
-from unseen.studies import diversity, law, readings
+from unseen.studies import diversity, floor, law, readings
 from unseen.studies.results import committed_table, write_block
 
 
@@ -32,10 +32,10 @@ def causes() -> str:
     steps, width, alphabet = (_exponent(rows.loc[name]) for name in ("passes", "width", "alphabet"))
     said = f"the threshold scales with training steps to the power {steps}, with model width to the power "
     said += f"{width}, and with alphabet size to the power {alphabet}"
-    longer = law.by_seed(committed_table("41_longer_training", "full"))
+    longer = law.by_seed(committed_table("41_longer_training", "full"), floor.READ)
     middle, low, high = interval(longer.query("setting == '30 times the steps'")["threshold"])
-    said += "; further steps help less and less: after thirty times as many a small model still "
-    return said + f"needs {middle:.0f} ({low:.0f} to {high:.0f})"
+    said += "; further steps help less and less ([41](notebooks/41_longer_training.ipynb)): after thirty "
+    return said + f"times as many a small model still needs {middle:.0f} ({low:.0f} to {high:.0f})"
 
 
 def heads() -> str:
