@@ -77,6 +77,8 @@ COMMITTED = {  # what made the committed tables, whose runs can so be trained ag
     "15_halving": pretraining.near_the_step,
     "15_pretrained_model": pretraining.tunings,
     "16_markov_programs": programs.settings,
+    "17_look_back": law.look_back,
+    "17_threshold_law": lambda name: law.design_of(name).settings,
     "18_specialist_and_generalist": domains.designs,
     "21_delia": lambda name: [*delia.by_ratio(name), *delia.once(name), *delia.rivals(name)],
     "21_bases": delia.apart,
