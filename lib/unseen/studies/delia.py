@@ -6,7 +6,7 @@ time, and plain tuning at a chosen rate and length (``TUNED``). DELIA: Zeng and 
     >>> [method.name for method in by_ratio("quick")]
     ['ratio 0', 'ratio 5', 'ratio 67', 'ratio 260']
     >>> len({run for method in (*by_ratio("quick"), *rivals("quick")) for run in method.runs()})
-    54
+    57
 """
 
 import re
@@ -166,6 +166,7 @@ def rivals(name: str) -> list[Method]:
     return [
         tuned(name, "plain tuning"),
         tuned(name, "plain, tuned rate", TUNED),
+        tuned(name, "plain, a tenth of the rate", {"learning_rate": SLOW}),
         tuned(name, "DELIA", ratio=ratio),
         tuned(name, "reference answers", ratio=ratio, diverse="reference"),
         tuned(name, "replay of pre-training", ratio=ratio, diverse="replay"),
@@ -188,7 +189,7 @@ def apart(name: str) -> list[Method]:
     seeds, base = amounts("delia", name).bases, base_run(name)
     bases = tuple(base.with_task(example_seed=seed).with_weights(seed) for seed in seeds)
     some = ["plain tuning", "DELIA", "reference answers", "token alone"]
-    some += ["plain, tuned rate", "pull to the base"]
+    some += ["plain, tuned rate", "plain, a tenth of the rate", "pull to the base"]
     known = {each.name: each for each in rivals(name)}
     return [replace(known[way], seeds=seeds, bases=bases) for way in some]
 
