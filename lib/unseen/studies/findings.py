@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from unseen.stats import interval, mean_interval
-from unseen.studies import diversity, floor, law, readings
+from unseen.stats import interval, mean_interval, stated
+from unseen.studies import diversity, floor, law
 from unseen.studies.results import committed_table, write_block
 
 
@@ -62,12 +62,13 @@ def delia() -> str:
     return said + f"{_per_cent(results['DELIA'].mean(axis=1))} of both"
 
 
-def gradients() -> str:
-    """Notebook 23: whether diverse data turns the gradient towards the ideal one."""
-    gain = readings.buffering(committed_table("23_bases", "full"))["nearer"]
-    low, high = mean_interval(gain, -1, 1)
-    said = "diverse data changes the cosine of the gradient to the ideal one by "
-    return said + f"{gain.mean():+.2f} ({low:+.2f} to {high:+.2f}); the theory expects a gain"
+def where() -> str:
+    """Notebook 23: where a training with diverse data moves the weights."""
+    results = committed_table("23_displacement", "full").query("of == 'from the base'")
+    cosine = results.groupby("method")["cosine"].agg(stated, low=-1, high=1, form=".2f")
+    said = "tuned with diverse rows, weights move nearer to where ideal rows lead, cosine "
+    said += f"{cosine['DELIA']}, than by plain tuning, {cosine['plain tuning']}; but the diverse rows alone "
+    return said + f"lead nearly as near, {cosine['diverse rows alone']}"
 
 
 def real_model() -> str:
@@ -86,7 +87,7 @@ FINDINGS = (
     ("What sets it", "17_threshold_law", causes),
     ("Inside", "19_inside_the_model", heads),
     ("DELIA", "21_delia", delia),
-    ("Its theory", "23_gradients", gradients),
+    ("Its theory", "23_gradients", where),
     ("SmolLM2", "25_a_real_language_model", real_model),
 )
 
