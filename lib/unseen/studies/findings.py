@@ -52,14 +52,13 @@ def delia() -> str:
     """Notebooks 20 to 24: what diverse rows prevent, on several bases."""
     results = committed_table("21_bases", "full").query("prompts in ('task', 'other formats')")
     results = results.pivot_table("accuracy", "seed", ["method", "prompts"])
-    task, formats = (_per_cent(results["plain tuning", kind]) for kind in ("task", "other formats"))
+    plain = [_per_cent(results["plain tuning", kind]) for kind in ("other formats", "task")]
+    slow = [_per_cent(results["plain, a tenth of the rate", kind]) for kind in ("other formats", "task")]
     said = (
-        f"tuned on a small task alone, models answer {formats} correctly where another format is named, and "
+        "tuned on a small task alone, models answer {} correctly where another format is named and {} where "
     )
-    said += (
-        f"{task} where none is, on some bases all, on others none; with diverse rows that the base answered, "
-    )
-    return said + f"{_per_cent(results['DELIA'].mean(axis=1))} of both"
+    said += "none is; at a tenth of the learning rate {} and {}; with diverse rows that the base answered, "
+    return said.format(*plain, *slow) + f"{_per_cent(results['DELIA'].mean(axis=1))} of both"
 
 
 def where() -> str:
