@@ -30,12 +30,14 @@ def causes() -> str:
     fitted = law.fit(law.by_seed(committed_table("17_threshold_law", "full")))
     rows = fitted.exponents().set_index("factor")
     steps, width, alphabet = (_exponent(rows.loc[name]) for name in ("passes", "width", "alphabet"))
-    said = f"the threshold scales with training steps to the power {steps}, with model width to the power "
-    said += f"{width}, and with alphabet size to the power {alphabet}"
+    said = f"the threshold scales with training steps to the power {steps}, width to {width}, letters to "
+    said += alphabet
     longer = law.by_seed(committed_table("41_longer_training", "full"), floor.READ)
     middle, low, high = interval(longer.query("setting == '30 times the steps'")["threshold"])
-    said += "; further steps help less and less ([41](notebooks/41_longer_training.ipynb)): after thirty "
-    return said + f"times as many a small model still needs {middle:.0f} ({low:.0f} to {high:.0f})"
+    said += (
+        "; further steps help ever less ([41](notebooks/41_longer_training.ipynb)): after thirty times as "
+    )
+    return said + f"many a small model needs {middle:.0f} ({low:.0f} to {high:.0f})"
 
 
 def heads() -> str:
@@ -54,20 +56,20 @@ def delia() -> str:
     results = results.pivot_table("accuracy", "seed", ["method", "prompts"])
     plain = [_per_cent(results["plain tuning", kind]) for kind in ("other formats", "task")]
     slow = [_per_cent(results["plain, a tenth of the rate", kind]) for kind in ("other formats", "task")]
-    said = (
-        "tuned on a small task alone, models answer {} correctly where another format is named and {} where "
-    )
-    said += "none is; at a tenth of the learning rate {} and {}; with diverse rows that the base answered, "
-    return said.format(*plain, *slow) + f"{_per_cent(results['DELIA'].mean(axis=1))} of both"
+    said = "tuned on a small task alone, models keep {} of other formats and {} of plain answers; at a tenth "
+    said += "of the rate {} and {}; with diverse rows that the base answered "
+    return said.format(*plain, *slow) + f"{_per_cent(results['DELIA'].mean(axis=1))}"
 
 
 def where() -> str:
     """Notebook 23: where a training with diverse data moves the weights."""
     results = committed_table("23_displacement", "full").query("of == 'from the base'")
     cosine = results.groupby("method")["cosine"].agg(stated, low=-1, high=1, form=".2f")
-    said = "tuned with diverse rows, weights move nearer to where ideal rows lead, cosine "
-    said += f"{cosine['DELIA']}, than by plain tuning, {cosine['plain tuning']}; but the diverse rows alone "
-    return said + f"lead nearly as near, {cosine['diverse rows alone']}"
+    own, plain, alone = (cosine[way] for way in ("DELIA", "plain tuning", "diverse rows alone"))
+    said = (
+        f"with diverse rows weights go nearer to where ideal rows lead, cosine {own}, than by plain tuning, "
+    )
+    return said + f"{plain}; by the diverse rows alone nearly as near, {alone}"
 
 
 def real_model() -> str:
