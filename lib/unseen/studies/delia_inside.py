@@ -26,11 +26,10 @@ from unseen.model import Transformer
 from unseen.objectives import loss_of
 from unseen.runs.following import Follow, followed, while_trained
 from unseen.runs.store import Store
-from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
 from unseen.studies.arena.answers import log_probabilities
-from unseen.studies.delia import Method, ensure_samples, questions, ready, ways
+from unseen.studies.delia import Method, ensure_samples, questions, ready, train, ways
 from unseen.studies.inside import streams
 from unseen.worlds.base import generator
 from unseen.worlds.language import FORMATS, MENTIONS, OPERATIONS, TOKEN, Query, conversation, draw, name_of
@@ -198,10 +197,8 @@ def displacements(name: str, executor: Executor | None = None) -> pd.DataFrame:
     for each in (alone, ideal):
         other_order = [run.with_task(example_seed=run.task.example_seed + 100) for run in each.runs()]
         runs[f"{each.name} again"] = other_order
-    every, store, rows = [run for each in runs.values() for run in each], Store(), []
-    ready([base for each in methods for base in each.starts], executor)
-    ensure_samples(every)
-    frame(every, store, executor)
+    train([run for each in runs.values() for run in each], methods, executor)
+    store, rows = Store(), []
     for number, seed in enumerate(own.seeds):
         at = {way: weights(store.model(each[number])) for way, each in runs.items()}
         base = weights(store.base(runs[own.name][number]))
