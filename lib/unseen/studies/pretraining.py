@@ -83,8 +83,8 @@ def _tuning(
 def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
     """Every setting of a scale: both kinds of work on all data from every start, then halves of the data.
 
-    Starts from a changed base have the sizes from 300 on, where pre-training may hinder, and only the modern
-    recipe has them.
+    Pre-trained, each seed has a base of its own (``_apart``).  Starts from a changed base have that of seed 0
+    and the sizes from 300 on, where pre-training may hinder, and only the modern recipe has them.
     """
     chosen, found = amounts("pretraining", name), []
     large = tuple(size for size in chosen.sizes if size >= 300) or chosen.sizes
@@ -92,20 +92,21 @@ def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
     for work, secret in zip(WORKS, ("", cipher), strict=True):
         for start in starts:
             sizes = large if start in CHANGED else chosen.sizes
-            found.append(_tuning(name, start, work, "all", sizes, chosen.seeds, cipher=secret))
+            each = _tuning(name, start, work, "all", sizes, chosen.seeds, cipher=secret)
+            found.append(_apart(name, each) if start == "pre-trained" else each)
     return (*found, *_halves(name, chosen.sizes[-1], chosen.seeds))
 
 
 def near_the_step(name: str) -> tuple[Tuning, ...]:
-    """All data and its halves where half of the instructions are too few; each seed has a base of its own,
-    pre-trained on other drills from other weights.
-    """
+    """All data and its halves where half of the instructions are too few; each seed has a base of its own."""
     chosen = amounts("pretraining", name)
     whole = _tuning(name, "pre-trained", "plain", "all", (chosen.near,), chosen.near_seeds)
-    bases = tuple(base_run(name).with_seed(seed) for seed in chosen.near_seeds)
-    return tuple(
-        replace(each, bases=bases) for each in (whole, *_halves(name, chosen.near, chosen.near_seeds))
-    )
+    return tuple(_apart(name, each) for each in (whole, *_halves(name, chosen.near, chosen.near_seeds)))
+
+
+def _apart(name: str, each: Tuning) -> Tuning:
+    """The same with a base for each seed, pre-trained on other drills from other weights."""
+    return replace(each, bases=tuple(base_run(name).with_seed(seed) for seed in each.seeds))
 
 
 def _halves(name: str, most: int, seeds: tuple[int, ...]) -> list[Tuning]:
