@@ -80,19 +80,25 @@ _AT_ONCE = 500  # conversations that are answered together
 class Method(BySeed):
     """One way to tune: a run per seed, with other operations and another format, other rows, another order.
 
-    All start from the model of the run ``pretraining``, unless there are ``bases``.
+    All start from the model of the run ``pretraining``, unless there are ``bases``.  What a run samples is
+    answered by the base that it starts from, unless ``answering`` names other pre-trainings, one for each
+    seed.
     """
 
     pretraining: RunSpec
+    answering: tuple[RunSpec, ...] = ()
 
     @property
     def starts(self) -> tuple[RunSpec, ...]:
-        """The pre-trainings that its runs start from."""
-        return self.bases or (self.pretraining,)
+        """The pre-trainings that its runs start from or sample."""
+        return (*(self.bases or (self.pretraining,)), *self.answering)
 
     def runs(self) -> list[RunSpec]:
-        """A run per seed; what it samples, it samples from the base that it starts from."""
-        return [run.with_task(source=run.model.base) if run.task.source else run for run in super().runs()]
+        """A run per seed."""
+        runs = super().runs()
+        sources = [each.digest() for each in self.answering] or [run.model.base for run in runs]
+        pairs = zip(runs, sources, strict=True)
+        return [run.with_task(source=source) if run.task.source else run for run, source in pairs]
 
 
 def base_run(name: str, names: str = "one") -> RunSpec:
@@ -292,7 +298,7 @@ def nucleus(logits: Tensor, temperature: float, top_p: float, generator: torch.G
 
 
 def ensure_samples(runs: Iterable[RunSpec]) -> None:
-    """Sample what the runs will mix, where it is missing; their bases must be trained already.
+    """Sample what the runs will mix, where it is missing; whoever answers must be trained already.
 
     Raises as ``Store.base`` and ``samples.ensure`` do.
     """
@@ -307,10 +313,11 @@ def ensure_samples(runs: Iterable[RunSpec]) -> None:
 
 
 def sampled(run: RunSpec, block: int) -> Samples:
-    """The block of that number, from the base of a run: its own queries, its own draws."""
+    """The block of that number, by the base that answers for a run: its own queries, its own draws."""
     print(f"the base answers {samples.BLOCK:,} queries (block {block})", flush=True)
     queries = [(query.content, query.answer) for query in diverse(samples.BLOCK, block, run.task.names)]
-    return self_sample(Own(Store().base(run), run.task, block), queries)
+    answering = Store().base(run.but(model=run.model.but(base=run.task.source)))
+    return self_sample(Own(answering, run.task, block), queries)
 
 
 # What they answer

@@ -14,13 +14,13 @@ refuse one; the instruction comes before the input or after it.  A few lines of 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, cycle, islice, product
 from typing import ClassVar
 
 import numpy as np
 
-from unseen.fields import Count, Share, among, spec, whole
+from unseen.fields import Count, Share, among, later, spec, whole
 from unseen.files import packaged
 from unseen.layout import Layout
 from unseen.messages import Conversation, pair
@@ -132,6 +132,18 @@ class LanguageSpec(WordTask):
     ``unseen_instructions`` pairs are held out.  Formats are named by ``one`` word, by ``two``, or by ``both``
     in turn. A share ``two_turns`` of the prompts has an earlier turn, half of these the same query with its
     answer, as in self-sampling.
+
+    ``habits`` are formats, by commas, in which a query that says nothing of formats is also answered, each as
+    often as plainly; an earlier turn may have another than the last.  Evaluation expects plain answers.
+
+    >>> task = LanguageSpec(habits="square,loud", examples=300)
+    >>> [message.content for message in task.conversations(task.split())[0]]
+    ['kindly trim the text : FDCI', '[FDC]']
+    >>> LanguageSpec(habits="oval")
+    Traceback (most recent call last):
+    ...
+    ValueError: LanguageSpec.habits='oval': known formats are square, round, curly, angle, quoted, starred, \
+slashed, waved, dashed, listed, scored, summed, loud, asking, hashed, keyed
     """
 
     world: among(("language",)) = "language"
@@ -139,6 +151,11 @@ class LanguageSpec(WordTask):
     examples: Count = 160_000
     unseen_instructions: whole(1, len(OPERATIONS) * len(FORMATS) // 2) = 24
     two_turns: Share = 0.25
+    habits: str = later("")
+
+    def _check(self) -> None:
+        if self.habits and not {*self.habits.split(",")} <= {*FORMATS}:
+            self._refuse("habits", f"known formats are {', '.join(FORMATS)}")
 
     @property
     def instructions(self) -> int:
@@ -163,9 +180,16 @@ class LanguageSpec(WordTask):
             drawn, before = rng.random(), ()
             if drawn < self.two_turns:
                 same = drawn < self.two_turns / 2
-                before = conversation(query if same else self.query(rng, split))
-            rows.append((*before, *conversation(query)))
+                before = self.answered(query if same else self.query(rng, split), split, rng)
+            rows.append((*before, *self.answered(query, split, rng)))
         return rows
+
+    def answered(self, query: Query, split: frozenset[Pair], rng: np.random.Generator) -> Conversation:
+        """A query and its right answer, in a habitual format or plain where it says nothing of formats."""
+        if self.habits and not query.mention:
+            forms = [form for form in self.habits.split(",") if (query.operation, form) not in split]
+            query = replace(query, format=pick(["", *forms], rng))
+        return conversation(query)
 
     def query(self, rng: np.random.Generator, split: frozenset[Pair]) -> Query:
         """Any query of pre-training."""
