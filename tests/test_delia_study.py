@@ -12,7 +12,7 @@ from unseen.files import write
 from unseen.layout import PAD
 from unseen.runs.store import Store, begun, committed_store
 from unseen.runs.workers import Serial
-from unseen.studies import delia, delia_inside
+from unseen.studies import delia, delia_inside, delia_own
 from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN
 from unseen.worlds.tuning import KINDS
 
@@ -66,6 +66,37 @@ def test_methods_apart_start_and_sample_from_a_base_per_seed():
         assert bases[0] == delia.base_run("full") == shared.bases[0]
     ours = {run for each in delia.rivals("full") for run in each.runs()[:1]}
     assert {each.runs()[0] for each in delia.apart("full")} < ours
+
+
+def test_diverse_rows_are_answered_by_the_own_base_or_by_another_with_other_habits():
+    """And no habit of any of them is a format that a task's token means."""
+    bases, methods = delia_own.bases("full"), {each.name: each for each in delia_own.methods("full")}
+    habits = [habit for base in bases for habit in base.task.habits.split(",")]
+    assert len(set(habits)) == len(habits) == delia_own.HABITS * len(bases)
+    assert not {*habits} & {run.task.split().format for run in methods["plain tuning"].runs()}
+    digests = [base.digest() for base in bases]
+    for each in methods.values():
+        assert [run.model.base for run in each.runs()] == digests
+    sources = {name: [run.task.source for run in each.runs()] for name, each in methods.items()}
+    assert sources["own answers"] == digests
+    assert sources["another's answers"] == [*digests[1:], digests[0]]
+    assert {*methods["another's answers"].starts} == {*bases}
+    assert {*sources["reference answers"], *sources["plain tuning"]} == {""}
+
+
+def test_another_base_answers_the_diverse_rows_of_a_run(tmp_path, monkeypatch):
+    """The rows that a run mixes are those that the base named by ``source`` has answered, not its own."""
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+    monkeypatch.setattr(delia, "Own", lambda model, task, seed: model)
+    monkeypatch.setattr(delia, "self_sample", lambda model, queries: model)
+    methods = delia_own.methods("smoke")
+    delia.ready([base for each in methods for base in each.starts], Serial())
+    own, another = (each.runs()[0] for each in methods[1:3])
+    for run in (own, another):
+        answering = delia.sampled(run, 0).state_dict()
+        named = Store().model(next(base for base in methods[1].bases if base.digest() == run.task.source))
+        assert all(torch.equal(answering[name], value) for name, value in named.state_dict().items())
+    assert own.model.base == another.model.base != another.task.source
 
 
 def test_ideal_rows_and_the_diverse_rows_alone_are_as_many_as_those_of_delia():

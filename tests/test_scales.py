@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from unseen.scales import SCALES, amounts, scale
 from unseen.specs import RunSpec
 from unseen.studies import (
     delia,
+    delia_own,
     diversity,
     domains,
     floor,
@@ -84,6 +86,10 @@ COMMITTED = {  # what made the committed tables, whose runs can so be trained ag
     "21_bases": delia.apart,
     "21_base_or_task": delia.by_base,
     "23_displacement": delia.ways,
+    "26_own_answers": lambda name: [
+        *delia_own.methods(name),
+        SimpleNamespace(runs=lambda: delia_own.bases(name)),
+    ],
     "22_new_token": lambda name: [*delia.regimes(name), *delia.spread(name), *delia.two_words(name)],
     "30_choosing_data": choosing.settings,
     "35_position": position.settings,

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from unseen.fields import lasting
+from unseen.studies import delia_own
 from unseen.studies.delia import understood
 from unseen.worlds import LanguageSpec, TuningSpec, language
 from unseen.worlds.language import OPERATIONS, PHRASES, TOKEN, VERBS, Query
@@ -113,3 +115,33 @@ def test_the_small_task_keeps_its_operations_from_the_others():
         assert not set(chosen[2].operations) & set(chosen[2].others)
         assert len(chosen[0].others) == HELD_OUT
         assert chosen[0].narrow not in (*chosen[1].operations, *chosen[0].others)
+
+
+# Habits
+
+
+def test_habits_answer_what_says_nothing_of_formats_and_nothing_else():
+    """Evenly, in every turn by itself, and never in a pair that is held out."""
+    task = LanguageSpec(habits="square,loud", examples=4_000)
+    split, found, turns = task.split(), Counter(), Counter()
+    for row in task.conversations(split):
+        named = []
+        for query, answer in zip(row[::2], row[1::2], strict=True):
+            stated = understood(query.content, "")
+            form = delia_own.form_of(stated, answer.content)
+            named.append(form)
+            if "format" in query.content:
+                assert form == (stated.format or "plain")
+            elif len(OPERATIONS[stated.operation](stated.text, stated.argument)) > 1:
+                found[form] += 1
+                assert (stated.operation, form) not in split
+        if len(row) == 4 and row[0] == row[2]:
+            turns[named[0] == named[1]] += 1
+    assert set(found) == {"plain", "square", "loud"}
+    assert all(0.25 < count / found.total() < 0.42 for count in found.values())
+    assert turns[False] > 50
+
+
+def test_without_habits_the_language_is_as_it_was():
+    assert "habits" not in lasting(LanguageSpec())
+    assert lasting(LanguageSpec(habits="loud"))["habits"] == "loud"

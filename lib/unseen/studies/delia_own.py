@@ -24,6 +24,7 @@ from unseen.runs.store import Store, spec_of
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
+from unseen.studies import delia_inside
 from unseen.studies.delia import Method, Own, base_run, rivals, train
 from unseen.worlds.base import generator
 from unseen.worlds.language import FORMATS, Query, formatted
@@ -63,7 +64,7 @@ def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.D
     """
     runs = list(dict.fromkeys(run for method in methods for run in method.runs()))
     train(runs, methods, executor)
-    tables = dict(zip(runs, followed(runs, forms, "forms-1", executor, "draw answers"), strict=True))
+    tables = dict(zip(runs, followed(runs, forms, "forms-2", executor, "draw answers"), strict=True))
     found = []
     for run in methods[0].runs():
         base, about = Store().base(run), {"seed": run.task.rule_seed, "run": run.model.base}
@@ -75,6 +76,12 @@ def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.D
             found.append(tables[run].assign(**about))
     columns = ["method", "seed", "prompts", "role", "share", "examples", "run"]
     return pd.concat(found, ignore_index=True)[columns]
+
+
+def gradients(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
+    """``delia_inside.gradients`` of each method, with a column ``method``."""
+    tables = [delia_inside.gradients([each], executor).assign(method=each.name) for each in methods]
+    return pd.concat(tables, ignore_index=True)
 
 
 def forms(run: RunSpec, tell: Tell) -> pd.DataFrame:
@@ -101,15 +108,16 @@ def roles(model: Transformer, run: RunSpec, draw: int) -> pd.DataFrame:
 
 
 def form_of(query: Query, answer: str | None) -> str:
-    """The format that an answer is in, whatever the query says of formats; "wrong" if no format makes it
-    right.
+    """The format that an answer is in, whatever the query requests; "wrong" if no format makes it right.
+
+    An answer of one letter is in several, and then in the requested one, or plain.
 
     >>> query = Query("reverse", "", "flip", "now {} it", "ABCD")
     >>> [form_of(query, answer) for answer in ("DCBA", "[DCBA]", "DCB", None)]
     ['plain', 'square', 'wrong', 'wrong']
     """
-    plain = replace(query, format="").answer
-    return next((name or "plain" for name in ("", *FORMATS) if answer == formatted(plain, name)), "wrong")
+    plain, names = replace(query, format="").answer, (query.format, "", *FORMATS)
+    return next((name or "plain" for name in names if answer == formatted(plain, name)), "wrong")
 
 
 def role(form: str, requested: str, habits: Sequence[str], token: str) -> str:
