@@ -73,8 +73,17 @@ def stated(values: pd.Series, low: float = 0.0, high: float = 1.0, form: str = "
     """
     if len(values) < 2:
         return f"{values.mean():{form}}"
+    return in_words(values.mean(), *mean_interval(values, low, high), form)
+
+
+def in_words(middle: float, low: float, high: float, form: str = ".2f") -> str:
+    """A number with its interval, in words; for a factor give the ``interval`` of its values.
+
+    >>> in_words(*interval(pd.Series([1.1, 1.2, 1.3]))).split()
+    ['1.20', '(0.97', 'to', '1.47)']
+    """
     to = "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"
-    return f"{values.mean():{form}} ({to.join(f'{end:{form}}' for end in mean_interval(values, low, high))})"
+    return f"{middle:{form}} ({low:{form}}{to}{high:{form}})"
 
 
 def variance_shares(table: pd.DataFrame) -> tuple[float, float, float]:
