@@ -369,6 +369,29 @@ def test_without_an_effect_only_noise_is_left():
     assert drawn["cosine"].std() > 0
 
 
+def test_a_rate_near_the_border_is_drawn_more_often_and_what_is_there_is_kept(tmp_path, monkeypatch):
+    """The first claim has a low rate, the second one near 5 %, which more draws correct."""
+    chosen, calls = CLAIMS[:2], []
+
+    def rate(claim, table, draws):
+        calls.append((claim.name, draws))
+        return 0.01 if claim == chosen[0] else 0.045 if draws == 200 else 0.032
+
+    monkeypatch.setattr(claims, "CLAIMS", chosen)
+    monkeypatch.setattr(claims, "COMMITTED", ("full",))
+    monkeypatch.setattr(claims, "false_passes", rate)
+    (tmp_path / "results").symlink_to(project_folder() / "data" / "results")
+    table = claims.write_false_passes(tmp_path)
+    assert table[["rate", "draws"]].to_numpy().tolist() == [[0.01, 200], [0.032, 1_000]]
+    assert calls == [(chosen[0].name, 200), (chosen[1].name, 200), (chosen[1].name, 1_000)]
+    pd.testing.assert_frame_equal(claims.write_false_passes(tmp_path), table)
+    assert len(calls) == 3
+    table["draws"] = 200
+    table.to_csv(tmp_path / "false_passes.csv", index=False)
+    claims.write_false_passes(tmp_path)
+    assert calls[3:] == [(chosen[1].name, 1_000)]
+
+
 def test_a_border_that_noise_meets_has_a_high_rate_and_a_sound_one_a_low():
     claim = NAMED["buffering"]
     effect = {"nearer": {"what": "gain", "of": "number", "least": 0, "effect": True}}
