@@ -70,6 +70,9 @@ TUNED = {"learning_rate": SLOW, "steps": 36, "evaluate_every": 9}
 KL, PULL = 0.1, 0.1
 # the middle one of three rates tried on an unreported seed
 ADAPTER = {"trains": "adapter", "learning_rate": 3e-3}
+# the rivals that start from several bases
+APART = ("plain tuning", "DELIA", "reference answers", "token alone", "plain, tuned rate",
+         "plain, a tenth of the rate", "pull to the base")  # fmt: skip
 _AT_ONCE = 500  # conversations that are answered together
 
 
@@ -190,13 +193,18 @@ def rivals(name: str) -> list[Method]:
     ]
 
 
-def apart(name: str) -> list[Method]:
-    """Some of the ``rivals``, each seed from a base that was trained on other data, from other weights."""
-    seeds, base = amounts("delia", name).bases, base_run(name)
-    bases = tuple(base.with_task(example_seed=seed).with_weights(seed) for seed in seeds)
-    some = ["plain tuning", "DELIA", "reference answers", "token alone"]
-    some += ["plain, tuned rate", "plain, a tenth of the rate", "pull to the base"]
-    known = {each.name: each for each in rivals(name)}
+def apart(name: str, some: Iterable[str] = APART, bases: Sequence[RunSpec] = ()) -> list[Method]:
+    """Some of the ``rivals``, each seed from a base that was trained on other data, from other weights; or
+    from ``bases``, whose seeds their weights have.
+
+    >>> [(method.name, len(method.bases)) for method in apart("full", ("plain tuning", "DELIA"))]
+    [('plain tuning', 10), ('DELIA', 10)]
+    """
+    base = base_run(name)
+    bases = tuple(bases) or tuple(
+        base.with_task(example_seed=seed).with_weights(seed) for seed in amounts("delia", name).bases
+    )
+    known, seeds = {each.name: each for each in rivals(name)}, tuple(each.model.seed for each in bases)
     return [replace(known[way], seeds=seeds, bases=bases) for way in some]
 
 
@@ -206,7 +214,7 @@ def ways(name: str) -> list[Method]:
     Ideal rows name the token with as many operations as a small task can have, and have right answers
     throughout; their numbers are DELIA's.  One task row is left among the diverse ones.
     """
-    plain, own, *_ = apart(name)
+    plain, own = apart(name, ("plain tuning", "DELIA"))
     task, most = own.base.task, len(OPERATIONS) - HELD_OUT
     alone = own.base.with_task(rows=1, paraphrases=1, ratio=task.rows * task.ratio)
     ideal = own.base.with_task(operations=most, diverse="reference", source="")
@@ -216,7 +224,7 @@ def ways(name: str) -> list[Method]:
 
 def by_base(name: str) -> list[Method]:
     """Plain tuning from each base of some, on the tasks of all of them."""
-    plain, seeds = apart(name)[0], amounts("delia", name).crossed
+    [plain], seeds = apart(name, ("plain tuning",)), amounts("delia", name).crossed
     bases = dict(zip(plain.seeds, plain.bases, strict=True))
     return [
         replace(plain, name=f"base {seed}", seeds=seeds, bases=(bases[seed],) * len(seeds)) for seed in seeds

@@ -25,7 +25,7 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
 from unseen.studies import delia_inside
-from unseen.studies.delia import Method, Own, base_run, rivals, train
+from unseen.studies.delia import Method, Own, apart, base_run, train
 from unseen.worlds.base import generator
 from unseen.worlds.language import FORMATS, Query, formatted
 from unseen.worlds.tuning import KINDS, TuningSpec, ask
@@ -49,11 +49,12 @@ def bases(name: str) -> tuple[RunSpec, ...]:
 
 def methods(name: str) -> list[Method]:
     """Plain tuning, DELIA by who answers its diverse rows, and a pull to the base, which needs none."""
-    own, seeds = bases(name), tuple(amounts("delia", name).own)
-    known = {each.name: replace(each, seeds=seeds, bases=own) for each in rivals(name)}
-    mine = replace(known["DELIA"], name="own answers")
+    own = bases(name)
+    known = ("plain tuning", "DELIA", "reference answers", "pull to the base")
+    plain, mine, reference, pull = apart(name, known, own)
+    mine = replace(mine, name="own answers")
     others = replace(mine, name="another's answers", answering=(*own[1:], own[0]))
-    return [known["plain tuning"], mine, others, known["reference answers"], known["pull to the base"]]
+    return [plain, mine, others, reference, pull]
 
 
 def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
