@@ -24,6 +24,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import least_squares
 
 from unseen import stats
 from unseen.runs.workers import Executor
@@ -457,23 +458,38 @@ def covering(letters: float, length: float) -> float:
     return float(np.log(1 - 0.5 ** (1 / (2 * length))) / np.log(1 - 1 / letters))
 
 
-def one_constant(table: pd.DataFrame) -> pd.DataFrame:
-    """What each setting of ``by_setting`` needs if threshold x steps x width / ``covering`` is one constant.
+def one_constant(table: pd.DataFrame, floor: bool = False) -> pd.DataFrame:
+    """What each setting of ``by_setting`` needs if threshold x steps x width / ``covering`` is one constant,
+    or, with a ``floor``, if that holds of what lies above a number of instructions that all have in common.
 
-    One number is fitted, to the first recipe's settings that are not held out.  Columns: predicted,
+    One number is fitted, or two, to the first recipe's settings that are not held out.  Columns: predicted,
     predicted_low, predicted_high (95 %, from how far these settings are off); NaN for other recipes.
 
     >>> base = pd.DataFrame([levels(RunSpec())] * 3).assign(held_out=False, middle=[240.0, 250.0, 260.0])
     >>> one_constant(base.assign(width=[64, 64, 32]))["predicted"].round().tolist()
     [198.0, 198.0, 397.0]
+    >>> narrower = base.assign(width=[64, 32, 16], middle=[100.0, 150.0, 250.0])
+    >>> one_constant(narrower, floor=True)["predicted"].round().tolist()
+    [100.0, 150.0, 250.0]
     """
     cover = [covering(*each) for each in zip(table["alphabet"], table["pattern"], strict=True)]
     unit = np.log(cover) - np.log(table["budget"] * table["passes"] * table["width"])
     same = table["recipe"] == table["recipe"].iloc[0]
-    off = (np.log(table["middle"]) - unit)[same & ~table["held_out"]].dropna()
-    half = stats.half_width((off.var() * (1 + 1 / len(off)), len(off) - 1))
-    logs = (unit + off.mean()).where(same)
-    ends = {"predicted": logs, "predicted_low": logs - half, "predicted_high": logs + half}
+    known = same & ~table["held_out"] & table["middle"].notna()
+
+    def logs(numbers: np.ndarray) -> pd.Series:
+        constant, *lowest = numbers
+        return np.log(np.exp(unit + constant) + sum(lowest))
+
+    def off(numbers: np.ndarray) -> pd.Series:
+        return (np.log(table["middle"]) - logs(numbers))[known]
+
+    start = [off(np.zeros(1)).mean()] + [1.0] * floor
+    numbers = least_squares(off, start, bounds=([-np.inf, 0.0][: len(start)], np.inf), x_scale="jac").x
+    left, free = off(numbers), known.sum() - len(numbers)
+    half = stats.half_width(((left**2).sum() / free * (1 + 1 / known.sum()), free))
+    middle = logs(numbers).where(same)
+    ends = {"predicted": middle, "predicted_low": middle - half, "predicted_high": middle + half}
     return np.exp(pd.DataFrame(ends))
 
 
