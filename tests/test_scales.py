@@ -76,6 +76,7 @@ COMMITTED = {  # what made the committed tables, whose runs can so be trained ag
     "13_shortcut": lambda name: transfer.semantics(name, "open_semantics"),  # without decoys
     "14_occurrences": transfer.occurrences,
     "14_shortcut": lambda name: transfer.occurrences(name, "shortcut"),
+    "15_bases": pretraining.on_bases,
     "15_halving": pretraining.near_the_step,
     "15_pretrained_model": pretraining.tunings,
     "16_markov_programs": programs.settings,

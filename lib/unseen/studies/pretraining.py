@@ -83,8 +83,8 @@ def _tuning(
 def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
     """Every setting of a scale: both kinds of work on all data from every start, then halves of the data.
 
-    Pre-trained, each seed has a base of its own (``_apart``).  Starts from a changed base have that of seed 0
-    and the sizes from 300 on, where pre-training may hinder, and only the modern recipe has them.
+    Starts from a changed base have the sizes from 300 on, where pre-training may hinder, and only the modern
+    recipe has them.
     """
     chosen, found = amounts("pretraining", name), []
     large = tuple(size for size in chosen.sizes if size >= 300) or chosen.sizes
@@ -92,9 +92,15 @@ def tunings(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
     for work, secret in zip(WORKS, ("", cipher), strict=True):
         for start in starts:
             sizes = large if start in CHANGED else chosen.sizes
-            each = _tuning(name, start, work, "all", sizes, chosen.seeds, cipher=secret)
-            found.append(_apart(name, each) if start == "pre-trained" else each)
+            found.append(_tuning(name, start, work, "all", sizes, chosen.seeds, cipher=secret))
     return (*found, *_halves(name, chosen.sizes[-1], chosen.seeds))
+
+
+def on_bases(name: str, cipher: str = "substitution:7") -> tuple[Tuning, ...]:
+    """Both kinds of work on all data, pre-trained and from scratch; each seed has a base of its own."""
+    every = {(each.start, each.work): each for each in tunings(name, cipher) if each.data == "all"}
+    scratch = tuple(every["from scratch", work] for work in WORKS)
+    return (*(_apart(name, every["pre-trained", work]) for work in WORKS), *scratch)
 
 
 def near_the_step(name: str) -> tuple[Tuning, ...]:
