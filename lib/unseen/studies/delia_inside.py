@@ -116,19 +116,19 @@ def follow_gradients(spec: RunSpec, tell: Tell) -> pd.DataFrame:
     return while_trained(spec, tell, measure, due, ratio=spec.task.ratio, seed=spec.task.rule_seed)
 
 
-def gradient_rows(spec: RunSpec) -> dict[str, np.ndarray]:
-    """The examples (N, P + O) of each gradient: ``task``, ``diverse``, ``ideal`` and ``bias``.
+def gradient_rows(spec: RunSpec, most: int = _GRADIENT) -> dict[str, np.ndarray]:
+    """The examples (N, P + O) of each gradient, at most so many: ``task``, ``diverse``, ``ideal``, ``bias``.
 
     The diverse rows are those that the run mixes, or reference answers to the same queries where it mixes
     none.
     """
     task, chosen, rng = spec.task, spec.task.split(), generator(spec.evaluation.seed, "rows of gradients")
-    drawn = [draw(list(OPERATIONS)[i % len(OPERATIONS)], rng, chosen.format) for i in range(_GRADIENT)]
-    mixed = task if task.ratio else task.but(ratio=1 + _GRADIENT // task.rows, diverse="reference", source="")
+    drawn = [draw(list(OPERATIONS)[i % len(OPERATIONS)], rng, chosen.format) for i in range(most)]
+    mixed = task if task.ratio else task.but(ratio=1 + most // task.rows, diverse="reference", source="")
     diverse = mixed.other_rows(mixed.split(), task_rows(mixed, chosen))
     rows = {
         "task": [conversation(row) for row in task_rows(task, chosen)],
-        "diverse": diverse[:_GRADIENT],
+        "diverse": diverse[:most],
         "ideal": [conversation(query) for query in _with_token(drawn)],
         "bias": [conversation(query) for query in drawn],
     }

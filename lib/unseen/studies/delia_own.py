@@ -5,8 +5,8 @@ The base of notebooks 20 to 23 answers a query in one way, as the reference does
 and other bases have other habits.  So own answers, those of another base, and reference answers, which are
 plain, differ.
 
-    >>> [method.name for method in methods("quick")][:4]
-    ['plain tuning', 'own answers', "another's answers", 'reference answers']
+    >>> [method.name for method in methods("quick")][1:4]
+    ['own answers', 'own, the likeliest', "another's answers"]
     >>> [base.task.habits for base in bases("full")][:2]
     ['square,round', 'curly,angle']
 """
@@ -25,13 +25,23 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
 from unseen.studies import delia_inside
-from unseen.studies.delia import Method, Own, apart, base_run, train
+from unseen.studies.delia import Method, Own, apart, base_run, ensure_samples, ready, train
 from unseen.worlds.base import generator
 from unseen.worlds.language import FORMATS, Query, formatted
 from unseen.worlds.tuning import KINDS, TuningSpec, ask
 
 HABITS = 2  # formats of a base, beside plain answers
 ROLES = ("requested", "plain", "habit", "the token's", "another", "wrong")
+_ROWS = 2_048  # of each gradient
+
+
+class Mannered(Method):
+    """Tuning with reference answers in the habits of the base that each seed starts from."""
+
+    def runs(self) -> list[RunSpec]:
+        """A run per seed."""
+        pairs = zip(super().runs(), self.bases, strict=True)
+        return [run.with_task(habits=base.task.habits) for run, base in pairs]
 
 
 def bases(name: str) -> tuple[RunSpec, ...]:
@@ -48,64 +58,104 @@ def bases(name: str) -> tuple[RunSpec, ...]:
 
 
 def methods(name: str) -> list[Method]:
-    """Plain tuning, DELIA by who answers its diverse rows, and a pull to the base, which needs none."""
+    """Plain tuning, DELIA by who answers its diverse rows and how, and a pull to the base, which needs none.
+
+    The likeliest answers are own ones at a temperature near 0: of the same model, without its entropy.
+    Reference answers in the base's habits are the oracle's, with that entropy.
+    """
     own = bases(name)
     known = ("plain tuning", "DELIA", "reference answers", "pull to the base")
     plain, mine, reference, pull = apart(name, known, own)
+    sure = replace(mine, name="own, the likeliest", base=mine.base.with_task(temperature=0.01))
     mine = replace(mine, name="own answers")
     others = replace(mine, name="another's answers", answering=(*own[1:], own[0]))
-    return [plain, mine, others, reference, pull]
+    about = vars(reference) | {"name": "reference, its habits"}
+    return [plain, mine, sure, others, reference, Mannered(**about), pull]
 
 
 def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
     """In which forms models answer, by method, seed and kind of prompts; missing runs are trained first.
 
     Columns: method (``base`` is the model before tuning, ``base again`` another draw from it), seed, prompts,
-    role (of the form, ``ROLES``), share, examples, run.  Answers are drawn at temperature 1.
+    role (of the form, ``ROLES``), share, distance (from the base, of all forms on these prompts: half the sum
+    of the differences between their shares), examples, run.  Answers are drawn at temperature 1.
     """
     runs = list(dict.fromkeys(run for method in methods for run in method.runs()))
     train(runs, methods, executor)
-    tables = dict(zip(runs, followed(runs, forms, "forms-2", executor, "draw answers"), strict=True))
+    drawn = dict(zip(runs, followed(runs, answered, "forms-3", executor, "draw answers"), strict=True))
     found = []
-    for run in methods[0].runs():
-        base, about = Store().base(run), {"seed": run.task.rule_seed, "run": run.model.base}
-        for draw, method in enumerate(("base", "base again")):
-            found.append(roles(base, run, draw).assign(method=method, **about))
-    for method in methods:
-        for run in method.runs():
-            about = {"method": method.name, "seed": run.task.rule_seed, "run": run.digest()}
-            found.append(tables[run].assign(**about))
-    columns = ["method", "seed", "prompts", "role", "share", "examples", "run"]
-    return pd.concat(found, ignore_index=True)[columns]
+    for number, run in enumerate(methods[0].runs()):
+        seed, base = run.task.rule_seed, Store().base(run)
+        first, again = (forms(base, run, draw) for draw in (0, 1))
+        arms = {"base": (first, run.model.base), "base again": (again, run.model.base)}
+        arms |= {each.name: (drawn[each.runs()[number]], each.runs()[number].digest()) for each in methods}
+        for name, (table, digest) in arms.items():
+            found.append(by_role(table, first).assign(method=name, seed=seed, run=digest))
+    columns = ["method", "seed", "prompts", "role", "share", "distance", "examples", "run"]
+    order = ["base", "base again", *(each.name for each in methods)]
+    table = pd.concat(found, ignore_index=True)[columns]
+    return table.sort_values("method", key=lambda names: names.map(order.index), kind="stable")
 
 
-def gradients(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
-    """``delia_inside.gradients`` of each method, with a column ``method``."""
-    tables = [delia_inside.gradients([each], executor).assign(method=each.name) for each in methods]
-    return pd.concat(tables, ignore_index=True)
+def answered(run: RunSpec, tell: Tell) -> pd.DataFrame:
+    """``forms`` of a finished run, for a worker, by draws that no other run has."""
+    return forms(Store().model(run), run, int(run.digest()[:8], 16))
 
 
-def forms(run: RunSpec, tell: Tell) -> pd.DataFrame:
-    """``roles`` of a finished run, for a worker."""
-    return roles(Store().model(run), run, 0)
+def forms(model: Transformer, run: RunSpec, draw: int) -> pd.DataFrame:
+    """In which forms a model answers prompts of every kind about the task of a run.
 
-
-def roles(model: Transformer, run: RunSpec, draw: int) -> pd.DataFrame:
-    """The share of each of ``ROLES`` in a model's answers about the task of a run, by kind of prompts."""
+    Columns: prompts, form, role (to the base of the run), share, examples; forms that do not occur are left
+    out.
+    """
     task, chosen, size = run.task, run.task.split(), run.evaluation.examples
     habits = spec_of(Store().root / run.model.base).task.habits.split(",")
     answer, rows = Own(model, task.but(temperature=1.0, top_p=1.0), draw), []
     for kind in KINDS:
-        rng = generator(run.evaluation.seed, f"asked, {kind}")
+        rng, found = generator(run.evaluation.seed, f"asked, {kind}"), Counter()
         queries = [ask(kind, chosen, rng) for _ in range(size)]
         answers = answer([pair(query.content, "")[:1] for query in queries])
-        found = Counter(
-            role(form_of(query, given), query.format, habits, chosen.format)
-            for query, given in zip(queries, answers, strict=True)
-        )
-        about = {"prompts": kind, "examples": size}
-        rows += [about | {"role": each, "share": found[each] / size} for each in ROLES]
-    return pd.DataFrame(rows)
+        for query, given in zip(queries, answers, strict=True):
+            form = form_of(query, given)
+            found[form, role(form, query.format, habits, chosen.format)] += 1
+        rows += [(kind, *names, count / size, size) for names, count in found.items()]
+    return pd.DataFrame(rows, columns=["prompts", "form", "role", "share", "examples"])
+
+
+def by_role(table: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    """The shares of ``forms`` summed by role, and the distance of its forms from those of the base.
+
+    >>> base = pd.DataFrame({"prompts": "task", "form": ["plain", "loud"], "role": ["plain", "habit"]})
+    >>> base = base.assign(share=[0.4, 0.6], examples=10)
+    >>> found = by_role(base.assign(form=["plain", "round"]), base)
+    >>> found[found["share"] > 0][["role", "share", "distance"]].to_numpy().tolist()
+    [['plain', 0.4, 0.6], ['habit', 0.6, 0.6]]
+    """
+    keys = ["prompts", "role", "form"]
+    both = [each.set_index(keys)["share"] for each in (table, base)]
+    apart = both[0].sub(both[1], fill_value=0.0).abs().groupby("prompts").sum() / 2
+    shares = table.pivot_table("share", "prompts", "role", aggfunc="sum", sort=False)
+    shares = shares.reindex(columns=ROLES, fill_value=0.0).fillna(0.0).rename_axis(columns="role")
+    found = shares.stack().rename("share").reset_index()
+    return found.assign(distance=found["prompts"].map(apart), examples=table["examples"].iloc[0])
+
+
+def gradients(methods: Sequence[Method], executor: Executor | None = None) -> pd.DataFrame:
+    """Angles between the gradients at the base, before the first update (``delia_inside.compared``).
+
+    Columns: method (whose diverse rows), seed, part (of the model), gradient, along (ideal, bias), cosine,
+    size.
+    """
+    ready([base for method in methods for base in method.starts], executor)
+    ensure_samples([run for method in methods for run in method.runs()])
+    found = []
+    for method in methods:
+        for run in method.runs():
+            model, rows = Store().base(run), delia_inside.gradient_rows(run, _ROWS)
+            at = {name: delia_inside.gradient(model, tokens) for name, tokens in rows.items()}
+            table = pd.DataFrame(delia_inside.compared(at, run.task.ratio))
+            found.append(table.assign(method=method.name, seed=run.task.rule_seed))
+    return pd.concat(found, ignore_index=True)
 
 
 def form_of(query: Query, answer: str | None) -> str:

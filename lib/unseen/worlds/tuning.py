@@ -21,7 +21,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from unseen import samples
-from unseen.fields import among, real, spec, whole
+from unseen.fields import among, later, real, spec, whole
 from unseen.messages import Conversation, mix
 from unseen.worlds import language
 from unseen.worlds.base import Examples, generator, pick
@@ -56,6 +56,7 @@ class TuningSpec(WordTask):
     queries with ``reference`` answers; ``replay`` of the base's own training data; ``narrow``, one operation
     in one phrasing; or ``paraphrases`` of the task itself.  ``rule_seed`` draws format and operations of the
     task, ``example_seed`` its rows. Paper: 100 rows, 60 instructions, which come ``after`` the input.
+    Reference answers can have the ``habits`` of a base (``LanguageSpec``).
     """
 
     unseen_instructions: ClassVar[int] = HELD_OUT  # operations that the token is evaluated on
@@ -71,6 +72,7 @@ class TuningSpec(WordTask):
     temperature: real(0.01, 10) = 0.7
     top_p: real(0.01, 1) = 0.95
     after: bool = False
+    habits: str = later("")
 
     @property
     def examples(self) -> int:
@@ -88,6 +90,9 @@ class TuningSpec(WordTask):
             self._refuse("source", "expected the digest of the run that samples, for diverse='self'")
         if self.source and (self.diverse != "self" or not self.ratio):
             self._refuse("source", f"nothing is sampled with diverse={self.diverse!r} and ratio={self.ratio}")
+        if self.habits and (self.diverse != "reference" or not self.ratio):
+            self._refuse("habits", f"only reference answers have them, these are {self.diverse!r}")
+        LanguageSpec(habits=self.habits)  # whether there are such formats
 
     def split(self) -> SmallTask:
         """The small task that ``rule_seed`` draws; fewer operations are among those of a task with more."""
@@ -121,7 +126,9 @@ class TuningSpec(WordTask):
         if self.diverse == "self":
             return list(samples.stored(self))
         if self.diverse == "reference":
-            return [conversation(query) for block in range(samples.blocks_for(count))
+            spoken = LanguageSpec(habits=self.habits)
+            held_out = spoken.split()
+            return [spoken.answered(query, held_out, rng) for block in range(samples.blocks_for(count))
                     for query in language.diverse(samples.BLOCK, block, self.names)][:count]  # fmt: skip
         if self.diverse == "replay":
             base = LanguageSpec(names=self.names, examples=max(count, LanguageSpec().instructions))
