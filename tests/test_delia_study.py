@@ -1,6 +1,7 @@
 """DELIA's study: its bases and tunings, what is measured of them, and the explorer of prompts."""
 
 import shutil
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from unseen.runs.store import Store, begun, committed_store
 from unseen.runs.workers import Serial
 from unseen.studies import delia, delia_inside, delia_own
 from unseen.worlds.language import FORMATS, OPERATIONS, TOKEN
-from unseen.worlds.tuning import KINDS
+from unseen.worlds.tuning import KINDS, TuningSpec
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,38 @@ def test_diverse_rows_are_answered_by_the_own_base_or_by_another_with_other_habi
     assert sources["another's answers"] == [*digests[1:], digests[0]]
     assert {*methods["another's answers"].starts} == {*bases}
     assert {*sources["reference answers"], *sources["plain tuning"]} == {""}
+    mannered = methods["reference, its habits"].runs()
+    assert [run.task.habits for run in mannered] == [base.task.habits for base in bases]
+    assert len({run.digest() for each in methods.values() for run in each.runs()}) == 7 * len(bases)
+
+
+def test_right_answers_in_the_manner_of_a_base_have_its_forms_and_the_same_queries():
+    plain, mannered = (
+        each.runs()[0].task
+        for each in delia_own.methods("smoke")
+        if each.name in ("reference answers", "reference, its habits")
+    )
+    rows = [each.other_rows(each.split(), []) for each in (plain, mannered)]
+    assert [query for query, _ in rows[0]] == [query for query, _ in rows[1]]
+    held_out, forms = delia_own.bases("smoke")[0].task.split(), Counter()
+    for (query, answer), (_, other) in zip(*rows, strict=True):
+        stated = delia.understood(query.content, "")
+        form = delia_own.form_of(stated, other.content)
+        assert form != "wrong"
+        if "format" in query.content:
+            assert answer == other
+        else:
+            assert (stated.operation, form) not in held_out
+            forms[form] += 1
+    assert {*forms} == {"plain", *mannered.habits.split(",")}
+
+
+@pytest.mark.parametrize("diverse", ["replay", "narrow"])
+def test_only_reference_answers_have_habits(diverse):
+    with pytest.raises(ValueError, match="only reference answers"):
+        TuningSpec(ratio=2, diverse=diverse, habits="loud")
+    with pytest.raises(ValueError, match="known formats are"):
+        TuningSpec(ratio=2, diverse="reference", habits="oval")
 
 
 def test_another_base_answers_the_diverse_rows_of_a_run(tmp_path, monkeypatch):
@@ -91,10 +124,10 @@ def test_another_base_answers_the_diverse_rows_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(delia, "self_sample", lambda model, queries: model)
     methods = delia_own.methods("smoke")
     delia.ready([base for each in methods for base in each.starts], Serial())
-    own, another = (each.runs()[0] for each in methods[1:3])
+    own, another = (each.runs()[0] for each in methods if each.name in ("own answers", "another's answers"))
     for run in (own, another):
         answering = delia.sampled(run, 0).state_dict()
-        named = Store().model(next(base for base in methods[1].bases if base.digest() == run.task.source))
+        named = Store().model(next(base for base in methods[0].bases if base.digest() == run.task.source))
         assert all(torch.equal(answering[name], value) for name, value in named.state_dict().items())
     assert own.model.base == another.model.base != another.task.source
 
