@@ -32,7 +32,7 @@ from unseen.worlds.tuning import KINDS, TuningSpec, ask
 
 HABITS = 2  # formats of a base, beside plain answers
 ROLES = ("requested", "plain", "habit", "the token's", "another", "wrong")
-_ROWS = 2_048  # of each gradient
+_ROWS = 1_024  # of each gradient
 
 
 class Mannered(Method):
@@ -149,12 +149,14 @@ def gradients(methods: Sequence[Method], executor: Executor | None = None) -> pd
     ready([base for method in methods for base in method.starts], executor)
     ensure_samples([run for method in methods for run in method.runs()])
     found = []
-    for method in methods:
-        for run in method.runs():
-            model, rows = Store().base(run), delia_inside.gradient_rows(run, _ROWS)
-            at = {name: delia_inside.gradient(model, tokens) for name, tokens in rows.items()}
-            table = pd.DataFrame(delia_inside.compared(at, run.task.ratio))
+    for runs in zip(*(method.runs() for method in methods), strict=True):  # those of one seed
+        base, at = Store().base(runs[0]), {}
+        for method, run in zip(methods, runs, strict=True):
+            rows = delia_inside.gradient_rows(run, _ROWS)
+            new = {name: delia_inside.gradient(base, rows[name]) for name in rows if name not in at}
+            table = pd.DataFrame(delia_inside.compared(at | new, run.task.ratio))
             found.append(table.assign(method=method.name, seed=run.task.rule_seed))
+            at |= {name: each for name, each in new.items() if name != "diverse"}  # the same for all methods
     return pd.concat(found, ignore_index=True)
 
 
