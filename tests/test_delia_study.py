@@ -109,6 +109,28 @@ def test_right_answers_in_the_manner_of_a_base_have_its_forms_and_the_same_queri
     assert {*forms} == {"plain", *mannered.habits.split(",")}
 
 
+def test_forms_and_gradients_of_arms_are_each_of_its_own_run(tmp_path, monkeypatch):
+    """Gradients that arms share are computed once; each table row is of the run and base that it names."""
+    monkeypatch.setenv("UNSEEN_RUNS", str(tmp_path))
+    methods = delia_own.methods("smoke")
+    table = delia_own.measure(methods, Serial())
+    assert table.groupby(["method", "seed", "prompts"])["share"].sum().to_numpy() == pytest.approx(1)
+    assert set(table["method"]) == {"base", "base again", *(each.name for each in methods)}
+    assert (table.loc[table["method"] == "base", "distance"] == 0).all()
+    runs = {(each.name, run.task.rule_seed): run.digest() for each in methods for run in each.runs()}
+    named = table[~table["method"].str.startswith("base")].set_index(["method", "seed"])["run"]
+    assert named.to_dict() == runs
+    mixed = methods[1:-1]
+    turned = delia_own.gradients(mixed, Serial()).set_index(["method", "seed"])
+    for each in mixed[::3]:
+        run = each.runs()[1]
+        rows = delia_inside.gradient_rows(run, 1_024)
+        alone = {name: delia_inside.gradient(Store().base(run), tokens) for name, tokens in rows.items()}
+        expected = pd.DataFrame(delia_inside.compared(alone, run.task.ratio))
+        found = turned.loc[each.name, run.task.rule_seed]
+        assert found["cosine"].to_numpy() == pytest.approx(expected["cosine"].to_numpy(), abs=1e-5)
+
+
 @pytest.mark.parametrize("diverse", ["replay", "narrow"])
 def test_only_reference_answers_have_habits(diverse):
     with pytest.raises(ValueError, match="only reference answers"):
