@@ -71,7 +71,8 @@ def test_a_design_changes_one_factor_to_fit_and_several_to_test(name):
     assert design.settings[0] == scale(name).main
     varied = law.varied(pd.DataFrame([law.levels(each.base) for each in design.settings]))
     fitted, held_out = varied[: len(design.fitted)], varied[len(design.fitted) :]
-    assert all(" and " in each for each in held_out)
+    alone = [each for each in design.held_out if " and " not in held_out[design.held_out.index(each)]]
+    assert [each.base.model.width for each in alone] == [128] * (name in ("full", "show"))  # it extrapolates
     assert {each for each in fitted if " and " in each} <= {"budget and passes"}
     if name == "full":
         assert set(law.FACTORS) | {"recipe"} <= set(fitted)  # also all that is tested
@@ -267,6 +268,9 @@ def test_outside_what_was_fitted_it_warns_and_is_less_sure(noisy):
         "budget 11,250, 4 times the passes",
         "budget 4,500, 10 times the passes",
         "pattern 20, input 50",
+        "pattern 20, input 50, 3 times the passes",
+        "13 letters, 3 times the passes",
+        "width 128",
     ]
     assert list(rows.index[rows["beyond"]]) == beyond
     near, far = fitted.predict(), fitted.predict(alphabet=1_000)
