@@ -463,7 +463,8 @@ def one_constant(table: pd.DataFrame, floor: bool = False) -> pd.DataFrame:
     or, with a ``floor``, if that holds of what lies above a number of instructions that all have in common.
 
     One number is fitted, or two, to the first recipe's settings that are not held out.  Columns: predicted,
-    predicted_low, predicted_high (95 %, from how far these settings are off); NaN for other recipes.
+    predicted_low, predicted_high (95 %, from how far these settings are off, which makes the numbers unsure
+    too); NaN for other recipes.
 
     >>> base = pd.DataFrame([levels(RunSpec())] * 3).assign(held_out=False, middle=[240.0, 250.0, 260.0])
     >>> one_constant(base.assign(width=[64, 64, 32]))["predicted"].round().tolist()
@@ -485,10 +486,17 @@ def one_constant(table: pd.DataFrame, floor: bool = False) -> pd.DataFrame:
         return (np.log(table["middle"]) - logs(numbers))[known]
 
     start = [off(np.zeros(1)).mean()] + [1.0] * floor
-    numbers = least_squares(off, start, bounds=([-np.inf, 0.0][: len(start)], np.inf), x_scale="jac").x
-    left, free = off(numbers), known.sum() - len(numbers)
-    half = stats.half_width(((left**2).sum() / free * (1 + 1 / known.sum()), free))
-    middle = logs(numbers).where(same)
+    fit = least_squares(off, start, bounds=([-np.inf, 0.0][: len(start)], np.inf), x_scale="jac")
+    free = known.sum() - len(start)
+    spread = (fit.fun**2).sum() / free
+    middle = logs(fit.x)
+    total = np.exp(middle)
+    slopes = np.stack(
+        [np.exp(unit + fit.x[0]) / total, 1 / total][: len(start)], axis=1
+    )  # (settings, numbers)
+    unsure = np.einsum("sn,nm,sm->s", slopes, np.linalg.inv(fit.jac.T @ fit.jac), slopes)
+    half = np.array([stats.half_width((spread * (1 + each), free)) for each in unsure])
+    middle = middle.where(same)
     ends = {"predicted": middle, "predicted_low": middle - half, "predicted_high": middle + half}
     return np.exp(pd.DataFrame(ends))
 
