@@ -331,3 +331,20 @@ def test_more_steps_read_the_same_examples_or_fresh_ones(name):
         assert each.name.startswith(f"{longer} times the steps")
         fresh = each.base.task.examples / first.base.task.examples
         assert fresh == (longer if each.name.endswith("fresh examples") else 1)
+
+
+def test_a_floor_is_found_and_what_is_near_it_is_less_sure():
+    """Thresholds of a floor of 50 and a constant above it, with deviations of a twentieth."""
+    rows = pd.DataFrame([law.levels(law.at(RunSpec(), width=width)) for width in (16, 32, 48, 64, 96, 128)])
+    far = pd.DataFrame([law.levels(law.at(RunSpec(), passes=30))])
+    off = np.array([1.05, 0.95, 1.05, 0.95, 1.05, 0.95])
+    rows = pd.concat([rows.assign(held_out=False, middle=off * (50 + 12_800 / rows["width"])),
+                      far.assign(held_out=True, middle=np.nan)], ignore_index=True)  # fmt: skip
+    alone, floor = (law.one_constant(rows, each) for each in (False, True))
+    assert floor["predicted"].iloc[-1] == pytest.approx(50 + 200 / 30, rel=0.2)
+    assert alone["predicted"].iloc[-1] < 20
+    wide = np.log(floor["predicted_high"] / floor["predicted_low"])
+    assert wide.iloc[-1] > 1.2 * wide.iloc[2]
+    assert (wide.iloc[:-1] < np.log(1.6)).all()
+    one = np.log(alone["predicted_high"] / alone["predicted_low"])
+    assert one.to_numpy() == pytest.approx(one.iloc[0])
