@@ -71,8 +71,9 @@ def test_a_design_changes_one_factor_to_fit_and_several_to_test(name):
     assert design.settings[0] == scale(name).main
     varied = law.varied(pd.DataFrame([law.levels(each.base) for each in design.settings]))
     fitted, held_out = varied[: len(design.fitted)], varied[len(design.fitted) :]
-    alone = [each for each in design.held_out if " and " not in held_out[design.held_out.index(each)]]
-    assert [each.base.model.width for each in alone] == [128] * (name in ("full", "show"))  # it extrapolates
+    pairs = zip(design.held_out, held_out, strict=True)
+    alone = [each.base.model.width for each, what in pairs if " and " not in what]
+    assert alone == [128] * (name in ("full", "show"))  # it extrapolates
     assert {each for each in fitted if " and " in each} <= {"budget and passes"}
     if name == "full":
         assert set(law.FACTORS) | {"recipe"} <= set(fitted)  # also all that is tested

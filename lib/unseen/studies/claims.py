@@ -277,6 +277,17 @@ def false_passes(claim: Claim, results: pd.DataFrame, draws: int = _DRAWS) -> fl
     return np.mean([claim.verdict(draw(rng)).word in (REPRODUCED, IN_PART) for _ in range(draws)])
 
 
+def too_many(rates: pd.DataFrame, most: float = 0.05) -> pd.DataFrame:
+    """The rows of ``false_passes.csv`` whose rate is above ``most`` by more than the error of its draws.
+
+    >>> too_many(pd.DataFrame({"rate": [0.04, 0.06, 0.09], "draws": 1_000}))["rate"].tolist()
+    [0.09]
+    """
+    passed = (rates["rate"] * rates["draws"]).round().astype(int)
+    least = [wilson(*pair)[0] for pair in zip(passed, rates["draws"], strict=True)]
+    return rates[np.array(least) > most]
+
+
 def write_false_passes(data: Path) -> pd.DataFrame:
     """Simulate the rate of each claim on the committed tables, and write ``false_passes.csv`` in ``data``.
 

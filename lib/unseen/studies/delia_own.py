@@ -26,11 +26,10 @@ from unseen.scales import amounts
 from unseen.specs import RunSpec
 from unseen.studies import delia_inside
 from unseen.studies.delia import Method, Own, apart, base_run, ensure_samples, ready, train
-from unseen.worlds.base import generator
 from unseen.worlds.language import FORMATS, Query, formatted
-from unseen.worlds.tuning import KINDS, TuningSpec, ask
+from unseen.worlds.tuning import KINDS, TuningSpec
 
-HABITS = 2  # formats of a base, beside plain answers
+HABITS = 2  # formats of a base, besides plain answers
 ROLES = ("requested", "plain", "habit", "the token's", "another", "wrong")
 _ROWS = 1_024  # of each gradient
 
@@ -84,13 +83,14 @@ def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.D
     train(runs, methods, executor)
     drawn = dict(zip(runs, followed(runs, answered, "forms-3", executor, "draw answers"), strict=True))
     found = []
-    for number, run in enumerate(methods[0].runs()):
-        seed, base = run.task.rule_seed, Store().base(run)
+    for of_seed in zip(*(method.runs() for method in methods), strict=True):
+        run = of_seed[0]
+        base = Store().base(run)
         first, again = (forms(base, run, draw) for draw in (0, 1))
         arms = {"base": (first, run.model.base), "base again": (again, run.model.base)}
-        arms |= {each.name: (drawn[each.runs()[number]], each.runs()[number].digest()) for each in methods}
+        arms |= {each.name: (drawn[own], own.digest()) for each, own in zip(methods, of_seed, strict=True)}
         for name, (table, digest) in arms.items():
-            found.append(by_role(table, first).assign(method=name, seed=seed, run=digest))
+            found.append(by_role(table, first).assign(method=name, seed=run.task.rule_seed, run=digest))
     columns = ["method", "seed", "prompts", "role", "share", "distance", "examples", "run"]
     order = ["base", "base again", *(each.name for each in methods)]
     table = pd.concat(found, ignore_index=True)[columns]
@@ -108,16 +108,15 @@ def forms(model: Transformer, run: RunSpec, draw: int) -> pd.DataFrame:
     Columns: prompts, form, role (to the base of the run), share, examples; forms that do not occur are left
     out.
     """
-    task, chosen, size = run.task, run.task.split(), run.evaluation.examples
+    task, size, meant = run.task, run.evaluation.examples, run.task.split().format
     habits = spec_of(Store().root / run.model.base).task.habits.split(",")
     answer, rows = Own(model, task.but(temperature=1.0, top_p=1.0), draw), []
     for kind in KINDS:
-        rng, found = generator(run.evaluation.seed, f"asked, {kind}"), Counter()
-        queries = [ask(kind, chosen, rng) for _ in range(size)]
+        found, queries = Counter(), task.queries(kind, size, run.evaluation.seed)
         answers = answer([pair(query.content, "")[:1] for query in queries])
         for query, given in zip(queries, answers, strict=True):
             form = form_of(query, given)
-            found[form, role(form, query.format, habits, chosen.format)] += 1
+            found[form, role(form, query.format, habits, meant)] += 1
         rows += [(kind, *names, count / size, size) for names, count in found.items()]
     return pd.DataFrame(rows, columns=["prompts", "form", "role", "share", "examples"])
 
@@ -149,9 +148,9 @@ def gradients(methods: Sequence[Method], executor: Executor | None = None) -> pd
     ready([base for method in methods for base in method.starts], executor)
     ensure_samples([run for method in methods for run in method.runs()])
     found = []
-    for runs in zip(*(method.runs() for method in methods), strict=True):  # those of one seed
-        base, at = Store().base(runs[0]), {}
-        for method, run in zip(methods, runs, strict=True):
+    for of_seed in zip(*(method.runs() for method in methods), strict=True):
+        base, at = Store().base(of_seed[0]), {}
+        for method, run in zip(methods, of_seed, strict=True):
             rows = delia_inside.gradient_rows(run, _ROWS)
             new = {name: delia_inside.gradient(base, rows[name]) for name in rows if name not in at}
             table = pd.DataFrame(delia_inside.compared(at | new, run.task.ratio))

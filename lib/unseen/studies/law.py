@@ -460,7 +460,7 @@ def covering(letters: float, length: float) -> float:
 
 def one_constant(table: pd.DataFrame, floor: bool = False) -> pd.DataFrame:
     """What each setting of ``by_setting`` needs if threshold x steps x width / ``covering`` is one constant,
-    or, with a ``floor``, if that holds of what lies above a number of instructions that all have in common.
+    or, with a ``floor``, if that holds of what is above a number of instructions that all have in common.
 
     One number is fitted, or two, to the first recipe's settings that are not held out.  Columns: predicted,
     predicted_low, predicted_high (95 %, from how far these settings are off, which makes the numbers unsure
@@ -486,15 +486,13 @@ def one_constant(table: pd.DataFrame, floor: bool = False) -> pd.DataFrame:
         return (np.log(table["middle"]) - logs(numbers))[known]
 
     start = [off(np.zeros(1)).mean()] + [1.0] * floor
-    fit = least_squares(off, start, bounds=([-np.inf, 0.0][: len(start)], np.inf), x_scale="jac")
+    found = least_squares(off, start, bounds=([-np.inf, 0.0][: len(start)], np.inf), x_scale="jac")
     free = known.sum() - len(start)
-    spread = (fit.fun**2).sum() / free
-    middle = logs(fit.x)
+    spread = (found.fun**2).sum() / free
+    middle = logs(found.x)
     total = np.exp(middle)
-    slopes = np.stack(
-        [np.exp(unit + fit.x[0]) / total, 1 / total][: len(start)], axis=1
-    )  # (settings, numbers)
-    unsure = np.einsum("sn,nm,sm->s", slopes, np.linalg.inv(fit.jac.T @ fit.jac), slopes)
+    slopes = np.stack([np.exp(unit + found.x[0]) / total, 1 / total], axis=1)[:, : len(start)]
+    unsure = np.einsum("sn,nm,sm->s", slopes, np.linalg.inv(found.jac.T @ found.jac), slopes)
     half = np.array([stats.half_width((spread * (1 + each), free)) for each in unsure])
     middle = middle.where(same)
     ends = {"predicted": middle, "predicted_low": middle - half, "predicted_high": middle + half}

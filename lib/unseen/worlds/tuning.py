@@ -115,8 +115,12 @@ class TuningSpec(WordTask):
 
     def questions(self, kind: str, size: int, seed: int) -> Examples:
         """Fresh queries of one of ``KINDS`` about the small task, with their right answers."""
+        return self.examples_of([conversation(query) for query in self.queries(kind, size, seed)])
+
+    def queries(self, kind: str, size: int, seed: int) -> list[Query]:
+        """The queries of ``questions``."""
         rng, chosen = generator(seed, f"asked, {kind}"), self.split()
-        return self.examples_of([conversation(ask(kind, chosen, rng)) for _ in range(size)])
+        return [ask(kind, chosen, rng) for _ in range(size)]
 
     def other_rows(self, chosen: SmallTask, rows: list[Query]) -> list[Conversation]:
         """The rows beside those of the task; raises ``NotFinished`` where they were not self-sampled yet."""
