@@ -116,7 +116,7 @@ def write_table(
         changed = {key: value for key, value in given.items() if value != declared[key].default}
     digest = write(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     for each in settings:
-        some = {"weights": each.weights, "bases": [base.to_dict() for base in each.bases]}
+        some = {"weights": each.weights, "bases": [base.to_dict() for base in dict.fromkeys(each.bases)]}
         axes[each.name] = {
             "base": each.base.to_dict() if isinstance(each.base, RunSpec) else vars(each.base),
             "instructions": each.instructions,

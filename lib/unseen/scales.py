@@ -11,7 +11,7 @@ Traceback (most recent call last):
 ValueError: scale='fast': known scales are show, smoke, quick, full, paper
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -25,8 +25,8 @@ from unseen.worlds import Task, TaskSpec
 class Setting:
     """A way to run the threshold study: one base run, varied in its number of instructions and seed.
 
-    With ``bases``, one for each seed, a run starts from the model of its seed's, not from the one that
-    ``base`` names.
+    With ``bases``, one for each of its runs in their order, a run starts from the model of its own, not from
+    the one that ``base`` names.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Setting:
 
     def runs(self) -> list[RunSpec]:
         """The runs of this setting, first seeds first, so that a study cut short has a whole curve."""
-        return [
-            self._started(self.base.with_task(instructions=number).with_seed(seed)).with_weights(weights)
+        return self._started(
+            self.base.with_task(instructions=number).with_seed(seed).with_weights(weights)
             for seed in self.seeds
             for weights in self.weights or (seed,)
             for number in self.instructions
-        ]
+        )
 
-    def _started(self, run: RunSpec) -> RunSpec:
-        """The run, from the base of its seed."""
+    def _started(self, runs: Iterable[RunSpec]) -> list[RunSpec]:
+        """The runs, each from its base."""
         if not self.bases:
-            return run
-        base = self.bases[self.seeds.index(run.task.rule_seed)]
-        return run.but(model=run.model.but(base=base.digest()))
+            return list(runs)
+        pairs = zip(runs, self.bases, strict=True)
+        return [run.but(model=run.model.but(base=base.digest())) for run, base in pairs]
 
 
 class BySeed(Setting):
@@ -59,7 +59,7 @@ class BySeed(Setting):
 
     def runs(self) -> list[RunSpec]:
         """The runs of this setting."""
-        return [self._started(self.base.with_seed(seed)) for seed in self.seeds]
+        return self._started(self.base.with_seed(seed) for seed in self.seeds)
 
 
 @dataclass(frozen=True)

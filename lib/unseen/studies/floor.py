@@ -9,6 +9,7 @@ the steps; ``SENTENCES`` say where the threshold then lies, from the thresholds 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,8 @@ def _setting(
 ) -> Setting:
     """``given`` may hold levels of ``factors``, fields of ``model`` and ``training``, and ``fresh``.
 
-    Another ``recipe`` has its own batch, rate and schedule, and as many steps.
+    Another ``recipe`` has its own batch, rate and schedule, and as many steps.  With a ``branch`` of so many
+    steps each run starts from the model of the run without it, and its rate falls to zero.
     """
     factors = common | given.get("factors", {})
     longer = {"budget": times * main.base.task.examples} if "fresh" in given else {"passes": times}
@@ -89,7 +91,12 @@ def _setting(
         training=spec.training.but(**rare | given.get("training", {})),
     )
     title = f"{times} times the steps" + f", {what}" * bool(what)
-    return Setting(title, spec, tuple(sizes), tuple(seeds), scale=main.scale)
+    whole = Setting(title, spec, tuple(sizes), tuple(seeds), scale=main.scale)
+    if "branch" not in given:
+        return whole
+    steps = given["branch"]
+    decaying = spec.training.but(steps=steps, evaluate_every=steps, decay_share=1.0)
+    return replace(whole, base=spec.but(training=decaying), bases=tuple(whole.runs()))
 
 
 def predicted(seeds: pd.DataFrame, apart: int, times: int) -> pd.DataFrame:

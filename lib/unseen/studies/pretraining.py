@@ -112,7 +112,7 @@ def near_the_step(name: str) -> tuple[Tuning, ...]:
 
 def _apart(name: str, each: Tuning) -> Tuning:
     """The same with a base for each seed, pre-trained on other drills from other weights."""
-    return replace(each, bases=tuple(base_run(name).with_seed(seed) for seed in each.seeds))
+    return replace(each, bases=tuple(base_run(name).with_seed(run.task.rule_seed) for run in each.runs()))
 
 
 def _halves(name: str, most: int, seeds: tuple[int, ...]) -> list[Tuning]:
