@@ -13,6 +13,7 @@ from unseen.scales import SCALES, scale
 from unseen.specs import RunSpec
 from unseen.studies import floor, law
 from unseen.studies.results import committed_table
+from unseen.training import schedule
 from unseen.worlds.rules import leaks
 
 TRUE = dict.fromkeys(law.FACTORS, 0.0) | {"alphabet": 1.3, "width": -1.0, "budget": -1.5}
@@ -328,10 +329,30 @@ def test_a_sentence_says_where_its_own_thresholds_end(name, threshold):
 def test_more_steps_read_the_same_examples_or_fresh_ones(name):
     first, *others = floor.settings(name)
     for each in others:
-        longer = each.base.training.steps // first.base.training.steps
+        run = each.bases[0] if each.bases else each.base
+        longer = run.training.steps // first.base.training.steps
         assert each.name.startswith(f"{longer} times the steps")
         fresh = each.base.task.examples / first.base.task.examples
         assert fresh == (longer if each.name.endswith("fresh examples") else 1)
+
+
+def test_a_branch_decays_from_the_end_of_the_same_run_at_a_constant_rate():
+    by_name = {each.name: each for each in floor.settings("full")}
+    branches = [each for each in by_name.values() if each.bases]
+    assert len(branches) == 5
+    for each in branches:
+        trunk, _, steps = each.name.rpartition(", then ")
+        trunks, runs = by_name[trunk].runs(), each.runs()
+        assert [run.model.base for run in runs] == [before.digest() for before in trunks]
+        for run, before in zip(runs, trunks, strict=True):
+            assert run.but(model=run.model.but(base=""), training=before.training) == before
+            rates = [
+                schedule(spec.training, step)
+                for spec in (before, run)
+                for step in (0, spec.training.steps - 1)
+            ]
+            assert rates[:3] == [1, 1, 1]
+            assert rates[3] == pytest.approx(1 / int(steps.split()[0]))
 
 
 def test_a_floor_is_found_and_what_is_near_it_is_less_sure():
