@@ -187,6 +187,7 @@ SETTINGS = {  # what may be typed: settings, published numbers, arithmetic; resu
     "31_choosing_for_a_target.ipynb": "5 %",
     "33_one_task_after_another.ipynb": "0.01 %, 0.03, 1 %, 10 %, 80 %, 90 %",
     "26_own_answers.ipynb": "0.05, 0.12",  # predicted
+    "41_longer_training.ipynb": "0.85, 0.92, 0.95",  # predicted
 }
 
 
@@ -225,3 +226,11 @@ def test_no_two_classes_have_one_name():
 
 def test_the_readme_links_every_notebook_and_none_that_is_missing():
     assert set(re.findall(r"\]\(notebooks/([^)#]+\.ipynb)\)", read("README.md"))) == set(NOTEBOOKS)
+
+
+def test_the_minutes_in_the_readme_are_those_of_the_notebook():
+    rows = re.findall(r"^\| \[\w+\]\(notebooks/(\S+)\) \|.* \| (\d+) \|$", read("README.md"), re.M)
+    assert len(rows) == len(NOTEBOOKS)
+    for name, minutes in rows:
+        said = re.search(r"^\| `quick`.*\| (.+) \|$", prose(NOTEBOOKS[name]), re.M)
+        assert minutes in re.findall(r"\d+", said[1]) if said else minutes == "0", name

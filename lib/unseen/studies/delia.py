@@ -72,7 +72,8 @@ KL, PULL = 0.1, 0.1
 ADAPTER = {"trains": "adapter", "learning_rate": 3e-3}
 # the rivals that start from several bases
 APART = ("plain tuning", "DELIA", "reference answers", "token alone", "plain, tuned rate",
-         "plain, a tenth of the rate", "pull to the base")  # fmt: skip
+         "plain, a tenth of the rate", "pull to the base", "instruction behind", "tuned rate, behind",
+         "DELIA as published")  # fmt: skip
 _AT_ONCE = 500  # conversations that are answered together
 
 
@@ -161,12 +162,14 @@ def by_ratio(name: str) -> list[Method]:
 
 def once(name: str) -> list[Method]:
     """By ratio again, but each reads its mixture once, as published: equal numbers of task rows."""
-    found = []
-    for ratio in amounts("delia", name).once:
-        steps = max(1, 100 * (1 + ratio) // 32)
-        training = {"steps": steps, "evaluate_every": max(1, steps // 4)}
-        found.append(tuned(name, f"ratio {ratio}, once", training, ratio=ratio))
-    return found
+    ratios = amounts("delia", name).once
+    return [tuned(name, f"ratio {ratio}, once", _one_epoch(ratio), ratio=ratio) for ratio in ratios]
+
+
+def _one_epoch(ratio: int) -> dict[str, int]:
+    """The length of a training that reads a mixture once."""
+    steps = max(1, 100 * (1 + ratio) // 32)
+    return {"steps": steps, "evaluate_every": max(1, steps // 4)}
 
 
 def rivals(name: str) -> list[Method]:
@@ -193,9 +196,20 @@ def rivals(name: str) -> list[Method]:
     ]
 
 
+def published(name: str) -> list[Method]:
+    """DELIA as in the paper, one epoch and the instruction behind the input; plain tuning in that order at
+    the chosen rate and length.
+    """
+    ratio = best(name)
+    return [
+        tuned(name, "DELIA as published", _one_epoch(ratio), ratio=ratio, after=True),
+        tuned(name, "tuned rate, behind", TUNED, after=True),
+    ]
+
+
 def apart(name: str, some: Iterable[str] = APART, bases: Sequence[RunSpec] = ()) -> list[Method]:
-    """Some of the ``rivals``, each seed from a base that was trained on other data, from other weights; or
-    from ``bases``, whose seeds their weights have.
+    """Some of the ``rivals`` and ``published`` ones, each seed from a base that was trained on other data,
+    from other weights; or from ``bases``, whose seeds their weights have.
 
     >>> [(method.name, len(method.bases)) for method in apart("full", ("plain tuning", "DELIA"))]
     [('plain tuning', 10), ('DELIA', 10)]
@@ -204,7 +218,8 @@ def apart(name: str, some: Iterable[str] = APART, bases: Sequence[RunSpec] = ())
     bases = tuple(bases) or tuple(
         base.with_task(example_seed=seed).with_weights(seed) for seed in amounts("delia", name).bases
     )
-    known, seeds = {each.name: each for each in rivals(name)}, tuple(each.model.seed for each in bases)
+    known = {each.name: each for each in (*rivals(name), *published(name))}
+    seeds = tuple(each.model.seed for each in bases)
     return [replace(known[way], seeds=seeds, bases=bases) for way in some]
 
 
