@@ -242,7 +242,12 @@ def accuracy_by_instructions(
 
 
 def _draw_baselines(ax: Axes, baselines: pd.DataFrame) -> None:
-    styles = {"oracle": "-", "copy": (0, (5, 3)), "nearest rule": (0, (1, 2))}
+    styles = {
+        "oracle": "-",
+        "copy": (0, (5, 3)),
+        "nearest rule": (0, (1, 2)),
+        "y anywhere": (0, (4, 1, 1, 1)),
+    }
     means = baselines.groupby(["baseline", "split"])["accuracy"].mean().unstack()
     for name, accuracy in means.iterrows():
         look = {"ls": styles[name], "lw": 1.2}

@@ -18,14 +18,14 @@ import numpy as np
 import pandas as pd
 
 from unseen.evaluation import baselines as baseline_answers
-from unseen.evaluation import exact_match
+from unseen.evaluation import exact_match, without_pattern
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame, kinds
 from unseen.runs.workers import Executor
 from unseen.scales import Scale, Setting, amounts, scale
 from unseen.stats import NoThreshold, Threshold, fit_threshold
 from unseen.studies.results import TEXTS
-from unseen.worlds.base import shares
+from unseen.worlds.base import generator, shares
 from unseen.worlds.strings import TaskSpec
 
 ORDERS = (0.0, 0.5, 1.0, 2.0)  # of Hill numbers: 0 counts instructions, 1 is the exponential of the entropy
@@ -99,7 +99,7 @@ def measure(
 
 
 def baselines(study: Scale, most: int = 2_000) -> pd.DataFrame:
-    """Exact match of oracle, copy and nearest rule on ``most`` of the main runs' test examples.
+    """Exact match of oracle, copy, nearest rule and y anywhere on ``most`` of the main runs' test examples.
 
     Columns: baseline, instructions, seed, split, accuracy, examples.
     """
@@ -110,7 +110,10 @@ def baselines(study: Scale, most: int = 2_000) -> pd.DataFrame:
         for name, examples in task.evaluation(split, evaluation.examples, evaluation.seed).items():
             about = {"instructions": task.instructions, "seed": task.rule_seed, "split": name}
             rules = split.seen if name == "seen" else split.unseen
-            for baseline, answers in baseline_answers(examples, rules, split.seen).items():
+            answered = baseline_answers(examples, rules, split.seen)
+            rng = generator(evaluation.seed, "anywhere")
+            answered["y anywhere"] = without_pattern(examples, rng)["anywhere"]
+            for baseline, answers in answered.items():
                 accuracy = exact_match(answers, examples).mean()
                 found.append({"baseline": baseline, **about, "accuracy": accuracy, "examples": len(examples)})
     return pd.DataFrame(found)
