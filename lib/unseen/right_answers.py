@@ -173,7 +173,7 @@ def parity() -> Judge:
 
 
 def _power(**changes: float) -> float:
-    """By which factor the committed law multiplies the threshold when factors are multiplied by these."""
+    """By which factor the committed exponents multiply the threshold when factors are multiplied by these."""
     from unseen.studies import law
 
     fitted = law.fit(law.by_seed(_table("17_threshold_law")))

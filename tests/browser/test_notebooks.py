@@ -11,7 +11,7 @@ import pytest
 # By notebook: a field, a bad value, what is said of it, a good value; a menu and the place of a choice in it
 EXPLORERS = {
     "16": ("rules", "ba is ab", "line 1", "a -> b", "program", 1),
-    "17": ("alphabet", "784747978", "not a number from", "20", "recipe", 1),
+    "17": ("alphabet", "784747978", "not a number from", "20", "by", 1),
     "19": ("replace", "c", "pattern", "one", "model", 0),
     "22": ("or your own", "qwertz", "qwertz", "please flip this in the <sep> format : ABCD", "example", 1),
 }

@@ -1,8 +1,8 @@
 """How far more steps carry: thresholds after many times the steps, and what sets a floor (notebook 41).
 
-Over the settings of the law, threshold x steps x width / letters is nearly one constant.  If that held for
-ever, enough steps would make any number of instructions do.  ``settings`` trains for up to so many ``times``
-the steps; ``SENTENCES`` say where the threshold then lies, from the thresholds at two lengths of training.
+Over the settings of notebook 17, threshold x steps x width / letters is nearly one constant.  If that held
+for ever, enough steps would make any number of instructions do.  ``settings`` trains for up to so many
+``times`` the steps; ``SENTENCES`` say where the threshold then lies, from those at two lengths of training.
 
     >>> [setting.name for setting in settings("quick")][:3]
     ['1 times the steps', '2 times the steps', '3 times the steps']

@@ -1,24 +1,24 @@
-"""What sets the threshold (notebook 17): thresholds of many settings, a power law of them, and its tests.
+"""What sets the threshold (notebook 17): thresholds of many settings, their exponents, and one constant.
 
 Nobody has published this.  ``design_of`` says what is varied: one factor at a time to fit, several at once to
-be held out.  ``measure`` trains, ``by_seed`` and ``by_setting`` read the thresholds, ``fit`` gives a ``Law``,
-which predicts.
+be held out.  ``measure`` trains, ``by_seed`` and ``by_setting`` read the thresholds.  ``one_constant``
+predicts settings from one number, or two; ``fit`` describes what each factor does by itself.
 
     log threshold = b0 + sum of b_i log(factor_i / base)
 
-Two variances blur it: that between seeds (pooled over settings), and the law's own misfit, by which settings
-lie off it more than seeds explain (DerSimonian and Laird's estimate, as in random-effects
-meta-regression).  Fitted to as many settings as it has coefficients, a law leaves no degrees of freedom for
-its misfit, and its intervals hold only if it is exact.
+Two variances blur the exponents b_i: that between seeds (pooled over settings), and the misfit, by which
+settings lie off a product of powers more than seeds explain (DerSimonian and Laird's estimate, as in
+random-effects meta-regression).  With as many settings as coefficients no degrees of freedom are left for the
+misfit, and the intervals hold only if there is none.
 
     >>> sorted(setting.name for setting in design_of("quick").held_out)
     ['13 letters, width 32', 'input 6, budget 22,500']
 """
 
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 
@@ -102,7 +102,7 @@ def varied(table: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True)
 class Design:
-    """Settings to fit a law to, the base first, and held-out settings to test it on."""
+    """Settings to fit, the base first, and held-out settings to predict."""
 
     fitted: tuple[Setting, ...]
     held_out: tuple[Setting, ...]
@@ -217,7 +217,7 @@ def look_back(name: str) -> tuple[Setting, ...]:
 
 # The threshold of every setting
 
-# Ways to read where a seed's curve passes half: of its top, or of all rules.  The law uses the first,
+# Ways to read where a seed's curve passes half: of its top, or of all rules.  Notebook 17 uses the first,
 # findings hold under all.  Where trainings end at different heights the second compares like with like.
 HALF_OF_ALL = "half of all rules"
 READINGS: dict[str, Reading] = {
@@ -293,34 +293,17 @@ def _notes(outside: pd.DataFrame, size: pd.Series) -> pd.Series:
     return pd.Series(notes)
 
 
-# The law
+# What each factor does
 
 
-class NoLaw(ValueError):
+class NoFit(ValueError):
     """Too few settings have a threshold, or they do not separate the factors; the message says which."""
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """A predicted threshold with a 95 % interval; ``warnings`` say where it extrapolates."""
-
-    middle: float
-    low: float
-    high: float
-    warnings: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        span = "no interval" if np.isnan(self.low) else f"95 % interval {self.low:,.0f} to {self.high:,.0f}"
-        return "; ".join([f"about {self.middle:,.0f} different instructions ({span})", *self.warnings])
-
-
-@dataclass(frozen=True)
-class Law:
-    """A fitted law; ``seed_part`` and ``misfit_part`` (p, p) add up to the covariance of its coefficients.
-
-    ``bases`` has a row per recipe with the levels of its base, ``ranges`` the lowest and highest fitted level
-    of each factor over the base.  Each setting in ``alone`` determines some coefficient alone, so that the
-    law passes through it.
+class Fit:
+    """Fitted exponents; ``seed_part`` and ``misfit_part`` (p, p) add up to the covariance of the
+    coefficients.
     """
 
     names: tuple[str, ...]
@@ -331,29 +314,6 @@ class Law:
     seed_degrees: int
     misfit_variance: float
     misfit_degrees: int
-    bases: pd.DataFrame = field(repr=False)
-    ranges: Mapping[str, tuple[float, float]] = field(repr=False)
-    alone: frozenset[str] = frozenset()
-
-    def predict(self, recipe: str = "", seeds: int = 0, **given: float) -> Prediction:
-        """How many different instructions a setting needs; factors not ``given`` are as at the base.
-
-        The interval is that of the setting's own threshold, or with ``seeds`` that of a mean over so many
-        runs. Raises ``ValueError`` for a level that is not positive, a factor or recipe that the law does not
-        know, and another level of a factor that was not varied in the fit.
-        """
-        recipe = recipe or self.bases.index[0]
-        self._check(recipe, given)
-        logs = {name: np.log(level / self.bases.loc[recipe, name]) for name, level in given.items()}
-        noise = self.seed_variance / seeds if seeds and self.seed_degrees else 0.0
-        value, half = self._sum({BASE: 1.0, f"recipe {recipe}": 1.0, **logs}, noise, self.misfit_variance)
-        ends = np.exp(value + np.array([0, -half, half])).tolist()
-        return Prediction(*ends, tuple(self._beyond(recipe, given)))
-
-    def range_of(self, name: str, recipe: str = "") -> tuple[float, float]:
-        """The lowest and highest fitted level of a factor, relative to a recipe's base."""
-        base = self.bases.loc[recipe or self.bases.index[0], name]
-        return base * self.ranges[name][0], base * self.ranges[name][1]
 
     def exponents(self) -> pd.DataFrame:
         """One row per factor: factor, exponent, low, high (95 %); a recipe's is the log of its effect."""
@@ -365,61 +325,16 @@ class Law:
 
         Budget minus passes is the exponent of different examples in as many steps.
         """
-        value, half = self._sum(weights)
+        row = np.array([weights.get(name, 0.0) for name in self.names])
+        parts = (self.seed_part, self.seed_degrees), (self.misfit_part, self.misfit_degrees)
+        variances = [(row @ part @ row, degrees) for part, degrees in parts]
+        half = stats.half_width(*(each for each in variances if each[0] > 0))
+        value = float(row @ self.coefficients)
         return {"exponent": value, "low": value - half, "high": value + half}
 
-    def against(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Prediction and measurement of every setting of ``by_setting``.
 
-        Adds columns predicted, predicted_low, predicted_high (of a mean over as many seeds), beyond (a level
-        outside the fitted range), unknown (why the law cannot predict a setting, else empty), ratio (measured
-        over predicted), inside, and alone (the ratio is 1 by construction).
-        """
-        found = []
-        for row in table.to_dict("records"):
-            try:
-                here = {name: row[name] for name in FACTORS}
-                each, unknown = self.predict(row["recipe"], row["seeds"], **here), ""
-            except ValueError as reason:
-                each, unknown = Prediction(np.nan, np.nan, np.nan), str(reason)
-            found.append((each.middle, each.low, each.high, bool(each.warnings), unknown))
-        columns = ["predicted", "predicted_low", "predicted_high", "beyond", "unknown"]
-        found = table.join(pd.DataFrame(found, index=table.index, columns=columns))
-        inside = found["middle"].between(found["predicted_low"], found["predicted_high"])
-        ratio = found["middle"] / found["predicted"]
-        return found.assign(ratio=ratio, inside=inside, alone=found["setting"].isin(self.alone))
-
-    def _check(self, recipe: str, given: Mapping[str, float]) -> None:
-        if recipe not in self.bases.index:
-            raise ValueError(f"recipe {recipe} was not fitted: the law knows {', '.join(self.bases.index)}")
-        for name, value in given.items():
-            if name not in FACTORS:
-                raise ValueError(f"{name}: the factors are {', '.join(FACTORS)}")
-            if not value > 0 or not np.isfinite(value):
-                raise ValueError(f"{name}={value}: must be a positive number")
-            if name not in self.names and value != (base := self.bases.loc[recipe, name]):
-                change = f"{value:,g} instead of {base:,g}"
-                raise ValueError(f"{name} was not fitted: the law does not know what {change} does")
-
-    def _beyond(self, recipe: str, given: Mapping[str, float]) -> Iterator[str]:
-        for name, value in given.items():
-            low, high = self.range_of(name, recipe)
-            if not low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
-                yield f"{name} {value:,g} lies outside the fitted range, {low:,g} to {high:,g}"
-
-    def _sum(
-        self, weights: Mapping[str, float], noise: float = 0.0, misfit: float = 0.0
-    ) -> tuple[float, float]:
-        """A weighted sum of coefficients and half of its 95 % interval, with these variances added."""
-        row = np.array([weights.get(name, 0.0) for name in self.names])
-        seeds, off = row @ self.seed_part @ row + noise, row @ self.misfit_part @ row + misfit
-        variances = [(seeds, self.seed_degrees), (off, self.misfit_degrees)]
-        half = stats.half_width(*(each for each in variances if each[0] > 0))
-        return float(row @ self.coefficients), half
-
-
-def fit(seeds: pd.DataFrame) -> Law:
-    """The law of the thresholds of ``by_seed``, weighted by their variances; raises ``NoLaw``.
+def fit(seeds: pd.DataFrame) -> Fit:
+    """The exponents of the thresholds of ``by_seed``, weighted by their variances; raises ``NoFit``.
 
     Held-out and censored settings are left out.  The first setting of each recipe is that recipe's base.
     """
@@ -427,7 +342,7 @@ def fit(seeds: pd.DataFrame) -> Law:
     chosen = table[~table["held_out"]]
     rows = chosen[chosen["middle"].notna()]
     if len(rows) < 2:
-        raise NoLaw(f"a law needs two settings with a threshold, and {len(rows)} of {len(table)} have one")
+        raise NoFit(f"a fit needs two settings with a threshold, and {len(rows)} of {len(table)} have one")
     home = bases(chosen[chosen["recipe"].isin(rows["recipe"])])  # also a base without a threshold
     over = rows[list(FACTORS)] / home.loc[rows["recipe"]].to_numpy()
     recipes = {f"recipe {name}": (rows["recipe"] == name).astype(float) for name in home.index[1:]}
@@ -435,15 +350,44 @@ def fit(seeds: pd.DataFrame) -> Law:
     design = pd.DataFrame({BASE: 1.0}, rows.index).join(factors).assign(**recipes)
     names, x = tuple(design), design.to_numpy()  # (K, p)
     if (rank := np.linalg.matrix_rank(x)) < len(names):
-        raise NoLaw(f"{len(rows)} settings determine {rank} coefficients of {len(names)}: {', '.join(names)}")
+        raise NoFit(f"{len(rows)} settings determine {rank} coefficients of {len(names)}: {', '.join(names)}")
     y = np.log(rows["middle"].to_numpy())
     noise = max(variance if degrees else 0.0, _TINY) / rows["seeds"].to_numpy()
     misfit = _misfit(x, y, noise)
     solve = _solver(x, 1 / (noise + misfit))  # (p, K)
     parts = (solve * noise @ solve.T, solve * misfit @ solve.T)
-    alone = frozenset(rows["setting"][np.diag(x @ solve) > 1 - 1e-9])
-    spare, ranges = len(rows) - len(names), {name: (its.min(), its.max()) for name, its in over.items()}
-    return Law(names, solve @ y, *parts, variance, degrees, misfit, spare, home, ranges, alone)
+    return Fit(names, solve @ y, *parts, variance, degrees, misfit, len(rows) - len(names))
+
+
+def _solver(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The matrix (p, K) that turns observations (K,) into the coefficients of weighted least squares."""
+    return np.linalg.inv(x.T * weights @ x) @ (x.T * weights)
+
+
+def _misfit(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> float:
+    """The variance between settings that seeds do not explain, by the method of moments."""
+    left, w = x.shape[0] - x.shape[1], 1 / noise
+    if left == 0:
+        return 0.0
+    solve = _solver(x, w)
+    residuals = y - x @ (solve @ y)
+    trace = w.sum() - np.trace(solve @ (x.T * w).T)
+    return float(max(0.0, ((w * residuals**2).sum() - left) / trace))
+
+
+def by_reading(results: pd.DataFrame) -> pd.DataFrame:
+    """The exponents under each of ``READINGS``: factor, exponent, low, high, reading.
+
+    A reading under which there is no fit has no rows.
+    """
+    found = []
+    for name, read in READINGS.items():
+        with suppress(NoFit):
+            found.append(fit(by_seed(results, read)).exponents().assign(reading=name))
+    return pd.concat(found, ignore_index=True)
+
+
+# One constant
 
 
 def covering(letters: float, length: float) -> float:
@@ -497,31 +441,3 @@ def one_constant(table: pd.DataFrame, floor: bool = False) -> pd.DataFrame:
     middle = middle.where(same)
     ends = {"predicted": middle, "predicted_low": middle - half, "predicted_high": middle + half}
     return np.exp(pd.DataFrame(ends))
-
-
-def _solver(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The matrix (p, K) that turns observations (K,) into the coefficients of weighted least squares."""
-    return np.linalg.inv(x.T * weights @ x) @ (x.T * weights)
-
-
-def _misfit(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> float:
-    """The variance between settings that seeds do not explain, by the method of moments."""
-    left, w = x.shape[0] - x.shape[1], 1 / noise
-    if left == 0:
-        return 0.0
-    solve = _solver(x, w)
-    residuals = y - x @ (solve @ y)
-    trace = w.sum() - np.trace(solve @ (x.T * w).T)
-    return float(max(0.0, ((w * residuals**2).sum() - left) / trace))
-
-
-def by_reading(results: pd.DataFrame) -> pd.DataFrame:
-    """The exponents of the law under each of ``READINGS``: factor, exponent, low, high, reading.
-
-    A reading under which there is no law has no rows.
-    """
-    found = []
-    for name, read in READINGS.items():
-        with suppress(NoLaw):
-            found.append(fit(by_seed(results, read)).exponents().assign(reading=name))
-    return pd.concat(found, ignore_index=True)
