@@ -84,7 +84,7 @@ COMMITTED = {  # what made the committed tables, whose runs can so be trained ag
     "17_threshold_law": lambda name: law.design_of(name).settings,
     "18_specialist_and_generalist": domains.designs,
     "21_delia": lambda name: [*delia.by_ratio(name), *delia.once(name), *delia.rivals(name)],
-    "21_bases": delia.apart,
+    "21_bases": lambda name: delia.apart(name, (*delia.APART, *delia.BEHIND)),
     "21_base_or_task": delia.by_base,
     "23_displacement": delia.ways,
     "26_own_answers": lambda name: [

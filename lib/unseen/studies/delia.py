@@ -72,8 +72,8 @@ KL, PULL = 0.1, 0.1
 ADAPTER = {"trains": "adapter", "learning_rate": 3e-3}
 # the rivals that start from several bases
 APART = ("plain tuning", "DELIA", "reference answers", "token alone", "plain, tuned rate",
-         "plain, a tenth of the rate", "pull to the base", "instruction behind", "tuned rate, behind",
-         "DELIA as published")  # fmt: skip
+         "plain, a tenth of the rate", "pull to the base")  # fmt: skip
+BEHIND = "instruction behind", "tuned rate, behind", "DELIA as published"  # and those in the paper's order
 _AT_ONCE = 500  # conversations that are answered together
 
 
