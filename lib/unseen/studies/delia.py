@@ -277,13 +277,17 @@ def ready(bases: Iterable[RunSpec], executor: Executor | None = None) -> None:
     frame(bases, store, executor)
 
 
-def train(runs: Sequence[RunSpec], methods: Iterable[Method], executor: Executor | None = None) -> None:
-    """Train runs that are missing in the store, in this order; first the bases that the ``methods`` start
-    from, and what the runs mix is sampled.
+def train(
+    runs: Iterable[RunSpec], methods: Iterable[Method], executor: Executor | None = None
+) -> list[RunSpec]:
+    """Train runs that are missing in the store; first the bases that the ``methods`` start from, and what the
+    runs mix is sampled.  Returns the runs, each once.
     """
+    runs = list(dict.fromkeys(runs))
     ready([base for method in methods for base in method.starts], executor)
     ensure_samples(runs)
     frame(runs, Store(), executor)
+    return runs
 
 
 # Self-sampling
@@ -353,8 +357,7 @@ def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.D
     seed, updates, task_examples (task rows seen, with repetitions), prompts, accuracy, low, high (95 %
     interval), examples (prompts evaluated), seconds (of training), run.
     """
-    runs = list(dict.fromkeys(run for method in methods for run in method.runs()))
-    train(sorted(runs, key=lambda run: -run.training.steps), methods, executor)
+    runs = train([run for method in methods for run in method.runs()], methods, executor)
     known = manifests(runs, Store())
     tables = followed(runs, evaluate, "answers-1", executor, "evaluate on prompts of every kind")
     scores = {run: table.to_dict("records") for run, table in zip(runs, tables, strict=True)}

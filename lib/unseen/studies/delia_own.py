@@ -79,8 +79,7 @@ def measure(methods: Sequence[Method], executor: Executor | None = None) -> pd.D
     role (of the form, ``ROLES``), share, distance (from the base, of all forms on these prompts: half the sum
     of the differences between their shares), examples, run.  Answers are drawn at temperature 1.
     """
-    runs = list(dict.fromkeys(run for method in methods for run in method.runs()))
-    train(runs, methods, executor)
+    runs = train([run for method in methods for run in method.runs()], methods, executor)
     drawn = dict(zip(runs, followed(runs, answered, "forms-3", executor, "draw answers"), strict=True))
     found = []
     for of_seed in zip(*(method.runs() for method in methods), strict=True):
