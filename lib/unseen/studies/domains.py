@@ -10,7 +10,7 @@ A run may serve several experiments: the store trains it once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -28,6 +28,9 @@ PUBLISHED = pd.DataFrame(TEXTS["specialists"]["rows"], columns=TEXTS["specialist
 MIXTURES_PUBLISHED = tuple(TEXTS["specialists"]["mixtures"])
 MORE = 3.75  # how much larger the pure set of experiment 8 is: 75K against 20K
 BATCH = 16
+# Of tuning from a base: algebra rules that the base knows, shares of own examples, rates
+KNOWN, SHARES = 4, (1.0, 0.9, 0.5, 0.2)
+TUNING = {"learning_rate": 0.01, "matrix_learning_rate": 0.015}
 GENERAL = {
     "algebra": ("algebra",),
     "letters": ("letters",),
@@ -90,16 +93,36 @@ def designs(name: str) -> tuple[Mixture, ...]:
         tasks.append(("8", "3.75 N own, 3.75 x rules", larger.but(algebra_instructions=int(MORE * middle))))
     tasks += [("9", each, mixture(chosen, middle, **dict.fromkeys(parts, 1 / len(parts))))
               for each, parts in GENERAL.items()]  # fmt: skip
-    found = []
-    for experiment, label, task in tasks:
-        steps = max(1, task.examples // BATCH)  # a run reads its budget once
-        training = TrainingSpec(steps=steps, batch=BATCH, learning_rate=0.01, matrix_learning_rate=0.015,
-                                evaluate_every=max(1, steps // 4), checkpoint_every=500)  # fmt: skip
-        base = RunSpec(task, ModelSpec(**chosen.model), training, EvaluationSpec(chosen.tests))
-        about = f"{experiment}: {label}, {task.number('algebra')} own rules"
-        axes = (task.instructions,), chosen.seeds
-        found.append(Mixture(about, base, *axes, experiment, label, scale=name))
-    return tuple(found)
+    return tuple(_design(name, *each) for each in tasks)
+
+
+def from_a_base(name: str) -> tuple[Mixture, ...]:
+    """Experiment 7 from models that know the formats, and these: a base for each seed.
+
+    A base has read as much as a specialist does elsewhere, of all three domains, but of ``KNOWN`` algebra
+    rules alone, which a specialist's rules include.  Tuning reads a third of that.
+    """
+    chosen = amounts("domains", name)
+    less = SimpleNamespace(**vars(chosen) | {"budget": chosen.budget // 3})
+    every = dict.fromkeys(("algebra", "letters", "lists"), 1 / 3)
+    base = _design(name, "7 base", "base", mixture(chosen, min(KNOWN, *chosen.own), **every))
+    found = [
+        _design(name, "7", f"{100 * share:g}:{100 - 100 * share:g}",
+                mixture(less, rules, algebra=share, letters=1 - share), **TUNING)
+        for rules in chosen.own[:2] for share in SHARES
+    ]  # fmt: skip
+    return base, *(replace(each, bases=tuple(base.runs())) for each in found)
+
+
+def _design(name: str, experiment: str, label: str, task: DomainSpec, **training: float) -> Mixture:
+    chosen = amounts("domains", name)
+    steps = max(1, task.examples // BATCH)  # a run reads its budget once
+    recipe = {"learning_rate": 0.01, "matrix_learning_rate": 0.015, "checkpoint_every": 500}
+    recipe |= {"steps": steps, "batch": BATCH, "evaluate_every": max(1, steps // 4)}
+    base = RunSpec(task, ModelSpec(**chosen.model), TrainingSpec(**recipe | training),
+                   EvaluationSpec(chosen.tests))  # fmt: skip
+    about = f"{experiment}: {label}, {task.number('algebra')} own rules"
+    return Mixture(about, base, (task.instructions,), chosen.seeds, experiment, label, scale=name)
 
 
 def measure(chosen: Sequence[Mixture], executor: Executor | None = None) -> pd.DataFrame:
