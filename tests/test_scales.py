@@ -54,9 +54,21 @@ def test_a_setting_varies_instructions_and_seeds_alone(name):
             assert run.with_task(instructions=base.task.instructions).with_seed(0) == base
 
 
-STUDIES = (diversity.no_ops, diversity.long_tail, transfer.semantics, transfer.occurrences, domains.designs,
-           pretraining.tunings, programs.settings, inside_runs.settings, position.settings, choosing.settings,
-           law.look_back, lambda name: law.design_of(name).settings)  # fmt: skip
+STUDIES = (
+    diversity.no_ops,
+    diversity.long_tail,
+    transfer.semantics,
+    transfer.occurrences,
+    domains.designs,
+    domains.from_a_base,
+    pretraining.tunings,
+    programs.settings,
+    inside_runs.settings,
+    position.settings,
+    choosing.settings,
+    law.look_back,
+    lambda name: law.design_of(name).settings,
+)
 
 
 @every_scale
@@ -82,6 +94,7 @@ COMMITTED = {  # what made the committed tables, whose runs can so be trained ag
     "16_markov_programs": programs.settings,
     "17_look_back": law.look_back,
     "17_threshold_law": lambda name: law.design_of(name).settings,
+    "18_from_a_base": domains.from_a_base,
     "18_specialist_and_generalist": domains.designs,
     "21_delia": lambda name: [*delia.by_ratio(name), *delia.once(name), *delia.rivals(name)],
     "21_bases": lambda name: delia.apart(name, (*delia.APART, *delia.BEHIND)),

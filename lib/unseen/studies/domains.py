@@ -28,9 +28,10 @@ PUBLISHED = pd.DataFrame(TEXTS["specialists"]["rows"], columns=TEXTS["specialist
 MIXTURES_PUBLISHED = tuple(TEXTS["specialists"]["mixtures"])
 MORE = 3.75  # how much larger the pure set of experiment 8 is: 75K against 20K
 BATCH = 16
-# Of tuning from a base: algebra rules that the base knows, shares of own examples, rates
-KNOWN, SHARES = 4, (1.0, 0.9, 0.5, 0.2)
-TUNING = {"learning_rate": 0.01, "matrix_learning_rate": 0.015}
+KNOWN, SHARES = (
+    4,
+    (1.0, 0.9, 0.5, 0.2),
+)  # algebra rules that a base knows; shares of own examples in tuning it
 GENERAL = {
     "algebra": ("algebra",),
     "letters": ("letters",),
@@ -108,19 +109,18 @@ def from_a_base(name: str) -> tuple[Mixture, ...]:
     base = _design(name, "7 base", "base", mixture(chosen, min(KNOWN, *chosen.own), **every))
     found = [
         _design(name, "7", f"{100 * share:g}:{100 - 100 * share:g}",
-                mixture(less, rules, algebra=share, letters=1 - share), **TUNING)
+                mixture(less, rules, algebra=share, letters=1 - share))
         for rules in chosen.own[:2] for share in SHARES
     ]  # fmt: skip
     return base, *(replace(each, bases=tuple(base.runs())) for each in found)
 
 
-def _design(name: str, experiment: str, label: str, task: DomainSpec, **training: float) -> Mixture:
+def _design(name: str, experiment: str, label: str, task: DomainSpec) -> Mixture:
     chosen = amounts("domains", name)
     steps = max(1, task.examples // BATCH)  # a run reads its budget once
-    recipe = {"learning_rate": 0.01, "matrix_learning_rate": 0.015, "checkpoint_every": 500}
-    recipe |= {"steps": steps, "batch": BATCH, "evaluate_every": max(1, steps // 4)}
-    base = RunSpec(task, ModelSpec(**chosen.model), TrainingSpec(**recipe | training),
-                   EvaluationSpec(chosen.tests))  # fmt: skip
+    training = TrainingSpec(steps=steps, batch=BATCH, learning_rate=0.01, matrix_learning_rate=0.015,
+                            evaluate_every=max(1, steps // 4), checkpoint_every=500)  # fmt: skip
+    base = RunSpec(task, ModelSpec(**chosen.model), training, EvaluationSpec(chosen.tests))
     about = f"{experiment}: {label}, {task.number('algebra')} own rules"
     return Mixture(about, base, (task.instructions,), chosen.seeds, experiment, label, scale=name)
 
