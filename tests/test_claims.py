@@ -414,12 +414,14 @@ def test_what_was_not_run_is_not_judged(tmp_path):
 
 
 def test_a_notebook_shows_this_run_beside_the_committed_ones():
-    shown = claims.judged("10_diversity_threshold", results(step_at(450, 8)), "quick").split("\n\n**")
+    shown = claims.judged({"10_diversity_threshold": results(step_at(450, 8))}, "quick").split("\n\n**")
     assert len(shown) == 2
     assert shown[0].startswith("**threshold: reproduced**")
     assert f"| committed, `full` | **{claims.IN_PART}**<br>" in shown[0]
     assert "| would pass without an effect | " in shown[0]
-    assert f"| this run (`smoke`) | **{NOT_RUN}**<br>" in claims.judged("11_no_ops", pd.DataFrame(), "smoke")
+    assert f"| this run (`smoke`) | **{NOT_RUN}**<br>" in claims.judged(
+        {"11_no_ops": pd.DataFrame()}, "smoke"
+    )
 
 
 def test_the_readme_of_the_data_shows_the_verdicts_on_the_committed_results(tmp_path):

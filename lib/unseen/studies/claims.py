@@ -331,19 +331,20 @@ def _passing() -> pd.Series:
 # Where verdicts are shown
 
 
-def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
-    """The claims that a notebook's results judge, as Markdown: a table each, with the committed verdicts.
+def judged(tables: Mapping[str, pd.DataFrame], scale: str) -> str:
+    """The claims that a notebook's ``tables`` judge, as Markdown: one each, with the committed verdicts.
 
-    >>> print(judged("11_no_ops", pd.DataFrame(), "smoke").splitlines()[0])
+    >>> print(judged({"11_no_ops": pd.DataFrame()}, "smoke").splitlines()[0])
     **no-ops do not move the threshold: not run**
     """
-    passing, tables = _passing(), []
+    passing, found = _passing(), []
 
     def shown(verdict: Verdict) -> str:
         return "<br>".join([f"**{verdict.word}**", *filter(None, verdict.measured.split("; "))])
 
-    for claim in (each for each in CLAIMS if each.notebook == notebook):
-        now = Verdict(NOT_RUN, "this scale teaches nothing") if scale == "smoke" else claim.verdict(results)
+    for claim in (each for each in CLAIMS if each.notebook in tables):
+        now = Verdict(NOT_RUN, "this scale teaches nothing")
+        now = now if scale == "smoke" else claim.verdict(tables[claim.notebook])
         rows = {"published": claim.published, "criterion": claim.criterion.replace("; ", "<br>")}
         rows |= {} if scale == SHOW else {f"this run (`{scale}`)": shown(now)}
         rows |= {
@@ -353,8 +354,8 @@ def judged(notebook: str, results: pd.DataFrame, scale: str) -> str:
         rows |= {"would pass without an effect": ", ".join(rates)} if rates else {}
         lines = [f"**{claim.name}: {now.word}**", "", "| | |", "|:---|:---|"]
         lines += [f"| {name} | {text} |" for name, text in rows.items()]
-        tables.append("\n".join(lines))
-    return "\n\n".join(tables)
+        found.append("\n".join(lines))
+    return "\n\n".join(found)
 
 
 def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:
