@@ -236,6 +236,17 @@ def test_where_the_base_is_censored_levels_are_still_relative_to_it():
     assert found.to_dict() == pytest.approx({name: TRUE[name] for name in found.index}, abs=1e-6)
 
 
+@pytest.mark.parametrize("floor", [False, True])
+def test_too_few_settings_do_not_determine_a_constant_or_its_floor(floor):
+    table = law.by_setting(known()).query("setting == 'main' or setting == 'input 6'")  # alike for it
+    with pytest.raises(law.NoFit, match=f"do not determine {1 + floor} number"):
+        law.one_constant(table[: 1 + floor], floor)
+    if floor:
+        rows = pd.concat([table] * 2, ignore_index=True)
+        with pytest.raises(law.NoFit, match="4 settings do not determine 2 numbers"):
+            law.one_constant(rows, floor)
+
+
 def test_look_back_is_varied_with_the_pattern_and_nothing_else():
     *settings, curve = law.look_back("full")
     assert len({run.digest() for each in settings for run in each.runs()}) == sum(

@@ -37,6 +37,7 @@ Reading = Callable[[np.ndarray, np.ndarray], float]
 BASE, NO_HELP = "threshold at the base", "main curve, no look-back"
 _LETTERS = string.ascii_letters + string.digits  # every alphabet is a beginning of it
 _TINY = 1e-12  # the variance of seeds that agree, so that weights stay finite
+_WORST = 1e6  # condition of a fit that determines its numbers
 
 
 # What is varied
@@ -408,7 +409,7 @@ def one_constant(table: pd.DataFrame, floor: bool = False) -> pd.DataFrame:
 
     One number is fitted, or two, to the first recipe's settings that are not held out.  Columns: predicted,
     predicted_low, predicted_high (95 %, from how far these settings are off, which makes the numbers unsure
-    too); NaN for other recipes.
+    too); NaN for other recipes.  Raises ``NoFit`` where so few settings do not determine the numbers.
 
     >>> base = pd.DataFrame([levels(RunSpec())] * 3).assign(held_out=False, middle=[240.0, 250.0, 260.0])
     >>> one_constant(base.assign(width=[64, 64, 32]))["predicted"].round().tolist()
@@ -429,13 +430,19 @@ def one_constant(table: pd.DataFrame, floor: bool = False) -> pd.DataFrame:
     def off(numbers: np.ndarray) -> pd.Series:
         return (np.log(table["middle"]) - logs(numbers))[known]
 
-    start = [off(np.zeros(1)).mean()] + [1.0] * floor
-    found = least_squares(off, start, bounds=([-np.inf, 0.0][: len(start)], np.inf), x_scale="jac")
-    free = known.sum() - len(start)
+    size = 1 + floor
+    free = known.sum() - size
+    refused = NoFit(f"{known.sum()} settings do not determine {size} number{'s' * floor}")
+    if free < 1:
+        raise refused
+    start = [off(np.zeros(1)).mean(), 1.0][:size]
+    found = least_squares(off, start, bounds=([-np.inf, 0.0][:size], np.inf), x_scale="jac")
+    if np.linalg.cond(found.jac) > _WORST:  # the floor may be any
+        raise refused
     spread = (found.fun**2).sum() / free
     middle = logs(found.x)
     total = np.exp(middle)
-    slopes = np.stack([np.exp(unit + found.x[0]) / total, 1 / total], axis=1)[:, : len(start)]
+    slopes = np.stack([np.exp(unit + found.x[0]) / total, 1 / total], axis=1)[:, :size]
     unsure = np.einsum("sn,nm,sm->s", slopes, np.linalg.inv(found.jac.T @ found.jac), slopes)
     half = np.array([stats.half_width((spread * (1 + each), free)) for each in unsure])
     middle = middle.where(same)
