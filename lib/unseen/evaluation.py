@@ -110,7 +110,7 @@ def without_pattern(examples: Examples, rng: np.random.Generator) -> dict[str, n
     """
     layout, z = examples.layout, np.ascontiguousarray(examples.inputs.T)  # (|z|, N)
     x = layout.pattern_length
-    places = range(len(z) - x + 1)
+    places = range(layout.places)
     ordered = [np.sort(z[place : place + x], axis=0) for place in places]  # equal letters side by side
     at = {
         "y first": np.zeros(len(examples), int),

@@ -81,6 +81,11 @@ class Layout:
         return self.parts[1]
 
     @property
+    def places(self) -> int:
+        """At how many places of an input a pattern can begin."""
+        return self.input_length - self.pattern_length + 1
+
+    @property
     def input_length(self) -> int:
         """Letters of z, where all prompts have the same."""
         return self.parts[2]

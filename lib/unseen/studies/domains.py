@@ -28,10 +28,9 @@ PUBLISHED = pd.DataFrame(TEXTS["specialists"]["rows"], columns=TEXTS["specialist
 MIXTURES_PUBLISHED = tuple(TEXTS["specialists"]["mixtures"])
 MORE = 3.75  # how much larger the pure set of experiment 8 is: 75K against 20K
 BATCH = 16
-KNOWN, SHARES = (
-    4,
-    (1.0, 0.9, 0.5, 0.2),
-)  # algebra rules that a base knows; shares of own examples in tuning it
+# In tuning from a base: algebra rules that it knows, shares of own examples
+KNOWN = 4
+SHARES = 1.0, 0.9, 0.5, 0.2
 GENERAL = {
     "algebra": ("algebra",),
     "letters": ("letters",),
@@ -77,17 +76,13 @@ def designs(name: str) -> tuple[Mixture, ...]:
     chosen = amounts("domains", name)
     middle = chosen.own[len(chosen.own) // 2]
 
-    def diversified(rules: int, share: float) -> DomainSpec:
-        return mixture(chosen, rules, algebra=share, letters=1 - share)
-
-    tasks = [("7", f"{100 * share:g}:{100 - 100 * share:g}", diversified(rules, share))
-             for rules in chosen.own for share in chosen.shares]  # fmt: skip
+    tasks = [_seven(chosen, rules, share) for rules in chosen.own for share in chosen.shares]
     tasks += [("7 alone", f"{100 * share:g}:0", mixture(chosen, middle, algebra=share))
               for share in chosen.shares if share <= 0.5]  # fmt: skip
     larger = mixture(chosen, middle, algebra=MORE)
     tasks += [
-        ("8", "N own", diversified(middle, 1.0)),
-        ("8", "nine tenths own", diversified(middle, 0.9)),
+        ("8", "N own", _diversified(chosen, middle, 1.0)),
+        ("8", "nine tenths own", _diversified(chosen, middle, 0.9)),
         ("8", "3.75 N own", larger),
     ]
     if chosen.wider:
@@ -105,14 +100,20 @@ def from_a_base(name: str) -> tuple[Mixture, ...]:
     """
     chosen = amounts("domains", name)
     less = SimpleNamespace(**vars(chosen) | {"budget": chosen.budget // 3})
-    every = dict.fromkeys(("algebra", "letters", "lists"), 1 / 3)
+    every = dict.fromkeys(GENERAL["all three"], 1 / 3)
     base = _design(name, "7 base", "base", mixture(chosen, min(KNOWN, *chosen.own), **every))
-    found = [
-        _design(name, "7", f"{100 * share:g}:{100 - 100 * share:g}",
-                mixture(less, rules, algebra=share, letters=1 - share))
-        for rules in chosen.own[:2] for share in SHARES
-    ]  # fmt: skip
+    found = [_design(name, *_seven(less, rules, share)) for rules in chosen.own[:2] for share in SHARES]
     return base, *(replace(each, bases=tuple(base.runs())) for each in found)
+
+
+def _diversified(chosen: SimpleNamespace, rules: int, share: float) -> DomainSpec:
+    """A share of the budget for own rules, the rest for letter rules."""
+    return mixture(chosen, rules, algebra=share, letters=1 - share)
+
+
+def _seven(chosen: SimpleNamespace, rules: int, share: float) -> tuple[str, str, DomainSpec]:
+    """Experiment 7 with a share of own examples: its number, label and task."""
+    return "7", f"{100 * share:g}:{100 - 100 * share:g}", _diversified(chosen, rules, share)
 
 
 def _design(name: str, experiment: str, label: str, task: DomainSpec) -> Mixture:

@@ -74,7 +74,7 @@ def luring(task: TaskSpec, size: int) -> Examples:
     x %= len(task.alphabet)
     y = split.unseen.replacements[np.arange(len(x)) % len(split.unseen)]
     stated = task.draw(Instructions(task.alphabet, x, y), np.arange(len(x)), rng)
-    places = np.arange(layout.input_length - x.shape[1] + 1)
+    places = np.arange(layout.places)
     apart = abs(places - match_places(stated)[:, None]) >= x.shape[1]  # (N, P)
     at = np.where(apart, rng.random(apart.shape), -1).argmax(1)
     shape = layout.input_length, layout.special("end")
@@ -104,7 +104,7 @@ def posterior(examples: Examples, known: Instructions, corruption: float = CORRU
     layout = examples.layout
     x, y, z = (examples.prompts[:, None, layout.place(part)] for part in "xyz")
     stated = (x == known.patterns).sum(-1) + (y == known.replacements).sum(-1)  # (N, R)
-    agree = np.repeat(stated[..., None], layout.input_length - layout.pattern_length + 1, 2).astype(float)
+    agree = np.repeat(stated[..., None], layout.places, 2).astype(float)
     for letter in range(layout.pattern_length):
         agree += z[:, :, letter : letter + agree.shape[2]] == known.patterns[:, letter, None]
     worth = np.log((1 - corruption) * (len(layout.alphabet) - 1) / corruption)
@@ -131,7 +131,7 @@ def predictors(
     """
     layout, rows = examples.layout, np.arange(len(examples))
     own_y = examples.prompts[:, layout.place("y")]
-    absent, places = layout.answer_length, layout.input_length - layout.pattern_length + 1
+    absent, places = layout.answer_length, layout.places
     likely = posterior(examples, known, corruption)
     row, rule = np.nonzero(_kept(likely.sum(2)))
     z = np.ascontiguousarray(examples.inputs[row].T)
