@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from unseen.rewriting import Rule
 from unseen.runs.workers import Serial
 from unseen.scales import SCALES
 from unseen.studies import domains
 from unseen.worlds.algebra import OPERATORS, AlgebraRule, end_of, match, patterns
-from unseen.worlds.domains import DOMAINS, KINDS, PRIMITIVES, Chain, DomainSpec
+from unseen.worlds.domains import DOMAINS, KINDS, OPTIONS, PRIMITIVES, Chain, DomainSpec
 
 SMALL = DomainSpec(algebra_examples=200, letter_examples=100, list_examples=100, algebra_instructions=20,
                    letter_instructions=30, list_instructions=30)  # fmt: skip
@@ -96,7 +97,7 @@ def test_untrained_kinds_can_be_asked():
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_scale_has_designs_of_each_experiment_that_read_their_budget_once(scale):
     designs = domains.designs(scale)
-    assert {design.experiment for design in designs} == {"7", "7 alone", "8", "9"}
+    assert {design.experiment for design in designs} == {"7", "7 alone", "8", "8 longer", "9"}
     for spec in (spec for design in designs for spec in design.runs()):
         assert spec.training.steps == spec.task.examples // spec.training.batch
 
@@ -107,3 +108,38 @@ def test_every_model_is_evaluated_on_every_kind(runs):
     assert set(results["kind"]) == set(KINDS)
     assert not results.duplicated(["setting", "own_rules", "seed", "kind", "split"]).any()
     assert len(results) == len(chosen) * (len(KINDS) + 1)
+
+
+@pytest.mark.parametrize("kind", ["digits", "moves"])
+def test_a_choice_is_fair_to_a_model_that_does_not_read_the_instruction(kind):
+    asked = SMALL.choices(SMALL.split(), 80, 1_000_000, kind)
+    prompts, answers = zip(*(asked.texts(i) for i in range(len(asked))), strict=True)
+    rights = 0
+    for first in range(0, len(asked), OPTIONS**2):  # an input
+        shown = [answers[at : at + OPTIONS] for at in range(first, first + OPTIONS**2, OPTIONS)]
+        assert len(set(shown)) == 1, "each instruction has the same answers"
+        assert len(set(shown[0])) == OPTIONS
+        for own in range(OPTIONS):
+            stated, text = prompts[first + own * OPTIONS].removesuffix("=").split("|")
+            names = stated.split("→")
+            instruction = Rule(*names) if kind == "digits" else Chain(tuple(names))
+            assert instruction.applies_to(text)
+            assert instruction.apply(text) == shown[0][own]
+            rights += shown[0][own] == min(shown[0])  # an answer that reads the answers alone
+    assert rights == len(asked) / OPTIONS**2
+
+
+def test_a_finished_run_is_asked_to_choose_on_the_kinds_that_none_trained(runs):
+    chosen = [replace(each, seeds=(0,)) for each in domains.designs("smoke") if each.experiment == "9"]
+    results = domains.measure(chosen, Serial())
+    choices = results[results["split"] == "choice"]
+    assert set(choices["kind"]) == {*KINDS} - {*DOMAINS}
+    assert len(choices) == len(chosen) * 2
+    assert choices["examples"].eq(40).all()
+
+
+def test_longer_budgets_hold_the_same_rules():
+    longer = [each.base.task for each in domains.designs("full") if each.experiment == "8 longer"]
+    assert [task.examples for task in longer] == [45_000] * 2 + [168_750] * 2 + [450_000] * 2
+    assert {task.number("algebra") for task in longer} == {60}
+    assert [task.share("algebra") for task in longer] == [1.0, 0.9] * 3

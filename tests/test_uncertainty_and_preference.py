@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from unseen import objectives
+from unseen.evaluation import log_probabilities
 from unseen.lm import load, tune
 from unseen.model import Shape, build
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
@@ -215,7 +216,7 @@ def test_dpo_raises_the_chosen_answer_and_without_beta_nothing_moves(model):
         copy.load_state_dict(model.state_dict())
         state = State(copy, optimizers_of(copy, run.training))
         train(run, state, both, objective=aepo.preference(model, beta, length, end))
-        gained = answers.log_probabilities(copy, examples) - answers.log_probabilities(model, examples)
+        gained = log_probabilities(copy, examples) - log_probabilities(model, examples)
         if beta:
             assert gained.mean() > 0.1
         else:

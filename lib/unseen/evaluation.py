@@ -68,6 +68,27 @@ def all_right(model: Transformer, examples: Examples) -> np.ndarray:
     return exact_match(torch.cat(answers).to("cpu", torch.uint8).numpy(), examples)
 
 
+def log_probability(logits: Tensor, answers: Tensor, end: int) -> Tensor:
+    """The log probability (B,) in nats of each answer (B, O), its first end token included, by its logits
+    (B, O, V).
+
+    >>> certain = torch.tensor([[[0.0, 9.0], [0.0, 0.0]]])
+    >>> log_probability(certain, torch.tensor([[1, 0]]), end=1).item() > -0.001
+    True
+    """
+    said = logits.log_softmax(-1).gather(-1, answers[..., None]).squeeze(-1)
+    behind = (answers == end).cumsum(1) - (answers == end).long() > 0
+    return said.masked_fill(behind, 0.0).sum(1)
+
+
+@torch.no_grad()
+def log_probabilities(model: Transformer, examples: Examples) -> Tensor:
+    """The log probability (N,) in nats of the answer of each example."""
+    end, length = examples.layout.special("end"), examples.answers.shape[1]
+    parts = [log_probability(model(ids[:, :-1]), ids[:, -length:], end) for ids in chunks(examples)]
+    return torch.cat(parts)
+
+
 def exact_match(answers: np.ndarray, examples: Examples) -> np.ndarray:
     """Whether each answer (N, O) is right up to and with its end token: (N,), bool.
 

@@ -21,14 +21,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
-from unseen.evaluation import all_right
+from unseen.evaluation import all_right, log_probabilities
 from unseen.model import Transformer
 from unseen.objectives import loss_of
 from unseen.runs.following import Follow, followed, while_trained
 from unseen.runs.store import Store
 from unseen.runs.workers import Executor, Tell
 from unseen.specs import RunSpec
-from unseen.studies.arena.answers import log_probabilities
 from unseen.studies.delia import Method, ensure_samples, questions, ready, train, ways
 from unseen.studies.inside import streams
 from unseen.worlds.base import generator

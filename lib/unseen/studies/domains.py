@@ -14,15 +14,16 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pandas as pd
+import torch
 
-from unseen.evaluation import all_right, share
+from unseen.evaluation import all_right, log_probabilities, share
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor
 from unseen.scales import BySeed, amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.studies.results import TEXTS
-from unseen.worlds.domains import DOMAINS, KINDS, DomainSpec
+from unseen.worlds.domains import DOMAINS, KINDS, OPTIONS, DomainSpec
 
 PUBLISHED = pd.DataFrame(TEXTS["specialists"]["rows"], columns=TEXTS["specialists"]["columns"])
 MIXTURES_PUBLISHED = tuple(TEXTS["specialists"]["mixtures"])
@@ -72,6 +73,7 @@ def designs(name: str) -> tuple[Mixture, ...]:
     """All mixtures of a scale: experiments 7, 8 and 9 in their order.
 
     ``7 alone`` are controls: the own part of a mixture without the rest, trained for as long as it lasts.
+    ``8 longer`` has ever larger budgets of the same rules, until more of them teach nothing.
     """
     chosen = amounts("domains", name)
     middle = chosen.own[len(chosen.own) // 2]
@@ -87,6 +89,8 @@ def designs(name: str) -> tuple[Mixture, ...]:
     ]
     if chosen.wider:
         tasks.append(("8", "3.75 N own, 3.75 x rules", larger.but(algebra_instructions=int(MORE * middle))))
+    tasks += [("8 longer", f"{times:g} N, {100 * share:g} % own", _diversified(chosen, middle, share, times))
+              for times in chosen.longer for share in SHARES[:2]]  # fmt: skip
     tasks += [("9", each, mixture(chosen, middle, **dict.fromkeys(parts, 1 / len(parts))))
               for each, parts in GENERAL.items()]  # fmt: skip
     return tuple(_design(name, *each) for each in tasks)
@@ -106,9 +110,9 @@ def from_a_base(name: str) -> tuple[Mixture, ...]:
     return base, *(replace(each, bases=tuple(base.runs())) for each in found)
 
 
-def _diversified(chosen: SimpleNamespace, rules: int, share: float) -> DomainSpec:
-    """A share of the budget for own rules, the rest for letter rules."""
-    return mixture(chosen, rules, algebra=share, letters=1 - share)
+def _diversified(chosen: SimpleNamespace, rules: int, share: float, times: float = 1) -> DomainSpec:
+    """A share of so many budgets for own rules, the rest for letter rules."""
+    return mixture(chosen, rules, algebra=times * share, letters=times * (1 - share))
 
 
 def _seven(chosen: SimpleNamespace, rules: int, share: float) -> tuple[str, str, DomainSpec]:
@@ -129,8 +133,9 @@ def _design(name: str, experiment: str, label: str, task: DomainSpec) -> Mixture
 def measure(chosen: Sequence[Mixture], executor: Executor | None = None) -> pd.DataFrame:
     """Train what is missing: one row per experiment, design, seed, kind and split.
 
-    Split ``seen`` is of the domain that counts, ``unseen`` of every kind.  Scored are inputs that hold the
-    pattern: a model that copies the input is right on every no-op.  Columns: experiment, setting, own_rules
+    Split ``seen`` is of the domain that counts, ``unseen`` of every kind; in experiment 9 also ``choice``,
+    see ``choosing``.  Scored are inputs that hold the pattern: a model that copies the input is right on
+    every no-op.  Columns: experiment, setting, own_rules
     (of algebra), own_share (of the budget), domains (trained ones), budget, seed, kind, split, accuracy, low,
     high (95 % interval), examples, seconds (of training), run.
     """
@@ -145,18 +150,36 @@ def measure(chosen: Sequence[Mixture], executor: Executor | None = None) -> pd.D
         about |= {"domains": sum(task.budget(each) > 0 for each in DOMAINS)}
         about |= {"budget": task.examples, "seed": task.rule_seed}
         rows += [about | row for row in found[spec]]
+        rows += [about | row for row in (choosing(spec, store) if design.experiment == "9" else ())]
     return pd.DataFrame(rows)
 
 
 def scores(spec: RunSpec, store: Store) -> list[dict[str, object]]:
     """Exact match of a finished run on seen instructions of its own domain and unseen ones of every kind."""
     model, split, rows = store.model(spec), spec.task.split(), []
-    after = {"seconds": store.finished(spec)["train_seconds"], "run": spec.digest()}
     for kind, side in [(spec.task.counts, "seen"), *((kind, "unseen") for kind in KINDS)]:
         drawn = spec.task.questions(split, spec.evaluation.examples, spec.evaluation.seed, kind, side)
         right = all_right(model, drawn.where(drawn.applies))
-        rows.append({"kind": kind, "split": side, **share(right), **after})
+        rows.append({"kind": kind, "split": side, **share(right), **_after(spec, store)})
     return rows
+
+
+def choosing(spec: RunSpec, store: Store) -> list[dict[str, object]]:
+    """How often a finished run likes the right one of ``OPTIONS`` answers best, on kinds that none trained.
+
+    Exact match is zero there; a choice has a chance above zero, and so can show what a model half knows.
+    """
+    model, split, rows = store.model(spec), spec.task.split(), []
+    for kind in (kind for kind in KINDS if kind not in DOMAINS):
+        asked = spec.task.choices(split, spec.evaluation.examples, spec.evaluation.seed, kind)
+        likely = log_probabilities(model, asked).reshape(-1, OPTIONS, OPTIONS)
+        right = (likely.argmax(-1) == torch.arange(OPTIONS)).numpy()  # (inputs, instructions)
+        rows.append({"kind": kind, "split": "choice", **share(right.flatten()), **_after(spec, store)})
+    return rows
+
+
+def _after(spec: RunSpec, store: Store) -> dict[str, object]:
+    return {"seconds": store.finished(spec)["train_seconds"], "run": spec.digest()}
 
 
 def own(results: pd.DataFrame, experiment: str) -> pd.DataFrame:

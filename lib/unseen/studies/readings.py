@@ -342,17 +342,18 @@ def mixture(results: pd.DataFrame) -> dict[str, Reading]:
 def tenth(results: pd.DataFrame) -> dict[str, Reading]:
     rates = _rates(own(results, "8"), "setting")
     mixed = rates.pop("nine tenths own")
-    return {"gain": mixed - rates.pop("N own"), "more": rates.rsub(mixed, axis=0)}
+    found = {"gain": mixed - rates.pop("N own"), "more": rates.rsub(mixed, axis=0)}
+    longer = own(results, "8 longer")
+    most = _rates(longer, "own_share", budget=longer["budget"].max())
+    return found | {"longest": most.iloc[:, 0] - most.iloc[:, -1]}
 
 
 def generalist(results: pd.DataFrame) -> dict[str, Reading]:
-    results, found = results.astype({"experiment": str}), {}
-    for name, known in (("domains", True), ("strange", False)):
-        rows = results[results["kind"].isin(DOMAINS) == known]
-        rates = _rates(rows, "setting", experiment="9", split="unseen")
+    results, found = results[results["kind"].isin(DOMAINS) | (results["split"] == "choice")], {}
+    for name, split in (("domains", "unseen"), ("strange", "choice")):
+        rates = _rates(results.astype({"experiment": str}), "setting", experiment="9", split=split)
         single = list(DOMAINS)
-        gain = rates.drop(columns=single).min(axis=1) - _best(rates[single])
-        found[name] = gain, "" if rates.max(axis=None) > 0.02 else "no model is right there; chance is zero"
+        found[name] = rates.drop(columns=single).min(axis=1) - _best(rates[single])
     return found
 
 

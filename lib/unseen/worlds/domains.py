@@ -30,12 +30,13 @@ from unseen.fields import among, spec, whole
 from unseen.layout import Layout
 from unseen.rewriting import Rule
 from unseen.worlds.algebra import LEAVES, AlgebraRule, expression, patterns
-from unseen.worlds.base import Examples, Split, Task, generator, word
+from unseen.worlds.base import Examples, Split, Task, generator, pick, word
 
 DOMAINS = ("letters", "algebra", "lists")
 ALPHABET = "abcdefghijkl"  # of letter rules: 1,728 strings of three
 NO_OPS = 0.1  # share of inputs without the pattern, where there is one
 _PARTS = {"letters": "letter", "algebra": "algebra", "lists": "list"}  # how a domain's fields begin
+OPTIONS = 4  # answers to choose from
 _LENGTH, _INPUT, _ITEMS = 3, 8, 6  # letters of a pattern and of an input, items of a list
 _HELD_OUT_PATTERNS = 32  # of the 128 patterns of algebra
 _PROMPT, _ANSWER = 22, 12  # tokens of the longest: those of algebra
@@ -122,6 +123,27 @@ class DomainSpec(Task):
         rng = generator(seed, f"{kind}, {side}")
         return self._examples(_asked(kind, getattr(split[kind], side), size, rng))
 
+    def choices(self, split: "DomainSplit", size: int, seed: int, kind: str) -> Examples:
+        """Inputs of a kind, each with ``OPTIONS`` instructions, and each of these with the answers of all.
+
+        The examples are in the order of (input, instruction, answer), with about ``size`` pairs of the first
+        two; right is an instruction's own answer.  A model that does not read the instruction likes the same
+        answer best whatever was asked, and so is right in 1 of ``OPTIONS``.
+
+        >>> task = DomainSpec()
+        >>> found = task.choices(task.split(), OPTIONS, 3, "digits")
+        >>> [found.texts(i) for i in range(2)]
+        [('749→810|58749949=', '58810949'), ('749→810|58749949=', '58749810')]
+        """
+        rng, pairs = generator(seed, f"{kind}, choices"), []
+        for _, first, text in _asked(kind, split[kind].unseen, size // OPTIONS, rng):
+            found = {first.apply(text): first} if first.applies_to(text) else {}
+            while len(found) < OPTIONS:
+                other = KINDS[kind].other(first, text, rng)
+                found.setdefault(other.apply(text), other)
+            pairs += [(f"{each.text}|{text}=", answer) for each in found.values() for answer in found]
+        return Examples.of(self.layout, pairs)
+
     def _examples(self, asked: Iterable[tuple[int, "Instruction", str]]) -> Examples:
         which, rules, texts = zip(*asked, strict=True)
         pairs = [(f"{rule.text}|{text}=", rule.apply(text)) for rule, text in zip(rules, texts, strict=True)]
@@ -178,10 +200,14 @@ DomainSplit = dict[str, Split]  # of each kind
 
 
 class Kind(NamedTuple):
-    """``split(task)`` gives seen and unseen instructions, ``ask(instruction, rng)`` an input for one."""
+    """``split(task)`` gives seen and unseen instructions, ``ask(instruction, rng)`` an input for one.
+
+    ``other(instruction, input, rng)`` is another one that could as well have been given with the input.
+    """
 
     split: Callable[[DomainSpec], Split]
     ask: Callable[[Any, np.random.Generator], str]
+    other: Callable[[Any, str, np.random.Generator], Any] | None = None
 
 
 def _split_letters(task: DomainSpec, alphabet: str = ALPHABET) -> Split:
@@ -205,6 +231,12 @@ def _ask_letters(rule: Rule, rng: np.random.Generator, alphabet: str = ALPHABET)
         text = text[:place] + rule.pattern + text[place + _LENGTH :] if planted else text
         if rule.applies_to(text) == planted:
             return text
+
+
+def _other_pattern(rule: Rule, text: str, rng: np.random.Generator) -> Rule:
+    """The same replacement for another string of the input."""
+    place = int(rng.integers(0, len(text) - _LENGTH + 1))
+    return Rule(text[place : place + _LENGTH], rule.replacement)
 
 
 def _split_algebra(task: DomainSpec) -> Split:
@@ -259,8 +291,9 @@ KINDS = {
     "algebra": Kind(_split_algebra, _ask_algebra),
     "lists": Kind(_split_lists, lambda chain, rng: word(string.digits, _ITEMS, rng)),
     "digits": Kind(lambda task: _split_letters(task, string.digits),
-                   lambda rule, rng: _ask_letters(rule, rng, string.digits)),
-    "moves": Kind(lambda task: Split([], chains(MOVES)), lambda chain, rng: word(ALPHABET, _ITEMS, rng)),
+                   lambda rule, rng: _ask_letters(rule, rng, string.digits), _other_pattern),
+    "moves": Kind(lambda task: Split([], chains(MOVES)), lambda chain, rng: word(ALPHABET, _ITEMS, rng),
+                  lambda chain, text, rng: pick(chains(MOVES), rng)),
 }  # fmt: skip
 
 

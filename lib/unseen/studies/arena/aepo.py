@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unseen.evaluation import all_right, chunks
+from unseen.evaluation import all_right, chunks, log_probabilities, log_probability
 from unseen.lm import tune
 from unseen.lm.load import Loaded
 from unseen.model import Transformer
@@ -43,7 +43,7 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
 from unseen.studies.arena import real
-from unseen.studies.arena.answers import log_probabilities, log_probability, sampled
+from unseen.studies.arena.answers import sampled
 from unseen.studies.delia import base_run, ready, tuning
 from unseen.training import Data, train
 from unseen.worlds import everyday

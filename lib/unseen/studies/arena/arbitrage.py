@@ -25,12 +25,12 @@ from scipy.special import softmax
 from torch import nn
 from torch.nn import functional as F
 
-from unseen.evaluation import all_right, greedy_answers
+from unseen.evaluation import all_right, greedy_answers, log_probabilities
 from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
-from unseen.studies.arena.answers import log_probabilities, tuned
+from unseen.studies.arena.answers import tuned
 from unseen.studies.arena.bags import held
 from unseen.studies.delia import base_run, ready, tuning
 from unseen.worlds.base import generator

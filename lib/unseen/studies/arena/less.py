@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import normalize
 
-from unseen.evaluation import all_right
+from unseen.evaluation import all_right, log_probabilities
 from unseen.lm import tune
 from unseen.lm.chat import Row
 from unseen.lm.load import Loaded, load
@@ -47,7 +47,7 @@ from unseen.scales import amounts
 from unseen.specs import RunSpec
 from unseen.studies import delia
 from unseen.studies.arena import real
-from unseen.studies.arena.answers import log_probabilities, tuned
+from unseen.studies.arena.answers import tuned
 from unseen.studies.arena.bags import bags, bm25
 from unseen.studies.arena.choosing import states
 from unseen.studies.delia import ADAPTER, base_run, ready

@@ -22,14 +22,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from unseen.evaluation import all_right
+from unseen.evaluation import all_right, log_probabilities
 from unseen.model import Transformer
 from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
-from unseen.studies.arena.answers import log_probabilities, tuned
+from unseen.studies.arena.answers import tuned
 from unseen.studies.delia import base_run, ready, tuning
 from unseen.worlds.base import Examples, generator, pick
 from unseen.worlds.compositions import NONE, REFUSED, SHORTENING, SINGLE, CompositionSpec, Made, Tool, request

@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from unseen.evaluation import all_right, greedy_answers
+from unseen.evaluation import all_right, greedy_answers, log_probabilities
 from unseen.lm import tune
 from unseen.lm.load import Loaded
 from unseen.model import Transformer
@@ -37,7 +37,6 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
 from unseen.studies.arena import real
-from unseen.studies.arena.answers import log_probabilities
 from unseen.studies.delia import base_run, ready, tuning
 from unseen.training import data_of, train
 from unseen.worlds import everyday
