@@ -120,6 +120,15 @@ def test_rates_stay_and_then_fall_to_zero_for_both_optimizers(recorded):
     assert rates == [rate * last for rate in full[: len(rates)]]
 
 
+def test_without_a_fall_of_the_rate_a_short_run_is_the_beginning_of_a_long_one():
+    """Notebook 41 reads lengths of training off runs at a constant rate."""
+    short, long = (run_of("modern", decay_share=0.0, steps=steps) for steps in (6, 12))
+    saved = {}
+    train(long, start(long), data_of(long), save=lambda state: saved.update({state.step: copied(state)}))
+    end = train(short, start(short), data_of(short))
+    assert equal(saved[6], copied(end))
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("rate", [0.0, 0.04])
 def test_every_weight_is_trained_by_one_optimizer(recipe, rate):
