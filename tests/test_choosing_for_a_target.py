@@ -58,7 +58,7 @@ def test_the_gradient_of_each_row_is_what_the_adapter_would_step_by():
     state, tokens = start(run), torch.from_numpy(TASK.rows(TASK.candidates()).tokens()).long()
     state.model.head.data.normal_(generator=torch.Generator().manual_seed(1))
     state.optimizers = [adapter] = [LowRankAdamW(state.model, ADAPTER)]
-    train(run, state, Data(None, TASK.training(TASK.split()), {}))
+    train(run, state, Data(TASK.training(TASK.split())))
     model = differentiable(state.model)
     found = less.gradients(model, adapter, tokens[:5])
     for row, gradient in zip(tokens, found, strict=False):

@@ -309,9 +309,9 @@ def test_an_arm_without_inner_steps_is_usual_training_and_others_are_not():
     for arm in ("k = 0", "k = 1, second order"):
         state = start(META)
         differentiable(state.model)
-        train(META, state, Data(None, data.training, {}), objective=meta.objective(META, meta.ARMS[arm], 0.1))
+        train(META, state, Data(data.training), objective=meta.objective(META, meta.ARMS[arm], 0.1))
         ends[arm] = state.model
-    plain = train(META, start(META), Data(None, data.training, {})).model
+    plain = train(META, start(META), Data(data.training)).model
     assert torch.allclose(ends["k = 0"].head, plain.head, atol=1e-6)
     assert not torch.allclose(ends["k = 1, second order"].head, plain.head, atol=1e-3)
 

@@ -205,8 +205,7 @@ def test_every_arm_costs_the_same_annotations():
 def test_dpo_raises_the_chosen_answer_and_without_beta_nothing_moves(model):
     examples = TASK.training(TASK.split()).first(8)
     worse = np.roll(examples.answers, 1, axis=0)
-    both = Data(None, SimpleNamespace(tokens=lambda: np.concatenate([examples.tokens(), worse], 1)), {})
-    end, length = TASK.layout.special("end"), TASK.layout.answer_length
+    both = Data(SimpleNamespace(tokens=lambda: np.concatenate([examples.tokens(), worse], 1)))
     task = TASK.but(certain=8, shared=0, corrupted=0, examples=8)
     run = RUN.but(
         task=task, training=RUN.training.but(steps=10, matrix_learning_rate=0.0, learning_rate=1e-2)
@@ -215,7 +214,7 @@ def test_dpo_raises_the_chosen_answer_and_without_beta_nothing_moves(model):
         copy = build(RUN.model, Shape.of(TASK.layout))
         copy.load_state_dict(model.state_dict())
         state = State(copy, optimizers_of(copy, run.training))
-        train(run, state, both, objective=aepo.preference(model, beta, length, end))
+        train(run, state, both, objective=aepo.preference(model, beta, TASK.layout))
         gained = log_probabilities(copy, examples) - log_probabilities(model, examples)
         if beta:
             assert gained.mean() > 0.1
@@ -225,7 +224,7 @@ def test_dpo_raises_the_chosen_answer_and_without_beta_nothing_moves(model):
 
 def test_answers_are_drawn_as_likely_as_the_model_says(model):
     prompt = TASK.training(TASK.split()).prompts[:1]
-    drawn = answers.sampled(model, prompt.repeat(3_000, 0), 8, TASK.layout.special("end"), seed=0)
+    drawn = answers.sampled(model, prompt.repeat(3_000, 0), TASK.layout, seed=0)
     end = TASK.layout.special("end")
     assert ((np.cumsum(drawn == end, 1) > 0) == (drawn == end)).all()  # nothing but ends behind the first end
     with torch.no_grad():

@@ -4,6 +4,7 @@ An answer counts when every one of its tokens is right, the end included.  Paper
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,8 +78,7 @@ def log_probability(logits: Tensor, answers: Tensor, end: int) -> Tensor:
     True
     """
     said = logits.log_softmax(-1).gather(-1, answers[..., None]).squeeze(-1)
-    behind = (answers == end).cumsum(1) - (answers == end).long() > 0
-    return said.masked_fill(behind, 0.0).sum(1)
+    return said.masked_fill(behind(answers, end), 0.0).sum(1)
 
 
 @torch.no_grad()
@@ -94,9 +94,18 @@ def exact_match(answers: np.ndarray, examples: Examples) -> np.ndarray:
 
     What a model writes behind the end of its answer does not count.
     """
-    end = examples.layout.special("end")
-    ended = np.cumsum(examples.answers == end, axis=1) > 1  # behind the first end token
-    return ((answers == examples.answers) | ended).all(1)
+    ignored = behind(examples.answers, examples.layout.special("end"))
+    return ((answers == examples.answers) | ignored).all(1)
+
+
+def behind(answers: Any, end: int) -> Any:
+    """Which tokens of answers (N, O), an array or a tensor, are behind the first end token.
+
+    >>> behind(np.array([[7, 0, 3, 0]]), end=0).tolist()
+    [[False, False, True, True]]
+    """
+    ends = answers == end
+    return ends.cumsum(1) > ends
 
 
 def baselines(
@@ -116,9 +125,9 @@ def baselines(
     copied[: min(len(z), length)] = z[:length]
     secret = cipher_table(layout.alphabet, cipher)
     return {
-        "oracle": secret[rewrite(x, y, z, length, end)].T,
+        "oracle": secret[rewrite(x, y, z, layout)].T,
         "copy": copied.T,
-        "nearest rule": secret[rewrite(x, remembered, z, length, end)].T,
+        "nearest rule": secret[rewrite(x, remembered, z, layout)].T,
     }
 
 

@@ -44,9 +44,9 @@ class Data:
     from.
     """
 
-    split: Any
     training: Examples
-    evaluation: dict[str, Examples]
+    evaluation: dict[str, Examples] = field(default_factory=dict)
+    split: Any = None
 
 
 def data_of(spec: RunSpec) -> Data:
@@ -59,7 +59,7 @@ def data_of(spec: RunSpec) -> Data:
     """
     split = spec.task.split()
     evaluation = spec.task.evaluation(split, spec.evaluation.examples, spec.evaluation.seed)
-    return Data(split, spec.task.training(split), evaluation)
+    return Data(spec.task.training(split), evaluation, split)
 
 
 class Diverged(Explained, RuntimeError):
@@ -182,7 +182,7 @@ def _synchronise(state: State, group: ProcessGroup) -> None:
         state.step, state.history = step, history
 
 
-def _update(state: State, loss: Tensor, factor: float) -> None:
+def update(state: State, loss: Tensor, factor: float) -> None:
     """One step down the gradient of a loss: every optimizer at its own learning rate times a factor."""
     for optimizer in state.optimizers:
         group = optimizer.param_groups[0]
@@ -231,7 +231,7 @@ def train(
         check(state)
         rows = group.share(batch_rows(spec.task, training, state.step))
         loss = objective(shared, tokens[rows].to(device, torch.long, non_blocking=True))
-        _update(state, loss, schedule(training, state.step))
+        update(state, loss, schedule(training, state.step))
         if state.step % training.evaluate_every == 0 or state.step == training.steps:
             mean = group.mean(torch.stack(state.losses).mean()).item()  # so that all diverge together
             if not math.isfinite(mean):

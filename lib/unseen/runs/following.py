@@ -5,7 +5,6 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from unseen.runs.store import Store, begun
 from unseen.runs.sweep import carry_out
 from unseen.runs.workers import Executor, Tell, suited
 from unseen.specs import RunSpec
-from unseen.training import Row, data_of, train
+from unseen.training import Data, Row, train
 
 Follow = Callable[[RunSpec, Tell], pd.DataFrame]  # measures a run; a worker finds it by its name
 _LARGEST = 4 * 2**20  # bytes of a table
@@ -43,7 +42,7 @@ def while_trained(
             rows.extend({**about, "step": state.step, **line} for line in measure(state.model))
 
     look()
-    train(spec, state, replace(data_of(spec), evaluation={}), watch=look)
+    train(spec, state, Data(spec.task.training(spec.task.split())), watch=look)
     return pd.DataFrame(rows)
 
 

@@ -56,7 +56,7 @@ def finds_match(weights: Sequence[np.ndarray], examples: Examples) -> pd.DataFra
     """
     layout, at = examples.layout, match_places(examples)
     chosen, size, length = at >= 0, layout.pattern_length, layout.input_length
-    x, z = slice(size), slice(layout.prompt_length - 1 - length, layout.prompt_length - 1)
+    x, z = layout.place("x"), layout.place("z")
     place, start = np.arange(length), at[chosen, None]
     match = ((place >= start) & (place < start + size))[:, None]  # (B, 1, |z|)
     rows = []
@@ -172,8 +172,7 @@ def first_letter(predicted: np.ndarray, examples: Examples) -> dict[str, float]:
     """What is predicted for the first replaced letter, where the pattern occurs: the share of each case."""
     rows = np.flatnonzero(examples.applies)
     column = kinds_of_letters(examples)["first replaced"][rows].argmax(1)
-    letter, x = predicted[rows, column], examples.layout.pattern_length
-    y = examples.prompts[rows, x + 1 : x + 1 + examples.layout.replacement_length]
+    letter, y = predicted[rows, column], examples.prompts[rows, examples.layout.place("y")]
     cases = {
         "right": letter == examples.answers[rows, column],
         "goes on copying": letter == examples.inputs[rows, column],

@@ -23,7 +23,7 @@ from unseen.studies.inside import jobs_of_heads, kinds_of_letters, match_places
 from unseen.studies.tour import changed_instructions
 from unseen.training import data_of
 from unseen.worlds.base import Examples, Line, generator
-from unseen.worlds.rules import Instructions
+from unseen.worlds.rules import Instructions, nearest_rules
 from unseen.worlds.strings import TaskSpec
 
 _SEED = 2_000_000  # of the examples, as in ``probes``
@@ -133,8 +133,8 @@ def _kind(written: str, line: Line, at: int, patterns: Mapping[str, list[str]], 
 
 def distances(examples: Examples, known: Instructions) -> np.ndarray:
     """In how many letters the nearest known pattern differs from that of each prompt, (N,)."""
-    x = examples.prompts[:, : examples.layout.pattern_length]
-    return np.array([(known.patterns != pattern).sum(1).min() for pattern in x])
+    x = examples.prompts[:, examples.layout.place("x")]
+    return (known.patterns[nearest_rules(x, known)] != x).sum(1)
 
 
 # What moves before the score does

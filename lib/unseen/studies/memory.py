@@ -82,7 +82,7 @@ def luring(task: TaskSpec, size: int) -> Examples:
     once = (count(x.T, z) == 1) & (count(bait.T, z) == 1) & apart.any(1)
     once &= [pattern.tobytes() not in trained for pattern in x]
     stated.prompts[:, layout.place("z")] = z.T
-    answers = rewrite(x.T, y.T, z, layout.answer_length, layout.special("end")).T
+    answers = rewrite(x.T, y.T, z, layout).T
     return Examples(layout, stated.prompts, answers, which, stated.applies).where(np.flatnonzero(once)[:size])
 
 

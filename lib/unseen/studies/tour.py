@@ -82,7 +82,7 @@ def attention(model: Transformer, tokens: np.ndarray) -> list[np.ndarray]:
 
 def match_places(examples: Examples) -> np.ndarray:
     """Where in z the leftmost match begins, (B,); -1 in a no-op."""
-    x = examples.prompts[:, : examples.layout.pattern_length]
+    x = examples.prompts[:, examples.layout.place("x")]
     return leftmost(x.T, examples.inputs.T, absent=-1)
 
 
@@ -105,7 +105,8 @@ def sources(examples: Examples) -> np.ndarray:
     at[at < 0] = layout.input_length  # a no-op: every letter stands before the match
     j = np.arange(layout.answer_length)  # (O,)
     cases = [examples.answers == layout.special("end"), j < at, j < at + y]
-    return np.select(cases, [-1, x + y + 2 + j, x + 1 + j - at], 2 * x + 2 + j)  # z begins at x + y + 2
+    y0, z0 = layout.place("y").start, layout.place("z").start
+    return np.select(cases, [-1, z0 + j, y0 + j - at], z0 + j + x - y)
 
 
 def on_source(weights: Sequence[np.ndarray], examples: Examples) -> pd.DataFrame:
@@ -116,7 +117,7 @@ def on_source(weights: Sequence[np.ndarray], examples: Examples) -> pd.DataFrame
     """
     layout, source = examples.layout, sources(examples)
     first = layout.prompt_length - 1
-    in_z = source >= first - layout.input_length
+    in_z = source >= layout.place("z").start
     written = {"copied": in_z, "replaced": (source >= 0) & ~in_z}
     found = []
     for layer, part in enumerate(weights, start=1):
@@ -158,7 +159,7 @@ def changed_instructions(task: TaskSpec, size: int = 500) -> tuple[Examples, Exa
     other = Instructions(seen.alphabet, seen.patterns, np.roll(seen.replacements, 1, axis=0))
     now = task.draw(other, np.arange(size) % len(seen), generator(2_000_000, "changed instructions"))
     layout, x, y = now.layout, seen.patterns[now.rule].T, seen.replacements[now.rule].T
-    before = rewrite(x, y, now.inputs.T, layout.answer_length, layout.special("end")).T
+    before = rewrite(x, y, now.inputs.T, layout).T
     return now, replace(now, answers=before)
 
 

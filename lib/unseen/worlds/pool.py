@@ -91,8 +91,8 @@ class PoolSpec(TaskSpec):
             changed[places, bad] = (z[places, bad] + shift) % len(self.alphabet)
             bad = bad[count(x[:, bad], changed[:, bad]) != self.occurrences]
         prompts, layout = lines.prompts.copy(), self.layout
-        prompts[:, -1 - self.input_length : -1] = changed.T
-        answers = rewrite(x, y, changed, layout.answer_length, layout.special("end")).T
+        prompts[:, layout.place("z")] = changed.T
+        answers = rewrite(x, y, changed, layout).T
         return Examples(layout, prompts, answers, lines.rule, lines.applies)
 
     def spoiled(self, rule: np.ndarray) -> np.ndarray:

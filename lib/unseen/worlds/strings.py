@@ -124,7 +124,7 @@ class TaskSpec(Task):
             if self.position == MIXED:
                 behind = np.flatnonzero(rng.random(z.shape[1]) < 0.5)
                 prompts[start + behind] = _arranged(pieces, POSITIONS["behind"]).T[behind]
-            answers[part] = secret[rewrite(x, y, z, layout.answer_length, layout.special("end"))].T
+            answers[part] = secret[rewrite(x, y, z, layout)].T
         return Examples(layout, prompts, answers, which.astype(np.int32), applies)
 
     def _check(self) -> None:
@@ -222,12 +222,13 @@ def encipher(text: str, alphabet: str, cipher: str) -> str:
     return "".join(alphabet[table[alphabet.index(letter)]] for letter in text)
 
 
-def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, length: int, end: int) -> np.ndarray:
-    """The answers (length, n) to rules x (|x|, n) -> y (|y|, n) on inputs z (|z|, n), filled up with ``end``.
+def rewrite(x: np.ndarray, y: np.ndarray, z: np.ndarray, layout: Layout) -> np.ndarray:
+    """The answers (O, n) to rules x (|x|, n) -> y (|y|, n) on inputs z (|z|, n), filled up with end tokens.
 
     The vectorised twin of ``Rule.apply``.
     """
-    return replace_at(leftmost(x, z, length), len(x), y, z, length, end)
+    length = layout.answer_length
+    return replace_at(leftmost(x, z, length), len(x), y, z, length, layout.special("end"))
 
 
 def leftmost(x: np.ndarray, z: np.ndarray, absent: int) -> np.ndarray:

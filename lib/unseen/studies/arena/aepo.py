@@ -31,21 +31,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unseen.evaluation import all_right, chunks, log_probabilities, log_probability
+from unseen.evaluation import all_right, behind, chunks, log_probabilities, log_probability
+from unseen.layout import Layout
 from unseen.lm import tune
 from unseen.lm.load import Loaded
 from unseen.model import Transformer
 from unseen.objectives import Objective
 from unseen.runs.following import followed
-from unseen.runs.store import Store, begun
+from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
-from unseen.studies.arena import real
-from unseen.studies.arena.answers import sampled
+from unseen.studies.arena import answers, real
 from unseen.studies.delia import base_run, ready, tuning
-from unseen.training import Data, train
 from unseen.worlds import everyday
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.dialect import DialectSpec
@@ -105,8 +104,9 @@ def preference_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     return -F.logsigmoid(beta * (chosen - rejected)).mean()
 
 
-def preference(reference: nn.Module, beta: float, length: int, end: int) -> Objective:
+def preference(reference: nn.Module, beta: float, layout: Layout) -> Objective:
     """DPO as an objective: of rows (B, P + 2 O), a prompt with the chosen and the rejected answer."""
+    length, end = layout.answer_length, layout.special("end")
 
     def objective(model: nn.Module, tokens: Tensor) -> Tensor:
         prompts, chosen, rejected = tokens.tensor_split((-2 * length, -length), 1)
@@ -145,8 +145,8 @@ def pool(tuned: RunSpec, prompts: int, number: int) -> tuple[Examples, Pool]:
     rng = generator(seed, "prompts of preferences")
     examples = task.of_rows(task.rows(task.split().seen, np.arange(prompts) % task.instructions, rng))
     each = np.repeat(np.arange(prompts), number)
-    end, length = layout.special("end"), layout.answer_length
-    drawn = replace(examples.where(each), answers=sampled(model, examples.prompts[each], length, end, seed))
+    said = answers.sampled(model, examples.prompts[each], layout, seed)
+    drawn = replace(examples.where(each), answers=said)
     rewards = [-distance(drawn.texts(i)[1], examples.texts(at)[1]) for i, at in enumerate(each)]
     shape = (prompts, number)
     states = F.normalize(embedded(model, drawn), dim=1).view(*shape, -1)
@@ -180,7 +180,7 @@ def embedded(model: Transformer, examples: Examples) -> Tensor:
     for tokens in chunks(examples):
         *_, x = model.states(model.embed(tokens[:, :-1]))
         answers = tokens[:, -length:-1]
-        counts = ((answers == end).cumsum(1) - (answers == end).long() == 0).float()[..., None]
+        counts = (~behind(answers, end)).float()[..., None]
         parts.append((x[:, 1 - length :] * counts).sum(1) / counts.sum(1))
     return torch.cat(parts)
 
@@ -281,19 +281,18 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
 
 def follow_arms(run: RunSpec, tell: Tell, name: str) -> pd.DataFrame:
     """Measure a tuned model, and after DPO on the pairs of each arm; the arms share its sampled answers."""
-    much, seed, layout, model = amounts("aepo", name), run.task.rule_seed, run.task.layout, Store().model(run)
+    much, seed, model = amounts("aepo", name), run.task.rule_seed, Store().model(run)
     examples, found = pool(run, much.annotations // 2, max(way.answers for way in ARMS.values()))
-    objective = preference(model, much.beta, layout.answer_length, layout.special("end"))
+    objective = preference(model, much.beta, run.task.layout)
     table = [{"arm": UNTUNED, **scored(run, model)}]
     for number, (arm, way) in enumerate(ARMS.items()):
         tell(run.training.steps * number // len(ARMS))
         spec = preferring(name, arm, run)
         prompts = found.first(spec.task.examples, way.answers)
         both, about = pairs(way, prompts, much.noise, generator(seed, f"annotator of {arm}"))
-        state = begun(spec, Store(), "cpu")
         rows = replace(examples.first(len(both)), answers=both)
-        train(spec, state, Data(None, rows, {}), objective=objective)
-        table.append({"arm": arm, **scored(run, state.model), **like(about, way)})
+        preferred = answers.tuned(spec, rows, objective=objective)
+        table.append({"arm": arm, **scored(run, preferred), **like(about, way)})
     return pd.DataFrame(table).assign(seed=seed, run=run.digest())
 
 

@@ -143,8 +143,7 @@ def vectors(task: PoolSpec, lines: Examples, reads: str) -> np.ndarray:
     if reads == "letters":
         return bags(["".join(lines.texts(row)) for row in range(len(lines))])
     if reads == "rule":
-        x, y = task.pattern_length, task.replacement_length
-        letters = lines.prompts[:, [*range(x), *range(x + 1, x + 1 + y)]]
+        letters = np.hstack([lines.prompts[:, task.layout.place(part)] for part in "xy"])
         return np.eye(len(task.alphabet), dtype=np.float32)[letters].reshape(len(lines), -1)
     if reads:
         raise ValueError(f"chooser={task.chooser!r}: it can read {', '.join(OF_A_SCOUT)}, letters or rule")

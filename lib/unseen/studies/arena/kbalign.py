@@ -176,8 +176,7 @@ def follow_made(run: RunSpec, tell: Tell) -> pd.DataFrame:
     """
     facts, base, sources = knowledge(run), Store().base(run), documents(run, 2 * run.task.examples)
     prompts = run.task.examples_of([asking(facts, names) for names in sources]).prompts
-    layout = run.task.layout
-    ids = sampled(base, prompts, layout.answer_length, layout.special("end"), run.task.example_seed)
+    ids = sampled(base, prompts, run.task.layout, run.task.example_seed)
     said = _texts(run, ids)
     tell(0, "questions are asked")
     asked = [Question.read(text) for text in said]

@@ -121,7 +121,7 @@ def influences(run: RunSpec, rows: Tensor, targets: dict[str, Tensor], tell: Tel
             for name, each in ways.items():
                 found[name][at] += rate * each.numpy()
 
-    train(run, state, Data(None, run.task.training(run.task.split()), {}), at_epoch)
+    train(run, state, Data(run.task.training(run.task.split())), at_epoch)
     return found
 
 

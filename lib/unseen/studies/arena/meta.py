@@ -26,7 +26,7 @@ are plain gradient descent, the outer optimizer is that of all runs here (Muon a
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -43,7 +43,7 @@ from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.studies.delia import RATE
-from unseen.training import Data, data_of, start, train
+from unseen.training import Data, start, train
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.language import VERBS, OperationsSpec
 
@@ -169,8 +169,8 @@ def follow_arm(
         longer = longer.with_task(instructions=run.task.instructions + run.task.unseen_instructions)
     state = start(longer)
     differentiable(state.model)
-    data = data_of(longer)
-    train(longer, state, replace(data, evaluation={}), lambda row: tell(int(row["step"])),
+    data = Data(longer.task.training(longer.task.split()))
+    train(longer, state, data, lambda row: tell(int(row["step"])),
           objective=objective(longer, way, rate))  # fmt: skip
     asked = run.task.evaluation(split, run.evaluation.examples, run.evaluation.seed)
     right = float(all_right(state.model, asked["seen"]).mean())
@@ -204,5 +204,5 @@ def tuned(
     state.model.load_state_dict(model.state_dict())
     for step in steps:
         if step:
-            train(few.but(training=training.but(steps=step)), state, Data(None, rows, {}))
+            train(few.but(training=training.but(steps=step)), state, Data(rows))
         yield step, float(all_right(state.model, asked).mean())

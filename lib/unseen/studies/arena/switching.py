@@ -258,7 +258,7 @@ def learn(run: RunSpec, state: State, rows: Sequence[Conversation], tasks: int, 
     for optimizer in state.optimizers:
         optimizer.state.clear()
     stage = run.but(task=run.task.but(examples=len(rows)), training=training)
-    train(stage, state, Data(None, run.task.examples_of(rows), {}), lambda row: tell(int(row["step"])))
+    train(stage, state, Data(run.task.examples_of(rows)), lambda row: tell(int(row["step"])))
 
 
 def follow_experts(run: RunSpec, tell: Tell, shares: Sequence[float], world: str) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from unseen.evaluation import all_right, log_probabilities
+from unseen.evaluation import all_right, behind, log_probabilities
 from unseen.model import Transformer
 from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store
@@ -60,8 +60,7 @@ ARMS = {
 
 def complexity(model: Transformer, examples: Examples) -> np.ndarray:
     """H of each row (N,): the model's mean loss of a token of the answer and its end, in nats."""
-    end = examples.layout.special("end")
-    tokens = (examples.answers == end).argmax(1) + 1
+    tokens = (~behind(examples.answers, examples.layout.special("end"))).sum(1)
     return -log_probabilities(model, examples).numpy() / tokens
 
 

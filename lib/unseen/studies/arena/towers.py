@@ -37,7 +37,7 @@ from unseen.lm.tune import resuming
 from unseen.model import Shape, Transformer, seeded
 from unseen.once import content, once
 from unseen.specs import ModelSpec, TrainingSpec
-from unseen.training import State, optimizers_of, schedule
+from unseen.training import State, optimizers_of, schedule, update
 from unseen.worlds.base import generator, pick, word
 from unseen.worlds.language import (
     FORMATS,
@@ -183,16 +183,9 @@ def pretrained(spec: TowersSpec, checkpoint: Path | None = None, say: Callable[[
     rng = generator(spec.seed, "batches of pre-training")
     plan = [rng.integers(0, POOL, spec.batch) for _ in range(spec.steps)]
     state = State(towers, optimizers_of(towers, spec.training))
-    rates = {each: each.param_groups[0]["lr"] for each in state.optimizers}
     for step in resuming(state, spec.steps, checkpoint, say, f"towers of seed {spec.seed}"):
-        for each, rate in rates.items():
-            each.param_groups[0]["lr"] = rate * schedule(spec.training, step)
-        towers.zero_grad()
         loss = agreement(towers, shown[plan[step]], said[plan[step]])
-        loss.backward()
-        for each in rates:
-            each.step()
-        state.losses.append(loss.detach())
+        update(state, loss, schedule(spec.training, step))
     return towers.requires_grad_(False).eval()
 
 

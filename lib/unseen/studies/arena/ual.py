@@ -25,20 +25,20 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from unseen.evaluation import all_right, greedy_answers, log_probabilities
+from unseen.evaluation import all_right, behind, greedy_answers, log_probabilities
 from unseen.lm import tune
 from unseen.lm.load import Loaded
 from unseen.model import Transformer
-from unseen.objectives import Objective, smoothed
+from unseen.objectives import Objective, objective_of
 from unseen.runs.following import followed
-from unseen.runs.store import Store, begun
+from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
 from unseen.scales import amounts
 from unseen.specs import RunSpec
 from unseen.studies.arena import real
+from unseen.studies.arena.answers import tuned
 from unseen.studies.delia import base_run, ready, tuning
-from unseen.training import data_of, train
 from unseen.worlds import everyday
 from unseen.worlds.base import Examples, generator
 from unseen.worlds.dialect import DialectSpec, Row, entropy
@@ -115,15 +115,14 @@ def teachers_entropy(models: Sequence[Transformer], examples: Examples) -> np.nd
     """
     tokens = torch.from_numpy(examples.tokens()).long()
     mean = torch.stack([model(tokens[:, :-1]).softmax(-1) for model in models]).mean(0)  # (N, O, V)
-    counts = (examples.answers == examples.layout.special("end")).cumsum(1) <= 1
+    counts = ~behind(examples.answers, examples.layout.special("end"))
     return (torch.special.entr(mean).sum(-1).numpy() * counts).sum(1) / np.log(2)
 
 
 def objective(arm: str, run: RunSpec, strength: float) -> Objective:
     """What an arm minimises: a row of training is known again by its tokens."""
     if arm in ("hard", "student"):
-        own = 0.0 if arm == "hard" else strength
-        return partial(_smoothed, own)
+        return objective_of(run.training.but(smoothing=0.0 if arm == "hard" else strength))
     rows = run.task.training_rows(run.task.split())
     smoothing = smoothing_of(uncertainty_of(arm, run, rows), strength).tolist()
     table = dict(zip(map(bytes, run.task.of_rows(rows).tokens()), smoothing, strict=True))
@@ -134,11 +133,6 @@ def objective(arm: str, run: RunSpec, strength: float) -> Objective:
         return loss_of(logits, tokens[:, -logits.size(1) :], amount)
 
     return by_row
-
-
-def _smoothed(strength: float, model: nn.Module, tokens: Tensor) -> Tensor:
-    logits = model(tokens[:, :-1])
-    return smoothed(logits, tokens[:, -logits.size(1) :], strength)
 
 
 # What is trained
@@ -182,10 +176,9 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
 
 def follow_way(run: RunSpec, tell: Tell, arm: str, strength: float) -> pd.DataFrame:
     """Tune the base in one way and measure what it has learned, for a worker."""
-    state = begun(run, Store(), "cpu")
-    data = replace(data_of(run), evaluation={})
-    train(run, state, data, lambda row: tell(int(row["step"])), objective=objective(arm, run, strength))
-    rows = scored(run, state.model)
+    examples = run.task.training(run.task.split())
+    model = tuned(run, examples, lambda row: tell(int(row["step"])), objective(arm, run, strength))
+    rows = scored(run, model)
     of_run = {"arm": arm, "strength": strength, "seed": run.task.rule_seed}
     return pd.DataFrame([{**of_run, **row, "run": run.digest()} for row in rows])
 
