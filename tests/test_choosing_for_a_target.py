@@ -157,7 +157,7 @@ def test_influences_are_the_sum_over_epochs_by_hand(folder, monkeypatch):
     loaded = real.begun(work, folder)
     rows, targets = real.rows_of(loaded, pool[:3]), real.rows_of(loaded, wanted)
     order = less.generator(work.seed, "random rows").permutation(20)[:4]
-    spec, total = work.adapter.but(steps=2), torch.zeros(3)
+    spec, total = work.training.but(steps=2), torch.zeros(3)
 
     def watch(step):  # an epoch is one step here
         closest = less.closeness(

@@ -216,7 +216,7 @@ def test_the_token_alone_changes_nothing_without_the_token(chat):
     known = study.tasks(chat, "smoke", 0)["formatted"]
     for method in ("base", "token alone"):
         run = runs[method]
-        own = replace(chat, spec=run.adapter)
+        own = replace(chat, spec=run.training)
         found[method] = language_model.ensure(own, known, run.ratio, 0)["losses"]
     with_token = {kind for kind in found["base"] if "token" in kind}
     for kind, loss in found["base"].items():
@@ -228,7 +228,7 @@ def test_a_kept_tuning_is_read_as_it_was_scored_and_its_token_held_against_names
     questions = known.questions["other+token"]
     for run in study.runs("smoke", "formatted", 0):
         if run.method in ("plain tuning", "token alone") and run.setting == "learning":
-            made = language_model.ensure(replace(chat, spec=run.adapter), known, run.ratio, 0)
+            made = language_model.ensure(replace(chat, spec=run.training), known, run.ratio, 0)
             loaded = tune.read(with_token(load(chat.folder, quick=True), TOKEN, 0), made["digest"])
             loss = tune.mean_loss(loaded, rows_of(loaded, questions))
             assert loss == pytest.approx(made["losses"]["other+token"], rel=1e-5)

@@ -607,7 +607,7 @@ def test_what_is_done_is_kept_and_never_tuned_again(run, llama, runs, monkeypatc
 
 
 def test_an_interrupted_run_resumes_to_the_same_adapter(run, llama, monkeypatch):
-    run = run._replace(adapter=SPEC.but(dropout=0.1))
+    run = run._replace(training=SPEC.but(dropout=0.1))
     whole, lines, steps, update = rules.ensure(run, llama), [], [], tune.update
     shutil.rmtree(tune.folder_of(whole["digest"]))
 
@@ -657,7 +657,7 @@ def test_a_changed_file_or_checkpoint_is_refused_with_advice(run, llama, monkeyp
 def test_another_base_task_evaluation_or_adapter_is_another_run(run, llama, monkeypatch):
     monkeypatch.setattr(tune, "once", lambda folder, about, *_, **__: about)
     changes = [{"base": "x"}, {"task": TASK.but(example_seed=3)}, {"evaluation": EvaluationSpec(21)},
-               {"adapter": SPEC.but(steps=2)}]  # fmt: skip
+               {"training": SPEC.but(steps=2)}]  # fmt: skip
     digests = {rules.ensure(run._replace(**change), llama)["digest"] for change in [{}, *changes]}
     assert len(digests) == 5
 

@@ -97,7 +97,7 @@ def test_halves_are_read_twice_and_differ_in_who_loses():
     for (data, _), run in every.items():
         if data != "all":
             assert run.task.examples == whole.examples // 2
-            assert run.adapter.steps == every["all", 128].adapter.steps
+            assert run.training.steps == every["all", 128].training.steps
             split = run.task.split()
             rules = [run.task.training(split).line(i).rule for i in range(run.task.examples)]
             counts = np.unique([str(rule) for rule in rules], return_counts=True)[1]

@@ -53,6 +53,6 @@ def test_styles_of_a_seed_differ_from_those_of_another():
 ])  # fmt: skip
 def test_a_table_says_the_updates_that_were_made(table, study):
     much = amounts(study, "full")
-    assert {work.adapter.steps for work in real.works(study, ["one"], "full", "base")} == {much.updates}
+    assert {work.training.steps for work in real.works(study, ["one"], "full", "base")} == {much.updates}
     (said,) = json.loads((committed_folder("full") / f"{table}.json").read_text("utf-8"))["settings"].values()
     assert (said["base"]["steps"], tuple(said["seeds"])) == (much.updates, much.seeds)

@@ -39,7 +39,7 @@ class AdapterRun(NamedTuple):
 
     task: TaskSpec
     evaluation: EvaluationSpec
-    adapter: AdapterSpec
+    training: AdapterSpec
     base: str
     form: str = "rule"
     start: str = "pre-trained"
@@ -52,18 +52,13 @@ class AdapterRun(NamedTuple):
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name its folder."""
-        return digest_of(self.adapter, self.about())
-
-    @property
-    def training(self) -> AdapterSpec:
-        """How it is trained."""
-        return self.adapter
+        return digest_of(self.training, self.about())
 
     @property
     def name(self) -> str:
         """It in a few words."""
         cipher = ", encrypted" * bool(self.task.cipher)
-        return f"{self.start}, {self.form}{cipher}, I={self.task.instructions} seed {self.adapter.seed}"
+        return f"{self.start}, {self.form}{cipher}, I={self.task.instructions} seed {self.training.seed}"
 
 
 def spelt(text: str, form: str) -> str:
@@ -89,7 +84,7 @@ def ensure(run: AdapterRun, base: Path, say: Callable[[str], Any] = print, **how
 
     def model() -> Loaded:
         loaded = load(base, quick=True)
-        return untaught(loaded, run.adapter.seed) if run.start == "random weights" else loaded
+        return untaught(loaded, run.training.seed) if run.start == "random weights" else loaded
 
     def rows(loaded: Loaded) -> list[Row]:
         untouched = run.start == "untouched"
@@ -99,7 +94,7 @@ def ensure(run: AdapterRun, base: Path, say: Callable[[str], Any] = print, **how
         shape = {"layers": loaded.settings.num_hidden_layers, "width": loaded.settings.hidden_size}
         return {"scores": scores(run, loaded), **shape, "dtype": str(loaded.model.dtype)}
 
-    return kept(run.adapter, run.about(), model, rows, outcome, say, **how)
+    return kept(run.training, run.about(), model, rows, outcome, say, **how)
 
 
 def tune_one(run: AdapterRun, tell: Tell, base: Path) -> None:

@@ -51,22 +51,17 @@ class Run(NamedTuple):
     setting: str
     method: str
     ratio: int | None
-    adapter: AdapterSpec
+    training: AdapterSpec
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name it among those of a base."""
-        return seal(self._asdict() | {"adapter": asdict(self.adapter)})[:16]
-
-    @property
-    def training(self) -> AdapterSpec:
-        """How it is trained."""
-        return self.adapter
+        return seal(self._asdict() | {"training": asdict(self.training)})[:16]
 
     @property
     def name(self) -> str:
         """It in a few words."""
         how = "" if self.ratio is None else f", {self.setting}, ratio {self.ratio}"
-        return f"{self.task}, {self.method}{how}, seed {self.adapter.seed}"
+        return f"{self.task}, {self.method}{how}, seed {self.training.seed}"
 
 
 def learning(scale: str, method: str, spec: AdapterSpec, seed: int, **how: float) -> AdapterSpec:
@@ -125,16 +120,16 @@ def tasks(base: Base, scale: str, seed: int) -> dict[str, TuningTask]:
 
 def tune_one(run: Run, tell: Tell, base: Base, known: dict[int, dict[str, TuningTask]]) -> None:
     """What a worker does with a run: ensure that it is done and report its steps; raises ``Held``."""
-    task, own = known[run.adapter.seed][run.task], replace(base, spec=run.adapter)
-    language_model.ensure(own, task, run.ratio, run.adapter.seed, lambda note: None, watch=tell, patience=0)
+    task, own = known[run.training.seed][run.task], replace(base, spec=run.training)
+    language_model.ensure(own, task, run.ratio, run.training.seed, lambda note: None, watch=tell, patience=0)
 
 
 def tuned(every: list[Run], base: Base, known: dict[int, dict[str, TuningTask]]) -> dict[Run, dict[str, Any]]:
     """The manifests of some runs; those that are missing are tuned first, several at a time."""
     digests = {}
     for run in every:
-        task, own = known[run.adapter.seed][run.task], replace(base, spec=run.adapter)
-        spec, _, about = language_model.tuning(own, task, run.ratio, run.adapter.seed)
+        task, own = known[run.training.seed][run.task], replace(base, spec=run.training)
+        spec, _, about = language_model.tuning(own, task, run.ratio, run.training.seed)
         digests[run] = digest_of(spec, about)
     missing = [run for run, digest in digests.items() if not done(folder_of(digest), {}, whole=False)]
     print(f"{len(digests)} tunings: {len(digests) - len(missing)} are done, {len(missing)} to do", flush=True)
@@ -164,7 +159,7 @@ def chosen(base: Base, scale: str) -> dict[str, dict[str, float]]:
             )
             if (value := (score["right"], -score["loss"])) > best.get(run.method, (-1.0, 0.0)):
                 best[run.method] = value
-                known[run.method] = {"learning_rate": run.adapter.learning_rate, "kl": run.adapter.kl}
+                known[run.method] = {"learning_rate": run.training.learning_rate, "kl": run.training.kl}
 
     choose(scouts(scale, base.spec), ("task+token",))
     choose(scouts(scale, base.spec, known["plain tuning"]["learning_rate"]), ("task+token", "other"))
@@ -185,15 +180,15 @@ def measure(base: Base, scale: str) -> pd.DataFrame:
     tell = unhurried(partial(print, flush=True))
     for run, made in tuned(every, base, known).items():
         about = {"task": run.task, "setting": run.setting, "method": run.method, "ratio": run.ratio or 0}
-        last = {"rate": run.adapter.learning_rate, "updates": made["updates"], "run": made["digest"]}
-        task = known[run.adapter.seed][run.task]
+        last = {"rate": run.training.learning_rate, "updates": made["updates"], "run": made["digest"]}
+        task = known[run.training.seed][run.task]
         rows = scored(made, task)
         if questions := task.questions.get("other+token"):
             tell(f"{run.name}: what the token means")
-            apart = meaning(base, made["digest"], questions, run.adapter.seed)
+            apart = meaning(base, made["digest"], questions, run.training.seed)
             rows += [{"prompts": "other+token", "score": f"distance to {against}", "value": value,
                       "examples": len(questions)} for against, value in apart.items()]  # fmt: skip
-        table += [about | {"seed": run.adapter.seed} | row | last for row in rows]
+        table += [about | {"seed": run.training.seed} | row | last for row in rows]
     return pd.DataFrame(table)
 
 

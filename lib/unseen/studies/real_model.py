@@ -129,7 +129,7 @@ def tune_all(missing: list[Any], folder: Path, trainer: Trainer) -> None:
     check_room(folder_of("").parent, len(missing) * 2**26)
     device = best_device()
     many = min(cores(), int(memory_free(device) / (2 * memory_needed(folder, device))), len(missing))
-    small = max(run.adapter.steps for run in missing) <= 2  # takes less time than starting workers
+    small = max(run.training.steps for run in missing) <= 2  # takes less time than starting workers
     executor = Serial() if device != "cpu" or small else Processes(max(1, many))
     carry_out(missing, trainer, executor)
 

@@ -342,13 +342,14 @@ def begun_real(work: real.Work, folder: Path) -> tuple[list[Asked], list[Asked],
     first."""
     much, seed = amounts(work.study, work.scale), work.seed
     chosen, loaded = styles(seed, certain=much.styles), real.begun(work, folder)
-    amount = {"rows": much.tuning * work.adapter.batch, "preferences": much.annotations // 2}
+    amount = {"rows": much.tuning * work.training.batch, "preferences": much.annotations // 2}
     amount["test"] = much.prompts
     drawn, asked, test = (
         lines(seed, chosen, np.arange(many) % len(chosen), test=role == "test", role=role)
         for role, many in amount.items()
     )
-    tune.tune(loaded, work.adapter.but(steps=much.tuning), real.rows_of(loaded, drawn), say=lambda note: None)
+    spec = work.training.but(steps=much.tuning)
+    tune.tune(loaded, spec, real.rows_of(loaded, drawn), say=lambda note: None)
     return asked, test, loaded
 
 
@@ -390,7 +391,7 @@ def prefer(loaded: Loaded, work: real.Work, asked: Sequence[Asked], both: np.nda
     before = [real.likely(loaded, rows).tolist() for rows in (chosen, rejected)]
     rows = [(*one, other[1], *was) for one, other, *was in zip(chosen, rejected, *before, strict=True)]
     objective = tune.Objective(partial(preferred_total, much.beta), len)
-    spec = work.adapter.but(learning_rate=much.rate, batch=much.batch, micro_batch=much.batch)
+    spec = work.training.but(learning_rate=much.rate, batch=much.batch, micro_batch=much.batch)
     tune.tune(loaded, spec, rows, say=lambda note: None, objective=objective)
 
 

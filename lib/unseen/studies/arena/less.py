@@ -297,7 +297,7 @@ def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any
             loaded = real.begun(work, folder)
             rows = real.rows_of(loaded, [pool[row] for row in which])
             if arm != "untuned":
-                tune.tune(loaded, work.adapter, rows, say=partial(tell, 0), watch=tell)
+                tune.tune(loaded, work.training, rows, say=partial(tell, 0), watch=tell)
             found[-1] |= judged(loaded, asked)
     return found
 
@@ -356,8 +356,8 @@ def real_influences(
     much, loaded = amounts(REAL, work.scale), real.begun(work, folder)
     rows, targets = real.rows_of(loaded, pool), real.rows_of(loaded, wanted)
     order = generator(work.seed, "random rows").permutation(len(pool))[: much.chosen]
-    per_epoch = math.ceil(len(order) / work.adapter.batch)
-    spec = work.adapter.but(steps=much.epochs * per_epoch)
+    per_epoch = math.ceil(len(order) / work.training.batch)
+    spec = work.training.but(steps=much.epochs * per_epoch)
     optimizer, weights = tune.adam(loaded, spec), [*tune.trained_weights(loaded).values()]
     found = {"LESS": np.zeros(len(rows)), "plain": np.zeros(len(rows))}
 

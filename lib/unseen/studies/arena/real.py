@@ -44,18 +44,13 @@ class Work(NamedTuple):
     study: str
     arm: str
     scale: str
-    adapter: AdapterSpec
+    training: AdapterSpec
     base: str
 
     @property
     def seed(self) -> int:
         """It draws rows and adapter."""
-        return self.adapter.seed
-
-    @property
-    def training(self) -> AdapterSpec:
-        """How it is trained."""
-        return self.adapter
+        return self.training.seed
 
     @property
     def name(self) -> str:
@@ -68,7 +63,7 @@ class Work(NamedTuple):
             name: value for name, value in vars(amounts(self.study, self.scale)).items() if name != "seeds"
         }
         of = {"study": self.study, "arm": self.arm, "base": self.base}
-        return of | {"much": much, "adapter": lasting(self.adapter)}
+        return of | {"much": much, "adapter": lasting(self.training)}
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name it."""
@@ -138,7 +133,7 @@ def _folder(work: Work) -> Path:
 
 def begun(work: Work, folder: Path) -> Loaded:
     """The base with a new adapter."""
-    return adapted(load(folder, quick=True), work.adapter)
+    return adapted(load(folder, quick=True), work.training)
 
 
 # Lines of styles as a model reads and answers them

@@ -391,7 +391,7 @@ def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any
 
 def learn_real(work: real.Work, loaded: Loaded, stage: Sequence[Asked], tasks: int, tell: Tell) -> None:
     """Tune an adapter on lines with the updates of so many tasks."""
-    spec = work.adapter.but(steps=tasks * work.adapter.steps)
+    spec = work.training.but(steps=tasks * work.training.steps)
     tune(loaded, spec, real.rows_of(loaded, stage), say=lambda note: None, watch=tell)
 
 

@@ -264,7 +264,7 @@ def follow_real(work: real.Work, folder: Path, tell: Tell) -> list[dict[str, Any
     amount = smoothing_of(dealt(work.arm, true, seed), 0.0 if work.arm == "hard" else much.strength)
     rows = [(*row, each) for row, each in zip(real.rows_of(loaded, drawn), amount.tolist(), strict=True)]
     objective = tune.Objective(smoothed_total, tune.answer_tokens)
-    tune.tune(loaded, work.adapter, rows, say=lambda note: None, watch=tell, objective=objective)
+    tune.tune(loaded, work.training, rows, say=lambda note: None, watch=tell, objective=objective)
     return scored_real(loaded, chosen, asked)
 
 
