@@ -12,7 +12,7 @@ from unseen.lm.chat import rows_of
 from unseen.lm.load import load, with_token
 from unseen.scales import amounts
 from unseen.studies import everyday as study
-from unseen.studies import language_model
+from unseen.studies import language_model, real_model
 from unseen.worlds import dictionary
 from unseen.worlds import everyday as world
 from unseen.worlds.language import TOKEN
@@ -174,7 +174,7 @@ def test_everything_runs_and_nothing_is_made_twice(chat, monkeypatch):
     assert set(old["score"]) == {"loss"}
     shares = table[table["score"].isin(["right", "format", "content", "exact"])]
     assert shares["value"].between(0, 1).all()
-    monkeypatch.setattr(study, "tune_all", None)
+    monkeypatch.setattr(real_model, "carry_out", None)
     monkeypatch.setattr(language_model, "load", None)
     assert study.measure(chat, "smoke").equals(table)
 

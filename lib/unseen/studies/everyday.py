@@ -126,16 +126,13 @@ def tune_one(run: Run, tell: Tell, base: Base, known: dict[int, dict[str, Tuning
 
 def tuned(every: list[Run], base: Base, known: dict[int, dict[str, TuningTask]]) -> dict[Run, dict[str, Any]]:
     """The manifests of some runs; those that are missing are tuned first, several at a time."""
-    digests = {}
+    folders = {}
     for run in every:
         task, own = known[run.training.seed][run.task], replace(base, spec=run.training)
         spec, _, about = language_model.tuning(own, task, run.ratio, run.training.seed)
-        digests[run] = digest_of(spec, about)
-    missing = [run for run, digest in digests.items() if not done(folder_of(digest), {}, whole=False)]
-    print(f"{len(digests)} tunings: {len(digests) - len(missing)} are done, {len(missing)} to do", flush=True)
-    if missing:
-        tune_all(missing, base.folder, partial(tune_one, base=base, known=known))
-    return {run: done(folder_of(digest), {}, whole=False) for run, digest in digests.items()}
+        folders[run] = folder_of(digest_of(spec, about))
+    tune_all(folders, base.folder, partial(tune_one, base=base, known=known))
+    return {run: done(folder, {}, whole=False) for run, folder in folders.items()}
 
 
 def chosen(base: Base, scale: str) -> dict[str, dict[str, float]]:

@@ -11,6 +11,7 @@ read twice.
 6
 """
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,10 +110,7 @@ def measure(name: str, folder: Path, rows: str = "tuned") -> pd.DataFrame:
     Raises ``SweepFailed`` when a tuning failed; the others are kept.
     """
     every = runs(name, fingerprint(folder), rows)
-    missing = [run for run in every if not done(folder_of(run.digest()), {}, whole=False)]
-    print(f"{len(every)} tunings: {len(every) - len(missing)} are done, {len(missing)} to do", flush=True)
-    if missing:
-        tune_all(missing, folder, partial(rules.tune_one, base=folder))
+    tune_all({run: folder_of(run.digest()) for run in every}, folder, partial(rules.tune_one, base=folder))
     table = []
     for run, about in every.items():
         made = rules.ensure(run, folder)
@@ -121,14 +119,19 @@ def measure(name: str, folder: Path, rows: str = "tuned") -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def tune_all(missing: list[Any], folder: Path, trainer: Trainer) -> None:
-    """Let processes tune what is missing of a base, as many at a time as there are cores and memory for.
+def tune_all(folders: Mapping[Any, Path], base: Path, trainer: Trainer, what: str = "tunings") -> None:
+    """Let processes tune a base for each run whose folder is not done, as many at a time as there are cores
+    and memory for.
 
     Raises ``CannotWrite`` for too little room on the disk, ``SweepFailed`` when a tuning failed.
     """
+    missing = [run for run, folder in folders.items() if not done(folder, {}, whole=False)]
+    print(f"{len(folders)} {what}: {len(folders) - len(missing)} are done, {len(missing)} to do", flush=True)
+    if not missing:
+        return
     check_room(folder_of("").parent, len(missing) * 2**26)
     device = best_device()
-    many = min(cores(), int(memory_free(device) / (2 * memory_needed(folder, device))), len(missing))
+    many = min(cores(), int(memory_free(device) / (2 * memory_needed(base, device))), len(missing))
     small = max(run.training.steps for run in missing) <= 2  # takes less time than starting workers
     executor = Serial() if device != "cpu" or small else Processes(max(1, many))
     carry_out(missing, trainer, executor)

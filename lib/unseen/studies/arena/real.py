@@ -24,7 +24,7 @@ from unseen.files import seal
 from unseen.lm.chat import Row, answers, ids_of
 from unseen.lm.load import Loaded, fingerprint, load
 from unseen.lm.tune import AdapterSpec, adapted, log_probabilities
-from unseen.once import done, once
+from unseen.once import once
 from unseen.runs.following import path_of
 from unseen.runs.workers import Tell
 from unseen.scales import Setting, amounts
@@ -93,12 +93,8 @@ def measure(study: str, arms: Sequence[str], scale: str, folder: Path, do: Do) -
     piece of work), run and base.  Raises ``SweepFailed`` when a piece failed; the others are kept.
     """
     every = works(study, arms, scale, fingerprint(folder))
-    missing = [work for work in every if not done(_folder(work), work.about(), whole=False)]
-    print(
-        f"{len(every)} pieces of work: {len(every) - len(missing)} are done, {len(missing)} to do", flush=True
-    )
-    if missing:
-        real_model.tune_all(missing, folder, partial(keep, folder=folder, do=do))
+    trainer = partial(keep, folder=folder, do=do)
+    real_model.tune_all({work: _folder(work) for work in every}, folder, trainer, "pieces of work")
     tables = []
     for work in every:
         made = keep(work, lambda step, note="": None, folder, do)
