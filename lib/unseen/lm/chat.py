@@ -170,10 +170,9 @@ def answers(
     with seeded(seed, loaded.device):
         for begin in range(0, len(order), at_once):
             chosen = order[begin : begin + at_once]
-            ids = loaded.padded([prompts[i] for i in chosen], loaded.pad, "left")
-            mask = loaded.padded([[1] * len(prompts[i]) for i in chosen], 0, "left")
-            written = loaded.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
-            for i, answer in zip(chosen, written[:, ids.shape[1] :].tolist(), strict=True):
+            read = loaded.batch([prompts[i] for i in chosen], "left")
+            written = loaded.model.generate(**read, generation_config=config)
+            for i, answer in zip(chosen, written[:, read["input_ids"].shape[1] :].tolist(), strict=True):
                 if (at := _end(loaded, answer)) is not None or unended:
                     found[i] = loaded.tokenizer.decode(answer[:at], **spoken).strip()
             if say:

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -87,6 +87,16 @@ class Loaded:
     def padded(self, rows: Iterable[list[int]], fill: int, side: str = "right") -> Tensor:
         """Rows of numbers as one tensor (B, T), filled up on one side."""
         return pad_sequence([torch.tensor(row) for row in rows], True, fill, side).to(self.device)
+
+    def batch(self, rows: Sequence[list[int]], side: str = "right") -> dict[str, Tensor]:
+        """Rows of token ids as a model reads them: filled up on one side, which it does not attend to."""
+        mask = self.padded([[1] * len(row) for row in rows], 0, side)
+        return {"input_ids": self.padded(rows, self.pad, side), "attention_mask": mask}
+
+    def last_states(self, read: dict[str, Tensor]) -> Tensor:
+        """The last hidden states (B, T, C) of a batch as floats; only the last logits are computed."""
+        found = self.model(**read, output_hidden_states=True, logits_to_keep=1)
+        return found.hidden_states[-1].float()
 
 
 def models_folder() -> Path:

@@ -305,12 +305,10 @@ def along_answers(loaded: Loaded, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
 
 def _along(loaded: Loaded, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
     """Logits (B x (T - P), V) from the end of the shortest prompt on, and the tokens that are right there."""
-    ids = loaded.padded([prompt + answer for prompt, answer in rows], loaded.pad)
-    mask = loaded.padded([[1] * len(prompt + answer) for prompt, answer in rows], 0)
+    read = loaded.batch([prompt + answer for prompt, answer in rows])
     labels = loaded.padded([[_IGNORED] * len(prompt) + answer for prompt, answer in rows], _IGNORED)
     first = max(1, min(len(prompt) for prompt, _ in rows))  # a head is large, and logits before are not used
-    kept = {"logits_to_keep": ids.shape[1] - first + 1}
-    logits = loaded.model(input_ids=ids, attention_mask=mask, **kept).logits[:, :-1]
+    logits = loaded.model(**read, logits_to_keep=labels.shape[1] - first + 1).logits[:, :-1]
     return logits.flatten(0, 1).float(), labels[:, first:].flatten()
 
 

@@ -375,11 +375,9 @@ def real_embedded(loaded: Loaded, rows: Sequence[tuple[list[int], list[int]]]) -
     parts = []
     for at in range(0, len(rows), 32):
         part = rows[at : at + 32]
-        ids = loaded.padded([prompt + answer for prompt, answer in part], loaded.pad)
-        mask = loaded.padded([[1] * len(prompt + answer) for prompt, answer in part], 0)
         own = loaded.padded([[0] * len(prompt) + [1] * (len(answer) - 1) + [0] for prompt, answer in part], 0)
-        read = loaded.model(input_ids=ids, attention_mask=mask, output_hidden_states=True, logits_to_keep=1)
-        states = (read.hidden_states[-1].float() * own[..., None]).sum(1)
+        states = loaded.last_states(loaded.batch([prompt + answer for prompt, answer in part]))
+        states = (states * own[..., None]).sum(1)
         parts.append(states / own.sum(1, keepdim=True).clamp(min=1))
     return torch.cat(parts)
 

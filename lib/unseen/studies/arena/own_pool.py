@@ -132,12 +132,9 @@ def embedded(loaded: Loaded, texts: Sequence[str]) -> np.ndarray:
     found: dict[int, np.ndarray] = {}
     for start in range(0, len(order), _AT_ONCE):
         rows = order[start : start + _AT_ONCE]
-        tokens = loaded.padded([ids[row] for row in rows], loaded.pad)
-        mask = loaded.padded([[1] * len(ids[row]) for row in rows], 0)
-        read = loaded.model(
-            input_ids=tokens, attention_mask=mask, output_hidden_states=True, logits_to_keep=1
-        )
-        states = read.hidden_states[-1].float() * mask[..., None]  # (n, T, d)
+        read = loaded.batch([ids[row] for row in rows])
+        mask = read["attention_mask"]
+        states = loaded.last_states(read) * mask[..., None]  # (n, T, d)
         found |= dict(zip(rows, (states.sum(1) / mask.sum(1, keepdim=True)).cpu().numpy(), strict=True))
     return np.stack([found[row] for row in range(len(ids))])
 

@@ -168,9 +168,4 @@ def written(loaded: Loaded, lines: Sequence[Asked], **how: Any) -> list[str | No
 @torch.no_grad()
 def last_states(loaded: Loaded, prompts: Sequence[list[int]]) -> Tensor:
     """The last hidden state (N, C) of the last token of each prompt, which are read one by one."""
-    found = []
-    for ids in prompts:
-        tokens = loaded.padded([ids], loaded.pad)
-        read = loaded.model(input_ids=tokens, output_hidden_states=True, logits_to_keep=1)
-        found.append(read.hidden_states[-1][0, -1].float().cpu())
-    return torch.stack(found)
+    return torch.stack([loaded.last_states(loaded.batch([ids]))[0, -1].cpu() for ids in prompts])
