@@ -137,9 +137,13 @@ def test_a_table_keeps_what_is_done(folder, runs, monkeypatch):
     assert table["accuracy"].between(0, 1).all()
 
 
-def test_what_is_not_there_is_a_sentence(runs):
-    with pytest.raises(BadBase, match="'make model' fetches it"):
-        study.base_of("quick")
+@pytest.mark.parametrize(("scale", "error", "message"), [
+    ("quick", BadBase, "'make model' fetches it"),
+    ("show", ValueError, "scale='show' trains nothing"),
+])  # fmt: skip
+def test_a_base_that_cannot_be_tuned_is_a_sentence(runs, scale, error, message):
+    with pytest.raises(error, match=message):
+        study.base_of(scale)
 
 
 def test_the_tiny_model_stands_in_at_smoke_alone(folder):

@@ -28,7 +28,7 @@ from unseen.once import done
 from unseen.process_group import best_device
 from unseen.runs.sweep import carry_out
 from unseen.runs.workers import Processes, Serial, Trainer, cores
-from unseen.scales import amounts
+from unseen.scales import SHOW, amounts
 from unseen.specs import EvaluationSpec
 from unseen.studies.pretraining import HALVES, NO_OPS, Tuning
 from unseen.worlds.base import generator
@@ -93,7 +93,13 @@ def runs(name: str, base: str, rows: str = "tuned") -> dict[AdapterRun, dict[str
 
 
 def base_of(name: str, base: str = OWN) -> Path:
-    """The folder of the base: at ``smoke`` a tiny model in place of the usual one; raises ``BadBase``."""
+    """The folder of the base: at ``smoke`` a tiny model in place of the usual one; raises ``BadBase``, and
+    ``ValueError`` at ``show``.
+    """
+    if name == SHOW:
+        raise ValueError(
+            "base has to be tuned, and scale='show' trains nothing: choose 'quick' or a larger one"
+        )
     if name == "smoke" and base == OWN:
         return checked(tiny.ensure(tiny.TinySpec(**amounts("language_model", name).tiny)))
     folder = checked(base)
