@@ -110,6 +110,15 @@ def amounts(study: str, name: str) -> SimpleNamespace:
     return SimpleNamespace(**{key: _frozen(value) for key, value in row.items()})
 
 
+def each_seed(study: str, name: str, base: RunSpec) -> BySeed:
+    """A run of ``base`` for each seed that the table of a study has at a scale.
+
+    >>> [run.task.rule_seed for run in each_seed("less", "quick", RunSpec()).runs()]
+    [0, 1, 2]
+    """
+    return BySeed(study, base, (base.task.instructions,), amounts(study, name).seeds, scale=name)
+
+
 def run_of(world: type[Task], parts: Mapping[str, Mapping[str, Any]]) -> RunSpec:
     """The run in a row of ``scales.toml``: what its ``task``, of a ``world``, its ``model``, ``training`` and
     ``evaluation`` have other than the defaults.

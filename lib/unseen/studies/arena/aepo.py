@@ -41,7 +41,7 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
+from unseen.scales import amounts, each_seed
 from unseen.specs import RunSpec
 from unseen.studies.arena import answers, real
 from unseen.studies.delia import base_run, ready, tuning
@@ -272,7 +272,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     """
     ready([base_run(name)], executor)
     much = amounts("aepo", name)
-    runs = [tuned(name).with_seed(seed) for seed in much.seeds]
+    runs = each_seed("aepo", name, tuned(name)).runs()
     frame(runs, Store(), executor)
     named = f"aepo-{much.annotations}-{much.updates}-{much.rate:g}-{much.beta:g}-{much.noise:g}-2"
     follow = partial(follow_arms, name=name)

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from unseen.evaluation import all_right, greedy_answers, log_probabilities
 from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
+from unseen.scales import amounts, each_seed
 from unseen.specs import RunSpec
 from unseen.studies.arena.answers import tuned
 from unseen.studies.arena.bags import held
@@ -212,7 +212,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
 def asked_teachers(name: str, executor: Executor | None = None) -> list[RunSpec]:
     """The students of a scale, for each of which all teachers have answered (``pool_of``)."""
     ready([base_run(name)], executor)
-    runs = [student(name).with_seed(seed) for seed in amounts("arbitrage", name).seeds]
+    runs = each_seed("arbitrage", name, student(name)).runs()
     followed(runs, follow_pool, _POOL, executor, "ask all teachers")
     return runs
 

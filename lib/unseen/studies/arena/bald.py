@@ -31,7 +31,7 @@ from unseen.model import Transformer, seeded
 from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
+from unseen.scales import amounts, each_seed
 from unseen.specs import EvaluationSpec, RunSpec, TrainingSpec
 from unseen.studies.arena.less import base_of
 from unseen.studies.delia import ready
@@ -132,7 +132,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     """
     much = amounts("bald", name)
     ready([base_of(name)], executor)
-    runs = [learning(name).with_seed(seed) for seed in much.seeds]
+    runs = each_seed("bald", name, learning(name)).runs()
     ways = [(pool, arm, 0) for pool in POOLS for arm in ARMS]
     ways += [("even", "BALD", frozen) for frozen in much.frozen]
     tables = []

@@ -36,7 +36,7 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts, run_of
+from unseen.scales import amounts, each_seed, run_of
 from unseen.specs import RunSpec
 from unseen.worlds.base import generator
 from unseen.worlds.contexts import LABELS, ContextSpec, Prompts
@@ -190,7 +190,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     that agree best on prompts of trained patterns.
     """
     much = amounts("detail", name)
-    runs = [learner(name).with_seed(seed) for seed in much.seeds]
+    runs = each_seed("detail", name, learner(name)).runs()
     frame(runs, Store(), executor)
     follow = partial(follow_influence, flipped=much.flipped)
     return pd.concat(followed(runs, follow, f"detail-{much.flipped:g}-2", executor, "ask"), ignore_index=True)

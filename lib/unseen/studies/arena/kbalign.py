@@ -37,7 +37,7 @@ from unseen.model import Transformer
 from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
+from unseen.scales import amounts, each_seed
 from unseen.specs import RunSpec
 from unseen.studies import delia
 from unseen.studies.arena.answers import sampled
@@ -234,7 +234,7 @@ def skills(name: str, executor: Executor | None = None) -> pd.DataFrame:
 def prepared(name: str, executor: Executor | None = None) -> list[RunSpec]:
     """The tunings of a scale, for each of which its base has made rows (``made_for``)."""
     ready([base_of(name)], executor)
-    runs = [tuning(name).with_seed(seed) for seed in amounts("kbalign", name).seeds]
+    runs = each_seed("kbalign", name, tuning(name)).runs()
     followed(runs, follow_made, _MADE, executor, "ask about")
     return runs
 

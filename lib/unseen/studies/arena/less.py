@@ -43,7 +43,7 @@ from unseen.optim import LowRankAdamW
 from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
+from unseen.scales import amounts, each_seed
 from unseen.specs import RunSpec
 from unseen.studies import delia
 from unseen.studies.arena import real
@@ -176,7 +176,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     words.
     """
     ready([base_of(name)], executor)
-    runs = [tuning(name).with_seed(seed) for seed in amounts("less", name).seeds]
+    runs = each_seed("less", name, tuning(name)).runs()
     scores = followed(runs, follow_scores, _SCORES, executor, "compute influences for")
     untrained = [("projected", "other"), *((arm, "same") for arm in SAME)]
     chosen = pd.DataFrame([about(run, arm, table, words)

@@ -40,7 +40,7 @@ from unseen.model import Transformer, differentiable
 from unseen.objectives import Objective, loss_of
 from unseen.runs.following import followed
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
+from unseen.scales import amounts, each_seed
 from unseen.specs import EvaluationSpec, ModelSpec, RunSpec, TrainingSpec
 from unseen.studies.delia import RATE
 from unseen.training import Data, start, train
@@ -149,7 +149,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     out, or ``trained`` for all others), rows, steps, right, run.
     """
     much, tables = amounts("meta", name), []
-    runs = [pretrained(name).with_seed(seed) for seed in much.seeds]
+    runs = each_seed("meta", name, pretrained(name)).runs()
     for arm in ARMS:
         follow = partial(follow_arm, arm=arm, rate=much.rate, rows=much.rows, steps=much.tuning)
         named = f"meta-{arm.replace(' ', '').replace(',', '-').replace('=', '')}-{much.rate:g}-1"

@@ -41,7 +41,7 @@ from unseen.model import Transformer, seeded
 from unseen.runs.following import followed
 from unseen.runs.store import Store, begun
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
+from unseen.scales import amounts, each_seed
 from unseen.specs import RunSpec
 from unseen.studies.arena import real
 from unseen.studies.arena.bags import held
@@ -200,7 +200,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     """
     much, tables = amounts("switching", name), []
     ready([base_run(name)], executor)
-    runs = [tuned(name).with_seed(seed) for seed in much.seeds]
+    runs = each_seed("switching", name, tuned(name)).runs()
     for world in WORLDS:
         for arm, share in getattr(much, world):
             follow = partial(follow_model, arm=arm, share=share, world=world)

@@ -27,7 +27,7 @@ from unseen.model import Transformer
 from unseen.runs.following import by_arm, followed, kept
 from unseen.runs.store import Store
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
+from unseen.scales import amounts, each_seed
 from unseen.specs import RunSpec
 from unseen.studies.arena.answers import tuned
 from unseen.studies.delia import base_run, ready, tuning
@@ -221,7 +221,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
 def prepared(name: str, executor: Executor | None = None) -> list[RunSpec]:
     """The learners of a scale, for each of which ``follow_pool`` is stored."""
     ready([base_run(name)], executor)
-    runs = [learner(name).with_seed(seed) for seed in amounts("toolace", name).seeds]
+    runs = each_seed("toolace", name, learner(name)).runs()
     followed(runs, follow_pool, _POOL, executor, "write rows")
     return runs
 

@@ -34,7 +34,7 @@ from unseen.runs.following import followed
 from unseen.runs.store import Store
 from unseen.runs.sweep import frame
 from unseen.runs.workers import Executor, Tell
-from unseen.scales import amounts
+from unseen.scales import amounts, each_seed
 from unseen.specs import RunSpec
 from unseen.studies.arena import real
 from unseen.studies.arena.answers import tuned
@@ -165,7 +165,7 @@ def measure(name: str, executor: Executor | None = None) -> pd.DataFrame:
     """
     much, tables = amounts("ual", name), []
     ready([base_run(name)], executor)
-    runs = [student(name).with_seed(seed) for seed in much.seeds]
+    runs = each_seed("ual", name, student(name)).runs()
     frame([teacher for run in runs for teacher in teachers(run)], Store(), executor)
     for arm in ARMS:
         for strength in much.strengths if arm != "hard" else (0.0,):
