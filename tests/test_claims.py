@@ -14,7 +14,7 @@ from curves import results, step_at
 from unseen.files import project_folder
 from unseen.studies import claims, readings
 from unseen.studies.claims import CLAIMS, FAILS, HOLDS, NOT_RUN, NOT_TESTABLE, UNDECIDED, Part, Verdict
-from unseen.studies.results import COMMITTED
+from unseen.studies.results import COMMITTED, committed_folder
 
 NAMED = {claim.name: claim for claim in CLAIMS}
 NONSENSE = 7.0  # what is measured where a judge must not look
@@ -422,6 +422,14 @@ def test_a_notebook_shows_this_run_beside_the_committed_ones():
     assert f"| this run (`smoke`) | **{NOT_RUN}**<br>" in claims.judged(
         {"11_no_ops": pd.DataFrame()}, "smoke"
     )
+
+
+def test_a_claim_is_judged_in_the_small_world_and_on_a_real_model():
+    folder = committed_folder("full")
+    for name in ("AEPO beats a random pair", "the instruction behind its input"):
+        both = NAMED[name], NAMED[f"a real model: {name}"]
+        found = claims.in_both([name], *(pd.read_csv(claim.table_in(folder)) for claim in both))
+        assert found.loc[name].tolist() == [claim.verdict_in(folder).word for claim in both]
 
 
 def test_the_readme_of_the_data_shows_the_verdicts_on_the_committed_results(tmp_path):

@@ -10,7 +10,7 @@ verdict of these.
 ['holds', 'undecided', 'fails']
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, nan
 from pathlib import Path
@@ -356,6 +356,14 @@ def judged(tables: Mapping[str, pd.DataFrame], scale: str) -> str:
         lines += [f"| {name} | {text} |" for name, text in rows.items()]
         found.append("\n".join(lines))
     return "\n\n".join(found)
+
+
+def in_both(names: Sequence[str], small: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:
+    """A row per claim: the verdicts from a table of the small world, and from one of a real model."""
+    tables = {"": small, "a real model: ": real}
+    known = {claim.name: claim for claim in CLAIMS}
+    words = [[known[of + name].verdict(table).word for of, table in tables.items()] for name in names]
+    return pd.DataFrame(words, names, columns=["the small world", "a real model"])
 
 
 def verdicts(folders: Mapping[str, Path]) -> pd.DataFrame:
