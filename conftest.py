@@ -54,5 +54,5 @@ def one_thread():
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+    """The longest files first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_nbval.py", "test_notebooks.py"))
