@@ -73,7 +73,7 @@ def designs(name: str) -> tuple[Mixture, ...]:
     """All mixtures of a scale: experiments 7, 8 and 9 in their order.
 
     ``7 alone`` are controls: the own part of a mixture without the rest, trained for as long as it lasts.
-    ``8 longer`` has ever larger budgets of the same rules, until more of them teach nothing.
+    ``8 longer`` has ever larger budgets of the same rules, in which more of these teach ever less.
     """
     chosen = amounts("domains", name)
     middle = chosen.own[len(chosen.own) // 2]
