@@ -1,7 +1,6 @@
 """What every test shares: deterministic examples, one thread."""
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -47,6 +46,8 @@ def written(tmp_path):
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Sums in one order on every machine, and none of the neighbours' processors."""
+    import torch  # here, not above: xdist's own process, for which all others wait, does without
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

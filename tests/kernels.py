@@ -1,12 +1,14 @@
 """Kernels that start in a moment: forked from a process that has imported the libraries once."""
 
+import gc
 import multiprocessing
 import os
 
 from jupyter_client.provisioning import local_provisioner
 
-LIBRARIES = ["ipykernel.kernelapp", "matplotlib_inline.backend_inline", "torch._dynamo", "unseen.check",
-             "unseen.headless", "unseen.report", "unseen.studies.claims", "unseen.widgets"]  # fmt: skip
+LIBRARIES = ["ipykernel.debugger", "ipykernel.kernelapp", "matplotlib_inline.backend_inline",
+             "torch._dynamo", "unseen.check", "unseen.headless", "unseen.report", "unseen.studies.claims",
+             "unseen.widgets"]  # fmt: skip
 
 
 def _serve(arguments, environment, folder, ready):
@@ -14,6 +16,7 @@ def _serve(arguments, environment, folder, ready):
     import matplotlib as mpl
     from ipykernel.kernelapp import IPKernelApp
 
+    gc.freeze()  # or each kernel would look through all of the libraries for rubbish
     os.setsid()  # its group is killed with it
     os.chdir(folder)
     os.environ.clear()

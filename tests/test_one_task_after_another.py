@@ -1,5 +1,7 @@
 """Notebook 33: tasks in turn, how a switch routes among experts, and gradients through steps of descent."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -239,6 +241,7 @@ def test_an_expert_of_a_real_model_answers_what_is_routed_to_it(folder, runs, mo
 
 
 def test_a_table_of_a_real_model_is_kept(folder, runs, monkeypatch):
+    monkeypatch.setattr(switching, "switch", partial(switching.switch, epochs=2))
     table = switching.measure_real("smoke", folder)
     assert {"adapter", "rehearsal", "joint", "base", "oracle", "switch 2"} <= {*table["arm"]}
     assert set(table["seed"]) == {0, 1}
@@ -252,7 +255,8 @@ def test_a_table_of_a_real_model_is_kept(folder, runs, monkeypatch):
 def test_held_out_operations_are_in_no_training_row():
     split = META.task.split()
     assert (len(split.seen), len(split.unseen), set(split.seen) & set(split.unseen)) == (8, 4, set())
-    texts = " ".join(META.task.training(split).texts(at)[0] for at in range(400))
+    rows = META.task.training(split)
+    texts = " ".join(rows.texts(at)[0] for at in range(400))
     assert all(verb in texts for name in split.seen for verb in VERBS[name])
     assert not any(f" {verb} " in f" {texts} " for name in split.unseen for verb in VERBS[name])
     everything = META.task.but(instructions=12).split()

@@ -98,8 +98,8 @@ def test_halves_are_read_twice_and_differ_in_who_loses():
         if data != "all":
             assert run.task.examples == whole.examples // 2
             assert run.training.steps == every["all", 128].training.steps
-            split = run.task.split()
-            rules = [run.task.training(split).line(i).rule for i in range(run.task.examples)]
+            examples = run.task.training(run.task.split())
+            rules = [examples.line(i).rule for i in range(run.task.examples)]
             counts = np.unique([str(rule) for rule in rules], return_counts=True)[1]
             lost[data] = len(counts), counts.max()
     assert set(lost) == set(study.HALVES)

@@ -184,9 +184,11 @@ def test_the_oracle_prefers_the_right_answer_to_the_nearest_wrong_one():
 
 
 def test_a_coin_or_noise_prefers_the_worse_answer_as_often_as_it_should():
+    pool = found([-1, -2, 0, 0])
+
     def wrong(how, noise):
         dice = np.random.default_rng(0)
-        drawn = [aepo.pairs(aepo.Arm(how, 4), found([-1, -2, 0, 0]), noise, dice)[1] for _ in range(300)]
+        drawn = [aepo.pairs(aepo.Arm(how, 4), pool, noise, dice)[1] for _ in range(300)]
         return np.mean([about.at[0, "chosen"] < about.at[0, "rejected"] for about in drawn])
 
     assert wrong("random", 0.0) == 0

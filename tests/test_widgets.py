@@ -14,7 +14,7 @@ from unseen.figures import shade
 from unseen.model import Shape, build
 from unseen.once import hold
 from unseen.rewriting import Rule
-from unseen.runs.store import Store, committed_store
+from unseen.runs.store import Store, committed_store, ensure
 from unseen.scales import SCALES, Scale, Setting
 from unseen.specs import ModelSpec
 from unseen.widgets import Demo, LiveTraining, compare, compared_html, explore, load_demo, rule_explorer
@@ -135,7 +135,7 @@ def test_a_number_out_of_range_is_named_with_the_range(typed):
 
 
 def test_headless_there_is_a_still_answer_and_no_widget(live, runs, monkeypatch, shown):
-    press(live)
+    ensure(live.lanes[0].spec, live.store, device="cpu", say=str)
     monkeypatch.setenv("UNSEEN_HEADLESS", "1")
     assert explore(lambda number: number, number=ipw.IntText(3)) is None
     assert shown == [3]
@@ -193,7 +193,7 @@ def test_two_runs_race_with_all_else_locked_and_a_finished_one_is_taken_from_the
 
 
 def test_train_anew_starts_at_the_first_step_keeps_nothing_and_shows_the_known_curve(live):
-    press(live)
+    ensure(live.lanes[0].spec, live.store, device="cpu", say=str)
     before, lane, steps = sorted(live.store.root.rglob("*")), live.lanes[0], []
     check = lane._check
     lane._check = lambda state: steps.append(state.step) or check(state)

@@ -214,8 +214,9 @@ def test_decoys_stand_as_often_as_the_pattern_and_answers_that_do_not_read_it_ar
     rules = task.split().unseen
     examples = task.draw(rules, np.arange(10_000) % len(rules), np.random.default_rng(times))
     check(examples.first(500), rules, task)
+    known = patterns(rules)
     for line in lines(examples.first(500)):  # the pattern and two decoys; others, by chance
-        assert sum(line.text.count(pattern) == times for pattern in patterns(rules)) >= 3
+        assert sum(line.text.count(pattern) == times for pattern in known) >= 3
     assert max(shares_right(examples).values()) < CHANCE
 
 

@@ -50,6 +50,7 @@ _NO_PATH = {  # texts that would be files or folders of odd names: what each is,
     r"[a-z][a-z+]+:/.*": "it is an address; give a path",
     r"[a-z]:[\\/].*": "it is a path of Windows; give this system's (in WSL, C:\\ is /mnt/c/)",
 }
+SUCCESS = "UNSEEN_SUCCESS"  # in the environment of a kernel: where its success is marked, and with what
 
 
 class BadPath(Explained, ValueError):
@@ -334,3 +335,10 @@ def _commit() -> str:
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
         return f"unknown: {brief(said or error, 100)}"
+
+
+def mark_success() -> None:
+    """Write the marker of the run that this kernel executes; in an executed copy elsewhere, nothing."""
+    if SUCCESS in os.environ:
+        path, content = json.loads(os.environ[SUCCESS])
+        write(Path(path), content)

@@ -18,13 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from unseen.errors import Explained
-from unseen.files import absolute, brief, project_folder, provenance, read, runs_folder, write
+from unseen.files import (
+    SUCCESS,
+    absolute,
+    brief,
+    mark_success,
+    project_folder,
+    provenance,
+    read,
+    runs_folder,
+    write,
+)
 from unseen.pages import page
 from unseen.parameters import MARKER, VALUES, BadParameters, checked, parameters, read_notebook, tags_of
 from unseen.runs.tables import folder_in
 from unseen.signals import polite_stops
-
-_SUCCESS = "UNSEEN_SUCCESS"  # in a kernel's environment: where its success is marked, and with what
 
 
 class NotebookFailed(Explained):
@@ -121,13 +129,6 @@ def run_notebook(name: str | Path, given: Mapping[str, Any], into: str | None = 
     return target
 
 
-def mark_success() -> None:
-    """Write the marker of the run that this kernel executes; in an executed copy elsewhere, nothing."""
-    if _SUCCESS in os.environ:
-        path, content = json.loads(os.environ[_SUCCESS])
-        write(Path(path), content)
-
-
 def _prepared(path: Path, values: Mapping[str, Any]) -> Any:
     """The notebook as it will run: values below its parameters cell, and last a cell that marks success.
 
@@ -137,7 +138,7 @@ def _prepared(path: Path, values: Mapping[str, Any]) -> Any:
 
     book = read_notebook(path)
     lines = ["# Parameters", *(f"{name} = {value!a}" for name, value in values.items())]
-    last = f"from {__name__} import {mark_success.__name__}\n\n{mark_success.__name__}()"
+    last = f"from {mark_success.__module__} import {mark_success.__name__}\n\n{mark_success.__name__}()"
     cells = [cell for cell in book.cells if not {VALUES, MARKER} & tags_of(cell)]  # of an earlier run
     below = 1 + next(place for place, cell in enumerate(cells) if "parameters" in tags_of(cell))
     cells.insert(below, new_code_cell("\n".join(lines), metadata={"tags": [VALUES]}))
@@ -160,7 +161,7 @@ def _execute(book: Any, target: Path, folder: Path, success: str) -> None:
     from jupyter_client.kernelspec import KernelSpec
     from traitlets.config import Config
 
-    environment = {**os.environ, "UNSEEN_HEADLESS": "1", "UNSEEN_RUNS": str(runs_folder()), _SUCCESS: success}
+    environment = {**os.environ, "UNSEEN_HEADLESS": "1", "UNSEEN_RUNS": str(runs_folder()), SUCCESS: success}
     environment["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     kernels = []  # one, once it starts
 

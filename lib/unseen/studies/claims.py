@@ -12,6 +12,7 @@ verdict of these.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf, nan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,7 +63,7 @@ class Part:
     control: bool = False
     cannot: str = ""
 
-    @property
+    @cached_property
     def middle(self) -> tuple[float, float, float]:
         """The mean over seeds and its 95 % interval; with one seed it is unbounded."""
         values = self.values.astype(float)

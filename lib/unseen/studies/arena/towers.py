@@ -20,6 +20,7 @@ and the verb that will name the operation never with a format.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def texts(classes: Sequence[Pair]) -> Tensor:
     return ids([TEMPLATE.format(VERBS[one][-1], format).split() for one, format in classes], TEXT)
 
 
+@lru_cache(maxsize=2)
 def pairs(seed: int) -> tuple[Tensor, Tensor]:
     """What pre-training reads: pictures (N, T) and the request for each (N, T')."""
     rng, held = generator(seed, "pairs of pre-training"), set(held_out(seed))
