@@ -119,6 +119,7 @@ def test_a_choice_is_fair_to_a_model_that_does_not_read_the_instruction(kind):
         shown = [answers[at : at + OPTIONS] for at in range(first, first + OPTIONS**2, OPTIONS)]
         assert len(set(shown)) == 1, "each instruction has the same answers"
         assert len(set(shown[0])) == OPTIONS
+        assert len({*map(len, shown[0])}) == 1
         for own in range(OPTIONS):
             stated, text = prompts[first + own * OPTIONS].removesuffix("=").split("|")
             names = stated.split("→")
@@ -135,7 +136,7 @@ def test_a_finished_run_is_asked_to_choose_on_the_kinds_that_none_trained(runs):
     choices = results[results["split"] == "choice"]
     assert set(choices["kind"]) == {*KINDS} - {*DOMAINS}
     assert len(choices) == len(chosen) * 2
-    assert choices["examples"].eq(40).all()
+    assert choices["examples"].between(32, 40).all()  # a few inputs have too few different answers
 
 
 def test_longer_budgets_hold_the_same_rules():

@@ -167,7 +167,7 @@ def scores(spec: RunSpec, store: Store) -> list[dict[str, object]]:
 def choosing(spec: RunSpec, store: Store) -> list[dict[str, object]]:
     """How often a finished run likes the right one of ``OPTIONS`` answers best, on kinds that none trained.
 
-    Exact match is zero there; a choice has a chance above zero, and so can show what a model half knows.
+    Exact match is near zero there; a choice has a chance above zero, and so can show what a model half knows.
     """
     model, split, rows = store.model(spec), spec.task.split(), []
     for kind in (kind for kind in KINDS if kind not in DOMAINS):

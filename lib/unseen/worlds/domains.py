@@ -30,7 +30,7 @@ from unseen.fields import among, spec, whole
 from unseen.layout import Layout
 from unseen.rewriting import Rule
 from unseen.worlds.algebra import LEAVES, AlgebraRule, expression, patterns
-from unseen.worlds.base import Examples, Split, Task, generator, pick, word
+from unseen.worlds.base import Examples, Split, Task, generator, word
 
 DOMAINS = ("letters", "algebra", "lists")
 ALPHABET = "abcdefghijkl"  # of letter rules: 1,728 strings of three
@@ -128,7 +128,8 @@ class DomainSpec(Task):
 
         The examples are in the order of (input, instruction, answer), with about ``size`` pairs of the first
         two; right is an instruction's own answer.  A model that does not read the instruction likes the same
-        answer best whatever was asked, and so is right in 1 of ``OPTIONS``.
+        answer best whatever was asked, and so is right in 1 of ``OPTIONS``.  Answers to one input are equally
+        long, since how long one is takes less than an operation to know.
 
         >>> task = DomainSpec()
         >>> found = task.choices(task.split(), OPTIONS, 3, "digits")
@@ -137,11 +138,14 @@ class DomainSpec(Task):
         """
         rng, pairs = generator(seed, f"{kind}, choices"), []
         for _, first, text in _asked(kind, split[kind].unseen, size // OPTIONS, rng):
+            others = KINDS[kind].others(first, text)
             found = {first.apply(text): first} if first.applies_to(text) else {}
-            while len(found) < OPTIONS:
-                other = KINDS[kind].other(first, text, rng)
-                found.setdefault(other.apply(text), other)
-            pairs += [(f"{each.text}|{text}=", answer) for each in found.values() for answer in found]
+            for other in (others[i] for i in rng.permutation(len(others))):
+                answer = other.apply(text)
+                if len(found) < OPTIONS and len({*map(len, found), len(answer)}) == 1:
+                    found.setdefault(answer, other)
+            if len(found) == OPTIONS:
+                pairs += [(f"{each.text}|{text}=", answer) for each in found.values() for answer in found]
         return Examples.of(self.layout, pairs)
 
     def _examples(self, asked: Iterable[tuple[int, "Instruction", str]]) -> Examples:
@@ -202,12 +206,12 @@ DomainSplit = dict[str, Split]  # of each kind
 class Kind(NamedTuple):
     """``split(task)`` gives seen and unseen instructions, ``ask(instruction, rng)`` an input for one.
 
-    ``other(instruction, input, rng)`` is another one that could as well have been given with the input.
+    ``others(instruction, input)`` are some that could as well have been given with the input.
     """
 
     split: Callable[[DomainSpec], Split]
     ask: Callable[[Any, np.random.Generator], str]
-    other: Callable[[Any, str, np.random.Generator], Any] | None = None
+    others: Callable[[Any, str], Sequence[Any]] | None = None
 
 
 def _split_letters(task: DomainSpec, alphabet: str = ALPHABET) -> Split:
@@ -233,10 +237,10 @@ def _ask_letters(rule: Rule, rng: np.random.Generator, alphabet: str = ALPHABET)
             return text
 
 
-def _other_pattern(rule: Rule, text: str, rng: np.random.Generator) -> Rule:
-    """The same replacement for another string of the input."""
-    place = int(rng.integers(0, len(text) - _LENGTH + 1))
-    return Rule(text[place : place + _LENGTH], rule.replacement)
+def _other_patterns(rule: Rule, text: str) -> list[Rule]:
+    """The same replacement for each string of the input."""
+    ends = range(_LENGTH, len(text) + 1)
+    return [Rule(text[end - _LENGTH : end], rule.replacement) for end in ends]
 
 
 def _split_algebra(task: DomainSpec) -> Split:
@@ -291,9 +295,9 @@ KINDS = {
     "algebra": Kind(_split_algebra, _ask_algebra),
     "lists": Kind(_split_lists, lambda chain, rng: word(string.digits, _ITEMS, rng)),
     "digits": Kind(lambda task: _split_letters(task, string.digits),
-                   lambda rule, rng: _ask_letters(rule, rng, string.digits), _other_pattern),
+                   lambda rule, rng: _ask_letters(rule, rng, string.digits), _other_patterns),
     "moves": Kind(lambda task: Split([], chains(MOVES)), lambda chain, rng: word(ALPHABET, _ITEMS, rng),
-                  lambda chain, text, rng: pick(chains(MOVES), rng)),
+                  lambda chain, text: chains(MOVES)),
 }  # fmt: skip
 
 
