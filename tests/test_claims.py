@@ -24,9 +24,8 @@ VALUES = ("accuracy", "cosine", "value")
 @pytest.fixture(scope="module")
 def committed():
     """The verdict on each committed table, by claim and scale."""
-    folders = {scale: project_folder() / "data" / "results" / scale for scale in COMMITTED}
     return {
-        (each.name, scale): each.verdict_in(folder) for each in CLAIMS for scale, folder in folders.items()
+        (each.name, scale): each.verdict_in(committed_folder(scale)) for each in CLAIMS for scale in COMMITTED
     }
 
 
@@ -318,7 +317,7 @@ def test_what_has_no_room_is_not_testable():
 
 COMMITTED_TABLES = [
     pytest.param(claim, claim.table_in(folder), id=f"{claim.name}, {folder.name}")
-    for folder in (project_folder() / "data" / "results" / name for name in COMMITTED)
+    for folder in map(committed_folder, COMMITTED)
     for claim in CLAIMS
     if claim.table_in(folder) and "accuracy" in pd.read_csv(claim.table_in(folder), nrows=1)
 ]

@@ -70,7 +70,7 @@ def with_library(spec: RunSpec, data: Data, steps: int, every: int, check: Check
             raise _Enough
 
     with suppress(_Enough):
-        train(spec, state, replace(data, evaluation={}), look)
+        train(spec, state, Data(data.training), look)
 
 
 def with_trainer(spec: RunSpec, data: Data, steps: int, every: int, check: Check) -> None:

@@ -149,8 +149,9 @@ def measure(chosen: Sequence[Mixture], executor: Executor | None = None) -> pd.D
         about |= {"own_rules": task.number("algebra"), "own_share": task.share("algebra")}
         about |= {"domains": sum(task.budget(each) > 0 for each in DOMAINS)}
         about |= {"budget": task.examples, "seed": task.rule_seed}
-        rows += [about | row for row in found[spec]]
-        rows += [about | row for row in (choosing(spec, store) if design.experiment == "9" else ())]
+        last = {"seconds": store.finished(spec)["train_seconds"], "run": spec.digest()}
+        choices = choosing(spec, store) if design.experiment == "9" else []
+        rows += [about | row | last for row in (*found[spec], *choices)]
     return pd.DataFrame(rows)
 
 
@@ -160,26 +161,22 @@ def scores(spec: RunSpec, store: Store) -> list[dict[str, object]]:
     for kind, side in [(spec.task.counts, "seen"), *((kind, "unseen") for kind in KINDS)]:
         drawn = spec.task.questions(split, spec.evaluation.examples, spec.evaluation.seed, kind, side)
         right = all_right(model, drawn.where(drawn.applies))
-        rows.append({"kind": kind, "split": side, **share(right), **_after(spec, store)})
+        rows.append({"kind": kind, "split": side, **share(right)})
     return rows
 
 
 def choosing(spec: RunSpec, store: Store) -> list[dict[str, object]]:
-    """How often a finished run likes the right one of ``OPTIONS`` answers best, on kinds that none trained.
+    """How often the right one of ``OPTIONS`` answers is the likeliest to a finished run, on untrained kinds.
 
     Exact match is near zero there; a choice has a chance above zero, and so can show what a model half knows.
     """
     model, split, rows = store.model(spec), spec.task.split(), []
     for kind in (kind for kind in KINDS if kind not in DOMAINS):
-        asked = spec.task.choices(split, spec.evaluation.examples, spec.evaluation.seed, kind)
-        likely = log_probabilities(model, asked).reshape(-1, OPTIONS, OPTIONS)
+        examples = spec.task.choices(split, spec.evaluation.examples, spec.evaluation.seed, kind)
+        likely = log_probabilities(model, examples).reshape(-1, OPTIONS, OPTIONS)
         right = (likely.argmax(-1) == torch.arange(OPTIONS)).numpy()  # (inputs, instructions)
-        rows.append({"kind": kind, "split": "choice", **share(right.flatten()), **_after(spec, store)})
+        rows.append({"kind": kind, "split": "choice", **share(right.flatten())})
     return rows
-
-
-def _after(spec: RunSpec, store: Store) -> dict[str, object]:
-    return {"seconds": store.finished(spec)["train_seconds"], "run": spec.digest()}
 
 
 def own(results: pd.DataFrame, experiment: str) -> pd.DataFrame:

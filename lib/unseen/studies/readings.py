@@ -349,9 +349,10 @@ def tenth(results: pd.DataFrame) -> dict[str, Reading]:
 
 
 def generalist(results: pd.DataFrame) -> dict[str, Reading]:
-    results, found = results[results["kind"].isin(DOMAINS) | (results["split"] == "choice")], {}
+    results, found = results.astype({"experiment": str}), {}
+    results = results[results["kind"].isin(DOMAINS) | (results["split"] == "choice")]
     for name, split in (("domains", "unseen"), ("strange", "choice")):
-        rates = _rates(results.astype({"experiment": str}), "setting", experiment="9", split=split)
+        rates = _rates(results, "setting", experiment="9", split=split)
         single = list(DOMAINS)
         found[name] = rates.drop(columns=single).min(axis=1) - _best(rates[single])
     return found

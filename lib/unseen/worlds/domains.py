@@ -138,12 +138,13 @@ class DomainSpec(Task):
         """
         rng, pairs = generator(seed, f"{kind}, choices"), []
         for _, first, text in _asked(kind, split[kind].unseen, size // OPTIONS, rng):
-            others = KINDS[kind].others(first, text)
-            found = {first.apply(text): first} if first.applies_to(text) else {}
+            others, own = KINDS[kind].others(first, text), first.apply(text)
+            found = {own: first} if first.applies_to(text) else {}
             for other in (others[i] for i in rng.permutation(len(others))):
                 answer = other.apply(text)
-                if len(found) < OPTIONS and len({*map(len, found), len(answer)}) == 1:
+                if len(answer) == len(own):
                     found.setdefault(answer, other)
+            found = dict(islice(found.items(), OPTIONS))
             if len(found) == OPTIONS:
                 pairs += [(f"{each.text}|{text}=", answer) for each in found.values() for answer in found]
         return Examples.of(self.layout, pairs)

@@ -145,8 +145,8 @@ def pool(tuned: RunSpec, prompts: int, number: int) -> tuple[Examples, Pool]:
     rng = generator(seed, "prompts of preferences")
     examples = task.of_rows(task.rows(task.split().seen, np.arange(prompts) % task.instructions, rng))
     each = np.repeat(np.arange(prompts), number)
-    said = answers.sampled(model, examples.prompts[each], layout, seed)
-    drawn = replace(examples.where(each), answers=said)
+    sampled = answers.sampled(model, examples.prompts[each], layout, seed)
+    drawn = replace(examples.where(each), answers=sampled)
     rewards = [-distance(drawn.texts(i)[1], examples.texts(at)[1]) for i, at in enumerate(each)]
     shape = (prompts, number)
     states = F.normalize(embedded(model, drawn), dim=1).view(*shape, -1)
